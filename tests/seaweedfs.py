@@ -1,0 +1,167 @@
+"""A real SeaweedFS for tests: one process on free local ports, killed and deleted at the end."""
+
+import json
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+READY_WITHIN_SECONDS = 60.0
+REGION = "us-east-1"
+
+
+class SeaweedFS:
+    """An S3-compatible store; use it as a context manager.
+
+    Buckets that are not empty are never deleted by the store, as on AWS.
+    """
+
+    def __init__(self) -> None:
+        self.access_key = secrets.token_hex(8)
+        self.secret_key = secrets.token_hex(16)
+        self.endpoint = ""
+        self._folder = Path(tempfile.mkdtemp(prefix="dlstack-seaweedfs-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            # Between choosing a free port and binding it another process may take it.
+            for _ in range(3):
+                if self._start():
+                    return self
+            raise RuntimeError(f"SeaweedFS did not start:\n{self._log_tail()}")
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            # On SIGTERM it waits some 15 s for its clients; there is nothing here to save.
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def environment(self) -> dict[str, str]:
+        """The variables from which boto3 finds this store."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+        }
+
+    def client(self) -> Any:
+        """A new boto3 S3 client for this store."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name=REGION,
+            config=Config(
+                s3={"addressing_style": "path"},
+                connect_timeout=2,
+                read_timeout=30,
+                retries={"max_attempts": 1, "mode": "standard"},
+            ),
+        )
+
+    def _start(self) -> bool:
+        ports = _free_ports(8)
+        self.endpoint = f"http://127.0.0.1:{ports[0]}"
+        (self._folder / "data").mkdir(exist_ok=True)
+        identity = {
+            "name": "tests",
+            "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        (self._folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        command = [
+            _program(),
+            "server",
+            f"-dir={self._folder / 'data'}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-s3",
+            f"-s3.config={self._folder / 's3.json'}",
+            f"-s3.port={ports[0]}",
+            f"-s3.port.grpc={ports[1]}",
+            f"-filer.port={ports[2]}",
+            f"-filer.port.grpc={ports[3]}",
+            f"-volume.port={ports[4]}",
+            f"-volume.port.grpc={ports[5]}",
+            f"-master.port={ports[6]}",
+            f"-master.port.grpc={ports[7]}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-s3.allowDeleteBucketNotEmpty=false",
+            # Each bucket is a collection of several volumes: many small ones, not preallocated.
+            "-volume.max=500",
+            "-volume.minFreeSpace=100MiB",
+            "-master.volumeSizeLimitMB=64",
+            "-master.electionTimeout=1s",
+            "-master.telemetry=false",
+        ]
+        if setpriv := shutil.which("setpriv"):
+            # So that a killed test run leaves no store behind.
+            command = [setpriv, "--pdeathsig", "KILL", *command]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder
+            )
+        deadline = time.monotonic() + READY_WITHIN_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            if self._answers():
+                return True
+            time.sleep(0.05)
+        self._process.kill()
+        self._process.wait()
+        return False
+
+    def _answers(self) -> bool:
+        """Whether it stores an object: the S3 port opens before there is room for one."""
+        client = self.client()
+        try:
+            existing = [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]
+            if "readiness" not in existing:
+                client.create_bucket(Bucket="readiness")
+            client.put_object(Bucket="readiness", Key="probe", Body=b"ready" * 1000)
+            client.delete_object(Bucket="readiness", Key="probe")
+            client.delete_bucket(Bucket="readiness")
+        except (BotoCoreError, ClientError):
+            return False
+        finally:
+            client.close()
+        return True
+
+    def _log_tail(self) -> str:
+        log = self._folder / "log"
+        return "\n".join(log.read_text(errors="replace").splitlines()[-30:]) if log.exists() else ""
+
+
+def _program() -> str:
+    beside_python = Path(sys.executable).parent / "weed"
+    program = str(beside_python) if beside_python.exists() else shutil.which("weed")
+    if program is None:
+        raise RuntimeError("The program 'weed' is missing. Install requirements-dev.txt.")
+    return program
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports free now; all are held until the last is chosen, so they differ."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

@@ -1,0 +1,261 @@
+"""The client: what is the same whichever way a server is reached."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+from ._exceptions import PictureError, PredictionError, ServerError, SettingsError
+from ._types import (
+    ModelMetadata,
+    ModelStatus,
+    PicturePrediction,
+    Prediction,
+    Signature,
+    format_address,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from ._images import Invert
+    from ._types import Array
+
+TransportName = Literal["grpc", "rest"]
+
+#: TF Serving's own ports (model_servers/main.cc and its Docker entry point).
+DEFAULT_PORTS: Mapping[str, int] = {"grpc": 8500, "rest": 8501}
+DEFAULT_TIMEOUT = 10.0
+"""Seconds. The managed service's client had MAX_RESPONSE_TIME = 3000, meant as milliseconds:
+`timeout=3`. (It handed that figure to gRPC, which counts seconds, and so waited for 50 minutes.)"""
+
+#: TF's own, for variables' initial values; no request may call it.
+_INIT_SIGNATURE = "__saved_model_init_op"
+
+
+class Transport(Protocol):
+    """One way to call one model on one server; both have the same errors."""
+
+    def predict(
+        self, signature: Signature, inputs: Mapping[str, Array], timeout: float
+    ) -> tuple[dict[str, Array], int | None]: ...
+
+    def metadata(self, timeout: float) -> ModelMetadata: ...
+
+    def status(self, timeout: float) -> ModelStatus: ...
+
+    def close(self) -> None: ...
+
+
+class Client:
+    """Predictions of one model on one TensorFlow Serving server.
+
+    Connections are kept for the life of the client, which is safe to use from many threads:
+
+        with Client("127.0.0.1", "mnist", port=31670) as client:
+            client.predict(pixels).outputs["predictions"]
+
+    Args:
+        host: name or address of the server, without a port.
+        model: name under which the server has the model.
+        port: TF Serving's own when absent: 8500 for gRPC, 8501 for REST.
+        transport: `grpc` or `rest`.
+        signature: the one to call; absent, `predict_object`, `serving_default` or the only other.
+        version: of the model; absent, the highest that is loaded.
+        timeout: seconds that one call may take in all.
+
+    Raises:
+        SettingsError: a value makes no sense. No connection is made before the first call.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        model: str,
+        *,
+        port: int | None = None,
+        transport: TransportName = "grpc",
+        signature: str | None = None,
+        version: int | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        if transport not in DEFAULT_PORTS:
+            raise SettingsError(f"Transport {transport!r} is unknown. Take grpc or rest.")
+        if not host or any(char in host for char in "/@ "):
+            raise SettingsError(
+                f"Host {host!r} is no host name or address. Give it without scheme, port or path."
+            )
+        if not model:
+            raise SettingsError("The model's name is empty. Give the name the server has it under.")
+        port = DEFAULT_PORTS[transport] if port is None else port
+        if not 0 < port < 65536:
+            raise SettingsError(f"Port {port} is no TCP port. Give one from 1 to 65535.")
+        if version is not None and version < 0:
+            raise SettingsError(f"Version {version} is negative. Give one the server has, or none.")
+        if not (timeout > 0 and math.isfinite(timeout)):
+            raise SettingsError(f"Timeout {timeout} is no time. Give seconds above 0.")
+        self.address = format_address(host, port)
+        self.model = model
+        self.signature = signature
+        self.timeout = timeout
+        self._metadata: ModelMetadata | None = None
+        self._transport = _connect(transport, host, port, model, version)
+
+    def predict(
+        self,
+        inputs: Mapping[str, npt.ArrayLike] | npt.ArrayLike,
+        *,
+        signature: str | None = None,
+    ) -> Prediction:
+        """Return the model's answer to `inputs`.
+
+        The first call also asks for the model's metadata, to which the inputs are fitted.
+
+        Args:
+            inputs: arrays by input name, or one array for the only input, of the shape the model
+                takes: for `images` of the MNIST example float32 [n, 784], 0..1, white on black.
+                Other dtypes are converted where that loses no more than digits.
+            signature: instead of the client's own.
+
+        Raises:
+            InvalidInput: signature or inputs are not the model's.
+            ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
+        """
+        from ._inputs import fit
+
+        deadline = time.monotonic() + self.timeout
+        chosen = self._choose(signature, False, deadline)
+        with self._about(chosen.name):
+            arrays = fit(chosen, inputs)
+            try:
+                outputs, version = self._transport.predict(chosen, arrays, _left(deadline))
+            except ServerError:
+                # Another version with other signatures may have taken over.
+                self._metadata = None
+                raise
+        return Prediction(self.model, version, chosen.name, outputs)
+
+    def predict_pictures(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        signature: str | None = None,
+        invert: Invert = "auto",
+        top: int = 0,
+        on_error: Callable[[PictureError], None] | None = None,
+    ) -> Iterator[PicturePrediction]:
+        """Yield the model's answers to picture files, in their order, as they arrive.
+
+        Several pictures go in one request, to which the timeout applies.
+
+        Args:
+            paths: files, and folders for all pictures directly in them.
+            signature: instead of the client's own; its one input must take pictures.
+            invert: `yes`, `no`, or `auto`: grey pictures whose border is light are inverted.
+            top: how many of the most probable classes to add; the signature (one is looked for
+                where none is named) then needs the output `probabilities`.
+            on_error: called with the error of each picture that cannot be read, which is then left
+                out; absent, the error is raised.
+
+        Raises:
+            PictureError: a picture cannot be read.
+            InvalidInput: the signature does not exist or takes no pictures.
+            ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
+        """
+        from ._pictures import predict_pictures
+
+        chosen = self._choose(signature, top > 0, time.monotonic() + self.timeout)
+        with self._about(chosen.name):
+            yield from predict_pictures(
+                lambda name, rows: self.predict({name: rows}, signature=chosen.name),
+                chosen,
+                paths,
+                invert=invert,
+                top=top,
+                on_error=on_error,
+            )
+
+    def metadata(self) -> ModelMetadata:
+        """Return the signatures of the model, as the server has them now.
+
+        Raises:
+            ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
+        """
+        with self._about(""):
+            return self._ask_metadata(self.timeout)
+
+    def status(self) -> ModelStatus:
+        """Return the state of all versions of the model.
+
+        Raises:
+            ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
+        """
+        with self._about(""):
+            return self._transport.status(self.timeout)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _choose(self, signature: str | None, probabilities: bool, deadline: float) -> Signature:
+        from ._inputs import choose_signature
+
+        wanted = signature or self.signature
+        with self._about(wanted or ""):
+            if self._metadata is None or (wanted and wanted not in self._metadata.signatures):
+                self._metadata = self._ask_metadata(_left(deadline))
+            return choose_signature(self._metadata, wanted, probabilities=probabilities)
+
+    def _ask_metadata(self, timeout: float) -> ModelMetadata:
+        answer = self._transport.metadata(timeout)
+        signatures = {
+            name: signature
+            for name, signature in answer.signatures.items()
+            if name != _INIT_SIGNATURE
+        }
+        return ModelMetadata(answer.model, answer.version, signatures)
+
+    @contextmanager
+    def _about(self, signature: str) -> Iterator[None]:
+        """Write on errors that pass what they are about: transports know only addresses."""
+        try:
+            yield
+        except PredictionError as exc:
+            exc.host, exc.model = self.address, self.model
+            exc.signature = signature or exc.signature
+            raise
+
+
+def _connect(
+    transport: TransportName, host: str, port: int, model: str, version: int | None
+) -> Transport:
+    # Each transport is imported only when it is used: gRPC alone takes 80 ms.
+    if transport == "rest":
+        from ._rest import RestTransport
+
+        return RestTransport(host, port, model, version)
+    from ._grpc import GrpcTransport
+
+    return GrpcTransport(host, port, model, version)
+
+
+def _left(deadline: float) -> float:
+    # Never 0, which gRPC and sockets take for something else: so little fails as it should.
+    return max(deadline - time.monotonic(), 0.001)

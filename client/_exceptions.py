@@ -1,0 +1,94 @@
+"""What can go wrong with a prediction.
+
+    PredictionError
+    ├── ConnectionFailed    no server of the chosen transport could be reached
+    ├── DeadlineExceeded    the server did not answer within the timeout
+    ├── ServerError         the server answered with an error: its code and its own words
+    ├── InvalidInput        what was given does not fit the model's signature; nothing was sent
+    ├── PictureError        a picture file could not be read; nothing was sent
+    └── SettingsError       host, port or model are unknown or make no sense
+
+Every message is one line: what was wrong, with the value, then what to do.
+"""
+
+from __future__ import annotations
+
+_LONGEST_QUOTE = 300
+
+
+class PredictionError(Exception):
+    """Base class: catch this one to catch whatever the client raises on purpose.
+
+    Attributes:
+        host: `host:port` of the server, empty when none was involved.
+        model: name of the model asked for, empty when none was.
+        signature: name of the signature asked for, empty when none was.
+    """
+
+    host = ""
+    model = ""
+    signature = ""
+
+
+class ConnectionFailed(PredictionError):
+    """The server could not be reached, or something else listens on its port."""
+
+
+class DeadlineExceeded(PredictionError):
+    """No answer within the timeout."""
+
+
+class ServerError(PredictionError):
+    """The server refused the request or failed.
+
+    Attributes:
+        code: name of the gRPC status, e.g. `"NOT_FOUND"`. Over REST it is the status that TF
+            Serving maps to the HTTP code, so 400 is always `"INVALID_ARGUMENT"`.
+        message: the server's own text.
+    """
+
+    def __init__(self, address: str, code: str, message: str) -> None:
+        # TF's messages may be whole stack traces: one line of them is shown, `message` has all.
+        line = " ".join(message.split())
+        if len(line) > _LONGEST_QUOTE:
+            line = line[:_LONGEST_QUOTE] + "..."
+        super().__init__(f"{address} answered {code}: {line.rstrip('.')}. {_advice(code, message)}")
+        self.code = code
+        self.message = message
+
+
+class InvalidInput(PredictionError):
+    """Input, signature or output do not fit what the server's metadata says."""
+
+
+class PictureError(PredictionError):
+    """A picture could not be read.
+
+    Attributes:
+        path: the file or folder as it was given.
+    """
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(text)
+        self.path = path
+
+
+class SettingsError(PredictionError):
+    """A setting is missing, or its value makes no sense."""
+
+
+def _advice(code: str, message: str) -> str:
+    """Return what to do about a server's error; the texts it looks for are TF Serving's."""
+    if code == "NOT_FOUND":
+        return "Check the model's name and version, and with the command `status` what is loaded."
+    if "signature" in message.lower() and "not found" in message:
+        return "Take a signature that the command `metadata` lists."
+    if code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"):
+        return "Compare what was sent with what the command `metadata` lists."
+    if code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED"):
+        return "The server is starting, stopping or overloaded: try again later."
+    if code == "UNIMPLEMENTED":
+        return "Check the port: this server may be no TensorFlow Serving."
+    if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        return "Ask whoever runs the server for access."
+    return "Look at the server's log."

@@ -1,0 +1,193 @@
+"""Picture files to the arrays a model takes.
+
+A digit model takes 28x28 grey, 0..1, white ink on black. Scans and drawings are the other way
+round, and such a model answers them confidently and wrong: they are recognised by their border.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ._exceptions import InvalidInput, PictureError
+from ._types import TensorSpec
+
+if TYPE_CHECKING:
+    from ._types import Array
+
+Invert = Literal["auto", "yes", "no"]
+
+#: What is taken from a folder; a file given by name may be called anything.
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+_WHITE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How one picture goes into one row of an input."""
+
+    shape: tuple[int, ...]
+    """Of the row, without the dimension of the examples."""
+    height: int
+    width: int
+    channels: int
+    """1: grey, 3: red, green and blue; 0: the encoded file itself."""
+    dtype: str
+
+    @classmethod
+    def of(cls, spec: TensorSpec) -> Frame:
+        """Return the frame for the input `spec`.
+
+        Numeric inputs may be [n, side * side] (grey), [n, height, width] (grey) or
+        [n, height, width, 1 or 3]; inputs of strings [n] take PNG and JPEG files as they are.
+
+        Raises:
+            InvalidInput: pictures do not go into this input.
+        """
+        if spec.dtype == "string" and (spec.shape is None or len(spec.shape) == 1):
+            return cls((), 0, 0, 0, spec.dtype)
+        sizes = [size for size in (spec.shape or ())[1:] if size is not None]
+        if spec.dtype not in ("string", "bool") and len(sizes) == len(spec.shape or ()) - 1:
+            if len(sizes) == 1 and (side := math.isqrt(sizes[0])) ** 2 == sizes[0]:
+                return cls((sizes[0],), side, side, 1, spec.dtype)
+            if len(sizes) == 2:
+                return cls(tuple(sizes), sizes[0], sizes[1], 1, spec.dtype)
+            if len(sizes) == 3 and sizes[2] in (1, 3):
+                return cls(tuple(sizes), sizes[0], sizes[1], sizes[2], spec.dtype)
+        raise InvalidInput(
+            f"Input {spec.name!r} ({spec}) takes no pictures: neither [?, side * side], "
+            "[?, height, width] nor [?, height, width, 1 or 3] of known sizes. "
+            "Take another signature, or call Client.predict with arrays."
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A picture, ready to be sent."""
+
+    source: str
+    row: Array
+    """Of the frame's shape and dtype: 0..1 for floats, 0..255 for integers."""
+    inverted: bool
+
+
+def find_pictures(paths: Iterable[str | Path]) -> list[str | PictureError]:
+    """Return the files of `paths`, with folders replaced by the pictures directly in them, by name.
+
+    A path of which nothing comes is replaced by the error that says why.
+    """
+    found: list[str | PictureError] = []
+    for given in map(Path, paths):
+        if not given.is_dir():
+            found.append(str(given))
+            continue
+        try:
+            inside = sorted(path for path in given.iterdir() if path.suffix.lower() in SUFFIXES)
+        except OSError as exc:
+            found.append(_unreadable(str(given), exc.strerror or str(exc)))
+            continue
+        found.extend(str(path) for path in inside)
+        if not inside:
+            text = (
+                f"Folder {str(given)!r} holds no picture. "
+                f"Put files there that end in {', '.join(sorted(SUFFIXES))}, or name the files."
+            )
+            found.append(PictureError(str(given), text))
+    return found
+
+
+def load_picture(path: str, frame: Frame, invert: Invert = "auto") -> Picture:
+    """Read the picture at `path` for `frame`.
+
+    Pictures of any mode and size are turned upright, laid on a background where transparent, and
+    resized; where the proportions differ, their own background fills the rest.
+
+    Args:
+        path: a file that Pillow can read.
+        frame: where it goes.
+        invert: `auto` inverts grey pictures whose border is lighter than mid-grey.
+
+    Raises:
+        PictureError: the file cannot be read as a picture.
+        InvalidInput: `invert` is `yes` and the model takes encoded files.
+    """
+    if frame.channels == 0:
+        return _encoded(path, invert)
+    try:
+        with Image.open(path) as opened:
+            picture = _flatten(ImageOps.exif_transpose(opened))
+    except FileNotFoundError as exc:
+        raise PictureError(path, f"There is no file {path!r}. Check the path.") from exc
+    except Exception as exc:
+        # Pillow's decoders raise about anything on damaged files: OSError, SyntaxError,
+        # struct.error, IndexError, DecompressionBombError.
+        raise _unreadable(path, str(exc) or type(exc).__name__) from exc
+    inverted = invert == "yes" or (
+        invert == "auto" and frame.channels == 1 and _border(picture.convert("L")) > _WHITE // 2
+    )
+    picture = picture.convert("L" if frame.channels == 1 else "RGB")
+    # The managed service's client resized with the same filter (then named ANTIALIAS).
+    size = (frame.width, frame.height)
+    if picture.size != size:
+        background = tuple(_border(band) for band in picture.split())
+        picture = ImageOps.pad(picture, size, Image.Resampling.LANCZOS, color=background)
+    pixels = np.asarray(picture)
+    if inverted:
+        pixels = _WHITE - pixels
+    if np.dtype(frame.dtype).kind == "f":
+        pixels = pixels / np.float32(_WHITE)
+    return Picture(path, pixels.astype(frame.dtype).reshape(frame.shape), inverted)
+
+
+def _encoded(path: str, invert: Invert) -> Picture:
+    if invert == "yes":
+        raise InvalidInput(
+            "The model takes encoded files, which are sent as they are and cannot be inverted. "
+            "Take a signature with a numeric input."
+        )
+    try:
+        content = Path(path).read_bytes()
+    except OSError as exc:
+        raise _unreadable(path, exc.strerror or str(exc)) from exc
+    row = np.empty((), object)
+    row[()] = content
+    return Picture(path, row, False)
+
+
+def _flatten(picture: Image.Image) -> Image.Image:
+    """Return `picture` in mode L or RGB."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        # 16 and 32 bit pictures: Pillow's own conversion to L cuts off what is above 255.
+        values = np.asarray(picture, np.float64)
+        top = 65535.0 if picture.mode != "F" else max(float(values.max()), 1.0)
+        return Image.fromarray(np.uint8(np.clip(values / top * _WHITE, 0, _WHITE).round()))
+    if not picture.has_transparency_data:
+        return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+    picture = picture.convert("RGBA")
+    alpha = np.asarray(picture.getchannel("A"), np.float64)
+    grey = np.asarray(picture.convert("L"), np.float64)
+    # The ink is what is opaque: dark ink goes on white, light ink on black.
+    ink = float(np.average(grey, weights=alpha)) if alpha.any() else 0.0
+    paper = Image.new("RGBA", picture.size, "white" if ink <= _WHITE // 2 else "black")
+    return Image.alpha_composite(paper, picture).convert("RGB")
+
+
+def _border(band: Image.Image) -> int:
+    """Return the middle brightness of the outermost pixels, which is the background's."""
+    pixels = np.asarray(band)
+    outermost = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
+    return int(np.median(np.concatenate(outermost)))
+
+
+def _unreadable(path: str, reason: str) -> PictureError:
+    reason = " ".join(reason.split())
+    return PictureError(
+        path, f"Cannot read picture {path!r} ({reason}). Give a PNG, JPEG or another picture file."
+    )

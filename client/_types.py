@@ -1,0 +1,142 @@
+"""The results of the client and what it knows of a model: frozen values without any behaviour.
+
+Importing this costs neither numpy nor gRPC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.generic]
+
+#: TF's dtype names (tensorflow/core/framework/types.proto) to numpy's, for the types that both
+#: wire formats carry. `string` is bytes of any content, held in numpy arrays of dtype object.
+DTYPES: Mapping[str, str] = {
+    "DT_FLOAT": "float32",
+    "DT_DOUBLE": "float64",
+    "DT_HALF": "float16",
+    "DT_INT8": "int8",
+    "DT_INT16": "int16",
+    "DT_INT32": "int32",
+    "DT_INT64": "int64",
+    "DT_UINT8": "uint8",
+    "DT_UINT16": "uint16",
+    "DT_UINT32": "uint32",
+    "DT_UINT64": "uint64",
+    "DT_BOOL": "bool",
+    "DT_STRING": "string",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a signature."""
+
+    name: str
+    dtype: str
+    """numpy's name, `string`, or TF's own (`DT_BFLOAT16`) where the client has no such type."""
+    shape: tuple[int | None, ...] | None
+    """None for a dimension of any size; None as a whole for any number of dimensions."""
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {format_shape(self.shape)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One way to call a model."""
+
+    name: str
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """What a loaded version of a model takes and gives."""
+
+    model: str
+    version: int
+    signatures: Mapping[str, Signature]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """One version of a model on the server."""
+
+    version: int
+    state: str
+    """START, LOADING, AVAILABLE, UNLOADING or END."""
+    error_code: str
+    """`OK`, or the name of the gRPC status with which the version failed to load."""
+    error_message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """All versions of a model that the server knows, highest first."""
+
+    model: str
+    versions: tuple[VersionStatus, ...]
+
+    @property
+    def available(self) -> bool:
+        """Whether some version answers predictions."""
+        return any(version.state == "AVAILABLE" for version in self.versions)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """The answer to one request. Not comparable: its arrays are not."""
+
+    model: str
+    version: int | None
+    """The version that answered; over REST only known when it was asked for."""
+    signature: str
+    outputs: Mapping[str, Array]
+    """By output name; strings are bytes in arrays of dtype object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One class and how probable the model finds it, 0..1."""
+
+    class_: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class PicturePrediction:
+    """The answer for one picture."""
+
+    source: str
+    """The path of the file."""
+    prediction: Any
+    """The output `predictions`, or the only output, as plain Python; of several outputs of other
+    names an object by name."""
+    inverted: bool
+    """Whether the picture was inverted, being dark on light or by order."""
+    model: str
+    version: int | None
+    """As in `Prediction`."""
+    signature: str
+    scores: tuple[Score, ...] = field(default=())
+    """The most probable classes, best first; empty when the signature has no `probabilities`."""
+
+
+def format_shape(shape: tuple[int | None, ...] | None) -> str:
+    """Return `[?, 784]` for (None, 784), and `[...]` for a shape of unknown rank."""
+    if shape is None:
+        return "[...]"
+    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+
+
+def format_address(host: str, port: int) -> str:
+    """Return `host:port`, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

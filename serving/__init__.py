@@ -1,0 +1,1 @@
+"""The prediction half of dlstack: model server, model sync and gateway."""

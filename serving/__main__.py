@@ -1,0 +1,58 @@
+"""`python3 -m serving`: the flags of `tensorflow_model_server`, its messages and exit statuses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from . import config
+from .errors import ServingError
+
+_START_FAILED = 255
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until told to stop; return the exit status."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+    )
+    try:
+        command_line = config.parse(arguments)
+    except config.UsageError as error:
+        print(error)
+        return _START_FAILED
+    except ServingError as error:
+        print(f"Failed to start server. Error: {error}", flush=True)
+        return _START_FAILED
+    for warning in command_line.warnings:
+        print(warning)
+    # TensorFlow's libraries take 0.4 s to load; --help and a mistyped flag need not wait for them.
+    from . import runtime
+
+    if command_line.config.version:
+        print(
+            f"TensorFlow ModelServer compatible: dlstack\nTensorFlow Library: {runtime.version()}"
+        )
+        return 0
+    runtime.skip_tensorflow_import()
+    from . import server
+
+    try:
+        server.run(command_line.config)
+    except ServingError as error:
+        print(f"Failed to start server. Error: {error}", flush=True)
+        return _START_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # TensorFlow's and gRPC's threads still run: the usual tear-down of the interpreter would race
+    # with them.
+    os._exit(status)

@@ -1,0 +1,187 @@
+"""The command line: flag names, syntax and defaults of `tensorflow_model_server`.
+
+Source of names, defaults and behaviour: TensorFlow Serving's `model_servers/main.cc` and
+`server.h`, and TensorFlow's `core/util/command_line_flags.cc`. Nothing heavy is imported here, so
+that `--help` is fast.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .errors import InvalidArgument, Unimplemented
+
+
+def _flag(default: object, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+def _default_threads() -> int:
+    return 4 * (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """One field for each flag that has an effect; the flag's name is the field's name."""
+
+    port: int = _flag(8500, "TCP port for gRPC, on 0.0.0.0; 0 turns it off.")
+    grpc_socket_path: str = _flag("", "Unix socket to listen on for gRPC as well.")
+    rest_api_port: int = _flag(0, "TCP port for HTTP/REST; 0 turns it off.")
+    rest_api_num_threads: int = field(
+        default_factory=_default_threads,
+        metadata={"help": "Threads that answer HTTP requests. Default: 4 per CPU."},
+    )
+    grpc_max_threads: int = field(
+        default_factory=_default_threads,
+        metadata={"help": "Threads that answer gRPC calls. Default: 4 per CPU."},
+    )
+    rest_api_timeout_in_ms: int = _flag(30000, "Longest run of a model for a REST request, in ms.")
+    rest_api_enable_cors_support: bool = _flag(False, "Send CORS headers to browsers.")
+    model_name: str = _flag("default", "Name of the model.")
+    model_base_path: str = _flag(
+        "", "Folder whose numbered sub-folders are the model's versions; absolute, required."
+    )
+    file_system_poll_wait_seconds: int = _flag(
+        1, "Seconds between looks for new versions; 0 looks once at the start, below 0 never."
+    )
+    max_num_load_retries: int = _flag(5, "How often a failed load is tried again.")
+    load_retry_interval_micros: int = _flag(60_000_000, "Wait between these tries, in us.")
+    saved_model_tags: str = _flag("serve", "Comma-separated tags of the meta graph to load.")
+    grpc_channel_arguments: str = _flag("", "Comma-separated key=value list for the gRPC server.")
+    enable_serialization_as_tensor_content: bool = _flag(
+        False, "Answer with tensor_content instead of float_val and its like."
+    )
+    tensorflow_session_parallelism: int = _flag(0, "Threads for both of the following.")
+    tensorflow_intra_op_parallelism: int = _flag(0, "Threads within one operation.")
+    tensorflow_inter_op_parallelism: int = _flag(0, "Threads for operations side by side.")
+    version: bool = _flag(False, "Print the version and exit.")
+
+
+UNSUPPORTED = frozenset(
+    {
+        "batching_parameters_file",
+        "enable_batching",
+        "enable_per_model_batching_parameters",
+        "model_config_file",
+        "monitoring_config_file",
+        "platform_config_file",
+        "prefer_tflite_model",
+        "ssl_config_file",
+    }
+)
+"""Flags that change what clients see or how safe the server is: refused rather than ignored."""
+
+IGNORED = frozenset(
+    {
+        "allow_version_labels_for_unavailable_models",
+        "enable_grpc_healthcheck_service",
+        "enable_model_warmup",
+        "enable_profiler",
+        "enable_signature_method_name_check",
+        "flush_filesystem_caches",
+        "model_config_file_poll_wait_seconds",
+        "num_load_threads",
+        "num_request_iterations_for_warmup",
+        "num_unload_threads",
+        "per_process_gpu_memory_fraction",
+        "remove_unused_fields_from_bundle_metagraph",
+        "skip_initialize_tpu",
+        "thread_pool_factory_config_file",
+        "use_alts_credentials",
+        "use_tflite_model",
+        "xla_cpu_compilation_enabled",
+        "xla_gpu_compilation_enabled",
+    }
+)
+"""Flags without an effect here; the gRPC health service is always on."""
+
+
+class UsageError(Exception):
+    """The command line can't be understood; the text is for stdout, the exit status 255."""
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A parsed command line."""
+
+    config: ServerConfig
+    warnings: list[str]
+    """What the operator should know about arguments that had no effect."""
+
+
+def parse(arguments: Sequence[str]) -> CommandLine:
+    """Parse `--name=value` arguments as TensorFlow does.
+
+    An unknown argument is only reported; `--name value` is two unknown arguments.
+
+    Raises:
+        UsageError: `--help`, or a value of the wrong type.
+        ServingError: a flag that this server does not support, or a bad combination.
+    """
+    types = {spec.name: _PARSERS[str(spec.type)] for spec in fields(ServerConfig)}
+    values: dict[str, Any] = {}
+    warnings: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if argument == "--help":
+            raise UsageError(usage())
+        if argument.startswith("--") and name in types:
+            if not equals and types[name] is _bool:
+                value = "true"
+            elif not equals:
+                warnings.append(f"unknown argument: {argument}\n{usage()}")
+                continue
+            try:
+                values[name] = types[name](value)
+            except ValueError:
+                text = f"Couldn't interpret value {value} for flag {name}.\n{usage()}"
+                raise UsageError(text) from None
+        elif argument.startswith("--") and name in UNSUPPORTED:
+            if value != "false" and (value or not equals):
+                raise Unimplemented(f"--{name} is not supported by this server.")
+        elif argument.startswith("--") and name in IGNORED:
+            warnings.append(f"--{name} has no effect on this server.")
+        else:
+            warnings.append(f"unknown argument: {argument}\n{usage()}")
+    config = ServerConfig(**values)
+    if not config.version:
+        _check(config)
+    return CommandLine(config, warnings)
+
+
+def usage() -> str:
+    """Return the text of `--help`."""
+    lines = ["usage: python3 -m serving", "Flags:"]
+    for spec in fields(ServerConfig):
+        default = getattr(ServerConfig(), spec.name)
+        shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
+        lines.append(f"\t--{spec.name}={shown}\t{spec.type}\t{spec.metadata['help']}")
+    return "\n".join(lines)
+
+
+def _bool(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise ValueError(value)
+    return value == "true"
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {"int": int, "bool": _bool, "str": str}
+
+
+def _check(config: ServerConfig) -> None:
+    if not config.model_base_path:
+        raise InvalidArgument(
+            "Both server_options.model_base_path and server_options.model_config_file are empty!"
+        )
+    if not config.model_base_path.startswith("/"):
+        raise InvalidArgument(
+            f"Expected model {config.model_name} to have an absolute path or URI; "
+            f"got base_path()={config.model_base_path}"
+        )
+    if not config.port and not config.grpc_socket_path:
+        raise InvalidArgument(
+            "At least one of server_options.port or grpc_socket_path must be set."
+        )

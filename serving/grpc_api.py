@@ -1,0 +1,243 @@
+"""The gRPC edge: PredictionService and ModelService, health and reflection on one port."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from . import handlers, tensors
+from .config import ServerConfig
+from .errors import Code, InvalidArgument, ServingError, Unimplemented, as_serving_error
+from .models import Models
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
+_LONGEST_MESSAGE = 1024
+_TRUNCATED = "...TRUNCATED"
+
+PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"]
+MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
+HEALTH_SERVICES = (
+    "",
+    PREDICTION_SERVICE.name,
+    MODEL_SERVICE.name,
+    PREDICTION_SERVICE.full_name,
+    MODEL_SERVICE.full_name,
+)
+"""TensorFlow Serving knows the short names only; the full ones are what gRPC's convention asks."""
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
+    """`tensorflow.serving.PredictionService` over `Models`."""
+
+    def __init__(self, models: Models, *, as_content: bool) -> None:
+        self._models = models
+        self._as_content = as_content
+
+    def Predict(
+        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> predict_pb2.PredictResponse:
+        """Run one signature on the inputs given."""
+
+        def answer() -> predict_pb2.PredictResponse:
+            name, number, label = _spec(request)
+            with self._models.lease(name, number, label) as version:
+                signature = handlers.predict_signature(version, request.model_spec.signature_name)
+                inputs = handlers.decode_inputs(signature, request.inputs)
+                fetch = handlers.choose_outputs(signature, request.output_filter)
+                outputs = version.run(signature, inputs, fetch, _milliseconds_left(context))
+                response = predict_pb2.PredictResponse()
+                response.model_spec.name = name
+                response.model_spec.signature_name = signature.key
+                response.model_spec.version.value = version.number
+                for alias, array in outputs.items():
+                    proto = tensors.to_proto(array, as_content=self._as_content)
+                    response.outputs[alias].CopyFrom(proto)
+                return response
+
+        return _call(answer, context)
+
+    def GetModelMetadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """Return the signatures of a model."""
+
+        def answer() -> get_model_metadata_pb2.GetModelMetadataResponse:
+            if not request.HasField("model_spec"):
+                raise InvalidArgument("Missing ModelSpec")
+            if not request.metadata_field:
+                raise InvalidArgument(
+                    "GetModelMetadataRequest must specify at least one metadata_field"
+                )
+            for field in request.metadata_field:
+                if field != "signature_def":
+                    raise InvalidArgument(f"Metadata field {field} is not supported")
+            with self._models.lease(*_spec(request)) as version:
+                return handlers.model_metadata(version)
+
+        return _call(answer, context)
+
+    def Classify(self, request: object, context: grpc.ServicerContext) -> None:
+        """Not offered yet."""
+        _call(_unimplemented("Classify"), context)
+
+    def Regress(self, request: object, context: grpc.ServicerContext) -> None:
+        """Not offered yet."""
+        _call(_unimplemented("Regress"), context)
+
+    def MultiInference(self, request: object, context: grpc.ServicerContext) -> None:
+        """Not offered yet."""
+        _call(_unimplemented("MultiInference"), context)
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
+    """`tensorflow.serving.ModelService` over `Models`."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def GetModelStatus(
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        """Return the state of every version of a model, or of one."""
+
+        def answer() -> get_model_status_pb2.GetModelStatusResponse:
+            name, number, _ = _spec(request)
+            return handlers.model_status(self._models, name, number)
+
+        return _call(answer, context)
+
+    def HandleReloadConfigRequest(self, request: object, context: grpc.ServicerContext) -> None:
+        """Not offered yet."""
+        _call(_unimplemented("HandleReloadConfigRequest"), context)
+
+
+class GrpcServer:
+    """The gRPC port of a server. Bind it first, so that a port in use is found before serving.
+
+    Raises:
+        ServingError: an address can't be bound.
+    """
+
+    def __init__(self, config: ServerConfig, models: Models) -> None:
+        self._models = models
+        self._health = health.HealthServicer(experimental_non_blocking=True)
+        self._server = grpc.server(
+            ThreadPoolExecutor(config.grpc_max_threads, thread_name_prefix="grpc"),
+            options=[
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", -1),
+                # Two servers on one port would share the requests without a word.
+                ("grpc.so_reuseport", 0),
+                *_channel_arguments(config.grpc_channel_arguments),
+            ],
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(models, as_content=config.enable_serialization_as_tensor_content),
+            self._server,
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(models), self._server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (
+                PREDICTION_SERVICE.full_name,
+                MODEL_SERVICE.full_name,
+                health.SERVICE_NAME,
+                reflection.SERVICE_NAME,
+            ),
+            self._server,
+        )
+        addresses = [f"0.0.0.0:{config.port}"] if config.port else []
+        if config.grpc_socket_path:
+            addresses.append(f"unix:{config.grpc_socket_path}")
+        for address in addresses:
+            try:
+                self._server.add_insecure_port(address)
+            except RuntimeError:
+                raise ServingError(
+                    Code.UNKNOWN, f"Couldn't start gRPC server on {address}: is it in use?"
+                ) from None
+
+    def start(self) -> None:
+        """Answer requests from now on."""
+        self.update_health()
+        self._server.start()
+
+    def update_health(self) -> None:
+        """Tell the health service whether every model has a version that serves."""
+        serving = health_pb2.HealthCheckResponse.SERVING
+        not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in HEALTH_SERVICES:
+            self._health.set(service, serving if self._models.available else not_serving)
+
+    def stop(self, grace_seconds: float) -> None:
+        """Take no new requests, wait for those under way, then cut them off."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(grace_seconds).wait()
+
+
+def _spec(
+    request: predict_pb2.PredictRequest,
+) -> tuple[str, int | None, str]:
+    """Return name, version and label of a request's model spec."""
+    if not request.HasField("model_spec"):
+        raise InvalidArgument("Missing ModelSpec")
+    spec: model_pb2.ModelSpec = request.model_spec
+    number = spec.version.value if spec.HasField("version") else None
+    return spec.name, number, spec.version_label
+
+
+def _call(answer: Callable[[], T], context: grpc.ServicerContext) -> T:
+    try:
+        return answer()
+    except Exception as error:
+        known = as_serving_error(error)
+        message = known.message
+        if len(message) > _LONGEST_MESSAGE:
+            message = message[: _LONGEST_MESSAGE - len(_TRUNCATED)] + _TRUNCATED
+        context.abort(_STATUS_CODES[known.code], message)
+        raise  # abort() has raised already; this tells the type checker.
+
+
+def _unimplemented(method: str) -> Callable[[], None]:
+    def answer() -> None:
+        raise Unimplemented(f"{method} is not supported by this server.")
+
+    return answer
+
+
+def _milliseconds_left(context: grpc.ServicerContext) -> int:
+    """Return the client's deadline as a session-run time-out; 0 means none."""
+    seconds = context.time_remaining()
+    # Without a deadline some versions of grpc return None, others the end of time.
+    return 0 if seconds is None or seconds > 1e6 else max(1, int(seconds * 1000))
+
+
+def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
+    """Parse `key=value,key=value`; a value that looks like an integer is one."""
+    arguments: list[tuple[str, int | str]] = []
+    for pair in filter(None, text.split(",")):
+        key, _, value = pair.partition("=")
+        arguments.append((key, int(value) if value.lstrip("-").isdigit() else value))
+    return arguments

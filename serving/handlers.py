@@ -1,0 +1,118 @@
+"""What a request does, without a transport: check it against the signature, run, answer.
+
+Order of the checks and all texts follow TensorFlow Serving's
+`servables/tensorflow/predict_util.cc` and `model_servers/get_model_status_impl.cc`, and
+TensorFlow's `cc/saved_model/util.cc`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
+
+from . import tensors
+from .errors import FailedPrecondition, InvalidArgument
+from .models import DEFAULT_SIGNATURE, Models, Signature, Version
+
+
+def predict_signature(version: Version, key: str) -> Signature:
+    """Return the signature that Predict runs.
+
+    Raises:
+        FailedPrecondition: the model has none of this name.
+    """
+    signature = version.signature(key)
+    if signature is None:
+        raise FailedPrecondition(f'Serving signature key "{key or DEFAULT_SIGNATURE}" not found.')
+    return signature
+
+
+def decode_inputs(
+    signature: Signature, given: Mapping[str, tensor_pb2.TensorProto]
+) -> dict[str, np.ndarray]:
+    """Check names and turn messages into arrays; inputs left out take the signature's defaults.
+
+    Types and shapes are not looked at: the graph does that.
+
+    Raises:
+        InvalidArgument: a name is missing or unknown, or a tensor can't be read.
+    """
+    expected = signature.inputs
+    defaults = signature.definition.defaults
+    missing = expected.keys() - given.keys() - defaults.keys()
+    if len(given) > len(expected) or (len(given) < len(expected) and missing):
+        raise InvalidArgument(
+            f"input size does not match signature: {len(given)}!={len(expected)} "
+            f"len({_braced(given)}) != len({_braced(expected)}). "
+            f"Sent extra: {_braced(given.keys() - expected.keys())}. "
+            f"Missing but required: {_braced(missing)}."
+        )
+    arrays: dict[str, np.ndarray] = {}
+    for alias, info in expected.items():
+        proto = given[alias] if alias in given else defaults.get(alias)
+        if proto is None:
+            raise InvalidArgument(
+                f"Signature input alias: {alias}(feed name: {info.name}) not found in request and "
+                "no default value provided. Inputs expected to be in the request "
+                f"{_braced(expected)}, or default input alias set: {_braced(defaults)}."
+            )
+        try:
+            arrays[alias] = tensors.from_proto(proto)
+        except ValueError:
+            raise InvalidArgument(f"tensor parsing error: {alias}") from None
+    return arrays
+
+
+def choose_outputs(signature: Signature, output_filter: Sequence[str]) -> list[str]:
+    """Return the aliases to compute: those in the filter, or all.
+
+    Raises:
+        InvalidArgument: an alias is unknown or twice in the filter.
+    """
+    for position, alias in enumerate(output_filter):
+        if alias not in signature.outputs:
+            raise InvalidArgument(
+                f"output tensor alias not found in signature: {alias} "
+                f"Outputs expected to be in the set {_braced(signature.outputs)}."
+            )
+        if alias in output_filter[:position]:
+            raise InvalidArgument(f"duplicate output tensor alias: {alias}")
+    return list(output_filter) or list(signature.outputs)
+
+
+def model_status(
+    models: Models, name: str, number: int | None
+) -> get_model_status_pb2.GetModelStatusResponse:
+    """Return the state of a model's versions, highest first.
+
+    Raises:
+        ServingError: no name given, or no such model or version.
+    """
+    if not name:
+        raise InvalidArgument("ModelSpec has no name specified.")
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for version in models.statuses(name, number):
+        status = response.model_version_status.add(version=version.number, state=version.state)
+        error = version.error
+        status.status.error_code = error.code if error else 0
+        status.status.error_message = error.message if error else ""
+    return response
+
+
+def model_metadata(version: Version) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """Return the signatures of a version."""
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    for key, signature in version.signatures.items():
+        signatures.signature_def[key].CopyFrom(signature.definition)
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = version.model_name
+    response.model_spec.version.value = version.number
+    response.metadata["signature_def"].Pack(signatures)
+    return response
+
+
+def _braced(names: Iterable[str]) -> str:
+    return "{" + ",".join(sorted(names)) + "}"

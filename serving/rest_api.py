@@ -1,0 +1,244 @@
+"""The HTTP edge: TensorFlow Serving's REST API as a plain ASGI application on uvicorn.
+
+Paths, texts and codes follow `model_servers/http_rest_api_handler.cc` and `http_server.cc`. A
+framework's router would be in the way: paths are matched without regard to case, and a query string
+makes a request malformed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+import threading
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote
+
+import uvicorn
+from google.protobuf import json_format  # type: ignore[import-untyped]
+
+from . import handlers, json_tensors
+from .config import ServerConfig
+from .errors import (
+    HTTP_STATUS,
+    Code,
+    InvalidArgument,
+    ServingError,
+    Unimplemented,
+    as_serving_error,
+)
+from .models import DEFAULT_SIGNATURE, Models
+
+log = logging.getLogger(__name__)
+
+_TARGET = (
+    r"(?i:/v1/models(?:/(?P<name>[^/:]+))?"
+    r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?)"
+)
+_RUN = re.compile(_TARGET + r":(?P<method>(?i:classify|regress|predict))")
+_LOOK = re.compile(_TARGET + r"(?P<metadata>(?i:/metadata))?")
+_MAX_INT64 = 2**63 - 1
+_MAX_UNPACKED_BYTES = 100 * 2**20
+_CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"POST, GET"),
+    (b"access-control-allow-headers", b"Content-Type"),
+)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class RestApi:
+    """ASGI application: reads the request on the event loop, answers it in a thread."""
+
+    def __init__(self, models: Models, config: ServerConfig) -> None:
+        self._models = models
+        self._timeout_ms = config.rest_api_timeout_in_ms
+        self._cors = _CORS if config.rest_api_enable_cors_support else ()
+        self._threads = ThreadPoolExecutor(config.rest_api_num_threads, thread_name_prefix="rest")
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return
+        method: str = scope["method"]
+        path = scope["raw_path"].decode("latin-1")
+        if scope["query_string"]:
+            path += "?" + scope["query_string"].decode("latin-1")
+        headers = dict(scope["headers"])
+        content_type = b"application/json"
+        if method == "OPTIONS":
+            origin = headers.get(b"origin", b"")
+            status, body = (200 if b"http://" in origin or b"https://" in origin else 400), b""
+        elif not path.lower().startswith("/v1/"):
+            status, body, content_type = 404, _NOT_FOUND_PAGE, b"text/html"
+        else:
+            content = await _read(receive)
+            if content is None:
+                return
+            loop = asyncio.get_running_loop()
+            encoding = headers.get(b"content-encoding", b"")
+            status, body = await loop.run_in_executor(
+                self._threads, self.answer, method, path, content, encoding
+            )
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    (b"content-type", content_type),
+                    (b"content-length", str(len(body)).encode()),
+                    *self._cors,
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
+
+    def answer(self, method: str, path: str, content: bytes, encoding: bytes) -> tuple[int, bytes]:
+        """Return HTTP status and JSON body for one request below `/v1/`."""
+        try:
+            if b"gzip" in encoding:
+                content = _unpack(content)
+            return 200, self._dispatch(method, path, content).encode()
+        except Exception as error:
+            known = as_serving_error(error)
+            return HTTP_STATUS[known.code], json_tensors.dump({"error": known.message}).encode()
+
+    def _dispatch(self, method: str, path: str, content: bytes) -> str:
+        match = _RUN.fullmatch(path) if method == "POST" else None
+        if match and match["name"]:
+            name, number, label = _target(match)
+            if match["method"].lower() != "predict":
+                raise Unimplemented(f"{match['method']} is not supported by this server.")
+            return self._predict(name, number, label, content)
+        match = _LOOK.fullmatch(path) if method == "GET" else None
+        if not match:
+            raise InvalidArgument(f"Malformed request: {method} {path}")
+        if not match["name"]:
+            raise InvalidArgument("Missing model name in request.")
+        name, number, label = _target(match)
+        if match["metadata"]:
+            with self._models.lease(name, number, label) as version:
+                response = handlers.model_metadata(version)
+        else:
+            response = handlers.model_status(self._models, name, number)
+        text: str = json_format.MessageToJson(
+            response,
+            indent=1,
+            preserving_proto_field_name=True,
+            always_print_fields_with_no_presence=True,
+        )
+        return text
+
+    def _predict(self, name: str, number: int | None, label: str, content: bytes) -> str:
+        document = json_tensors.parse(content)
+        key = json_tensors.signature_name(document)
+        with self._models.lease(name, number, label) as version:
+            signature = version.signature(key)
+            if signature is None:
+                raise InvalidArgument(
+                    f'Serving signature name: "{key or DEFAULT_SIGNATURE}" '
+                    "not found in signature def"
+                )
+            inputs, by_row = json_tensors.read_inputs(document, signature)
+            fetch = list(signature.outputs)
+            outputs = version.run(signature, inputs, fetch, self._timeout_ms)
+        return json_tensors.dump_outputs(outputs, by_row=by_row)
+
+
+class RestServer:
+    """The HTTP port of a server, on an event loop and thread of its own.
+
+    Raises:
+        ServingError: the port can't be bound.
+    """
+
+    def __init__(self, config: ServerConfig, models: Models) -> None:
+        self._socket = _bind(config.rest_api_port)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                RestApi(models, config),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                server_header=False,
+                date_header=False,
+            )
+        )
+        self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
+
+    def start(self) -> None:
+        """Answer requests from now on."""
+        self._thread.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Take no new requests and wait for those under way, at most `grace_seconds`."""
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
+        self._server.should_exit = True
+        self._thread.join(grace_seconds + 1)
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._socket]))
+
+
+_NOT_FOUND_PAGE = (
+    b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n"
+    b"</BODY></HTML>\n"
+)
+
+
+def _target(match: re.Match[str]) -> tuple[str, int | None, str]:
+    """Return name, version and label of a matched path."""
+    number = None
+    if match["version"]:
+        number = int(match["version"])
+        if number > _MAX_INT64:
+            raise InvalidArgument(f"Failed to convert version: {match['version']} to numeric.")
+    return unquote(match["name"]), number, unquote(match["label"] or "")
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """Return the whole request body; None when the client has gone."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _unpack(content: bytes) -> bytes:
+    try:
+        # One object does not follow a chain of gzip members; a request has no reason for one.
+        unpacker = zlib.decompressobj(wbits=31)
+        unpacked = unpacker.decompress(content, _MAX_UNPACKED_BYTES)
+    except zlib.error as error:
+        raise InvalidArgument(f"Failed to uncompress gzip body: {error}") from None
+    if unpacker.unconsumed_tail or not unpacker.eof:
+        raise InvalidArgument(
+            f"Failed to uncompress gzip body: cut off, or over {_MAX_UNPACKED_BYTES} bytes."
+        )
+    return unpacked
+
+
+def _bind(port: int) -> socket.socket:
+    """Return a listening socket on [::] for both families, or on 0.0.0.0 where there is no IPv6."""
+    try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(
+                ("::", port), family=socket.AF_INET6, backlog=1024, dualstack_ipv6=True
+            )
+        return socket.create_server(("0.0.0.0", port), backlog=1024)
+    except OSError as error:
+        raise ServingError(
+            Code.UNKNOWN, f"Couldn't start HTTP server on port {port}: {error.strerror}"
+        ) from None

@@ -1,0 +1,257 @@
+"""A real model server for tests: tiny SavedModels and a process that serves them.
+
+Plain functions; nothing here imports TensorFlow into the test process (its import takes seconds and
+its warnings would be errors): `python3 tests/serving_fixtures.py KIND FOLDER` exports in a child.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+
+
+def export_mnist_like_model(path: Path, answer: int | None = None) -> None:
+    """Export a SavedModel with the three MNIST signatures to `path` (`.../<version>`).
+
+    Picture row `k` of ten equal bands (78 pixels each, the last 4 pixels unused) speaks for digit
+    `k`: a picture that is white in band 3 alone is predicted as 3. With `answer` every picture is.
+    """
+    _export("mnist", path, answer)
+
+
+def export_half_plus_two_model(path: Path, addend: float = 2.0) -> None:
+    """Export y = x / 2 + addend: float32 `x` of any shape to `y` of the same."""
+    _export("half_plus_two", path, addend)
+
+
+def export_kinds_model(path: Path) -> None:
+    """Export a model with a signature for each data type and each way to fail."""
+    _export("kinds", path, None)
+
+
+def _export(kind: str, path: Path, argument: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, __file__, kind, str(path), "" if argument is None else str(argument)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"Exporting {kind} failed:\n{done.stderr[-4000:]}")
+
+
+def free_port() -> int:
+    """Return a TCP port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class ModelServer:
+    """A running `python -m serving`."""
+
+    process: subprocess.Popen[bytes]
+    name: str
+    base_path: Path
+    grpc_port: int
+    rest_port: int
+    log_path: Path
+    channel: grpc.Channel = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}")
+
+    @property
+    def rest_url(self) -> str:
+        """`http://host:port`, without a slash."""
+        return f"http://127.0.0.1:{self.rest_port}"
+
+    def log(self) -> str:
+        """Return what the server wrote to stdout and stderr so far."""
+        return self.log_path.read_text(errors="replace")
+
+
+def server_command(
+    base_path: Path, name: str, grpc_port: int, rest_port: int, flags: Sequence[str] = ()
+) -> list[str]:
+    """Return the command line of a model server."""
+    return [
+        sys.executable,
+        "-m",
+        "serving",
+        f"--port={grpc_port}",
+        f"--rest_api_port={rest_port}",
+        f"--model_name={name}",
+        f"--model_base_path={base_path}",
+        *flags,
+    ]
+
+
+@contextmanager
+def running_server(
+    base_path: Path,
+    name: str = "mnist",
+    flags: Sequence[str] = (),
+    *,
+    wait: bool = True,
+) -> Iterator[ModelServer]:
+    """Serve the versions below `base_path` (absolute) until the block ends.
+
+    Args:
+        base_path: folder with numbered version folders.
+        name: the served model name.
+        flags: further `--name=value` flags of the server.
+        wait: until the model is AVAILABLE; ports are closed before that.
+    """
+    log_path = base_path.parent / f"{base_path.name}-{time.monotonic_ns()}.log"
+    grpc_port, rest_port = free_port(), free_port()
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            server_command(base_path, name, grpc_port, rest_port, flags),
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        )
+    server = ModelServer(process, name, base_path, grpc_port, rest_port, log_path)
+    try:
+        if wait:
+            await_ready(server)
+        yield server
+    finally:
+        server.channel.close()
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def await_ready(server: ModelServer, seconds: float = START_SECONDS) -> None:
+    """Wait until both ports of a server answer; the gRPC port opens once the model is AVAILABLE."""
+    deadline = time.monotonic() + seconds
+    for port in (server.grpc_port, server.rest_port):
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                if server.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"Server did not start:\n{server.log()}") from None
+                time.sleep(0.02)
+
+
+def _main(kind: str, path: str, argument: str) -> None:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import tensorflow as tf
+
+    def signature(*specs: tf.TensorSpec):
+        return tf.function(input_signature=specs, autograph=False)
+
+    images = tf.TensorSpec([None, 784], tf.float32, "images")
+    model = tf.Module()
+    if kind == "mnist":
+        bands = tf.repeat(tf.eye(10), 78, axis=0) / 78.0
+        model.weights = tf.Variable(tf.concat([bands, tf.zeros([4, 10])], 0) * 8.0)
+        bias = tf.one_hot(int(argument), 10, 1e3) if argument else tf.zeros([10])
+        model.bias = tf.Variable(bias)
+
+        def both(pictures):
+            logits = tf.matmul(pictures, model.weights) + model.bias
+            return {"predictions": tf.argmax(logits, 1), "probabilities": tf.nn.softmax(logits)}
+
+        def decode(encoded):
+            picture = tf.io.decode_image(encoded, channels=1, expand_animations=False)
+            return tf.reshape(tf.image.resize(picture, [28, 28]) / 255.0, [784])
+
+        @signature(images)
+        def predict_object(images):
+            return {"predictions": both(images)["predictions"]}
+
+        @signature(images)
+        def serving_default(images):
+            return both(images)
+
+        @signature(tf.TensorSpec([None], tf.string, "image_bytes"))
+        def image_bytes(image_bytes):
+            pictures = tf.map_fn(
+                decode, image_bytes, fn_output_signature=tf.TensorSpec([784], tf.float32)
+            )
+            return both(pictures)
+
+        signatures = {
+            "predict_object": predict_object,
+            "serving_default": serving_default,
+            "image_bytes": image_bytes,
+        }
+    elif kind == "half_plus_two":
+        model.a = tf.Variable(0.5)
+        model.b = tf.Variable(float(argument))
+
+        @signature(tf.TensorSpec(None, tf.float32, "x"))
+        def serving_default(x):
+            return {"y": x * model.a + model.b}
+
+        signatures = {"serving_default": serving_default}
+    else:
+        signatures = _kinds(tf, signature)
+    tf.saved_model.save(model, path, signatures=signatures)
+
+
+def _kinds(tf, signature):
+    """Signatures `echo_<type>`, and ones for more inputs, bytes, scalars, slowness."""
+    signatures = {}
+    for dtype in (
+        tf.float32, tf.float64, tf.float16, tf.bfloat16, tf.int8, tf.int16, tf.int32, tf.int64,
+        tf.uint8, tf.uint16, tf.uint32, tf.uint64, tf.bool, tf.string, tf.complex64, tf.complex128,
+    ):  # fmt: skip
+
+        @signature(tf.TensorSpec(None, dtype, "x"))
+        def echo(x):
+            return {"y": tf.identity(x)}
+
+        signatures[f"echo_{dtype.name}"] = echo
+
+    @signature(
+        tf.TensorSpec([None, 2], tf.float32, "a"), tf.TensorSpec([None, 2], tf.float32, "b")
+    )
+    def add(a, b):
+        return {"sum": a + b, "difference": a - b}
+
+    @signature(tf.TensorSpec([None], tf.string, "in_bytes"))
+    def shout(in_bytes):
+        return {"out_bytes": tf.strings.upper(in_bytes), "text": tf.strings.upper(in_bytes)}
+
+    @signature(tf.TensorSpec([None], tf.float32, "x"))
+    def total(x):
+        return {"scalar": tf.reduce_sum(x)}
+
+    @signature(tf.TensorSpec([None], tf.int32, "steps"))
+    def slow(steps):
+        limit = tf.reduce_max(steps)
+
+        def turn(i, m):
+            return i + 1, tf.matmul(m, m) / 200.0
+
+        ones = tf.ones([200, 200])
+        done, m = tf.while_loop(lambda i, _: i < limit, turn, (tf.constant(0), ones))
+        return {"done": tf.fill(tf.shape(steps), done) + tf.cast(m[0, 0], tf.int32) - 1}
+
+    return signatures | {"add": add, "shout": shout, "total": total, "slow": slow}
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,53 @@
+"""What a person sees while the platform is made: one line a step with its elapsed time, and errors that say what to do."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+HEARTBEAT_SECONDS = 20.0
+
+
+class LocalError(Exception):
+    """Something the person at the keyboard can put right: what was wrong, then what to do."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what} {remedy}")
+
+
+_started = time.monotonic()
+
+
+def say(message: str) -> None:
+    """Print a line to stderr behind the seconds since the command began."""
+    print(f"{time.monotonic() - _started:7.1f} s  {message}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def step(title: str, detail: Callable[[], str] = str) -> Iterator[None]:
+    """Say when a step begins (if it is long), that it still runs, and how long it took.
+
+    Args:
+        detail: asked at each sign of life for a word on how far it is.
+    """
+    begun = time.monotonic()
+    ended = threading.Event()
+
+    def heartbeat() -> None:
+        if ended.wait(2):
+            return
+        say(f"…  {title}")
+        while not ended.wait(HEARTBEAT_SECONDS):
+            say(f"…  {title}: {time.monotonic() - begun:.0f} s so far {detail()}".rstrip())
+
+    thread = threading.Thread(target=heartbeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        ended.set()
+        say(f"✗  {title} ({time.monotonic() - begun:.1f} s)")
+        raise
+    ended.set()
+    say(f"✓  {title} ({time.monotonic() - begun:.1f} s)")

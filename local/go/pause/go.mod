@@ -1,0 +1,3 @@
+module dlstack/local/pause
+
+go 1.21

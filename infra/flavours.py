@@ -1,0 +1,78 @@
+"""Node flavours: the short names under which a job or a service asks for cores, memory and GPUs."""
+
+from dataclasses import dataclass
+
+import pulumi
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flavour:
+    """What one pod reserves. Cores are never capped: idle cores of a node may be used."""
+
+    name: str
+    cpu: float
+    """Cores reserved."""
+    memory_gib: float
+    """Memory reserved, in GiB."""
+    memory_limit_gib: float
+    """Above this the pod is killed. Equal to the reservation except for small flavours, where
+    TensorFlow's start needs more than its steady state."""
+    gpus: int = 0
+    gpu_resource: str = "nvidia.com/gpu"
+    """The extended resource that the cluster's device plugin announces."""
+
+    @property
+    def requests(self) -> dict[str, str]:
+        """Return `resources.requests` of a container."""
+        return self._gpus | {
+            "cpu": f"{round(self.cpu * 1000)}m",
+            "memory": f"{round(self.memory_gib * 1024)}Mi",
+        }
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """Return `resources.limits` of a container."""
+        return self._gpus | {"memory": f"{round(self.memory_limit_gib * 1024)}Mi"}
+
+    @property
+    def _gpus(self) -> dict[str, str]:
+        return {self.gpu_resource: str(self.gpus)} if self.gpus else {}
+
+    def __str__(self) -> str:
+        gpus = f", {self.gpus} GPU" if self.gpus else ""
+        return f"'{self.name}' ({self.cpu:g} cores, {self.memory_gib:g} GiB{gpus})"
+
+
+def _flavour(
+    name: str, cpu: float, memory: float, limit: float | None = None, gpus: int = 0
+) -> Flavour:
+    return Flavour(
+        name=name, cpu=cpu, memory_gib=memory, memory_limit_gib=limit or memory, gpus=gpus
+    )
+
+
+_TABLE = {
+    flavour.name: flavour
+    for flavour in (
+        _flavour("cpu-small", 0.1, 0.5, limit=2),
+        _flavour("cpu", 1, 2, limit=4),
+        _flavour("cpu-2", 2, 8),
+        _flavour("cpu-4", 4, 16),
+        _flavour("cpu-8", 8, 64),
+        _flavour("gpu-1", 8, 64, gpus=1),
+        _flavour("gpu-2", 16, 128, gpus=2),
+        _flavour("gpu-4", 32, 256, gpus=4),
+    )
+}
+
+
+def find(name: str, key: str) -> Flavour:
+    """Return the flavour `name`; `key` is the configuration key that asked for it."""
+    try:
+        return _TABLE[name]
+    except KeyError:
+        raise pulumi.RunError(
+            f"{key} '{name}' is no flavour. Use one of: {', '.join(_TABLE)}."
+        ) from None

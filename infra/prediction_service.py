@@ -1,0 +1,204 @@
+"""The prediction service: one published version of a model, over gRPC, REST and a web page.
+
+The version is an argument of the pods' init container, so a new one is Kubernetes' own roll-out:
+old pods serve until new ones are Ready, and they are Ready when their model is loaded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.apps.v1 import (
+    Deployment,
+    DeploymentSpecArgs,
+    DeploymentStrategyArgs,
+    RollingUpdateDeploymentArgs,
+)
+from pulumi_kubernetes.core.v1 import (
+    EnvVarArgs,
+    GRPCActionArgs,
+    ProbeArgs,
+    TCPSocketActionArgs,
+    VolumeMountArgs,
+)
+from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+
+from . import names, pod_specs
+from .exposure import Exposed
+from .flavours import Flavour
+from .packages import Package
+from .settings import ServiceType, ServingEngine
+
+GRPC_PORT = 8500
+REST_PORT = 8501
+PAGE_PORT = 8080
+
+TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.19.1"
+
+_MODELS = "/models"
+_ROLL_OUT_SECONDS = 600
+"""Pulling an image of some GB, fetching the model and loading it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionServiceArgs:
+    """What is served, how, and where."""
+
+    namespace: pulumi.Input[str]
+    instance: str
+    """Value of the label `app.kubernetes.io/instance`."""
+    image: str
+    """Image with Python, boto3 and TensorFlow."""
+    package: Package
+    """Model sync, the embedded server and the gateway."""
+    engine: ServingEngine
+    store_environment: Sequence[EnvVarArgs]
+    model_name: str
+    model_url: pulumi.Input[str]
+    """`s3://` URL below which the model's versions lie."""
+    version: pulumi.Input[int]
+    replicas: int
+    flavour: Flavour
+    """Of the model server."""
+    tensorboard_url: pulumi.Input[str]
+    """Link on the web page."""
+    service_type: ServiceType
+    grpc_node_port: int | None = None
+    host: str
+    forced_host: str | None = None
+
+
+def server_command(engine: ServingEngine, model_name: str) -> list[str]:
+    """Return the command line of the model server; both engines take the same flags."""
+    flags = [
+        f"--port={GRPC_PORT}",
+        f"--rest_api_port={REST_PORT}",
+        f"--model_name={model_name}",
+        f"--model_base_path={_MODELS}/{model_name}",
+    ]
+    if engine == "tensorflow-serving":
+        # Off by default there; its port opens when the model is loaded.
+        return ["tensorflow_model_server", *flags, "--enable_grpc_healthcheck_service=true"]
+    return ["python3", "-m", "serving", *flags]
+
+
+class PredictionService(pulumi.ComponentResource):
+    """A model behind a Service."""
+
+    host: pulumi.Output[str]
+    grpc_port: pulumi.Output[int]
+    rest_url: pulumi.Output[str]
+    page_url: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, args: PredictionServiceArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("dlstack:serving:PredictionService", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        labels = names.labels(name, args.instance)
+        model_dir = f"{_MODELS}/{args.model_name}"
+        models = VolumeMountArgs(name="models", mount_path=_MODELS)
+        models_read_only = VolumeMountArgs(name="models", mount_path=_MODELS, read_only=True)
+        grpc = GRPCActionArgs(port=GRPC_PORT)
+        # The only process with the bucket's credentials; those that answer requests have none.
+        sync = pod_specs.container(
+            "sync",
+            args.image,
+            [
+                *("python3", "-m", "serving.sync"),
+                pulumi.Output.concat("--source_url=", args.model_url),
+                pulumi.Output.concat("--model_version=", args.version.apply(str))
+                if isinstance(args.version, pulumi.Output)
+                else f"--model_version={args.version}",
+                f"--target_dir={model_dir}",
+            ],
+            env=args.store_environment,
+            mounts=[args.package.mount, models],
+            resources=pod_specs.requests("50m", "128Mi", memory_limit="1Gi"),
+        )
+        server = pod_specs.container(
+            "server",
+            TENSORFLOW_SERVING_IMAGE if args.engine == "tensorflow-serving" else args.image,
+            server_command(args.engine, args.model_name),
+            mounts=[args.package.mount, models_read_only],
+            ports={"grpc": GRPC_PORT, "rest": REST_PORT},
+            resources=pod_specs.flavoured(args.flavour),
+            readiness=ProbeArgs(grpc=grpc, period_seconds=1, timeout_seconds=2),
+            # Generous: loading a big model, or a machine that is short of cores, is no failure.
+            liveness=ProbeArgs(
+                grpc=grpc,
+                initial_delay_seconds=60,
+                period_seconds=10,
+                timeout_seconds=5,
+                failure_threshold=6,
+            ),
+        )
+        gateway = pod_specs.container(
+            "gateway",
+            args.image,
+            [
+                *("python3", "-m", "serving.gateway"),
+                f"--port={PAGE_PORT}",
+                f"--model_name={args.model_name}",
+                f"--rest_url=http://127.0.0.1:{REST_PORT}",
+                f"--manifest_dir={model_dir}",
+                pulumi.Output.concat("--tensorboard_url=", args.tensorboard_url),
+            ],
+            mounts=[args.package.mount, models_read_only],
+            ports={"page": PAGE_PORT},
+            resources=pod_specs.requests("50m", "96Mi", memory_limit="512Mi"),
+            readiness=ProbeArgs(tcp_socket=TCPSocketActionArgs(port="page"), period_seconds=1),
+        )
+        deployment = Deployment(
+            f"{name}-server",
+            metadata=ObjectMetaArgs(name=name, namespace=args.namespace, labels=labels),
+            spec=DeploymentSpecArgs(
+                replicas=args.replicas,
+                progress_deadline_seconds=_ROLL_OUT_SECONDS - 30,
+                strategy=DeploymentStrategyArgs(
+                    type="RollingUpdate",
+                    rolling_update=RollingUpdateDeploymentArgs(max_unavailable=0, max_surge=1),
+                ),
+                selector=LabelSelectorArgs(match_labels=names.selector(name, args.instance)),
+                template=pod_specs.template(
+                    labels,
+                    [server, gateway],
+                    init_containers=[sync],
+                    volumes=[args.package.volume, pod_specs.scratch("models")],
+                    grace_seconds=5,
+                    gpu_resource=args.flavour.gpu_resource if args.flavour.gpus else None,
+                ),
+            ),
+            opts=pulumi.ResourceOptions.merge(
+                child,
+                pulumi.ResourceOptions(
+                    custom_timeouts=pulumi.CustomTimeouts(
+                        create=f"{_ROLL_OUT_SECONDS}s", update=f"{_ROLL_OUT_SECONDS}s"
+                    )
+                ),
+            ),
+        )
+        exposed = Exposed(
+            name,
+            namespace=args.namespace,
+            instance=args.instance,
+            ports={"grpc": GRPC_PORT, "rest": REST_PORT, "page": PAGE_PORT},
+            node_ports={"grpc": args.grpc_node_port},
+            service_type=args.service_type,
+            host=args.host,
+            forced_host=args.forced_host,
+            ready=[deployment],
+            opts=child,
+        )
+        self.host = exposed.host
+        self.grpc_port = exposed.ports["grpc"]
+        self.rest_url = exposed.url("rest")
+        self.page_url = exposed.url("page")
+        self.register_outputs(
+            {
+                "host": self.host,
+                "grpc_port": self.grpc_port,
+                "rest_url": self.rest_url,
+                "page_url": self.page_url,
+            }
+        )

@@ -1,0 +1,293 @@
+"""Where the components meet: from settings to resources and stack outputs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi_kubernetes.core.v1 import EnvVarArgs, Namespace, Secret
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
+from . import checksums, cluster, names, packages, pod_specs, s3
+from .credentials import ACCESS_KEY, SECRET_KEY, GeneratedCredentials, Store
+from .object_store import REGION, ObjectStore, ObjectStoreArgs
+from .prediction_service import PredictionService, PredictionServiceArgs
+from .published_model import PublishedModel
+from .run_hash import digest, run_hash
+from .settings import ExternalStore, Settings
+from .storage import Bucket, Folder
+from .tensorboard import TensorBoard, TensorBoardArgs
+from .training_job import TrainingJob, TrainingJobArgs
+
+
+def build(settings: Settings) -> Mapping[str, Any]:
+    """Declare the whole stack and return its outputs (docs/contracts.md)."""
+    run = _Run.of(settings)
+    nodes = cluster.nodes(settings.kube_context)
+    cluster.require_room(nodes, settings.flavour, "dlstack:flavour")
+    cluster.require_room(nodes, settings.serving_flavour, "dlstack:servingFlavour")
+    cluster.require_own_namespace(settings.kube_context, settings.namespace, settings.stack)
+    place = _Place(settings, settings.host or cluster.address(nodes))
+
+    store = _store(settings, place)
+    data_bucket = Bucket(
+        "data-bucket",
+        bucket=names.bucket(settings.bucket_prefix, "data"),
+        store=store.props,
+        own_prefixes=[],
+        force_destroy=settings.force_destroy,
+    )
+    output_bucket = Bucket(
+        "output-bucket",
+        bucket=names.bucket(settings.bucket_prefix, "output"),
+        store=store.props,
+        # Trained models outlive a stack where they can: in a store that isn't part of it.
+        own_prefixes=["runs/", "models/"] if settings.store is None else [],
+        force_destroy=settings.force_destroy,
+    )
+    code = Folder(
+        "code",
+        path=settings.code_dir,
+        files=run.code,
+        bucket=data_bucket.bucket,
+        prefix="code/",
+        store=store.props,
+    )
+    data_url: pulumi.Input[str] = settings.data_dir
+    if not settings.data_dir.startswith("s3://"):
+        data_url = Folder(
+            "data",
+            path=settings.data_dir,
+            files=run.data,
+            bucket=data_bucket.bucket,
+            prefix="data/",
+            store=store.props,
+        ).url
+    output_url = pulumi.Output.concat("s3://", output_bucket.bucket)
+
+    training = place.package("training", run.library)
+    serving = place.package("serving", packages.read("serving"))
+    tensorboard = TensorBoard(
+        names.TENSORBOARD,
+        TensorBoardArgs(
+            namespace=place.namespace,
+            instance=settings.stack,
+            image=settings.runtime_image,
+            package=training,
+            store_environment=store.environment,
+            runs_url=pulumi.Output.concat(output_url, "/runs"),
+            service_type=settings.service_type,
+            host=place.host,
+            forced_host=settings.host,
+        ),
+    )
+    job = TrainingJob(
+        "training",
+        TrainingJobArgs(
+            namespace=place.namespace,
+            instance=settings.stack,
+            image=settings.image,
+            package=training,
+            store_environment=store.environment,
+            code_url=code.url,
+            data_url=data_url,
+            output_url=output_url,
+            boot_file=settings.boot_file,
+            run_parameters=settings.run_parameters,
+            run_hash=run.hash,
+            model_name=settings.model_name,
+            min_accuracy=settings.min_accuracy,
+            provenance=run.provenance,
+            flavour=settings.flavour,
+            timeout_seconds=settings.timeout_seconds,
+        ),
+    )
+    model = PublishedModel(
+        "model",
+        bucket=output_bucket.bucket,
+        model_name=settings.model_name,
+        run_hash=run.hash,
+        version=settings.model_version,
+        store=store.props,
+        # The Job publishes what this looks for, and tells nobody but the bucket.
+        opts=pulumi.ResourceOptions(depends_on=[job.job]),
+    )
+    prediction = PredictionService(
+        names.PREDICTION,
+        PredictionServiceArgs(
+            namespace=place.namespace,
+            instance=settings.stack,
+            image=settings.runtime_image,
+            package=serving,
+            engine=settings.serving_engine,
+            store_environment=store.environment,
+            model_name=settings.model_name,
+            model_url=pulumi.Output.concat(output_url, f"/models/{settings.model_name}"),
+            version=model.version,
+            replicas=settings.serving_replicas,
+            flavour=settings.serving_flavour,
+            tensorboard_url=tensorboard.url,
+            service_type=settings.service_type,
+            grpc_node_port=settings.grpc_node_port,
+            host=place.host,
+            forced_host=settings.host,
+        ),
+    )
+    return {
+        "host": prediction.host,
+        "grpcPort": prediction.grpc_port,
+        "restUrl": prediction.rest_url,
+        "tensorboardUrl": tensorboard.url,
+        "pageUrl": prediction.page_url,
+        "modelName": settings.model_name,
+        "modelVersion": model.version,
+        "runHash": model.run_hash,
+        "metrics": model.metrics,
+    }
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the next training run is made of."""
+
+    code: Mapping[str, str]
+    data: Mapping[str, str]
+    library: packages.Files
+    hash: str
+    provenance: Mapping[str, str | int]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "_Run":
+        code = checksums.folder(settings.code_dir, "codeDir")
+        data = _data(settings)
+        # The MNIST example is a code folder like any other: uploaded, not part of the agent.
+        library = packages.read("training", without="mnist")
+        return cls(
+            code=code,
+            data=data,
+            library=library,
+            hash=run_hash(
+                code=code,
+                library=library.checksums,
+                data=data,
+                boot_file=settings.boot_file,
+                run_parameters=settings.run_parameters,
+                image=settings.image,
+                node_count=settings.node_count,
+            ),
+            provenance={
+                "boot_file": settings.boot_file,
+                "code_sha256": digest(code),
+                "data_sha256": digest(data),
+                "image": settings.image,
+                "node_count": settings.node_count,
+            },
+        )
+
+
+def _data(settings: Settings) -> dict[str, str]:
+    """Return path -> checksum of the data set; of one in S3, size and ETag stand for it."""
+    if not settings.data_dir.startswith("s3://"):
+        return checksums.folder(settings.data_dir, "dataDir")
+    store = settings.store
+    assert store is not None  # `settings.load` refuses an s3:// URL without a store.
+    bucket, _, prefix = settings.data_dir.removeprefix("s3://").partition("/")
+    client = s3.connect(
+        store.endpoint, store.region, store.access_key, store.secret_key, direct=False
+    )
+    try:
+        objects = s3.list_objects(client, bucket, f"{prefix}/" if prefix else "")
+    except s3.StoreError as exc:
+        raise pulumi.RunError(f"dlstack:dataDir '{settings.data_dir}': {exc}") from exc
+    if not objects:
+        raise pulumi.RunError(
+            f"dlstack:dataDir '{settings.data_dir}' has no files. Upload the data set there."
+        )
+    return {key: f"{size}-{etag}" for key, (size, etag) in objects.items()}
+
+
+class _Place:
+    """The namespace, and what is the same for all that lies in it."""
+
+    def __init__(self, settings: Settings, host: str) -> None:
+        self.host = host
+        self.instance = settings.stack
+        resource = Namespace(
+            "namespace",
+            metadata=ObjectMetaArgs(
+                name=settings.namespace,
+                labels={
+                    **names.labels("namespace", settings.stack),
+                    cluster.STACK_LABEL: settings.stack,
+                    "pod-security.kubernetes.io/enforce": "restricted",
+                },
+            ),
+        )
+        self.namespace = resource.metadata.apply(lambda metadata: str(metadata.name))
+
+    def package(self, name: str, files: packages.Files) -> packages.Package:
+        return packages.Package(name, files, namespace=self.namespace, instance=self.instance)
+
+
+@dataclass(frozen=True)
+class _StoreUse:
+    """How the rest of the stack uses the object store."""
+
+    props: Store
+    """For the dynamic resources."""
+    environment: list[EnvVarArgs]
+    """For pods."""
+
+
+def _store(settings: Settings, place: _Place) -> _StoreUse:
+    """Declare the Secret, and the in-stack store unless another one is configured."""
+    external = settings.store
+    secret = Secret(
+        names.OBJECT_STORE,
+        metadata=ObjectMetaArgs(
+            name=names.OBJECT_STORE,
+            namespace=place.namespace,
+            labels=names.labels(names.OBJECT_STORE, settings.stack),
+        ),
+        string_data=_credentials(external),
+    )
+    secret_name = secret.metadata.apply(lambda metadata: str(metadata.name))
+    props: dict[str, Any] = {
+        "in_stack": external is None,
+        "context": settings.kube_context,
+        "namespace": place.namespace,
+        "secret": secret_name,
+    }
+    if external is not None:
+        environment = pod_specs.store_environment(
+            external.endpoint or None, external.region, secret_name
+        )
+        props |= {"endpoint": external.endpoint, "region": external.region}
+        return _StoreUse(props, environment)
+    own = ObjectStore(
+        names.OBJECT_STORE,
+        ObjectStoreArgs(
+            namespace=place.namespace,
+            instance=settings.stack,
+            image=settings.runtime_image,
+            secret=secret_name,
+            storage_size=settings.storage_size,
+            storage_class=settings.storage_class,
+            service_type=settings.service_type,
+            host=place.host,
+            forced_host=settings.host,
+        ),
+    )
+    environment = pod_specs.store_environment(own.endpoint, REGION, secret_name)
+    props |= {"endpoint": own.outside_endpoint, "region": REGION}
+    return _StoreUse(props, environment)
+
+
+def _credentials(external: ExternalStore | None) -> dict[str, pulumi.Input[str]]:
+    if external is None:
+        generated = GeneratedCredentials("object-store-credentials")
+        return {ACCESS_KEY: generated.access_key, SECRET_KEY: generated.secret_key}
+    return {
+        ACCESS_KEY: pulumi.Output.secret(external.access_key),
+        SECRET_KEY: pulumi.Output.secret(external.secret_key),
+    }

@@ -1,0 +1,125 @@
+"""The training run: a Kubernetes Job whose pod template carries the run hash."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.batch.v1 import Job, JobSpecArgs
+from pulumi_kubernetes.core.v1 import EnvVarArgs, VolumeMountArgs
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
+from . import names, pod_specs
+from .flavours import Flavour
+from .packages import Package
+
+RUN_HASH_ANNOTATION = "dlstack.dev/run-hash"
+
+_START_SECONDS = 120
+"""What scheduling and pulling the image may add to the timeout before Pulumi gives up waiting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJobArgs:
+    """What a training run is made of."""
+
+    namespace: pulumi.Input[str]
+    instance: str
+    """Value of the label `app.kubernetes.io/instance`."""
+    image: str
+    package: Package
+    """The agent."""
+    store_environment: Sequence[EnvVarArgs]
+    code_url: pulumi.Input[str]
+    data_url: pulumi.Input[str]
+    output_url: pulumi.Input[str]
+    """`s3://` URL of the output bucket."""
+    boot_file: str
+    run_parameters: Mapping[str, str]
+    run_hash: str
+    model_name: str
+    min_accuracy: float | None = None
+    provenance: Mapping[str, str | int]
+    """Goes into the manifest. Made of nothing but what the run hash covers: anything else, as
+    the commit, would replace the Job without another model to come of it."""
+    flavour: Flavour
+    timeout_seconds: int
+
+    def __post_init__(self) -> None:
+        if len(self.run_hash) != 64:
+            raise ValueError(f"run_hash {self.run_hash!r} has not 64 digits")
+
+
+def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:
+    """Return the agent's command line (docs/contracts.md)."""
+    flags: list[pulumi.Input[str]] = [
+        pulumi.Output.concat("--code_url=", args.code_url),
+        f"--boot_file={args.boot_file}",
+        pulumi.Output.concat("--data_url=", args.data_url),
+        pulumi.Output.concat("--train_url=", args.output_url, f"/runs/{args.run_hash[:12]}"),
+        pulumi.Output.concat("--model_url=", args.output_url, f"/models/{args.model_name}"),
+        f"--run_hash={args.run_hash}",
+        f"--provenance={json.dumps(args.provenance, sort_keys=True)}",
+        "--work_dir=/work",
+    ]
+    if args.min_accuracy is not None:
+        flags.append(f"--min_accuracy={args.min_accuracy}")
+    parameters = [f"--{key}={value}" for key, value in sorted(args.run_parameters.items())]
+    return ["python3", "-m", "training", *flags, "--", *parameters]
+
+
+class TrainingJob(pulumi.ComponentResource):
+    """One training run. Another run hash is another Job."""
+
+    job: Job
+
+    def __init__(
+        self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("dlstack:training:TrainingJob", name, None, opts)
+        labels = names.labels(name, args.instance)
+        awaited = f"{args.timeout_seconds + _START_SECONDS}s"
+        self.job = Job(
+            f"{name}-job",
+            # No fixed name: the next run's Job is made before this one goes.
+            metadata=ObjectMetaArgs(
+                namespace=args.namespace,
+                labels=labels,
+                # A Job that failed for a passing reason is tried again by the next `pulumi up`.
+                annotations={"pulumi.com/replaceUnready": "true"},
+            ),
+            spec=JobSpecArgs(
+                backoff_limit=0,
+                active_deadline_seconds=args.timeout_seconds,
+                # No ttlSecondsAfterFinished: a Job that vanishes would be run again.
+                template=pod_specs.template(
+                    labels,
+                    [
+                        pod_specs.container(
+                            name,
+                            args.image,
+                            command(args),
+                            env=[
+                                *args.store_environment,
+                                EnvVarArgs(name="TMPDIR", value="/work"),
+                            ],
+                            mounts=[
+                                args.package.mount,
+                                VolumeMountArgs(name="work", mount_path="/work"),
+                            ],
+                            resources=pod_specs.flavoured(args.flavour),
+                        )
+                    ],
+                    volumes=[args.package.volume, pod_specs.scratch("work")],
+                    annotations={RUN_HASH_ANNOTATION: args.run_hash},
+                    restart_policy="Never",
+                    grace_seconds=5,
+                    gpu_resource=args.flavour.gpu_resource if args.flavour.gpus else None,
+                ),
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                custom_timeouts=pulumi.CustomTimeouts(create=awaited, update=awaited),
+            ),
+        )
+        self.register_outputs({"job": self.job.metadata.name})

@@ -1,7 +1,6 @@
 """A single-node Kubernetes on this machine: what its processes are called with, and when it is ready."""
 
 import json
-import os
 import shutil
 import socket
 import ssl
@@ -11,11 +10,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from . import node
-from .console import LocalError, say, step
+from .console import LocalError, step
 from .home import Home
 from .pki import Authority, write_private
 from .processes import Daemon, tail
@@ -42,6 +42,7 @@ PORTS = {
 ETCD = "unix://etcd:0"
 ETCD_PEER = "unix://etcd-peer:0"
 VOLUMES = 8
+KUBELET_HEALTH_PORT = 10248
 READY_SECONDS = 120
 MANIFESTS = Path(__file__).resolve().parent / "manifests"
 
@@ -82,6 +83,16 @@ class Cluster:
     @cached_property
     def _pause(self) -> Path:
         return Programs(self.home).build(PAUSE)
+
+    def programs_folder(self) -> Path:
+        """A folder with `kubectl`, for PATH."""
+        folder = self.folder / "bin"
+        folder.mkdir(exist_ok=True)
+        link = folder / "kubectl"
+        if not link.is_symlink() or link.readlink() != self.kubernetes:
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.kubernetes)
+        return folder
 
     @property
     def platform_programs(self) -> tuple[Path, Path]:
@@ -198,11 +209,17 @@ class Cluster:
         return Authority(self.folder / "pki")
 
     def _node_is_ready(self) -> bool:
+        """Whether the kubelet that runs now has said that it is ready; what an earlier one said stays in etcd."""
         answer = self.get(f"/api/v1/nodes/{NODE_NAME}")
-        if answer is None:
+        if answer is None or not _answers(KUBELET_HEALTH_PORT):
             return False
-        conditions = json.loads(answer)["status"].get("conditions", [])
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        return any(
+            condition["type"] == "Ready"
+            and condition["status"] == "True"
+            and datetime.fromisoformat(condition["lastHeartbeatTime"]).timestamp()
+            >= int(self.daemons()["kubelet"].started())
+            for condition in json.loads(answer)["status"].get("conditions", [])
+        )
 
     def daemons(self) -> dict[str, Daemon]:
         """The cluster's processes in the order in which they start."""

@@ -48,9 +48,7 @@ class Images:
                 self._build(name, build, archive)
             self._import(name, archive)
 
-    def _build(
-        self, name: str, build: "Callable[[str, _Buildah], None]", archive: Path
-    ) -> None:
+    def _build(self, name: str, build: "Callable[[str, _Buildah], None]", archive: Path) -> None:
         work = self._home.cache / "image-build"
         shutil.rmtree(work, ignore_errors=True)
         (work / "context").mkdir(parents=True)
@@ -71,7 +69,7 @@ class Images:
         for program in self._cluster.platform_programs:
             shutil.copy2(program, buildah.context)
         (buildah.context / "Containerfile").write_text(
-            "FROM scratch\nCOPY coredns pause /\nENTRYPOINT [\"/pause\"]\n"
+            'FROM scratch\nCOPY coredns pause /\nENTRYPOINT ["/pause"]\n'
         )
         with step(f"build {name}"):
             buildah("build", "--tag", name, buildah.context)
@@ -109,7 +107,9 @@ class Images:
             shutil.copy2(file, buildah.context)
         recipe = (FOLDER / "Containerfile").read_text()
         tensorflow = recipe.partition("ARG TENSORFLOW=")[2].split()[0]
-        serving = next(word for word in recipe.split() if word.startswith("tensorflow-serving-api="))
+        serving = next(
+            word for word in recipe.split() if word.startswith("tensorflow-serving-api=")
+        )
         pip = [*(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:")]
         pip += ["--dest", str(buildah.context / "wheels")]
         run_logged([*pip, "-r", str(FOLDER / "requirements.txt"), tensorflow], buildah.log)

@@ -127,7 +127,10 @@ def prepare(folder: Path, node_ip: str, pod_cidr: str) -> None:
         controllers = (_CGROUPS / "cgroup.controllers").read_text().split()
         for control in (_CGROUPS, _CGROUPS / CGROUP):
             (control / "cgroup.subtree_control").write_text(" ".join(f"+{c}" for c in controllers))
-    for setting, wanted in (("net/ipv4/ip_forward", "1"), ("net/bridge/bridge-nf-call-iptables", "1")):
+    for setting, wanted in (
+        ("net/ipv4/ip_forward", "1"),
+        ("net/bridge/bridge-nf-call-iptables", "1"),
+    ):
         path = Path("/proc/sys") / setting
         if not path.exists() and "bridge" in setting:
             subprocess.run(["modprobe", "br_netfilter"], capture_output=True)
@@ -140,7 +143,9 @@ def prepare(folder: Path, node_ip: str, pod_cidr: str) -> None:
         # A firewall (or Docker) that drops what it does not know would cut pods off from each other.
         for side in ("--source", "--destination"):
             rule = (side, pod_cidr, "--jump", "ACCEPT", "--match", "comment", "--comment", BRIDGE)
-            if subprocess.run(["iptables", "--check", "FORWARD", *rule], capture_output=True).returncode:
+            if subprocess.run(
+                ["iptables", "--check", "FORWARD", *rule], capture_output=True
+            ).returncode:
                 _run("iptables", "--insert", "FORWARD", *rule)
 
 

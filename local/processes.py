@@ -88,6 +88,10 @@ class Daemon:
             return None
         return known["pid"] if _start_time(known["pid"]) == known["start_time"] else None
 
+    def started(self) -> float:
+        """When it was last started, in seconds since the epoch."""
+        return self._pid_file.stat().st_mtime
+
     def start(self) -> bool:
         """Start the process unless it runs; true when it was started now."""
         if self.pid() is not None:

@@ -190,14 +190,19 @@ def pulumi_path(home: Home) -> str:
     if shutil.which("pulumi-language-python") is None:
         folders.append(_language_host(programs))
     if shutil.which("pulumi-resource-kubernetes") is None and not _plugin(pulumi):
-        say("using the Kubernetes plugin v2.0.0, built from its Go module: the current one can't be downloaded here")
+        say(
+            "using the Kubernetes plugin v2.0.0, built from its Go module: the current one can't be downloaded here"
+        )
         folders.append(programs.build(PULUMI_KUBERNETES).parent)
     return os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")])
 
 
 def _language_host(programs: Programs) -> Path:
     host = programs.build(PULUMI_PYTHON)
-    scripts = ("python/cmd/pulumi-language-python-exec", "python/dist/pulumi-resource-pulumi-python")
+    scripts = (
+        "python/cmd/pulumi-language-python-exec",
+        "python/dist/pulumi-resource-pulumi-python",
+    )
     if not all((host.parent / Path(script).name).exists() for script in scripts):
         source = programs.module_folder(PULUMI_PYTHON, "github.com/pulumi/pulumi/sdk/v3")
         for script in scripts:

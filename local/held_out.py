@@ -1,0 +1,65 @@
+"""The proof at the end of `make up`: test digits, which no training saw, sent to the exposed port by the client."""
+
+import gzip
+import json
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image
+
+from .console import LocalError
+from .home import REPOSITORY
+
+
+def pictures(data_dir: Path, count: int) -> tuple[list[Image.Image], list[int]]:
+    """The first test pictures (28x28, grey, white on black) and what they show.
+
+    The file format is IDX: a magic number, the sizes as big-endian 32-bit integers, then the bytes
+    (http://yann.lecun.com/exdb/mnist/).
+    """
+    with gzip.open(data_dir / "t10k-images-idx3-ubyte.gz") as file:
+        _, _, rows, columns = struct.unpack(">4I", file.read(16))
+        images = [
+            Image.frombytes("L", (columns, rows), file.read(rows * columns)) for _ in range(count)
+        ]
+    with gzip.open(data_dir / "t10k-labels-idx1-ubyte.gz") as file:
+        file.read(8)
+        return images, list(file.read(count))
+
+
+def predict(
+    outputs: Mapping[str, object], data_dir: Path, count: int
+) -> tuple[list[int], list[int]]:
+    """Send `count` test digits as PNG files through `python -m client predict`, over gRPC.
+
+    Returns:
+        The truths and the answers.
+
+    Raises:
+        LocalError: the client failed; it has said why.
+    """
+    images, truths = pictures(data_dir, count)
+    with tempfile.TemporaryDirectory(prefix="dlstack-digits-") as folder:
+        files = []
+        for number, image in enumerate(images):
+            files.append(f"{folder}/{number:05d}.png")
+            image.save(files[-1])
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "client", "predict", "--json", "--invert=no"),
+                *(f"--host={outputs['host']}", f"--port={outputs['grpcPort']}"),
+                *(f"--model={outputs['modelName']}", *files),
+            ],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    if done.returncode:
+        raise LocalError(
+            "the client could not predict.", "`python -m local status` shows the parts."
+        )
+    return truths, [answer["prediction"] for answer in json.loads(done.stdout)["results"]]

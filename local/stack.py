@@ -1,0 +1,128 @@
+"""The stack `local`: the Pulumi program of this repository, run against the cluster of this machine."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .console import LocalError, step
+from .home import REPOSITORY, Home
+from .pki import write_private
+from .processes import run_logged
+from .programs import pulumi_path
+
+STACK = "local"
+GRPC_NODE_PORT = 31670
+
+
+def environment(home: Home, kubeconfig: Path) -> dict[str, str]:
+    """The variables under which `pulumi`, `kubectl` and the client find this machine's parts; those that are set already win."""
+    home.stacks.mkdir(mode=0o700, parents=True, exist_ok=True)
+    variables = {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), pulumi_path(home)]),
+        "KUBECONFIG": os.environ.get("KUBECONFIG") or str(kubeconfig),
+        "PULUMI_BACKEND_URL": f"file://{home.stacks}",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_STACK": STACK,
+    }
+    if not (Path.home() / ".pulumi").exists():
+        variables["PULUMI_HOME"] = str(home.stacks / "home")
+    if "PULUMI_CONFIG_PASSPHRASE" not in os.environ:
+        passphrase = home.stacks / "passphrase"
+        if not passphrase.exists():
+            write_private(passphrase, secrets.token_urlsafe(32).encode())
+        variables["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase)
+    kept = ("PULUMI_BACKEND_URL", "PULUMI_HOME", "PULUMI_STACK", "PULUMI_CONFIG_PASSPHRASE_FILE")
+    return {k: os.environ[k] if k in kept and k in os.environ else v for k, v in variables.items()}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack of the program, driven by the Pulumi CLI."""
+
+    variables: Mapping[str, str]
+    """From `environment`."""
+
+    def configure(self, wanted: Mapping[str, str], defaults: Mapping[str, str]) -> None:
+        """Make the stack if need be and set its configuration: `wanted` always, `defaults` where nothing is set."""
+        self._read("stack", "select", "--create", self.variables["PULUMI_STACK"])
+        known = json.loads(self._read("config", "--json"))
+        missing = {k: v for k, v in defaults.items() if f"dlstack:{k}" not in known}
+        values = [
+            word
+            for key, value in {**missing, **wanted}.items()
+            if known.get(f"dlstack:{key}", {}).get("value") != value
+            for word in ("--plaintext", f"dlstack:{key}={value}")
+        ]
+        if values:
+            self._read("config", "set-all", *values)
+
+    def up(self) -> None:
+        """Run `pulumi up`, its progress on this terminal.
+
+        Raises:
+            LocalError: it failed; Pulumi has said why.
+        """
+        self._show(
+            "up", "Put right what it says above, then run `make up` again: what is done is kept."
+        )
+
+    def destroy(self) -> None:
+        """Run `pulumi destroy`, its progress on this terminal."""
+        self._show("destroy", "Put right what it says above, then run `make destroy` again.")
+
+    def exists(self) -> bool:
+        """Whether the stack was ever made."""
+        stacks = json.loads(self._read("stack", "ls", "--json"))
+        return any(
+            stack["name"].rpartition("/")[2] == self.variables["PULUMI_STACK"] for stack in stacks
+        )
+
+    def outputs(self) -> dict[str, object]:
+        """The stack's outputs; empty when nothing is deployed."""
+        return json.loads(self._read("stack", "output", "--json")) if self.exists() else {}
+
+    def _show(self, command: str, remedy: str) -> None:
+        # Pulumi's table of the resources goes to stderr with our own progress: stdout is for answers.
+        status = subprocess.run(
+            ["pulumi", command, "--yes", "--skip-preview", "--suppress-permalink", "true"],
+            **self._place,
+            stdout=sys.stderr,
+        ).returncode
+        if status:
+            raise LocalError(f"`pulumi {command}` ended with status {status}.", remedy)
+
+    def _read(self, *words: str) -> str:
+        done = subprocess.run(
+            ["pulumi", *words, "--non-interactive"], **self._place, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise LocalError(
+                f"`pulumi {' '.join(words[:2])}` failed: {done.stderr.strip()}",
+                f"The stack's state is in {self.variables['PULUMI_BACKEND_URL']}.",
+            )
+        return done.stdout
+
+    @property
+    def _place(self) -> dict[str, object]:
+        return {
+            "cwd": REPOSITORY,
+            "env": {**os.environ, **self.variables},
+            "stdin": subprocess.DEVNULL,
+        }
+
+
+def data_set(home: Home) -> Path:
+    """The folder of the MNIST files, downloaded if need be."""
+    folder = home.cache / "mnist"
+    with step("have the MNIST data set"):
+        run_logged(
+            [sys.executable, "-m", "training.download_mnist", f"--target_dir={folder}"],
+            home.cache / "logs" / "mnist.log",
+            cwd=REPOSITORY,
+        )
+    return folder

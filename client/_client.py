@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
+from ._deadline import Deadline
 from ._exceptions import PictureError, PredictionError, ServerError, SettingsError
 from ._types import (
     ModelMetadata,
@@ -43,12 +43,12 @@ class Transport(Protocol):
     """One way to call one model on one server; both have the same errors."""
 
     def predict(
-        self, signature: Signature, inputs: Mapping[str, Array], timeout: float
+        self, signature: Signature, inputs: Mapping[str, Array], deadline: Deadline
     ) -> tuple[dict[str, Array], int | None]: ...
 
-    def metadata(self, timeout: float) -> ModelMetadata: ...
+    def metadata(self, deadline: Deadline) -> ModelMetadata: ...
 
-    def status(self, timeout: float) -> ModelStatus: ...
+    def status(self, deadline: Deadline) -> ModelStatus: ...
 
     def close(self) -> None: ...
 
@@ -91,8 +91,10 @@ class Client:
             raise SettingsError(
                 f"Host {host!r} is no host name or address. Give it without scheme, port or path."
             )
-        if not model:
-            raise SettingsError("The model's name is empty. Give the name the server has it under.")
+        if not model or not model.isprintable():
+            raise SettingsError(
+                f"Model {model!r} is no name of a model. Give the name the server has it under."
+            )
         port = DEFAULT_PORTS[transport] if port is None else port
         if not 0 < port < 65536:
             raise SettingsError(f"Port {port} is no TCP port. Give one from 1 to 65535.")
@@ -129,12 +131,12 @@ class Client:
         """
         from ._inputs import fit
 
-        deadline = time.monotonic() + self.timeout
+        deadline = Deadline(self.timeout)
         chosen = self._choose(signature, False, deadline)
         with self._about(chosen.name):
             arrays = fit(chosen, inputs)
             try:
-                outputs, version = self._transport.predict(chosen, arrays, _left(deadline))
+                outputs, version = self._transport.predict(chosen, arrays, deadline)
             except ServerError:
                 # Another version with other signatures may have taken over.
                 self._metadata = None
@@ -170,7 +172,7 @@ class Client:
         """
         from ._pictures import predict_pictures
 
-        chosen = self._choose(signature, top > 0, time.monotonic() + self.timeout)
+        chosen = self._choose(signature, top > 0, Deadline(self.timeout))
         with self._about(chosen.name):
             yield from predict_pictures(
                 lambda name, rows: self.predict({name: rows}, signature=chosen.name),
@@ -188,7 +190,7 @@ class Client:
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
         with self._about(""):
-            return self._ask_metadata(self.timeout)
+            return self._ask_metadata(Deadline(self.timeout))
 
     def status(self) -> ModelStatus:
         """Return the state of all versions of the model.
@@ -197,7 +199,7 @@ class Client:
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
         with self._about(""):
-            return self._transport.status(self.timeout)
+            return self._transport.status(Deadline(self.timeout))
 
     def close(self) -> None:
         """Close all connections."""
@@ -214,17 +216,17 @@ class Client:
     ) -> None:
         self.close()
 
-    def _choose(self, signature: str | None, probabilities: bool, deadline: float) -> Signature:
+    def _choose(self, signature: str | None, probabilities: bool, deadline: Deadline) -> Signature:
         from ._inputs import choose_signature
 
         wanted = signature or self.signature
         with self._about(wanted or ""):
             if self._metadata is None or (wanted and wanted not in self._metadata.signatures):
-                self._metadata = self._ask_metadata(_left(deadline))
+                self._metadata = self._ask_metadata(deadline)
             return choose_signature(self._metadata, wanted, probabilities=probabilities)
 
-    def _ask_metadata(self, timeout: float) -> ModelMetadata:
-        answer = self._transport.metadata(timeout)
+    def _ask_metadata(self, deadline: Deadline) -> ModelMetadata:
+        answer = self._transport.metadata(deadline)
         signatures = {
             name: signature
             for name, signature in answer.signatures.items()
@@ -254,8 +256,3 @@ def _connect(
     from ._grpc import GrpcTransport
 
     return GrpcTransport(host, port, model, version)
-
-
-def _left(deadline: float) -> float:
-    # Never 0, which gRPC and sockets take for something else: so little fails as it should.
-    return max(deadline - time.monotonic(), 0.001)

@@ -87,6 +87,8 @@ def _advice(code: str, message: str) -> str:
         return "Compare what was sent with what the command `metadata` lists."
     if code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED"):
         return "The server is starting, stopping or overloaded: try again later."
+    if code == "UNIMPLEMENTED" and "JSON" in message:
+        return "Use the transport `grpc`, which carries every dtype."
     if code == "UNIMPLEMENTED":
         return "Check the port: this server may be no TensorFlow Serving."
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from . import _messages as messages
+from ._deadline import Deadline
 from ._exceptions import ConnectionFailed, DeadlineExceeded, PredictionError, ServerError
 from ._probe import HTTP1, HTTP2, NOTHING, what_listens
 from ._tensors import decode, encode
@@ -58,22 +59,22 @@ class GrpcTransport:
         )
 
     def predict(
-        self, signature: Signature, inputs: Mapping[str, Array], timeout: float
+        self, signature: Signature, inputs: Mapping[str, Array], deadline: Deadline
     ) -> tuple[dict[str, Array], int | None]:
         """Return the outputs by name and the version that answered."""
         request = self._addressed(messages.PredictRequest())
         request.model_spec.signature_name = signature.name
         for name, array in inputs.items():
             encode(array, request.inputs[name])
-        response = self._call(self._predict, request, timeout)
+        response = self._call(self._predict, request, deadline)
         outputs = {name: decode(name, proto) for name, proto in sorted(response.outputs.items())}
         return outputs, response.model_spec.version.value
 
-    def metadata(self, timeout: float) -> ModelMetadata:
+    def metadata(self, deadline: Deadline) -> ModelMetadata:
         """Return the signatures of the model."""
         request = self._addressed(messages.GetModelMetadataRequest())
         request.metadata_field.append("signature_def")
-        response = self._call(self._metadata, request, timeout)
+        response = self._call(self._metadata, request, deadline)
         packed = response.metadata["signature_def"]
         definitions = messages.SignatureDefMap.FromString(packed.value).signature_def
         return ModelMetadata(
@@ -85,10 +86,10 @@ class GrpcTransport:
             },
         )
 
-    def status(self, timeout: float) -> ModelStatus:
+    def status(self, deadline: Deadline) -> ModelStatus:
         """Return the state of the model's versions."""
         request = self._addressed(messages.GetModelStatusRequest())
-        response = self._call(self._status, request, timeout)
+        response = self._call(self._status, request, deadline)
         return ModelStatus(
             self._model,
             tuple(
@@ -121,22 +122,24 @@ class GrpcTransport:
             request.model_spec.version.value = self._version
         return request
 
-    def _call(self, method: Any, request: Any, timeout: float) -> Any:
+    def _call(self, method: Any, request: Any, deadline: Deadline) -> Any:
         try:
-            return method(request, timeout=timeout)
+            return method(request, timeout=deadline.left())
+        except TimeoutError as exc:
+            raise self._too_late(deadline) from exc
         except grpc.RpcError as exc:
-            raise self._error(exc, timeout) from exc
+            raise self._error(exc, deadline) from exc
 
-    def _error(self, error: Any, timeout: float) -> PredictionError:
+    def _error(self, error: Any, deadline: Deadline) -> PredictionError:
         code, details = error.code().name, error.details() or ""
         if code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
             return ServerError(self._address, code, details)
         # gRPC says UNAVAILABLE for whatever it met on the way, and waits out the deadline where
         # nothing answers its greeting. Its texts change from release to release: ask the port.
-        listens = what_listens(self._host, self._port, min(1.0, timeout))
+        listens = what_listens(self._host, self._port, min(1.0, deadline.seconds))
         if listens == NOTHING:
             return ConnectionFailed(
-                f"No connection to {self._address} within {timeout:.3g} s ({_reason(details)}). "
+                f"No connection to {self._address} ({_reason(details)}). "
                 "Check host and port, and that the server runs."
             )
         if listens == HTTP1:
@@ -145,15 +148,18 @@ class GrpcTransport:
                 "or give the server's gRPC port (TF Serving's own is 8500)."
             )
         if code == "DEADLINE_EXCEEDED":
-            return DeadlineExceeded(
-                f"No answer from {self._address} within {timeout:.3g} s. "
-                "Allow a longer timeout, or send less at once."
-            )
+            return self._too_late(deadline)
         if listens == HTTP2:
             return ServerError(self._address, code, details)
         return ConnectionFailed(
             f"{self._address} is open but speaks no plain gRPC ({_reason(details)}). "
             "Check the port, and whether it asks for TLS."
+        )
+
+    def _too_late(self, deadline: Deadline) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"No answer from {self._address} within {deadline.seconds:g} s. "
+            "Allow a longer timeout, or send less at once."
         )
 
 

@@ -71,7 +71,7 @@ def only_input(signature: Signature) -> TensorSpec:
         names = ", ".join(signature.inputs) or "none"
         raise InvalidInput(
             f"Signature {signature.name!r} has {len(signature.inputs)} inputs ({names}), not one. "
-            "Give a mapping of input name to array."
+            "Take another signature, or call Client.predict with a mapping of input name to array."
         )
     return next(iter(signature.inputs.values()))
 

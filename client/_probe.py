@@ -23,7 +23,7 @@ def what_listens(host: str, port: int, timeout: float = 1.0) -> str:
     """
     try:
         connection = socket.create_connection((host, port), timeout)
-    except OSError:
+    except (OSError, UnicodeError):  # UnicodeError: not a name that DNS can have.
         return NOTHING
     with connection:
         answer = b""

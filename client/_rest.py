@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import time
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ._deadline import Deadline
 from ._exceptions import ConnectionFailed, DeadlineExceeded, ServerError
 from ._probe import HTTP2, what_listens
 from ._types import (
@@ -64,14 +64,14 @@ class RestTransport:
         self._idle: deque[http.client.HTTPConnection] = deque()
 
     def predict(
-        self, signature: Signature, inputs: Mapping[str, Array], timeout: float
+        self, signature: Signature, inputs: Mapping[str, Array], deadline: Deadline
     ) -> tuple[dict[str, Array], int | None]:
         """Return the outputs by name and the version that was asked for: the answer names none."""
         request = {
             "signature_name": signature.name,
             "inputs": {name: _to_json(array) for name, array in inputs.items()},
         }
-        answer = self._call("POST", f"{self._path}:predict", timeout, request)
+        answer = self._call("POST", f"{self._path}:predict", deadline, request)
         try:
             outputs = answer["outputs"]
             if len(signature.outputs) == 1:
@@ -85,9 +85,9 @@ class RestTransport:
             raise self._not_serving("an answer without the signature's outputs") from exc
         return arrays, self._version
 
-    def metadata(self, timeout: float) -> ModelMetadata:
+    def metadata(self, deadline: Deadline) -> ModelMetadata:
         """Return the signatures of the model."""
-        answer = self._call("GET", f"{self._path}/metadata", timeout)
+        answer = self._call("GET", f"{self._path}/metadata", deadline)
         try:
             definitions = answer["metadata"]["signature_def"]["signature_def"]
             return ModelMetadata(
@@ -103,9 +103,9 @@ class RestTransport:
         except (KeyError, TypeError, ValueError) as exc:
             raise self._not_serving("metadata without signatures") from exc
 
-    def status(self, timeout: float) -> ModelStatus:
+    def status(self, deadline: Deadline) -> ModelStatus:
         """Return the state of the model's versions."""
-        answer = self._call("GET", self._path, timeout)
+        answer = self._call("GET", self._path, deadline)
         try:
             return ModelStatus(
                 self._model,
@@ -127,14 +127,14 @@ class RestTransport:
         while self._idle:
             self._idle.pop().close()
 
-    def _call(self, method: str, path: str, timeout: float, content: Any = None) -> Any:
+    def _call(self, method: str, path: str, deadline: Deadline, content: Any = None) -> Any:
         body = None if content is None else json.dumps(content).encode()
         try:
-            status, answer = self._exchange(method, path, body, time.monotonic() + timeout)
+            status, answer = self._exchange(method, path, body, deadline)
         except TimeoutError as exc:
-            raise self._too_late(timeout) from exc
+            raise self._too_late(deadline) from exc
         except (OSError, http.client.HTTPException) as exc:
-            if what_listens(self._host, self._port, min(1.0, timeout)) == HTTP2:
+            if what_listens(self._host, self._port, min(1.0, deadline.seconds)) == HTTP2:
                 raise ConnectionFailed(
                     f"{self._address} speaks gRPC, not REST. Use the transport `grpc`, "
                     "or give the server's REST port (TF Serving's own is 8501)."
@@ -152,13 +152,13 @@ class RestTransport:
         if not isinstance(result, dict) or not isinstance(result.get("error"), str):
             raise self._not_serving(f"HTTP status {status} and no error text")
         if status == 504:
-            raise self._too_late(timeout)
+            raise self._too_late(deadline)
         raise ServerError(
             self._address, _STATUS_CODES.get(status, f"HTTP {status}"), result["error"]
         )
 
     def _exchange(
-        self, method: str, path: str, body: bytes | None, deadline: float
+        self, method: str, path: str, body: bytes | None, deadline: Deadline
     ) -> tuple[int, bytes]:
         """Send one request over an idle connection or a new one; return status and body."""
         try:
@@ -178,22 +178,26 @@ class RestTransport:
         method: str,
         path: str,
         body: bytes | None,
-        deadline: float,
+        deadline: Deadline,
     ) -> tuple[int, bytes]:
         try:
             # A socket's timeout is for each operation: what is left is set anew before each.
             socket = connection.sock
-            socket.settimeout(_left(deadline))
+            socket.settimeout(deadline.left())
             connection.request(method, path, body, {"Content-Type": "application/json"})
-            socket.settimeout(_left(deadline))
+            socket.settimeout(deadline.left())
             response = connection.getresponse()
             parts = []
             while True:
-                socket.settimeout(_left(deadline))
+                socket.settimeout(deadline.left())
                 part = response.read1()
                 if not part:
                     break
                 parts.append(part)
+            if response.length:
+                raise http.client.IncompleteRead(b"".join(parts), response.length)
+            # read1, unlike read, leaves a response open at its end, and the connection blocked.
+            response.close()
         except BaseException:
             connection.close()
             raise
@@ -203,22 +207,22 @@ class RestTransport:
             self._idle.append(connection)
         return response.status, b"".join(parts)
 
-    def _connect(self, deadline: float) -> http.client.HTTPConnection:
-        left = _left(deadline)
+    def _connect(self, deadline: Deadline) -> http.client.HTTPConnection:
+        left = deadline.left()
         connection = http.client.HTTPConnection(self._host, self._port, timeout=left)
         try:
             connection.connect()
-        except OSError as exc:
-            reason = exc.strerror or str(exc) or type(exc).__name__
+        except (OSError, UnicodeError) as exc:  # UnicodeError: not a name that DNS can have.
+            reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
             raise ConnectionFailed(
-                f"No connection to {self._address} within {left:.3g} s ({reason}). "
+                f"No connection to {self._address} ({reason}). "
                 "Check host and port, and that the server runs."
             ) from exc
         return connection
 
-    def _too_late(self, timeout: float) -> DeadlineExceeded:
+    def _too_late(self, deadline: Deadline) -> DeadlineExceeded:
         return DeadlineExceeded(
-            f"No answer from {self._address} within {timeout:.3g} s. "
+            f"No answer from {self._address} within {deadline.seconds:g} s. "
             "Allow a longer timeout, or send less at once."
         )
 
@@ -227,13 +231,6 @@ class RestTransport:
             f"{self._address} gave {what}, which is not TensorFlow Serving's REST interface. "
             "Check the port."
         )
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
 
 
 def _to_json(array: Array) -> Any:

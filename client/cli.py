@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout",
         type=float,
         metavar="SECONDS",
-        help="for each request, in seconds (default: 10)",
+        help="for a request, in seconds (default: 10)",
     )
     output = common.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="one JSON object (default: text)")
@@ -97,11 +97,11 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = command("predict", _predict, "what the model says to pictures")
     predict.add_argument(
-        "pictures", nargs="+", metavar="PICTURE", help="a file or a folder of files"
+        "pictures", nargs="+", metavar="PICTURE", help="a file, or a folder of them"
     )
     predict.add_argument(
         "--signature",
-        help="the model's signature to call (default: predict_object, serving_default, or the first)",
+        help="what to call (default: predict_object, serving_default or the first by name)",
     )
     predict.add_argument(
         "--top",
@@ -146,6 +146,8 @@ def _predict(client: Client, arguments: argparse.Namespace) -> int:
         answers.append(answer)
         if not arguments.json:
             print(_text(answer))
+    if arguments.verbose and answers:
+        _say(f"signature = {answers[0].signature} (called)")
     if arguments.json and answers:
         first = answers[0]
         _print_json(

@@ -1,0 +1,354 @@
+"""The library against real servers, over both transports with the same expectations.
+
+Pictures are in test_images.py, settings in test_settings.py, the command in test_cli.py.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import client
+from client import (
+    Client,
+    ConnectionFailed,
+    DeadlineExceeded,
+    InvalidInput,
+    PredictionError,
+    ServerError,
+    SettingsError,
+    TensorSpec,
+)
+from tests.serving_fixtures import ModelServer, export_mnist_like_model, free_port, running_server
+
+from .conftest import Connect, digit, port_of
+
+
+def test_public_names_are_these() -> None:
+    assert sorted(client.__all__) == [
+        "Client",
+        "ConnectionFailed",
+        "DeadlineExceeded",
+        "InvalidInput",
+        "ModelMetadata",
+        "ModelStatus",
+        "PictureError",
+        "PicturePrediction",
+        "Prediction",
+        "PredictionError",
+        "Score",
+        "ServerError",
+        "SettingsError",
+        "Signature",
+        "TensorSpec",
+        "VersionStatus",
+    ]
+    assert all(hasattr(client, name) for name in client.__all__)
+
+
+def test_one_picture_goes_to_predict_object_and_comes_back_as_predictions(
+    mnist: ModelServer, connect: Connect
+) -> None:
+    answer = connect(mnist).predict(digit(7)[np.newaxis])
+    assert answer.signature == "predict_object"
+    assert {name: (out.dtype, out.tolist()) for name, out in answer.outputs.items()} == {
+        "predictions": (np.int64, [7])
+    }
+
+
+def test_many_rows_go_in_one_request(mnist: ModelServer, connect: Connect) -> None:
+    rows = np.stack([digit(k) for k in (9, 0, 4)])
+    outputs = connect(mnist).predict({"images": rows}, signature="serving_default").outputs
+    assert outputs["predictions"].tolist() == [9, 0, 4]
+    assert outputs["probabilities"].dtype == np.float32
+    assert outputs["probabilities"].shape == (3, 10)
+    assert outputs["probabilities"].argmax(1).tolist() == [9, 0, 4]
+
+
+def test_lists_and_float64_are_converted_to_what_the_model_takes(
+    mnist: ModelServer, connect: Connect
+) -> None:
+    rows = digit(2).astype(np.float64)[np.newaxis].tolist()
+    assert connect(mnist).predict(rows).outputs["predictions"].tolist() == [2]
+
+
+def test_grpc_says_which_version_answered(mnist: ModelServer) -> None:
+    with Client("127.0.0.1", "mnist", port=mnist.grpc_port) as grpc_client:
+        assert grpc_client.predict(digit(1)[np.newaxis]).version == 3
+
+
+def test_a_version_that_was_asked_for_is_in_the_answer(
+    mnist: ModelServer, connect: Connect
+) -> None:
+    assert connect(mnist, version=3).predict(digit(1)[np.newaxis]).version == 3
+
+
+def test_metadata_has_all_signatures(mnist: ModelServer, connect: Connect) -> None:
+    metadata = connect(mnist).metadata()
+    assert (metadata.model, metadata.version) == ("mnist", 3)
+    assert list(metadata.signatures) == ["image_bytes", "predict_object", "serving_default"]
+    assert metadata.signatures["predict_object"].inputs == {
+        "images": TensorSpec("images", "float32", (None, 784))
+    }
+    assert metadata.signatures["serving_default"].outputs == {
+        "predictions": TensorSpec("predictions", "int64", (None,)),
+        "probabilities": TensorSpec("probabilities", "float32", (None, 10)),
+    }
+    assert str(metadata.signatures["image_bytes"].inputs["image_bytes"]) == "string [?]"
+
+
+def test_status_has_the_version_available(mnist: ModelServer, connect: Connect) -> None:
+    status = connect(mnist).status()
+    assert status.available
+    assert [(v.version, v.state, v.error_code) for v in status.versions] == [(3, "AVAILABLE", "OK")]
+
+
+NUMBERS = {
+    "float32": [0.0, -1.5, np.inf, np.float32(1e-30)],
+    "float64": [0.0, 1e300, 1 / 3],
+    "int8": [-128, 127],
+    "int16": [-(2**15), 5],
+    "int32": [-(2**31), 5],
+    "int64": [-(2**63), 2**63 - 1],
+    "uint8": [0, 255],
+    "uint32": [0, 2**32 - 1],
+    "uint64": [0, 2**63],
+    "bool": [True, False],
+}
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_numbers_of_every_dtype_come_back_as_they_were_sent(
+    kinds: ModelServer, connect: Connect, dtype: str
+) -> None:
+    sent = np.array([NUMBERS[dtype]], dtype)
+    received = connect(kinds).predict(sent, signature=f"echo_{dtype}").outputs["y"]
+    assert received.dtype == dtype
+    np.testing.assert_array_equal(received, sent)
+
+
+@pytest.mark.parametrize("sent", [np.array([1.5, 65504], "float16"), np.array([65535], "uint16")])
+def test_what_json_cannot_carry_goes_over_grpc(kinds: ModelServer, sent: np.ndarray) -> None:
+    signature = f"echo_{sent.dtype}"
+    with Client("127.0.0.1", "kinds", port=kinds.grpc_port) as one:
+        received = one.predict(sent, signature=signature).outputs["y"]
+    assert received.dtype == sent.dtype
+    np.testing.assert_array_equal(received, sent)
+    with Client("127.0.0.1", "kinds", port=kinds.rest_port, transport="rest") as one:
+        error = failure(lambda: one.predict(sent, signature=signature), ServerError)
+    assert isinstance(error, ServerError)
+    assert error.code == "UNIMPLEMENTED"
+    assert "Use the transport `grpc`" in str(error)
+
+
+def test_strings_are_bytes_in_both_directions(kinds: ModelServer, connect: Connect) -> None:
+    outputs = connect(kinds).predict(["abc", b"\xc3\xa4"], signature="shout").outputs
+    assert outputs["out_bytes"].tolist() == outputs["text"].tolist() == [b"ABC", b"\xc3\xa4"]
+
+
+@pytest.mark.parametrize("value", [[], 4.0, [[[1.0], [2.0]]]])
+def test_any_shape_goes_through(kinds: ModelServer, connect: Connect, value: object) -> None:
+    received = connect(kinds).predict(value, signature="echo_float32").outputs["y"]
+    np.testing.assert_array_equal(received, np.asarray(value, np.float32))
+
+
+def test_several_inputs_are_given_by_name(kinds: ModelServer, connect: Connect) -> None:
+    inputs = {"a": [[1.0, 2.0]], "b": [[10.0, 20.0]]}
+    outputs = connect(kinds).predict(inputs, signature="add").outputs
+    assert {name: out.tolist() for name, out in outputs.items()} == {
+        "sum": [[11, 22]],
+        "difference": [[-9, -18]],
+    }
+
+
+def test_one_client_serves_many_threads(mnist: ModelServer, connect: Connect) -> None:
+    shared = connect(mnist)
+
+    def ask(k: int) -> int:
+        return int(shared.predict(digit(k)[np.newaxis]).outputs["predictions"][0])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, [k % 10 for k in range(80)])) == [k % 10 for k in range(80)]
+
+
+def test_connections_are_kept_between_calls(
+    mnist: ModelServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    if transport == "grpc":
+        pytest.skip("gRPC's channel does that, in C")
+    made = []
+    real = socket.create_connection
+
+    def count(*args: object, **kwargs: object) -> socket.socket:
+        made.append(args)
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "create_connection", count)
+    shared = connect(mnist)
+    for _ in range(5):
+        shared.predict(digit(1)[np.newaxis])
+    assert len(made) == 1
+
+
+def test_a_client_outlives_a_restart_of_its_server(
+    tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kept connection is dead then, and the signatures known may be of another version."""
+    base = tmp_path / "mnist"
+    export_mnist_like_model(base / "1", answer=1)
+    with running_server(base) as first:
+        survivor = Client("127.0.0.1", "mnist", port=port_of(first, transport), transport=transport)
+        assert survivor.predict(digit(5)[np.newaxis]).outputs["predictions"].tolist() == [1]
+    ports = iter([first.grpc_port, first.rest_port])
+    monkeypatch.setattr("tests.serving_fixtures.free_port", lambda: next(ports))
+    with survivor, running_server(base):
+        assert survivor.predict(digit(5)[np.newaxis]).outputs["predictions"].tolist() == [1]
+
+
+def failure(call: Callable[[], object], kind: type[PredictionError]) -> PredictionError:
+    with pytest.raises(kind) as caught:
+        call()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.endswith(".")
+    return caught.value
+
+
+def test_an_unknown_model_is_the_servers_not_found(mnist: ModelServer, connect: Connect) -> None:
+    stranger = connect(mnist, model="mnst")
+    error = failure(lambda: stranger.predict(digit(1)[np.newaxis]), ServerError)
+    assert isinstance(error, ServerError)
+    assert error.code == "NOT_FOUND"
+    assert error.message == "Servable not found for request: Latest(mnst)"
+    assert (error.host, error.model) == (stranger.address, "mnst")
+    assert failure(stranger.status, ServerError).code == "NOT_FOUND"  # type: ignore[attr-defined]
+
+
+def test_an_unknown_version_is_the_servers_not_found(mnist: ModelServer, connect: Connect) -> None:
+    error = failure(connect(mnist, version=99).metadata, ServerError)
+    assert "Specific(mnist, 99)" in str(error)
+
+
+def test_an_unknown_signature_is_named_with_those_there_are(
+    mnist: ModelServer, connect: Connect
+) -> None:
+    one = connect(mnist, signature="nope")
+    error = failure(lambda: one.predict(digit(1)[np.newaxis]), InvalidInput)
+    assert str(error) == (
+        "Model 'mnist' version 3 has no signature 'nope'. "
+        "Take one of: image_bytes, predict_object, serving_default."
+    )
+    assert error.signature == "nope"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (np.zeros((1, 785), np.float32), "shape [1, 785], the model takes [?, 784]"),
+        (np.zeros(784, np.float32), "shape [784], the model takes [?, 784]"),
+        ({"image": digit(1)[np.newaxis]}, "has no input 'image'. Its inputs are: images."),
+        ([["seven"] * 784], "takes float32"),
+        ([[1.0], [1.0, 2.0]], "no regular array"),
+        (np.zeros((1, 784), np.complex64), "takes float32"),
+    ],
+)
+def test_what_does_not_fit_is_said_without_asking_the_server(
+    mnist: ModelServer, connect: Connect, inputs: object, said: str
+) -> None:
+    one = connect(mnist)
+    assert said in str(failure(lambda: one.predict(inputs), InvalidInput))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("signature", "value", "said"),
+    [
+        ("echo_uint8", [300], "takes uint8"),
+        ("echo_uint8", [0.5], "takes uint8"),
+        ("echo_string", [1], "takes strings, not int"),
+        ("echo_bfloat16", [1.0], "DT_BFLOAT16, which this client cannot write"),
+        ("add", [[1.0, 2.0]], "has 2 inputs (a, b), not one"),
+    ],
+)
+def test_values_that_would_change_are_refused(
+    kinds: ModelServer, connect: Connect, signature: str, value: list[object], said: str
+) -> None:
+    one = connect(kinds)
+    error = failure(lambda: one.predict(value, signature=signature), InvalidInput)  # type: ignore[arg-type]
+    assert said in str(error)
+    assert error.signature == signature
+
+
+def test_a_missing_input_is_the_servers_invalid_argument(
+    kinds: ModelServer, connect: Connect
+) -> None:
+    one = connect(kinds)
+    error = failure(lambda: one.predict({"a": [[1.0, 2.0]]}, signature="add"), ServerError)
+    assert isinstance(error, ServerError)
+    assert error.code == "INVALID_ARGUMENT"
+    assert "b" in error.message
+
+
+def test_a_call_that_takes_too_long_ends_at_its_deadline(
+    kinds: ModelServer, connect: Connect
+) -> None:
+    one = connect(kinds, timeout=0.25)
+    one.predict(np.array([1], np.int32), signature="slow")
+    error = failure(
+        lambda: one.predict(np.array([5000], np.int32), signature="slow"), DeadlineExceeded
+    )
+    assert f"No answer from {one.address} within 0.25 s" in str(error)
+
+
+def test_a_port_that_accepts_and_says_nothing_is_a_deadline(transport: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with Client("127.0.0.1", "m", port=port, transport=transport, timeout=0.3) as one:
+            failure(one.status, DeadlineExceeded)
+
+
+def test_nothing_listening_is_said_with_the_reason(transport: str) -> None:
+    with Client("127.0.0.1", "mnist", port=free_port(), transport=transport) as one:
+        error = failure(one.metadata, ConnectionFailed)
+    assert f"No connection to {one.address} (Connection refused)" in str(error)
+
+
+def test_a_host_without_an_address_is_said(transport: str) -> None:
+    with Client("no-such-host.invalid", "mnist", transport=transport) as one:
+        assert "no-such-host.invalid" in str(failure(one.metadata, ConnectionFailed))
+
+
+def test_the_other_transports_port_is_recognised(mnist: ModelServer, transport: str) -> None:
+    other = "rest" if transport == "grpc" else "grpc"
+    with Client("127.0.0.1", "m", port=port_of(mnist, other), transport=transport) as one:
+        error = failure(lambda: one.predict(digit(1)[np.newaxis]), ConnectionFailed)
+    assert f"Use the transport `{other}`" in str(error)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"host": ""},
+        {"host": "http://127.0.0.1"},
+        {"model": ""},
+        {"port": 0},
+        {"port": 65536},
+        {"transport": "smtp"},
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"version": -1},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(SettingsError):
+        Client(**({"host": "127.0.0.1", "model": "mnist"} | settings))  # type: ignore[arg-type]
+
+
+def test_ipv6_addresses_are_put_in_brackets(transport: str) -> None:
+    with Client("::1", "mnist", port=free_port(), transport=transport) as one:
+        assert one.address.startswith("[::1]:")
+        failure(one.status, ConnectionFailed)

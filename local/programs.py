@@ -90,15 +90,20 @@ class Programs:
         self._home = home
         self._toolchain: Path | None = None
 
+    def path(self, program: Program) -> Path:
+        """Where a program is once it is built."""
+        key = digest(
+            (MODULES / program.module).iterdir(), program.package, program.link, platform.machine()
+        )
+        return self._home.cache / f"{program.name}-{key}" / program.name
+
     def build(self, program: Program) -> Path:
         """The path of a built program.
 
         Raises:
             LocalError: the build failed; the message ends with the log's last lines.
         """
-        folder = MODULES / program.module
-        key = digest(folder.iterdir(), program.package, program.link, platform.machine())
-        target = self._home.cache / f"{program.name}-{key}" / program.name
+        target = self.path(program)
         if target.exists():
             return target
         with step(f"build {program.name} from Go modules (once, {program.expected})"):
@@ -110,7 +115,7 @@ class Programs:
                     *("-ldflags", f"-s -w {program.link}", "-o", unfinished, program.package),
                 ],
                 self._home.cache / "logs" / f"{program.name}.log",
-                cwd=folder,
+                cwd=MODULES / program.module,
                 # Static, since the same file also runs in an image that holds nothing else.
                 environment={"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
             )
@@ -189,11 +194,12 @@ def pulumi_path(home: Home) -> str:
         pulumi = str(folders[-1] / "pulumi")
     if shutil.which("pulumi-language-python") is None:
         folders.append(_language_host(programs))
-    if shutil.which("pulumi-resource-kubernetes") is None and not _plugin(pulumi):
-        say(
-            "using the Kubernetes plugin v2.0.0, built from its Go module: the current one can't be downloaded here"
-        )
-        folders.append(programs.build(PULUMI_KUBERNETES).parent)
+    if shutil.which("pulumi-resource-kubernetes") is None:
+        # Once the stand-in is built no command tries the download again; `pulumi plugin install`
+        # by hand brings the current plugin, which is then listed and wins.
+        built = programs.path(PULUMI_KUBERNETES)
+        if not _is_installed(pulumi) and (built.exists() or not _download(pulumi)):
+            folders.append(programs.build(PULUMI_KUBERNETES).parent)
     return os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")])
 
 
@@ -212,26 +218,31 @@ def _language_host(programs: Programs) -> Path:
     return host.parent
 
 
-def _plugin(pulumi: str) -> bool:
-    """Whether the plugin that the SDK asks for is installed, or could be downloaded."""
+def _is_installed(pulumi: str) -> bool:
+    """Whether the plugin that the SDK asks for is in Pulumi's own folder."""
     name, version = DECLARED_PLUGIN
     listed = subprocess.run(
         [pulumi, "plugin", "ls", "--json"], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
-    if listed.returncode == 0 and any(
+    return listed.returncode == 0 and any(
         plugin["name"] == name and plugin.get("version") == version
         for plugin in json.loads(listed.stdout)
-    ):
-        return True
+    )
+
+
+def _download(pulumi: str) -> bool:
+    """Download the plugin that the SDK asks for; false when its release can't be reached."""
+    name, version = DECLARED_PLUGIN
+    say(f"downloading Pulumi's Kubernetes plugin {version}")
     try:
-        with step(f"download Pulumi's Kubernetes plugin {version}"):
-            subprocess.run(
-                [pulumi, "plugin", "install", "resource", name, f"v{version}"],
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
-                timeout=120,
-                check=True,
-            )
+        subprocess.run(
+            [pulumi, "plugin", "install", "resource", name, f"v{version}"],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+            check=True,
+        )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        say("it can't be downloaded here: v2.0.0, the last one that is a Go module, stands in")
         return False
     return True

@@ -1,0 +1,59 @@
+# `make up` and `make test` do all the set-up they need. Every target calls `setup`, which does nothing when it is done.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+IN_STACK := eval "$$($(BIN)/python -m local env)" &&
+CHECKED := infra training serving client local tests __main__.py
+
+.PHONY: help setup up predict status env destroy down data check test test-cluster
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
+
+setup: $(STAMP) ## make .venv with all that a developer needs
+$(STAMP): requirements.txt requirements-dev.txt local/requirements.txt
+	@echo "installing Python packages into $(VENV) (about two minutes, once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON to it.")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r local/requirements.txt
+	@touch $@
+
+up: setup ## the whole system on this machine (or the cluster of KUBECONFIG), ending with a prediction
+	@$(BIN)/python -m local up
+	@$(BIN)/python -m local deploy
+
+predict: setup ## make predict IMAGE=digit.png
+	@test -n "$(IMAGE)" || { echo 'name a picture: make predict IMAGE=digit.png'; exit 2; }
+	@$(IN_STACK) $(BIN)/python -m client predict $(IMAGE)
+
+status: setup ## the parts, the model and the addresses
+	@$(BIN)/python -m local status
+
+env: setup ## shell variables for pulumi, kubectl and the client: eval "$(make env)"
+	@$(BIN)/python -m local env
+
+destroy: setup ## pulumi destroy: takes the stack down
+	@$(BIN)/python -m local destroy
+
+down: destroy ## destroy, and stop the embedded cluster
+	@$(BIN)/python -m local down
+
+data: setup ## download MNIST into ./data/mnist
+	@$(BIN)/python -m training.download_mnist --target_dir=data/mnist
+
+check: setup ## format, lint, types, fast tests
+	@$(BIN)/ruff format --check $(CHECKED)
+	@$(BIN)/ruff check $(CHECKED)
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q -m "not slow and not cluster"
+
+test: setup ## everything: check, the slow tests, and a real `pulumi up` on a real cluster
+	@$(BIN)/ruff format --check $(CHECKED)
+	@$(BIN)/ruff check $(CHECKED)
+	@$(BIN)/mypy
+	@$(BIN)/pytest
+
+test-cluster: setup ## only the tests on a real cluster
+	@$(BIN)/pytest -m cluster

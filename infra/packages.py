@@ -23,7 +23,7 @@ from . import checksums, names
 ROOT = "/opt/dlstack"
 """Where pods find the packages: first on PYTHONPATH."""
 
-_REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent
 
 _MAX_BYTES = 960 * 1024
 """Kubernetes takes objects of 1 MiB; the rest is for metadata, keys and base64."""
@@ -42,9 +42,9 @@ class Files:
     """Relative path -> content in base64, of files that are no UTF-8."""
 
 
-def read(name: str, *, without: str = "", repository: Path = _REPOSITORY) -> Files:
+def read(name: str, *, without: str = "") -> Files:
     """Read the package `name`, except its folder `without`."""
-    path = repository / name
+    path = REPOSITORY / name
     sums, texts, binaries = {}, {}, {}
     for file, sha256 in checksums.folder(path, name).items():
         if without and file.startswith(f"{without}/"):

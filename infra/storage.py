@@ -177,10 +177,12 @@ class _FolderProvider(Provider):
         outs = inputs_of(props)
         try:
             client = connect(props["store"])
-            keys = {props["prefix"] + path: path for path in _sums(props)}
-            there = s3.marks(client, props["bucket"], keys)
         except s3.Gone:
             return ReadResult("" if props["store"]["in_stack"] else id_, outs)
+        if not s3.exists(client, props["bucket"]):
+            return ReadResult("", outs)
+        keys = {props["prefix"] + path: path for path in _sums(props)}
+        there = s3.marks(client, props["bucket"], keys)
         # What was changed or deleted behind Pulumi's back differs from the inputs at the next `up`.
         outs["files"] = _lines({keys[key]: sha256 for key, sha256 in there.items()})
         return ReadResult(id_, outs)

@@ -1,0 +1,183 @@
+"""A recording Pulumi engine, a cluster of two nodes, and a project folder with code and data."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
+
+from infra import cluster, packages, program, settings
+
+RUN_HASH = "f" * 64
+STACK = "dlstack-dev"
+
+
+@dataclass
+class Recorded:
+    """A resource that the program declared."""
+
+    type: str
+    name: str
+    inputs: dict[str, Any]
+
+
+@dataclass
+class Engine(Mocks):
+    """Takes every resource and answers with what a cluster and the providers would say."""
+
+    resources: list[Recorded] = field(default_factory=list)
+    is_there: bool = True
+    """False: a preview of a new stack, where outputs are no more than inputs."""
+
+    def call(self, args: MockCallArgs) -> tuple[dict[str, Any], None]:
+        raise AssertionError(f"unexpected call of {args.token}")
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        self.resources.append(Recorded(args.typ, args.name, args.inputs))
+        state = dict(args.inputs)
+        if not self.is_there:
+            return "", state
+        if args.typ == "kubernetes:core/v1:Service":
+            ports = [
+                {**port, "nodePort": port.get("nodePort", 30000 + port["port"] % 2000)}
+                for port in state["spec"]["ports"]
+            ]
+            state["spec"] = {**state["spec"], "ports": ports}
+            state["status"] = {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}
+        elif args.typ.startswith("kubernetes:"):
+            name = state["metadata"].get("name", f"{args.name}-0a1b2c3d")
+            state["metadata"] = {**state["metadata"], "name": name}
+        elif args.typ.endswith(":Folder"):
+            state["url"] = f"s3://{state['bucket']}/{state['prefix']}".rstrip("/")
+        elif args.typ.endswith(":PublishedModel"):
+            state |= {
+                "version": state.get("wanted_version") or 3,
+                "run_hash": RUN_HASH,
+                "metrics": {"accuracy": 0.99},
+            }
+        elif args.typ.endswith(":GeneratedCredentials"):
+            state |= {"access_key": "GENERATED", "secret_key": "generated-secret"}
+        return f"{args.name}-id", state
+
+    def created(self, type_: str) -> list[Recorded]:
+        """The resources of a type, in the order in which they were declared."""
+        return [resource for resource in self.resources if resource.type == type_]
+
+    def the(self, type_: str, name: str) -> dict[str, Any]:
+        """The inputs of one resource."""
+        (found,) = [r for r in self.created(type_) if r.name == name]
+        return found.inputs
+
+    def types(self) -> set[str]:
+        return {resource.type for resource in self.resources}
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    recording = Engine()
+    pulumi.runtime.set_mocks(recording, project="dlstack", stack="dev", preview=False)
+    pulumi.runtime.set_all_config({})
+    yield recording
+    pulumi.runtime.set_all_config({})
+
+
+def node(name: str, cpu: str, memory: str, **extra: Any) -> dict[str, Any]:
+    """A node as the cluster's API tells it."""
+    resources = {"cpu": cpu, "memory": memory, **extra.get("resources", {})}
+    return {
+        "metadata": {"name": name},
+        "spec": extra.get("spec", {}),
+        "status": {
+            "allocatable": resources,
+            "addresses": extra.get(
+                "addresses", [{"type": "InternalIP", "address": f"10.0.0.{len(name)}"}]
+            ),
+        },
+    }
+
+
+@dataclass
+class FakeCluster:
+    """Answers of the cluster's API, by path."""
+
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    def get(self, _context: str, path: str) -> dict[str, Any] | None:
+        return self.answers.get(path)
+
+    def nodes(self, *items: dict[str, Any]) -> None:
+        self.answers["/api/v1/nodes"] = {"items": list(items)}
+
+
+@pytest.fixture
+def fake_cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    fake = FakeCluster()
+    fake.nodes(node("one", "4", "16Gi"), node("worker", "2", "8000000Ki"))
+    monkeypatch.setattr(cluster, "get", fake.get)
+    return fake
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with code, data and packages of its own; the working directory, as in a program."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "train.py").write_text("print('training')\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "images.gz").write_bytes(b"pictures")
+    for file in ("training/__init__.py", "training/mnist/train_mnist.py", "serving/__init__.py"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
+    (tmp_path / "serving" / "web").mkdir()
+    (tmp_path / "serving" / "web" / "icon.png").write_bytes(b"\x89PNG")
+    monkeypatch.setattr(packages, "REPOSITORY", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+Configure = Callable[..., None]
+
+
+@pytest.fixture
+def configure(engine: Engine, project: Path) -> Configure:
+    """Set the stack's configuration: what is required, and what the test says."""
+
+    def set_config(**values: str | None) -> None:
+        required: dict[str, str | None] = {
+            "runtimeImage": "registry.example/dlstack:1",
+            "dataDir": "data",
+            "codeDir": "code",
+            "bootFile": "train.py",
+        }
+        merged = required | values
+        pulumi.runtime.set_all_config(
+            {f"dlstack:{key}": value for key, value in merged.items() if value is not None}
+        )
+
+    set_config()
+    return set_config
+
+
+Up = Callable[..., Mapping[str, Any]]
+
+
+@pytest.fixture
+def up(engine: Engine, configure: Configure, fake_cluster: FakeCluster) -> Up:
+    """Run the program with a configuration and return the stack's outputs."""
+
+    def run(**values: str | None) -> Mapping[str, Any]:
+        configure(**values)
+        outputs: dict[str, Any] = {}
+        engine.resources.clear()
+
+        @pulumi.runtime.test
+        def whole_program() -> pulumi.Output[None]:
+            built = program.build(settings.load())
+            return pulumi.Output.all(**built).apply(outputs.update)
+
+        whole_program()
+        return outputs
+
+    return run

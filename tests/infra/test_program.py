@@ -1,0 +1,356 @@
+"""The resource graph: what is declared, for which settings. Providers are tested elsewhere."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.runtime import rpc
+
+from tests.infra.conftest import RUN_HASH, STACK, Engine, FakeCluster, Up, node
+
+JOB = "kubernetes:batch/v1:Job"
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+SERVICE = "kubernetes:core/v1:Service"
+SECRET = "kubernetes:core/v1:Secret"
+CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
+BUCKET = "pulumi-python:dynamic/s3:Bucket"
+FOLDER = "pulumi-python:dynamic/s3:Folder"
+MODEL = "pulumi-python:dynamic/models:PublishedModel"
+CREDENTIALS = "pulumi-python:dynamic/credentials:GeneratedCredentials"
+
+EXTERNAL = {
+    "s3Endpoint": "https://s3.example.com/",
+    "s3AccessKey": "ACCESS",
+    "s3SecretKey": "hunter2",
+}
+
+
+def containers(inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    spec = inputs["spec"]["template"]["spec"]
+    return {c["name"]: c for c in [*spec.get("initContainers", []), *spec["containers"]]}
+
+
+def environment(container: dict[str, Any]) -> dict[str, Any]:
+    return {e["name"]: e.get("value", e.get("valueFrom")) for e in container["env"]}
+
+
+def pod_templates(engine: Engine) -> list[dict[str, Any]]:
+    return [r.inputs["spec"]["template"] for r in engine.created(DEPLOYMENT) + engine.created(JOB)]
+
+
+def test_outputs_are_those_of_the_contract(up: Up) -> None:
+    outputs = up(host="203.0.113.1", grpcNodePort="31670")
+    assert outputs == {
+        "host": "203.0.113.1",
+        "grpcPort": 31670,
+        "restUrl": "http://203.0.113.1:30501",
+        "tensorboardUrl": "http://203.0.113.1:30006",
+        "pageUrl": "http://203.0.113.1:30080",
+        "modelName": "mnist",
+        "modelVersion": 3,
+        "runHash": RUN_HASH,
+        "metrics": {"accuracy": 0.99},
+    }
+
+
+def test_everything_lies_in_one_namespace_that_enforces_restricted_pods(
+    up: Up, engine: Engine
+) -> None:
+    up(namespace="mine")
+    namespace = engine.the("kubernetes:core/v1:Namespace", "namespace")
+    assert namespace["metadata"]["name"] == "mine"
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for resource in engine.resources:
+        if resource.type.startswith("kubernetes:") and not resource.type.endswith(":Namespace"):
+            assert resource.inputs["metadata"]["namespace"] == "mine", resource.name
+
+
+def test_every_pod_fulfils_the_restricted_standard(up: Up, engine: Engine) -> None:
+    up()
+    for template in pod_templates(engine):
+        spec = template["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+
+
+def test_volume_mounts_name_volumes_of_their_pod(up: Up, engine: Engine) -> None:
+    up()
+    for template in pod_templates(engine):
+        spec = template["spec"]
+        volumes = [volume["name"] for volume in spec["volumes"]]
+        assert len(volumes) == len(set(volumes))
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert {mount["name"] for mount in container["volumeMounts"]} <= set(volumes)
+
+
+def test_selectors_find_the_pods_of_their_deployment_only(up: Up, engine: Engine) -> None:
+    up()
+    labels = [template["metadata"]["labels"] for template in pod_templates(engine)]
+    for resource in [*engine.created(DEPLOYMENT), *engine.created(SERVICE)]:
+        selector = resource.inputs["spec"]["selector"]
+        selector = selector.get("matchLabels", selector)
+        assert sum(selector.items() <= pod.items() for pod in labels) == 1, resource.name
+
+
+class TestTrainingJob:
+    def test_its_command_is_that_of_the_contract(self, up: Up, engine: Engine) -> None:
+        up(runParameters='{"model": "cnn", "epochs": 3, "shuffle": true}', minAccuracy="0.9")
+        job = engine.the(JOB, "training-job")
+        run_hash = job["spec"]["template"]["metadata"]["annotations"]["dlstack.dev/run-hash"]
+        command = containers(job)["training"]["command"]
+        assert command[:3] == ["python3", "-m", "training"]
+        assert f"--train_url=s3://dlstack-dev-output/runs/{run_hash[:12]}" in command
+        assert "--model_url=s3://dlstack-dev-output/models/mnist" in command
+        assert "--code_url=s3://dlstack-dev-data/code" in command
+        assert "--data_url=s3://dlstack-dev-data/data" in command
+        assert f"--run_hash={run_hash}" in command
+        assert "--min_accuracy=0.9" in command
+        assert command[command.index("--") :] == [
+            "--",
+            "--epochs=3",
+            "--model=cnn",
+            "--shuffle=true",
+        ]
+
+    def test_it_has_no_fixed_name_and_is_never_removed_by_kubernetes(
+        self, up: Up, engine: Engine
+    ) -> None:
+        """Else the next run collides with the old one, or the next `up` trains again."""
+        up()
+        job = engine.the(JOB, "training-job")
+        assert "name" not in job["metadata"]
+        assert "ttlSecondsAfterFinished" not in job["spec"]
+
+    def test_its_last_log_lines_reach_pulumi(self, up: Up, engine: Engine) -> None:
+        up()
+        container = containers(engine.the(JOB, "training-job"))["training"]
+        assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+    def test_timeout_ends_it(self, up: Up, engine: Engine) -> None:
+        up(timeout="1h30m")
+        assert engine.the(JOB, "training-job")["spec"]["activeDeadlineSeconds"] == 5400
+
+    def test_gpus_are_asked_for_and_their_taint_tolerated(
+        self, up: Up, engine: Engine, fake_cluster: FakeCluster
+    ) -> None:
+        fake_cluster.nodes(node("gpus", "32", "512Gi", resources={"nvidia.com/gpu": "4"}))
+        up(flavour="gpu-2")
+        job = engine.the(JOB, "training-job")
+        assert containers(job)["training"]["resources"]["limits"]["nvidia.com/gpu"] == "2"
+        assert job["spec"]["template"]["spec"]["tolerations"] == [
+            {"key": "nvidia.com/gpu", "operator": "Exists"}
+        ]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"runParameters": '{"epochs": 2}'},
+            {"image": "registry.example/training:2"},
+            {"bootFile": "other.py"},
+        ],
+    )
+    def test_what_changes_the_model_changes_the_run_hash(
+        self, up: Up, engine: Engine, project: Path, changes: dict[str, str]
+    ) -> None:
+        (project / "code" / "other.py").write_text("")
+        assert _run_hash(up, engine) != _run_hash(up, engine, **changes)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"timeout": "2h"}, {"servingReplicas": "2"}, {"serviceType": "ClusterIP"}],
+    )
+    def test_what_does_not_change_the_model_leaves_the_run_hash(
+        self, up: Up, engine: Engine, changes: dict[str, str]
+    ) -> None:
+        assert _run_hash(up, engine) == _run_hash(up, engine, **changes)
+
+    @pytest.mark.parametrize("file", ["code/train.py", "data/images.gz"])
+    def test_changed_files_change_the_run_hash(
+        self, up: Up, engine: Engine, project: Path, file: str
+    ) -> None:
+        before = _run_hash(up, engine)
+        (project / file).write_text("changed")
+        assert _run_hash(up, engine) != before
+
+
+def _run_hash(up: Up, engine: Engine, **values: str) -> str:
+    up(**values)
+    template = engine.the(JOB, "training-job")["spec"]["template"]
+    return str(template["metadata"]["annotations"]["dlstack.dev/run-hash"])
+
+
+class TestObjectStore:
+    def test_the_stack_runs_its_own_unless_one_is_configured(self, up: Up, engine: Engine) -> None:
+        up()
+        secret = engine.the(SECRET, "object-store")
+        assert secret["metadata"]["name"] == "object-store"
+        assert rpc.unwrap_rpc_secret(secret["stringData"]) == {
+            "AWS_ACCESS_KEY_ID": "GENERATED",
+            "AWS_SECRET_ACCESS_KEY": "generated-secret",
+        }
+        assert engine.the(SERVICE, "object-store-service")["spec"]["ports"][0]["port"] == 8333
+
+    def test_pods_use_its_service_and_this_program_its_node_port(
+        self, up: Up, engine: Engine
+    ) -> None:
+        up(host="203.0.113.1")
+        training = containers(engine.the(JOB, "training-job"))["training"]
+        assert environment(training)["AWS_ENDPOINT_URL_S3"] == (
+            f"http://object-store.{STACK}.svc:8333"
+        )
+        store = engine.the(BUCKET, "data-bucket")["store"]
+        assert store["endpoint"] == "http://203.0.113.1:30333"
+
+    def test_a_configured_one_is_used_in_its_place(self, up: Up, engine: Engine) -> None:
+        up(**EXTERNAL)
+        assert CREDENTIALS not in engine.types()
+        assert "object-store-server" not in [r.name for r in engine.created(DEPLOYMENT)]
+        assert engine.the(BUCKET, "data-bucket")["store"]["endpoint"] == "https://s3.example.com"
+        training = containers(engine.the(JOB, "training-job"))["training"]
+        assert environment(training)["AWS_ENDPOINT_URL_S3"] == "https://s3.example.com"
+
+    def test_aws_needs_a_region_only(self, up: Up, engine: Engine) -> None:
+        up(s3Region="eu-central-1", s3AccessKey="ACCESS", s3SecretKey="hunter2")
+        training = environment(containers(engine.the(JOB, "training-job"))["training"])
+        assert training["AWS_REGION"] == "eu-central-1"
+        assert "AWS_ENDPOINT_URL_S3" not in training
+
+    def test_credentials_are_in_the_secret_and_nowhere_else(self, up: Up, engine: Engine) -> None:
+        up(**EXTERNAL)
+        for resource in engine.resources:
+            if resource.type != SECRET:
+                assert "hunter2" not in json.dumps(resource.inputs), resource.name
+
+    def test_the_processes_that_answer_requests_have_no_credentials(
+        self, up: Up, engine: Engine
+    ) -> None:
+        up()
+        pod = containers(engine.the(DEPLOYMENT, "prediction-server"))
+        assert "AWS_SECRET_ACCESS_KEY" in environment(pod["sync"])
+        assert "AWS_SECRET_ACCESS_KEY" not in environment(pod["server"])
+        assert "AWS_SECRET_ACCESS_KEY" not in environment(pod["gateway"])
+
+    def test_models_go_with_the_stack_only_in_its_own_store(self, up: Up, engine: Engine) -> None:
+        up()
+        assert "models/" in engine.the(BUCKET, "output-bucket")["own_prefixes"]
+        up(**EXTERNAL)
+        assert engine.the(BUCKET, "output-bucket")["own_prefixes"] == []
+
+    def test_it_can_be_reached_when_the_other_services_can_not(
+        self, up: Up, engine: Engine
+    ) -> None:
+        """The program uploads from outside of the cluster."""
+        up(serviceType="ClusterIP")
+        assert engine.the(SERVICE, "object-store-service")["spec"]["type"] == "NodePort"
+        assert engine.the(SERVICE, "prediction-service")["spec"]["type"] == "ClusterIP"
+
+
+class TestPredictionService:
+    def test_the_version_that_was_found_is_fetched(self, up: Up, engine: Engine) -> None:
+        up()
+        sync = containers(engine.the(DEPLOYMENT, "prediction-server"))["sync"]
+        assert sync["command"] == [
+            *("python3", "-m", "serving.sync"),
+            "--source_url=s3://dlstack-dev-output/models/mnist",
+            "--model_version=3",
+            "--target_dir=/models/mnist",
+        ]
+
+    def test_a_pinned_version_is_looked_for(self, up: Up, engine: Engine) -> None:
+        assert up(modelVersion="1")["modelVersion"] == 1
+        assert engine.the(MODEL, "model")["wanted_version"] == 1
+
+    def test_the_old_pods_stay_until_new_ones_are_ready(self, up: Up, engine: Engine) -> None:
+        up()
+        strategy = engine.the(DEPLOYMENT, "prediction-server")["spec"]["strategy"]
+        assert strategy["rollingUpdate"]["maxUnavailable"] == 0
+
+    @pytest.mark.parametrize(
+        ("engine_name", "program", "image"),
+        [
+            ("embedded", ["python3", "-m", "serving"], "registry.example/dlstack:1"),
+            ("tensorflow-serving", ["tensorflow_model_server"], "tensorflow/serving:2.19.1"),
+        ],
+    )
+    def test_both_engines_take_the_same_flags_and_are_probed_alike(
+        self, up: Up, engine: Engine, engine_name: str, program: list[str], image: str
+    ) -> None:
+        up(servingEngine=engine_name, modelName="digits")
+        server = containers(engine.the(DEPLOYMENT, "prediction-server"))["server"]
+        assert server["image"] == image
+        assert server["command"][: len(program) + 4] == [
+            *program,
+            "--port=8500",
+            "--rest_api_port=8501",
+            "--model_name=digits",
+            "--model_base_path=/models/digits",
+        ]
+        assert server["readinessProbe"]["grpc"] == {"port": 8500}
+
+    def test_load_balancers_give_their_own_address(self, up: Up) -> None:
+        outputs = up(serviceType="LoadBalancer")
+        assert (outputs["host"], outputs["grpcPort"]) == ("203.0.113.7", 8500)
+
+    def test_services_without_load_balancer_are_not_awaited(self, up: Up, engine: Engine) -> None:
+        """While training runs, the prediction Service has no pods to wait for."""
+        up()
+        for service in engine.created(SERVICE):
+            assert service.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+
+
+def test_package_files_are_mounted_where_python_finds_them(up: Up, engine: Engine) -> None:
+    up()
+    job = engine.the(JOB, "training-job")
+    spec = job["spec"]["template"]["spec"]
+    (volume,) = [v for v in spec["volumes"] if v["name"] == "package-training"]
+    config_map = engine.the(CONFIG_MAP, "training-files")
+    paths = {item["path"]: item["key"] for item in volume["configMap"]["items"]}
+    assert "__init__.py" in paths
+    assert set(paths.values()) == set(config_map["data"]) | set(config_map.get("binaryData", {}))
+    assert not any(key.startswith("__") for key in paths.values())
+    assert not any(path.startswith("mnist/") for path in paths)
+    container = containers(job)["training"]
+    assert environment(container)["PYTHONPATH"] == "/opt/dlstack"
+    assert "/opt/dlstack/training" in [mount["mountPath"] for mount in container["volumeMounts"]]
+
+
+class TestRefusedBeforeAnythingIsCreated:
+    def test_a_flavour_that_no_node_holds(self, up: Up, engine: Engine) -> None:
+        with pytest.raises(pulumi.RunError, match="'one', has 4 cores, 16.0 GiB and 0 GPU"):
+            up(flavour="gpu-4")
+        assert not engine.resources
+
+    def test_a_namespace_of_somebody_else(
+        self, up: Up, engine: Engine, fake_cluster: FakeCluster
+    ) -> None:
+        """`destroy` would take `default` with it."""
+        fake_cluster.answers["/api/v1/namespaces/default"] = {"metadata": {"name": "default"}}
+        with pytest.raises(pulumi.RunError, match="'default' exists and was not made by this"):
+            up(namespace="default")
+        assert not engine.resources
+
+    def test_but_not_the_stacks_own_namespace(self, up: Up, fake_cluster: FakeCluster) -> None:
+        labels = {"dlstack.dev/stack": STACK}
+        fake_cluster.answers[f"/api/v1/namespaces/{STACK}"] = {"metadata": {"labels": labels}}
+        assert up()["modelVersion"] == 3
+
+
+def test_a_preview_of_a_new_stack_knows_no_ports(
+    engine: Engine, up: Up, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Service that isn't there has no node port: the preview must neither fail nor guess one."""
+    monkeypatch.setattr(engine, "is_there", False)
+    pulumi.runtime.set_mocks(engine, project="dlstack", stack="dev", preview=True)
+    # With one unknown output, nothing that is made of all of them is computed.
+    assert up() == {}
+    assert engine.created(SERVICE)

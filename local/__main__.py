@@ -58,9 +58,9 @@ class Platform:
             return os.environ["RUNTIME_IMAGE"]
         except KeyError:
             raise LocalError(
-                f"KUBECONFIG names a cluster of your own ({self.brought_kubeconfig}), and no image is set.",
-                "Build it (`docker build -f local/images/Containerfile local/images`), push it to a registry "
-                "that the cluster can pull from, and set RUNTIME_IMAGE to its name.",
+                f"KUBECONFIG names your own cluster ({self.brought_kubeconfig}), and no image is set.",
+                "Build it (`docker build -f local/images/Containerfile local/images`), push it where "
+                "the cluster can pull from, and set RUNTIME_IMAGE to its name.",
             ) from None
 
     def environment(self) -> dict[str, str]:
@@ -177,9 +177,8 @@ def status(platform: Platform) -> None:
             return
         for daemon in platform.cluster.daemons().values():
             pid = daemon.pid()
-            print(
-                f"{daemon.name:<24} {f'running, process {pid}' if pid else 'stopped':<24} {daemon.log}"
-            )
+            state = f"running, process {pid}" if pid else "stopped"
+            print(f"{daemon.name:<24} {state:<24} {daemon.log}")
         if not platform.cluster.is_running():
             return
     from .stack import Stack

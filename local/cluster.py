@@ -1,4 +1,4 @@
-"""A single-node Kubernetes on this machine: what its processes are called with, and when it is ready."""
+"""A single-node Kubernetes on this machine: how its processes are called, when it is ready."""
 
 import json
 import shutil
@@ -22,8 +22,8 @@ from .processes import Daemon, tail
 from .programs import COREDNS, KUBERNETES, PAUSE, Programs, digest
 
 NODE_NAME = "dlstack"
-# An address of our own on the loopback interface: the same on every machine and network, reachable from pods and from
-# this machine, and from nowhere else.
+# An address of our own on the loopback interface: the same on every machine and network, reachable
+# from pods and from this machine, and from nowhere else.
 NODE_IP = "10.77.0.1"
 POD_CIDR = "10.78.0.0/16"
 SERVICE_CIDR = "10.79.0.0/16"
@@ -120,7 +120,8 @@ class Cluster:
         """Start every process that does not run, and wait until the node is Ready and DNS answers.
 
         Raises:
-            LocalError: a port is taken, or a process did not come up; the message ends with its log's last lines.
+            LocalError: a port is taken, or a process did not come up; the message ends with the
+                last lines of its log.
         """
         daemons = self.daemons()
         for name, port in PORTS.items():
@@ -146,7 +147,7 @@ class Cluster:
                 _await(daemons[name], is_ready)
 
     def stop(self) -> None:
-        """End every process, every container, and undo what was changed in the machine's network; keep the data."""
+        """End every process and container, undo what was changed in the machine; keep the data."""
         daemons = self.daemons()
         for name in reversed(list(daemons)):
             if name != "containerd":
@@ -195,12 +196,12 @@ class Cluster:
         )
 
     def get(self, path: str) -> bytes | None:
-        """Body of a GET to the API server as administrator; None when it refuses or does not answer."""
+        """Body of a GET to the API server as administrator; None when there is no such answer."""
         context = ssl.create_default_context(cafile=str(self._authority.certificate))
         context.load_cert_chain(*self._authority.issue("admin", "admin", "system:masters"))
         try:
             url = f"https://{NODE_IP}:{API_PORT}{path}"
-            return urllib.request.urlopen(url, context=context, timeout=2).read()
+            return bytes(urllib.request.urlopen(url, context=context, timeout=2).read())
         except (urllib.error.URLError, OSError):
             return None
 
@@ -209,7 +210,7 @@ class Cluster:
         return Authority(self.folder / "pki")
 
     def _node_is_ready(self) -> bool:
-        """Whether the kubelet that runs now has said that it is ready; what an earlier one said stays in etcd."""
+        """Whether the kubelet that runs now is ready; what an earlier one said stays in etcd."""
         answer = self.get(f"/api/v1/nodes/{NODE_NAME}")
         if answer is None or not _answers(KUBELET_HEALTH_PORT):
             return False
@@ -231,7 +232,8 @@ class Cluster:
 
         daemons = [
             Daemon("containerd", ["containerd", "--config", folder / "containerd.toml"], folder),
-            # Sockets instead of ports: only root of this machine gets at the store, without a certificate of its own.
+            # Sockets instead of ports: only root of this machine gets at the store, without a
+            # certificate of its own.
             kubernetes(
                 "etcd",
                 name=NODE_NAME,
@@ -262,7 +264,8 @@ class Cluster:
                 kubelet_preferred_address_types="InternalIP",
                 authorization_mode="Node,RBAC",
                 enable_admission_plugins="NodeRestriction",
-                # One request may wait for another in a rush of start-up; there is nobody to be fair to.
+                # One request may wait for another in a rush of start-up; there is nobody to be fair
+                # to.
                 enable_priority_and_fairness="false",
                 # The default of 60 s keeps a stopped API server waiting for watches to end.
                 shutdown_delay_duration="0s",

@@ -1,4 +1,4 @@
-"""What a person sees while the platform is made: one line a step with its elapsed time, and errors that say what to do."""
+"""What a person sees: one line a step with its elapsed time, and errors that say what to do."""
 
 import sys
 import threading

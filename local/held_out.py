@@ -1,4 +1,4 @@
-"""The proof at the end of `make up`: test digits, which no training saw, sent to the exposed port by the client."""
+"""The proof at the end of `make up`: test digits, sent by the client to the exposed port."""
 
 import gzip
 import json

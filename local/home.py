@@ -25,12 +25,15 @@ class Home:
 
     @property
     def cache(self) -> Path:
-        """What can be made again: programs, images, the data set. Entries carry the hash of what they are built from."""
+        """What can be made again: programs, images, the data set.
+
+        Entries carry the hash of what they are built from.
+        """
         return self.root / "cache"
 
     @property
     def platform(self) -> Path:
-        """The running cluster: keys, etcd's data, containerd's images, volumes, logs, process ids."""
+        """The cluster: keys, etcd's data, containerd's images, volumes, logs, process ids."""
         return self.root / "platform"
 
     @property
@@ -71,7 +74,8 @@ class Home:
             except BlockingIOError:
                 lock.seek(0)
                 raise LocalError(
-                    f"another `python -m local` (process {lock.read().strip()}) is at work in {self.root}.",
+                    f"another `python -m local` (process {lock.read().strip()})"
+                    f" is at work in {self.root}.",
                     "Wait for it to end, or stop it.",
                 ) from None
             lock.truncate(0)

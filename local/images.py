@@ -1,4 +1,4 @@
-"""The two images of the embedded cluster: the platform's own and dlstack's runtime, built here and put into containerd."""
+"""The two images of the embedded cluster: the platform's own, and dlstack's runtime."""
 
 import platform
 import shutil
@@ -19,7 +19,7 @@ PIP_OPTIONS = "--no-index --find-links=/tmp/build/wheels"
 
 
 class Images:
-    """Builds images with buildah and imports them; each is known by the hash of what it is built from."""
+    """Builds images and imports them; each is known by the hash of what it is built from."""
 
     def __init__(self, home: Home, cluster: Cluster) -> None:
         self._home = home
@@ -57,7 +57,8 @@ class Images:
             build(name, buildah)
             unfinished = archive.with_suffix(".new")
             unfinished.unlink(missing_ok=True)
-            # An archive of uncompressed layers: it is only read on this machine, and compression would take a minute.
+            # An archive of uncompressed layers: it is only read on this machine, and compression
+            # would take a minute.
             with step(f"write {name}"):
                 buildah("push", name, f"docker-archive:{unfinished}:{name}")
             unfinished.rename(archive)
@@ -102,7 +103,10 @@ class Images:
 
     @staticmethod
     def _download_wheels(buildah: "_Buildah") -> None:
-        """Fetch on the host what the build installs offline: the chroot has neither its proxy settings nor its certificates."""
+        """Fetch on the host what the build installs offline.
+
+        The chroot of the build has neither this machine's certificates nor its pip settings.
+        """
         for file in FOLDER.iterdir():
             shutil.copy2(file, buildah.context)
         recipe = (FOLDER / "Containerfile").read_text()
@@ -135,6 +139,7 @@ class _Buildah:
 
     def __call__(self, command: str, *words: str | Path) -> None:
         storage = ("--root", self.work / "storage", "--runroot", self.work / "run")
-        # In a chroot: the build then needs neither a network of its own nor more rights than root has here.
+        # In a chroot: the build then needs neither a network of its own nor more rights than root
+        # has here.
         isolation = ("--isolation", "chroot", "--layers=false") if command == "build" else ()
         run_logged(["buildah", *storage, command, *isolation, *words], self.log)

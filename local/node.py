@@ -49,7 +49,7 @@ def cni_plugins() -> Path:
 
 
 def may_raise_limits() -> bool:
-    """Whether this process has CAP_SYS_RESOURCE, which some virtual machines and containers take away."""
+    """Whether this process has CAP_SYS_RESOURCE, which some machines take away."""
     status = Path("/proc/self/status").read_text()
     effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
     return bool(int(effective.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
@@ -92,7 +92,8 @@ def install_packages(log: Path) -> None:
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     with step(f"install Debian packages: {' '.join(missing)}"):
         run_logged([*apt, "update"], log, environment=environment)
-        # Packages that bring a service would start it, and it would take the ports and folders of nobody's cluster.
+        # Packages that bring a service would start it, and it would take the ports and folders of
+        # nobody's cluster.
         with _no_services():
             run_logged(
                 [*apt, "install", "--yes", "--no-install-recommends", *missing],
@@ -117,7 +118,7 @@ def _no_services() -> Iterator[None]:
 
 
 def prepare(folder: Path, node_ip: str, pod_cidr: str) -> None:
-    """Give the machine the node's address, IP forwarding and control group. Changes nothing that is there."""
+    """Give the machine the node's address, IP forwarding and control group, where missing."""
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     if f" {node_ip}/" not in _run("ip", "address", "show", "dev", "lo"):
         _run("ip", "address", "add", f"{node_ip}/32", "dev", "lo")
@@ -140,7 +141,8 @@ def prepare(folder: Path, node_ip: str, pod_cidr: str) -> None:
             before.write_text(path.read_text())
             path.write_text(wanted)
     if "DROP" in _run("iptables", "--list-rules", "FORWARD").partition("\n")[0]:
-        # A firewall (or Docker) that drops what it does not know would cut pods off from each other.
+        # A firewall (or Docker) that drops what it does not know would cut pods off from each
+        # other.
         for side in ("--source", "--destination"):
             rule = (side, pod_cidr, "--jump", "ACCEPT", "--match", "comment", "--comment", BRIDGE)
             if subprocess.run(
@@ -163,7 +165,7 @@ def end_containers(containerd_socket: Path) -> None:
 
 
 def restore(folder: Path, node_ip: str) -> None:
-    """Undo `prepare`, and what pods left: mounts, network namespaces, interfaces, firewall rules, control groups."""
+    """Undo `prepare` and what pods left: mounts, network, firewall rules, control groups."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], capture_output=True)
@@ -186,7 +188,7 @@ def restore(folder: Path, node_ip: str) -> None:
 
 
 def without_ours(rules: str) -> str:
-    """A firewall in the format of iptables-save, without the chains and rules of kube-proxy, kubelet and the CNI plugins."""
+    """A firewall as iptables-save prints it, without what Kubernetes and the CNI plugins added."""
     ours = (":KUBE-", ":CNI-", "-A KUBE-", "-A CNI-", "-j KUBE-", "-j CNI-", f"--comment {BRIDGE}")
     return "\n".join(line for line in rules.splitlines() if not any(o in line for o in ours)) + "\n"
 
@@ -199,7 +201,7 @@ def _cgroup_parents() -> list[Path]:
 
 
 def _remove_cgroup(group: Path) -> None:
-    """Remove a control group and those below it. Its processes were killed; wait until the kernel has let go of them."""
+    """Remove a control group and those below it, once the kernel has let go of the dead."""
     until = time.monotonic() + 5
     for child, *_ in os.walk(group, topdown=False):
         while True:

@@ -1,4 +1,4 @@
-"""The cluster's own certificate authority, and the kubeconfig files of those who talk to the API server.
+"""The cluster's own certificate authority, and the kubeconfig files of the API server's clients.
 
 Names and organisations are the ones Kubernetes' built-in RBAC rules bind to
 (https://kubernetes.io/docs/setup/best-practices/certificates/).
@@ -56,7 +56,7 @@ class Authority:
         return self.folder / "ca.crt"
 
     def create(self) -> None:
-        """Make the authority and the key that signs service account tokens, unless they are there."""
+        """Make the authority, and the key for service account tokens, unless they are there."""
         if self.certificate.exists():
             return
         write_private(
@@ -78,7 +78,11 @@ class Authority:
         organisation: str | None = None,
         addresses: Sequence[str] = (),
     ) -> tuple[Path, Path]:
-        """A certificate and key for a client, and for a server at `addresses` (IP addresses and DNS names), unless there."""
+        """Issue a certificate and its key unless they are there; return their paths.
+
+        Args:
+            addresses: IP addresses and DNS names, for a certificate that also serves.
+        """
         certificate_path, key_path = self.folder / f"{file}.crt", self.folder / f"{file}.key"
         if certificate_path.exists():
             return certificate_path, key_path

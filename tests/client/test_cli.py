@@ -1,0 +1,237 @@
+"""The command: what is printed where, and exit statuses. The main cases run as a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from client import cli
+from tests.serving_fixtures import ModelServer, free_port
+
+from .conftest import digit, port_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No DLSTACK_ variable and no Pulumi project around the test."""
+    for name in list(os.environ):
+        if name.startswith("DLSTACK_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(
+    mnist: ModelServer, transport: str, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command against the MNIST-like model: exit status, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        server = ["--host=127.0.0.1", f"--transport={transport}"]
+        given = [str(argument) for argument in arguments]
+        if not any(argument.startswith("--port") for argument in given):
+            server.append(f"--port={port_of(mnist, transport)}")
+        if not any(argument.startswith("--model") for argument in given):
+            server.append("--model=mnist")
+        status = cli.main([given[0], *server, *given[1:]])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with pictures of 3, 5, and 8, the last dark on light."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for k in (3, 5, 8):
+        pixels = np.uint8(digit(k) * 255).reshape(28, 28)
+        Image.fromarray(255 - pixels if k == 8 else pixels).save(folder / f"{k}.png")
+    return folder
+
+
+def test_predict_prints_the_answer_of_each_picture(run: Run, pictures: Path) -> None:
+    status, out, err = run("predict", pictures / "5.png", pictures)
+    assert status == 0
+    assert out.splitlines() == [
+        f"{pictures}/5.png: 5",
+        f"{pictures}/3.png: 3",
+        f"{pictures}/5.png: 5",
+        f"{pictures}/8.png: 8",
+    ]
+    assert (
+        err
+        == f"Inverted {pictures}/8.png: dark on light. --invert no takes pictures as they are.\n"
+    )
+
+
+def test_top_adds_the_most_probable_classes(run: Run, pictures: Path) -> None:
+    status, out, _ = run("predict", pictures / "3.png", "--top=2")
+    assert status == 0
+    assert out == f"{pictures}/3.png: 3  3 99.70%, 0 0.03%\n"
+
+
+def test_top_of_a_signature_without_probabilities_fails(run: Run, pictures: Path) -> None:
+    status, out, err = run("predict", pictures / "3.png", "--top=2", "--signature=predict_object")
+    assert (status, out) == (1, "")
+    assert "gives no output 'probabilities' in signature predict_object" in err
+
+
+def test_a_folder_of_more_pictures_than_a_request_takes(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("client._pictures.ROWS_PER_REQUEST", 4)
+    for index in range(10):
+        pixels = np.uint8(digit(index) * 255).reshape(28, 28)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    status, out, _ = run("predict", tmp_path)
+    assert status == 0
+    assert [line[-1] for line in out.splitlines()] == list("0123456789")
+
+
+def test_predict_json(run: Run, pictures: Path, transport: str) -> None:
+    status, out, _ = run("predict", pictures / "8.png", "--json", "--top=1")
+    assert status == 0
+    answer = json.loads(out)
+    probability = answer["predictions"][0]["scores"][0].pop("probability")
+    assert 0.99 < probability < 1
+    assert answer == {
+        "model": "mnist",
+        "version": 3 if transport == "grpc" else None,
+        "signature": "serving_default",
+        "predictions": [
+            {
+                "source": f"{pictures}/8.png",
+                "prediction": 8,
+                "inverted": True,
+                "scores": [{"class": 8}],
+            }
+        ],
+    }
+
+
+def test_encoded_pictures_go_to_models_that_take_them(run: Run, pictures: Path) -> None:
+    status, out, err = run("predict", pictures / "3.png", "--signature=image_bytes")
+    assert (status, out, err) == (0, f"{pictures}/3.png: 3\n", "")
+
+
+def test_status(run: Run) -> None:
+    assert run("status") == (0, "mnist version 3: AVAILABLE\n", "")
+    status, out, _ = run("status", "--json")
+    assert json.loads(out) == {
+        "model": "mnist",
+        "versions": [{"version": 3, "state": "AVAILABLE", "error_code": "OK", "error_message": ""}],
+    }
+
+
+def test_metadata(run: Run) -> None:
+    status, out, _ = run("metadata")
+    assert status == 0
+    assert "  predict_object\n    takes images: float32 [?, 784]\n" in out
+    status, out, _ = run("metadata", "--json")
+    answer = json.loads(out)
+    assert (answer["model"], answer["version"]) == ("mnist", 3)
+    assert answer["signatures"]["predict_object"] == {
+        "inputs": {"images": {"dtype": "float32", "shape": [None, 784]}},
+        "outputs": {"predictions": {"dtype": "int64", "shape": [None]}},
+    }
+
+
+def test_verbose_says_where_each_setting_is_from(run: Run, pictures: Path) -> None:
+    _, out, err = run("predict", pictures / "3.png", "--verbose")
+    assert out == f"{pictures}/3.png: 3\n"
+    assert "host = 127.0.0.1 (--host)\n" in err
+    assert "timeout = 10.0 (default)\n" in err
+    assert "signature = predict_object (called)\n" in err
+
+
+def test_an_unreadable_picture_does_not_lose_the_others(run: Run, pictures: Path) -> None:
+    (pictures / "broken.png").write_bytes(b"no picture")
+    status, out, err = run("predict", pictures, pictures / "missing.png")
+    assert status == 1
+    assert [line[-1] for line in out.splitlines()] == ["3", "5", "8"]
+    broken, missing, _ = err.splitlines()
+    assert broken.startswith(f"python -m client: Cannot read picture '{pictures}/broken.png' (")
+    assert missing == (
+        f"python -m client: There is no file '{pictures}/missing.png'. Check the path."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model=mnst"], "answered NOT_FOUND: Servable not found for request: Latest(mnst)."),
+        (["--version=7"], "Specific(mnist, 7)"),
+        (["--signature=nope"], "has no signature 'nope'. Take one of:"),
+        ([f"--port={free_port()}"], "(Connection refused). Check host and port"),
+    ],
+)
+def test_what_fails_is_one_line_and_status_1(
+    run: Run, pictures: Path, arguments: list[str], said: str
+) -> None:
+    status, out, err = run("predict", pictures / "3.png", *arguments)
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1
+    assert said in err
+
+
+def test_a_host_that_is_nowhere_is_a_matter_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["status"]) == 2
+    assert "Give --host and --model (or DLSTACK_HOST and DLSTACK_MODEL)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["predict"],
+        ["predict", "a.png", "--port=x"],
+        ["predict", "a.png", "--top=0"],
+        ["predict", "a.png", "--invert=maybe"],
+        ["status", "--transport=smtp"],
+    ],
+)
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+
+
+def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "client", *arguments], cwd=ROOT, capture_output=True, **options
+    )
+
+
+def test_the_process_answers_on_stdout_alone_even_for_names_that_are_no_text(
+    mnist: ModelServer, pictures: Path
+) -> None:
+    name = os.fsencode(pictures) + b"/\xff.png"
+    os.rename(pictures / "3.png", name)
+    environment = os.environ | {
+        "DLSTACK_HOST": "127.0.0.1",
+        "DLSTACK_PORT": str(mnist.grpc_port),
+        "DLSTACK_MODEL": "mnist",
+    }
+    done = process("predict", os.fsdecode(name), env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, name + b": 3\n", b"")
+
+
+def test_the_process_shows_no_traceback_and_nothing_of_grpcs_own_log() -> None:
+    done = process("status", "--host=127.0.0.1", "--model=m", f"--port={free_port()}")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.count(b"\n") == 1

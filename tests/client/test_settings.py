@@ -1,0 +1,169 @@
+"""Where host, port and model come from. `pulumi` is a script here.
+
+The real one runs in tests/cluster.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client import SettingsError
+from client._settings import read_stack, resolve
+
+OUTPUTS = {
+    "host": "10.0.0.3",
+    "grpcPort": 31670,
+    "restUrl": "http://10.0.0.3:31671",
+    "modelName": "mnist",
+    "modelVersion": 4,
+}
+
+
+def never() -> Mapping[str, Any]:
+    raise AssertionError("The stack was read although nothing needed it.")
+
+
+def test_flags_come_before_the_environment() -> None:
+    settings = resolve(
+        {"host": "flag", "port": None, "timeout": 3.0},
+        {"DLSTACK_HOST": "environment", "DLSTACK_PORT": "1234", "DLSTACK_MODEL": "m"},
+        never,
+    )
+    assert (settings.host, settings.port, settings.model) == ("flag", 1234, "m")
+    assert settings.lines() == [
+        "transport = grpc (default)",
+        "host = flag (--host)",
+        "port = 1234 (DLSTACK_PORT)",
+        "model = m (DLSTACK_MODEL)",
+        "timeout = 3.0 (--timeout)",
+    ]
+
+
+def test_every_setting_may_come_from_the_environment() -> None:
+    settings = resolve(
+        {},
+        {
+            "DLSTACK_TRANSPORT": "rest",
+            "DLSTACK_HOST": "h",
+            "DLSTACK_PORT": "1",
+            "DLSTACK_MODEL": "m",
+            "DLSTACK_VERSION": "2",
+            "DLSTACK_SIGNATURE": "s",
+            "DLSTACK_TIMEOUT": "0.5",
+        },
+        never,
+    )
+    assert (settings.transport, settings.port, settings.version) == ("rest", 1, 2)
+    assert (settings.signature, settings.timeout) == ("s", 0.5)
+
+
+@pytest.mark.parametrize(("transport", "port"), [("grpc", 8500), ("rest", 8501)])
+def test_a_host_that_is_given_has_tf_servings_own_port(transport: str, port: int) -> None:
+    settings = resolve({"host": "h", "transport": transport}, {}, lambda: OUTPUTS)
+    assert (settings.host, settings.port, settings.model) == ("h", port, "mnist")
+
+
+@pytest.mark.parametrize(("transport", "port"), [("grpc", 31670), ("rest", 31671)])
+def test_the_stack_gives_what_is_given_nowhere_else(transport: str, port: int) -> None:
+    settings = resolve({"transport": transport}, {}, lambda: OUTPUTS)
+    assert (settings.host, settings.port, settings.model) == ("10.0.0.3", port, "mnist")
+    assert f"port = {port} (output of the Pulumi stack)" in settings.lines()
+
+
+def test_a_port_that_is_given_is_kept_with_the_stacks_host() -> None:
+    settings = resolve({"port": 5}, {}, lambda: OUTPUTS)
+    assert (settings.host, settings.port) == ("10.0.0.3", 5)
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"DLSTACK_PORT": "many"}, "DLSTACK_PORT='many' is not a whole number"),
+        ({"DLSTACK_TIMEOUT": "3 s"}, "DLSTACK_TIMEOUT='3 s' is not a number"),
+        ({"DLSTACK_TIMEOUT": "-1"}, "Timeout -1.0 is no time"),
+        ({"DLSTACK_TRANSPORT": "smtp"}, "Transport 'smtp' is unknown"),
+    ],
+)
+def test_values_that_make_no_sense_are_said(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        resolve({"host": "h", "model": "m"}, environment, never)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        ({}, "no output for the host"),
+        ({"host": "h"}, "no output for the model"),
+        (OUTPUTS | {"grpcPort": "soon"}, "grpcPort is 'soon'"),
+    ],
+)
+def test_a_stack_that_is_not_up_is_said(outputs: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        resolve({}, {}, lambda: outputs)
+
+
+def test_an_encrypted_rest_url_is_refused() -> None:
+    outputs = OUTPUTS | {"restUrl": "https://models.example.com"}
+    with pytest.raises(SettingsError, match="restUrl is 'https://models.example.com'"):
+        resolve({"transport": "rest"}, {}, lambda: outputs)
+
+
+Pulumi = Callable[[str], None]
+
+
+@pytest.fixture
+def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pulumi:
+    """Put a `pulumi` with the given shell script for a body on PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+    def write(body: str) -> None:
+        script = folder / "pulumi"
+        script.write_text(f"#!/bin/sh\n{body}\n")
+        script.chmod(0o755)
+
+    return write
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a folder inside a Pulumi project."""
+    (tmp_path / "project" / "inner").mkdir(parents=True)
+    (tmp_path / "project" / "Pulumi.yaml").touch()
+    return tmp_path / "project" / "inner"
+
+
+def test_outputs_are_read_from_the_stack_of_the_folder(pulumi: Pulumi, project: Path) -> None:
+    pulumi('test "$1 $2 $3" = "stack output --json" && printf \'{"host": "%s"}\' "$(pwd)"')
+    assert read_stack(project) == {"host": str(project)}
+
+
+def test_the_words_of_pulumi_are_passed_on(pulumi: Pulumi, project: Path) -> None:
+    pulumi("echo 'error: no stack selected' >&2; exit 255")
+    with pytest.raises(SettingsError, match=r"failed \(error: no stack selected\)"):
+        read_stack(project)
+
+
+def test_an_answer_that_is_no_object_is_refused(pulumi: Pulumi, project: Path) -> None:
+    pulumi("echo hello")
+    with pytest.raises(SettingsError, match=r"failed \(exit status 0\)"):
+        read_stack(project)
+
+
+def test_outside_a_project_pulumi_is_not_even_started(pulumi: Pulumi, tmp_path: Path) -> None:
+    pulumi(f"touch {tmp_path}/started")
+    with pytest.raises(SettingsError, match="has no Pulumi stack to ask. Give --host"):
+        read_stack(tmp_path)
+    assert not (tmp_path / "started").exists()
+
+
+def test_without_pulumi_on_path_it_is_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SettingsError, match="no `pulumi` on PATH"):
+        read_stack(project)

@@ -1,0 +1,20 @@
+"""`python3 -m training`: the agent of a training Job; `... mirror`: TensorBoard's event files."""
+
+from collections.abc import Sequence
+
+from training.command_line import run
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Dispatch on the first argument; return the exit status."""
+    if arguments and arguments[0] == "mirror":
+        from training import event_mirror
+
+        return event_mirror.main(arguments[1:])
+    from training import agent
+
+    return agent.main(arguments)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,241 @@
+"""The agent of a training Job: fetch code and data, run the boot file, publish its model."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from training.boot_process import BootProcess, JobLog
+from training.command_line import EXIT_FAILED, ArgumentParser, TrainingError
+from training.metrics import check_accuracy, read_metrics
+from training.object_store import ObjectStore, S3Url
+from training.publishing import MODEL_FOLDER, Provenance, check_model, find_published, publish
+from training.upload_mirror import UploadMirror
+
+LOG_FILE = "log.txt"
+EXIT_TERMINATED = 128 + signal.SIGTERM
+# Together below the 2 s in which the agent promises to be gone.
+_CHILD_GRACE_SECONDS = 0.5
+_LAST_UPLOAD_SECONDS = 0.8
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived. Not an Exception, so that no handler of ordinary errors swallows it."""
+
+
+@dataclass
+class _Phases:
+    """Wall-clock seconds of each phase."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _began: float = field(default_factory=time.monotonic)
+
+    def end(self, name: str) -> float:
+        now = time.monotonic()
+        self.seconds[name] = round(now - self._began, 3)
+        self._began = now
+        return self.seconds[name]
+
+
+class Agent:
+    """One run of a training Job. `run` is called once, in the main thread."""
+
+    def __init__(self, options: argparse.Namespace, boot_arguments: Sequence[str]) -> None:
+        self._options = options
+        self._boot_arguments = list(boot_arguments)
+        self._code_url = S3Url.parse(options.code_url, "code_url")
+        self._data_url = S3Url.parse(options.data_url, "data_url")
+        self._train_url = S3Url.parse(options.train_url, "train_url")
+        self._model_url = S3Url.parse(options.model_url, "model_url")
+        self._store = ObjectStore()
+        self._boot: BootProcess | None = None
+        self._mirror: UploadMirror | None = None
+
+    def run(self) -> int:
+        """Return the process's exit status: the boot file's, or 0 when its model is published."""
+        options = self._options
+        version = find_published(self._store, self._model_url, options.run_hash)
+        if version is not None:
+            print(
+                f"Run {options.run_hash[:12]} is already published as version {version}: "
+                f"{self._model_url / str(version)}",
+                flush=True,
+            )
+            return 0
+        if options.work_dir:
+            Path(options.work_dir).mkdir(parents=True, exist_ok=True)
+        work_dir = Path(tempfile.mkdtemp(prefix="dlstack-", dir=options.work_dir))
+        try:
+            return self._run_in(work_dir)
+        except _Terminated:
+            # A second signal must not interrupt the clean-up.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            self._stop_at_once()
+            raise
+        finally:
+            shutil.rmtree(work_dir, ignore_errors=True)
+
+    def _run_in(self, work_dir: Path) -> int:
+        code_dir, data_dir, train_dir = (work_dir / name for name in ("code", "data", "train"))
+        train_dir.mkdir()
+        # Known now rather than after the training.
+        self._store.check(self._train_url)
+        log = JobLog(train_dir / LOG_FILE)
+        self._mirror = UploadMirror(
+            self._store,
+            train_dir,
+            self._train_url,
+            # Published under its version instead.
+            exclude=frozenset({MODEL_FOLDER}),
+            on_failure=self._stop_training,
+        )
+        self._mirror.start()
+        try:
+            status = self._train_and_publish(log, self._mirror, code_dir, data_dir, train_dir)
+        except TrainingError as error:
+            log.error(str(error))
+            self._mirror.finish()
+            return EXIT_FAILED
+        self._mirror.finish()
+        return status
+
+    def _train_and_publish(
+        self, log: JobLog, mirror: UploadMirror, code_dir: Path, data_dir: Path, train_dir: Path
+    ) -> int:
+        options = self._options
+        phases = _Phases()
+        fetched = self._fetch("code_url", self._code_url, code_dir)
+        fetched += self._fetch("data_url", self._data_url, data_dir)
+        log.line(f"Fetched code and data, {fetched / 1e6:.1f} MB, in {phases.end('fetch'):.1f} s")
+
+        arguments = [f"--data_url={data_dir}", f"--train_url={train_dir}", *self._boot_arguments]
+        mirror.check()
+        self._boot = BootProcess(code_dir, options.boot_file, arguments, log)
+        status = self._boot.wait()
+        log.line(f"Ran boot file '{options.boot_file}' in {phases.end('train'):.1f} s")
+        mirror.check()
+        if status != 0:
+            log.line(f"boot file '{options.boot_file}' exited with status {status}")
+            return status
+
+        model_dir = check_model(train_dir, options.boot_file)
+        metrics = read_metrics(train_dir, options.boot_file)
+        if options.min_accuracy is not None:
+            check_accuracy(metrics, options.min_accuracy, options.boot_file)
+        version, url = publish(
+            self._store,
+            model_dir,
+            self._model_url,
+            Provenance(
+                run_hash=options.run_hash,
+                metrics=metrics,
+                parameters=run_parameters(self._boot_arguments),
+                details={"boot_file": options.boot_file, **options.provenance},
+                seconds=phases.seconds,
+            ),
+        )
+        log.line(f"Published version {version} in {phases.end('publish'):.1f} s: {url}")
+        return 0
+
+    def _fetch(self, flag: str, url: S3Url, target: Path) -> int:
+        """Return how many bytes were fetched."""
+        objects = self._store.fetch_folder(url, target)
+        if not objects:
+            raise TrainingError(
+                f"--{flag}='{url}' holds no files. Upload them there, or correct the URL."
+            )
+        return sum(entry.size for entry in objects)
+
+    def _stop_training(self) -> None:
+        """Training on is a waste when what it writes can't be kept."""
+        if self._boot is not None:
+            self._boot.terminate(_CHILD_GRACE_SECONDS)
+
+    def _stop_at_once(self) -> None:
+        if self._boot is not None:
+            self._boot.terminate(_CHILD_GRACE_SECONDS)
+        if self._mirror is not None:
+            try:
+                self._mirror.finish(timeout=_LAST_UPLOAD_SECONDS)
+            except TrainingError as error:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the agent with the flags of a command line; return the exit status."""
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    listed = list(arguments)
+    end = listed.index("--") if "--" in listed else len(listed)
+    try:
+        return Agent(_parser().parse_args(listed[:end]), listed[end + 1 :]).run()
+    except _Terminated:
+        # Threads may hang in the network; they must not hold up the end.
+        os._exit(EXIT_TERMINATED)
+
+
+def run_parameters(arguments: Sequence[str]) -> dict[str, str]:
+    """Return name -> value of `--name=value`, `--name value` and `--name` (value 'true')."""
+    parameters: dict[str, str] = {}
+    name = ""
+    for argument in arguments:
+        if argument.startswith("--"):
+            name, given, value = argument[2:].partition("=")
+            parameters[name] = value if given else "true"
+        elif name:
+            parameters[name] = argument
+    return parameters
+
+
+def _raise_terminated(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _run_hash(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 64 hexadecimal digits")
+    return text
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
+    return value
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+    return value
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="python3 -m training",
+        description="Run a boot file as a training job. What follows '--' goes to the boot file.",
+    )
+    add = parser.add_argument
+    add("--code_url", required=True, help="s3:// folder of the code")
+    add("--boot_file", required=True, help="the program to run, relative to the code folder")
+    add("--data_url", required=True, help="s3:// folder of the data set")
+    add("--train_url", required=True, help="s3:// folder for event files, checkpoints and the log")
+    add("--model_url", required=True, help="s3:// folder below which versions are published")
+    add("--run_hash", required=True, type=_run_hash, help="what identifies this run")
+    add("--min_accuracy", type=_fraction, help="publish no model below it, 0 to 1")
+    add("--provenance", type=_json_object, default={}, help="JSON object for the manifest")
+    add("--work_dir", help="folder for temporary files; default: the system's")
+    return parser

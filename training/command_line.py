@@ -1,0 +1,59 @@
+"""What every command of this package shares: one `error:` line on stderr instead of a traceback."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+class TrainingError(Exception):
+    """Something the user can put right. The text says what was wrong and what to do."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An argument parser that takes no abbreviations and reports a mistake in one line."""
+
+    def __init__(self, *, prog: str, description: str | None) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}. See '{self.prog} --help'.", file=sys.stderr, flush=True)
+        sys.exit(EXIT_USAGE)
+
+
+def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
+    """Call `main` with the process's arguments and exit with its status.
+
+    A TrainingError becomes one line on stderr and exit status 1.
+    """
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def positive_int(text: str) -> int:
+    """Parse a flag's value that must be 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1 or more")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """Parse a flag's value that must be above 0 and finite."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return value

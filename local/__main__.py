@@ -58,9 +58,9 @@ class Platform:
             return os.environ["RUNTIME_IMAGE"]
         except KeyError:
             raise LocalError(
-                f"KUBECONFIG names your own cluster ({self.brought_kubeconfig}), and no image is set.",
-                "Build it (`docker build -f local/images/Containerfile local/images`), push it where "
-                "the cluster can pull from, and set RUNTIME_IMAGE to its name.",
+                f"KUBECONFIG ({self.brought_kubeconfig}) names your own cluster, but no image is set.",
+                "Build it (`docker build -f local/images/Containerfile local/images`), push it "
+                "where the cluster can pull from, and set RUNTIME_IMAGE to its name.",
             ) from None
 
     def environment(self) -> dict[str, str]:
@@ -175,7 +175,7 @@ def status(platform: Platform) -> None:
         if not platform.cluster.kubeconfig.exists():
             print("nothing is here yet. `make up` makes it.")
             return
-        for daemon in platform.cluster.daemons().values():
+        for daemon in platform.cluster.processes():
             pid = daemon.pid()
             state = f"running, process {pid}" if pid else "stopped"
             print(f"{daemon.name:<24} {state:<24} {daemon.log}")

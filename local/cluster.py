@@ -43,6 +43,7 @@ ETCD = "unix://etcd:0"
 ETCD_PEER = "unix://etcd-peer:0"
 VOLUMES = 8
 KUBELET_HEALTH_PORT = 10248
+PROCESSES = ("containerd", "etcd", *PORTS)
 READY_SECONDS = 120
 MANIFESTS = Path(__file__).resolve().parent / "manifests"
 
@@ -101,7 +102,11 @@ class Cluster:
 
     def is_running(self) -> bool:
         """Whether any process of the cluster is alive."""
-        return any(daemon.pid() for daemon in self.daemons().values())
+        return any(process.pid() for process in self.processes())
+
+    def processes(self) -> list[Daemon]:
+        """The cluster's processes in the order in which they start, to look at and to stop."""
+        return [Daemon(name, (), self.folder) for name in PROCESSES]
 
     def start_runtime(self) -> None:
         """Start containerd unless it runs, and wait until it answers.
@@ -111,7 +116,7 @@ class Cluster:
         """
         node.prepare(self.folder, NODE_IP, POD_CIDR)
         self._write_configuration()
-        daemon = self.daemons()["containerd"]
+        daemon = self._daemons()["containerd"]
         if daemon.start():
             with step("start containerd"):
                 _await(daemon, lambda: self.ctr("version").returncode == 0)
@@ -123,7 +128,7 @@ class Cluster:
             LocalError: a port is taken, or a process did not come up; the message ends with the
                 last lines of its log.
         """
-        daemons = self.daemons()
+        daemons = self._daemons()
         for name, port in PORTS.items():
             if daemons[name].pid() is None:
                 _check_free(name, port)
@@ -148,12 +153,11 @@ class Cluster:
 
     def stop(self) -> None:
         """End every process and container, undo what was changed in the machine; keep the data."""
-        daemons = self.daemons()
-        for name in reversed(list(daemons)):
-            if name != "containerd":
-                daemons[name].stop()
+        containerd, *others = self.processes()
+        for process in reversed(others):
+            process.stop()
         node.end_containers(self.containerd_socket)
-        daemons["containerd"].stop()
+        containerd.stop()
         node.restore(self.folder, NODE_IP)
         for url in (ETCD, ETCD_PEER):
             (self.folder / url.removeprefix("unix://")).unlink(missing_ok=True)
@@ -218,12 +222,12 @@ class Cluster:
             condition["type"] == "Ready"
             and condition["status"] == "True"
             and datetime.fromisoformat(condition["lastHeartbeatTime"]).timestamp()
-            >= int(self.daemons()["kubelet"].started())
+            >= int(self._daemons()["kubelet"].started())
             for condition in json.loads(answer)["status"].get("conditions", [])
         )
 
-    def daemons(self) -> dict[str, Daemon]:
-        """The cluster's processes in the order in which they start."""
+    def _daemons(self) -> dict[str, Daemon]:
+        """The cluster's processes with the words that they are called with."""
         folder, pki = self.folder, self.folder / "pki"
 
         def kubernetes(name: str, /, **flags: object) -> Daemon:

@@ -11,6 +11,10 @@ from pathlib import Path
 
 from .console import LocalError
 
+# Started here and meant to outlive this command: kept, for Python complains of a handle dropped
+# while its process runs.
+_left_running: list["subprocess.Popen[bytes]"] = []
+
 
 def tail(path: Path, lines: int = 15) -> str:
     """The last lines of a log, indented; empty when there is no such file."""
@@ -108,6 +112,7 @@ class Daemon:
                 env={**os.environ, **self.environment},
                 start_new_session=True,
             )
+        _left_running.append(process)
         self._pid_file.write_text(
             json.dumps({"pid": process.pid, "start_time": _start_time(process.pid)})
         )

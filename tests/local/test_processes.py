@@ -1,0 +1,71 @@
+"""Background processes: started once, told apart from strangers, ended."""
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+from local.console import LocalError
+from local.processes import Daemon, run_logged
+
+WAITS = [sys.executable, "-c", "import signal; signal.pause()"]
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    daemon = Daemon("waits", WAITS, tmp_path)
+    yield daemon
+    daemon.stop(grace_seconds=0)
+
+
+def test_a_running_process_is_not_started_again(daemon):
+    assert daemon.start()
+    pid = daemon.pid()
+    assert not daemon.start()
+    assert daemon.pid() == pid
+
+
+def test_a_killed_process_is_seen_and_started_anew(daemon):
+    daemon.start()
+    killed = daemon.pid()
+    os.kill(killed, signal.SIGKILL)
+    os.waitid(os.P_PID, killed, os.WEXITED | os.WNOWAIT)
+    assert daemon.pid() is None
+    assert daemon.start()
+    assert daemon.pid() not in (None, killed)
+
+
+def test_a_stranger_with_the_same_process_id_is_left_alone(daemon):
+    daemon.start()
+    file = daemon.folder / "pids" / daemon.name
+    known = json.loads(file.read_text())
+    file.write_text(json.dumps({"pid": os.getpid(), "start_time": "0"}))
+    assert daemon.pid() is None
+    daemon.stop()
+    file.write_text(json.dumps(known))
+
+
+def test_stop_kills_what_does_not_end_by_itself(tmp_path):
+    deaf = (
+        "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('deaf', flush=True); signal.pause()"
+    )
+    daemon = Daemon("deaf", [sys.executable, "-c", deaf], tmp_path)
+    daemon.start()
+    while "deaf" not in daemon.log.read_text():
+        pass
+    daemon.stop(grace_seconds=0.05)
+    assert daemon.pid() is None
+
+
+def test_a_failed_command_shows_the_end_of_its_log(tmp_path):
+    words = [sys.executable, "-c", "print('the reason'); raise SystemExit(3)"]
+    with pytest.raises(LocalError, match="(?s)ended with status 3.*the reason"):
+        run_logged(words, tmp_path / "log")
+
+
+def test_a_missing_program_is_named(tmp_path):
+    with pytest.raises(LocalError, match="'no-such-program' is not installed"):
+        run_logged(["no-such-program", "x"], tmp_path / "log")

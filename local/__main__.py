@@ -58,7 +58,7 @@ class Platform:
             return os.environ["RUNTIME_IMAGE"]
         except KeyError:
             raise LocalError(
-                f"KUBECONFIG ({self.brought_kubeconfig}) names your own cluster, but no image is set.",
+                f"KUBECONFIG ({self.brought_kubeconfig}) is your own, but no image is set.",
                 "Build it (`docker build -f local/images/Containerfile local/images`), push it "
                 "where the cluster can pull from, and set RUNTIME_IMAGE to its name.",
             ) from None

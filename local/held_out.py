@@ -62,4 +62,4 @@ def predict(
         raise LocalError(
             "the client could not predict.", "`python -m local status` shows the parts."
         )
-    return truths, [answer["prediction"] for answer in json.loads(done.stdout)["results"]]
+    return truths, [answer["prediction"] for answer in json.loads(done.stdout)["predictions"]]

@@ -1,0 +1,128 @@
+"""One stack from the first `pulumi up` to `pulumi destroy`, on a real cluster with the real MNIST.
+
+The tests build on each other and run in the order in which they stand here: a stack's life takes
+minutes, and each of its stages is worth a name. Not covered: load balancers, official images and
+GPUs, which need other clusters.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from local import held_out
+from local.home import REPOSITORY
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+RIGHT_OF_100 = 98
+
+
+def served(deployment) -> dict[str, object]:
+    """What the REST status call says: version to state."""
+    outputs = deployment.outputs()
+    url = f"{outputs['restUrl']}/v1/models/{outputs['modelName']}"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        statuses = json.load(answer)["model_version_status"]
+    return {status["version"]: status["state"] for status in statuses}
+
+
+def test_up_trains_and_serves_a_model_that_reads_digits(deployment):
+    done = deployment.up()
+    assert done.returncode == 0
+    outputs = deployment.outputs()
+    truths, answers = held_out.predict(outputs, deployment.data_dir, 100)
+    assert sum(a == t for a, t in zip(answers, truths, strict=True)) >= RIGHT_OF_100
+    assert outputs["modelVersion"] == 1
+    assert outputs["metrics"]["accuracy"] >= 0.99
+    assert served(deployment) == {"1": "AVAILABLE"}
+    for page in ("tensorboardUrl", "pageUrl"):
+        with urllib.request.urlopen(str(outputs[page]), timeout=10) as answer:
+            assert answer.status == 200
+
+
+def test_the_client_finds_the_stack_by_itself(deployment, tmp_path):
+    images, truths = held_out.pictures(deployment.data_dir, 1)
+    images[0].save(tmp_path / "digit.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "client", "predict", "--json", str(tmp_path / "digit.png")],
+        cwd=REPOSITORY,
+        env={**os.environ, **deployment.variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["predictions"][0]["prediction"] == truths[0]
+
+
+def test_a_second_up_changes_nothing(deployment):
+    assert deployment.pulumi("preview", "--expect-no-changes").returncode == 0
+    assert deployment.pulumi("up", "--yes", "--expect-no-changes").returncode == 0
+
+
+def test_no_secret_is_in_the_state_in_plain_text(deployment):
+    secret = deployment.kubectl(
+        *("get", "secret", "object-store", "--namespace", "dlstack-cluster-test"),
+        *("--output", 'go-template={{index .data "AWS_SECRET_ACCESS_KEY" | base64decode}}'),
+    ).stdout
+    assert len(secret) > 20
+    assert secret not in deployment.pulumi("stack", "export").stdout
+
+
+def test_a_changed_run_parameter_replaces_the_job_and_the_new_version_answers(deployment):
+    before = deployment.names("jobs")
+    deployment.configure("runParameters.model=softmax")
+    assert deployment.up().returncode == 0
+    after = deployment.names("jobs")
+    assert len(after) == 1 and after != before
+    outputs = deployment.outputs()
+    assert outputs["modelVersion"] == 2
+    assert 0.85 <= outputs["metrics"]["accuracy"] < 0.95
+    assert served(deployment) == {"2": "AVAILABLE"}
+
+
+def test_a_failing_boot_file_shows_its_last_words_and_the_old_version_serves_on(deployment):
+    deployment.configure("runParameters.model=transformer")
+    done = deployment.up()
+    assert done.returncode != 0
+    assert "transformer" in done.stdout
+    assert served(deployment) == {"2": "AVAILABLE"}
+
+
+def test_a_model_below_the_bar_is_not_published(deployment):
+    deployment.configure("runParameters.model=softmax", "minAccuracy=0.999")
+    done = deployment.up()
+    assert done.returncode != 0
+    assert "0.999" in done.stdout
+    assert served(deployment) == {"2": "AVAILABLE"}
+
+
+def test_a_flavour_that_no_node_can_hold_is_refused_before_anything_is_made(deployment):
+    deployment.configure("minAccuracy=", "flavour=gpu-4")
+    before = deployment.names("jobs")
+    done = deployment.up()
+    assert done.returncode != 0
+    assert "gpu-4" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert deployment.names("jobs") == before
+
+
+def test_pinning_a_version_rolls_back(deployment):
+    deployment.configure("flavour=cpu", "modelVersion=1")
+    assert deployment.up().returncode == 0
+    assert deployment.outputs()["modelVersion"] == 1
+    assert served(deployment) == {"1": "AVAILABLE"}
+
+
+def test_destroy_leaves_nothing(deployment):
+    assert deployment.pulumi("destroy", "--yes", "--skip-preview").returncode == 0
+    namespaces = deployment.kubectl("get", "namespaces", "--output", "name").stdout
+    assert "namespace/kube-system" in namespaces
+    assert "cluster-test" not in namespaces
+    if deployment.platform.brought_kubeconfig is None:
+        deployment.platform.cluster.recycle_volumes()
+        volumes = deployment.platform.cluster.folder / "volumes"
+        assert [file for file in volumes.rglob("*") if file.is_file()] == []

@@ -12,7 +12,7 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -211,8 +211,9 @@ async def _read_pictures(request: Request) -> tuple[list[str], list[bytes]]:
         form = await parser.parse()
     except MultiPartException as error:
         raise HTTPException(400, f"The form can't be read: {error.message}") from None
-    names, pictures = [], []
-    async with form:
+    names: list[str] = []
+    pictures: list[bytes] = []
+    try:
         for value in form.getlist(FORM_FIELD):
             if not isinstance(value, UploadFile):
                 raise HTTPException(400, f"The field '{FORM_FIELD}' must hold files.")
@@ -223,12 +224,14 @@ async def _read_pictures(request: Request) -> tuple[list[str], list[bytes]]:
                 )
             names.append(value.filename or f"picture {len(names) + 1}")
             pictures.append(content)
+    finally:
+        await form.close()
     if not pictures:
         raise HTTPException(400, f"The form has no file in the field '{FORM_FIELD}'.")
     return names, pictures
 
 
-async def _limited(request: Request) -> AsyncIterator[bytes]:
+async def _limited(request: Request) -> AsyncGenerator[bytes, None]:
     size = 0
     async for chunk in request.stream():
         size += len(chunk)

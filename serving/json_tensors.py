@@ -333,7 +333,10 @@ def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> str:
     if not outputs:
         raise InvalidArgument("Cannot convert empty tensor map to JSON")
     if not by_row:
-        columns = [(alias, _text(array, alias)) for alias, array in outputs.items()]
+        columns = [
+            (alias, _nested(_element_texts(array, alias), array.shape))
+            for alias, array in outputs.items()
+        ]
         return '{\n    "outputs": %s\n}' % (
             columns[0][1] if len(columns) == 1 else _object(columns)
         )
@@ -346,7 +349,10 @@ def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> str:
                 f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {batch}"
             )
         batch = len(array)
-    by_alias = {alias: [_text(row, alias) for row in array] for alias, array in outputs.items()}
+    by_alias: dict[str, list[str]] = {}
+    for alias, array in outputs.items():
+        texts = _element_texts(array, alias)
+        by_alias[alias] = [_nested(texts, array.shape[1:]) for _ in range(len(array))]
     if len(by_alias) == 1:
         [rows] = by_alias.values()
     else:
@@ -368,13 +374,8 @@ def _object(members: list[tuple[str, str]], indent: int = 4) -> str:
     return "{" + lines + "\n" + " " * indent + "}"
 
 
-def _text(array: np.ndarray, alias: str) -> str:
-    """Return one array, or one scalar, as JSON on one line."""
-    array = np.asarray(array)
-    return _nested(_element_texts(array, alias), array.shape)
-
-
 def _nested(texts: Iterator[str], shape: tuple[int, ...]) -> str:
+    """Take as many texts as an array of this shape has elements; return it as JSON on one line."""
     if not shape:
         return next(texts)
     return "[" + ", ".join(_nested(texts, shape[1:]) for _ in range(shape[0])) + "]"

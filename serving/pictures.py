@@ -1,8 +1,8 @@
 """Turns drawings, scans and photos of a digit into the kind of picture that MNIST consists of.
 
-MNIST (http://yann.lecun.com/exdb/mnist/): white on black, the digit fitted into 20x20 pixels with its
-proportions kept, and placed in 28x28 pixels with its centre of mass in the middle. A model trained
-on it is much worse on digits of another size or place.
+MNIST (http://yann.lecun.com/exdb/mnist/): white on black, the digit fitted into 20x20 pixels with
+its proportions kept, and placed in 28x28 pixels with its centre of mass in the middle. A model
+trained on it is much worse on digits of another size or place.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def _fitted(ink: np.ndarray) -> np.ndarray:
     )
     fitted = np.clip(np.asarray(scaled), 0, 1)
     # Averaging dims thin strokes; MNIST's reach full white.
-    return fitted / max(float(fitted.max()), 1e-6)
+    strongest = max(float(fitted.max()), 1e-6)
+    return np.asarray(fitted / strongest, dtype=np.float32)
 
 
 def _centred(digit: np.ndarray) -> np.ndarray:

@@ -1,0 +1,93 @@
+"""Model servers for the tests of the serving half, and the protos to call them with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving import runtime
+from tests.serving_fixtures import (
+    ModelServer,
+    export_half_plus_two_model,
+    export_kinds_model,
+    export_mnist_like_model,
+    running_server,
+)
+
+# The protos are imported here once, without TensorFlow itself (4 s); whoever needs that in the same
+# process afterwards still gets it.
+_stub = "tensorflow" not in sys.modules
+runtime.skip_tensorflow_import()
+from tensorflow_serving.apis import (  # noqa: E402
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+import serving.grpc_api  # noqa: E402
+import serving.json_tensors  # noqa: E402
+import serving.rest_api  # noqa: E402
+import serving.tensors  # noqa: E402
+
+if _stub:
+    del sys.modules["tensorflow"]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the SavedModels `mnist`, `half_plus_two`, `half_plus_three` and `kinds`."""
+    folder = tmp_path_factory.mktemp("models")
+    export_mnist_like_model(folder / "mnist")
+    export_half_plus_two_model(folder / "half_plus_two")
+    export_half_plus_two_model(folder / "half_plus_three", addend=3)
+    export_kinds_model(folder / "kinds")
+    return folder
+
+
+def served(models: Path, base: Path, kind: str, version: int) -> Path:
+    """Put a SavedModel below a base path as a version, whole at once; return the base path."""
+    base.mkdir(parents=True, exist_ok=True)
+    (base / str(version)).symlink_to(models / kind)
+    return base
+
+
+@pytest.fixture(scope="session")
+def kinds(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    """A server with many signatures, version 3."""
+    base = served(models, tmp_path_factory.mktemp("serving") / "kinds", "kinds", 3)
+    with running_server(base, "kinds", ["--rest_api_enable_cors_support"]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mnist(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    """A server of the MNIST-like model, version 7."""
+    base = served(models, tmp_path_factory.mktemp("serving") / "mnist", "mnist", 7)
+    with running_server(base, "mnist") as server:
+        yield server
+
+
+def predict_stub(server: ModelServer) -> Any:
+    """Return a PredictionService stub."""
+    return prediction_service_pb2_grpc.PredictionServiceStub(server.channel)
+
+
+def model_stub(server: ModelServer) -> Any:
+    """Return a ModelService stub."""
+    return model_service_pb2_grpc.ModelServiceStub(server.channel)
+
+
+def predict_request(
+    name: str, signature: str = "", output_filter: tuple[str, ...] = (), **inputs: Any
+) -> predict_pb2.PredictRequest:
+    """Return a request with typed fields (`float_val`) from arrays."""
+    request = predict_pb2.PredictRequest(output_filter=output_filter)
+    request.model_spec.name = name
+    request.model_spec.signature_name = signature
+    for alias, array in inputs.items():
+        request.inputs[alias].CopyFrom(serving.tensors.to_proto(array))
+    return request

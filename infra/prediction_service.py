@@ -17,8 +17,8 @@ from pulumi_kubernetes.apps.v1 import (
 from pulumi_kubernetes.core.v1 import (
     EnvVarArgs,
     GRPCActionArgs,
+    HTTPGetActionArgs,
     ProbeArgs,
-    TCPSocketActionArgs,
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
@@ -147,7 +147,9 @@ class PredictionService(pulumi.ComponentResource):
             mounts=[args.package.mount, models_read_only],
             ports={"page": PAGE_PORT},
             resources=pod_specs.requests("50m", "96Mi", memory_limit="512Mi"),
-            readiness=ProbeArgs(tcp_socket=TCPSocketActionArgs(port="page"), period_seconds=1),
+            readiness=ProbeArgs(
+                http_get=HTTPGetActionArgs(path="/healthz", port="page"), period_seconds=1
+            ),
         )
         deployment = Deployment(
             f"{name}-server",

@@ -17,7 +17,7 @@ from .run_hash import digest, run_hash
 from .settings import ExternalStore, Settings
 from .storage import Bucket, Folder
 from .tensorboard import TensorBoard, TensorBoardArgs
-from .training_job import TrainingJob, TrainingJobArgs
+from .training_job import TrainingJob, TrainingJobArgs, next_attempt
 
 
 def build(settings: Settings) -> Mapping[str, Any]:
@@ -27,6 +27,9 @@ def build(settings: Settings) -> Mapping[str, Any]:
     cluster.require_room(nodes, settings.flavour, "dlstack:flavour")
     cluster.require_room(nodes, settings.serving_flavour, "dlstack:servingFlavour")
     cluster.require_own_namespace(settings.kube_context, settings.namespace, settings.stack)
+    jobs = cluster.get(
+        settings.kube_context, f"/apis/batch/v1/namespaces/{settings.namespace}/jobs"
+    )
     place = _Place(settings, settings.host or cluster.address(nodes))
 
     store = _store(settings, place)
@@ -100,6 +103,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
             provenance=run.provenance,
             flavour=settings.flavour,
             timeout_seconds=settings.timeout_seconds,
+            attempt=next_attempt((jobs or {}).get("items", []), run.hash),
         ),
     )
     model = PublishedModel(

@@ -1,8 +1,9 @@
 """The training run: a Kubernetes Job whose pod template carries the run hash."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 from pulumi_kubernetes.batch.v1 import Job, JobSpecArgs
@@ -14,6 +15,7 @@ from .flavours import Flavour
 from .packages import Package
 
 RUN_HASH_ANNOTATION = "dlstack.dev/run-hash"
+ATTEMPT_ANNOTATION = "dlstack.dev/attempt"
 
 _START_SECONDS = 120
 """What scheduling and pulling the image may add to the timeout before Pulumi gives up waiting."""
@@ -44,10 +46,30 @@ class TrainingJobArgs:
     the commit, would replace the Job without another model to come of it."""
     flavour: Flavour
     timeout_seconds: int
+    attempt: int = 1
+    """From `next_attempt`."""
 
     def __post_init__(self) -> None:
         if len(self.run_hash) != 64:
             raise ValueError(f"run_hash {self.run_hash!r} has not 64 digits")
+
+
+def next_attempt(jobs: Iterable[Mapping[str, Any]], run_hash: str) -> int:
+    """Return the number of the attempt at a run, given the Jobs that there are.
+
+    It rises when the last one failed, so that the next `pulumi up` tries again what failed for a
+    passing reason. (`pulumi.com/replaceUnready` would do so too, but old plugins don't know it, and
+    it would also replace a Job that went well after an interrupted `pulumi up`.)
+    """
+    attempt = 1
+    for job in jobs:
+        annotations = job["spec"]["template"]["metadata"].get("annotations", {})
+        if annotations.get(RUN_HASH_ANNOTATION) != run_hash:
+            continue
+        conditions = job.get("status", {}).get("conditions", [])
+        failed = any(c["type"] == "Failed" and c["status"] == "True" for c in conditions)
+        attempt = max(attempt, int(annotations.get(ATTEMPT_ANNOTATION, "1")) + failed)
+    return attempt
 
 
 def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:
@@ -85,8 +107,6 @@ class TrainingJob(pulumi.ComponentResource):
             metadata=ObjectMetaArgs(
                 namespace=args.namespace,
                 labels=labels,
-                # A Job that failed for a passing reason is tried again by the next `pulumi up`.
-                annotations={"pulumi.com/replaceUnready": "true"},
             ),
             spec=JobSpecArgs(
                 backoff_limit=0,
@@ -111,7 +131,10 @@ class TrainingJob(pulumi.ComponentResource):
                         )
                     ],
                     volumes=[args.package.volume, pod_specs.scratch("work")],
-                    annotations={RUN_HASH_ANNOTATION: args.run_hash},
+                    annotations={
+                        RUN_HASH_ANNOTATION: args.run_hash,
+                        ATTEMPT_ANNOTATION: str(args.attempt),
+                    },
                     restart_policy="Never",
                     grace_seconds=5,
                     gpu_resource=args.flavour.gpu_resource if args.flavour.gpus else None,

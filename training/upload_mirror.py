@@ -15,7 +15,7 @@ GIVE_UP_AFTER_SECONDS = 60.0
 # Files that still grow (logs, event files) are put as the snapshot that was read.
 _SNAPSHOT_BYTES = 8 * 2**20
 # Names that TensorFlow, and this package, give to files that are not complete yet.
-_UNFINISHED = re.compile(r"\.part$|\.tmp|\.tempstate|_temp(/|$)")
+_UNFINISHED = re.compile(r"\.part(/|$)|\.tmp|\.tempstate|_temp(/|$)")
 _CHECKPOINT_STATE = "checkpoint"
 
 # What tells that a file has changed: size in bytes, and modification time in ns.

@@ -1,0 +1,41 @@
+"""Shuffled batches of a data set that fits in memory, made inside the training graph."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from training.quiet_tensorflow import tf
+
+
+class ShuffledBatches:
+    """Batch number -> batch, each epoch in an order of its own.
+
+    A batch depends on nothing but its number and the seed, so a run that goes on from a
+    checkpoint sees what an undisturbed one would have seen. No example is left out or seen twice
+    in an epoch; a batch may end one epoch and begin the next.
+
+    Args:
+        tensors: arrays with the same first dimension, the number of examples.
+    """
+
+    def __init__(self, tensors: Sequence[Any], batch_size: int, seed: int) -> None:
+        self._tensors = [tf.constant(tensor) for tensor in tensors]
+        self._examples = len(tensors[0])
+        self._batch_size = batch_size
+        self._seed = seed
+
+    def steps(self, epochs: float) -> int:
+        """How many whole batches make `epochs` passes over the data."""
+        return max(1, int(epochs * self._examples) // self._batch_size)
+
+    def __call__(self, number: "tf.Tensor") -> "list[tf.Tensor]":
+        """Return batch `number` (int64 scalar, from 0): one tensor for each given one."""
+        positions = number * self._batch_size + tf.range(self._batch_size, dtype=tf.int64)
+        epochs, within = positions // self._examples, positions % self._examples
+        seeds = tf.stack(
+            [tf.zeros_like(epochs) + self._seed, epochs, tf.zeros_like(epochs)], axis=1
+        )
+        # The public index_shuffle takes no seed for each index, the operation below it does.
+        chosen = tf.raw_ops.RandomIndexShuffle(
+            index=within, seed=seeds, max_index=tf.constant(self._examples - 1, tf.int64)
+        )
+        return [tf.gather(tensor, chosen) for tensor in self._tensors]

@@ -1,0 +1,65 @@
+"""The two URLs of a boot file as local folders, whether they are local or `s3://bucket/prefix`."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from training.command_line import TrainingError
+
+# boto3 is imported only for s3:// URLs: it costs 0.3 s, and a run on local folders needs none.
+
+
+def _is_s3(url: str) -> bool:
+    return url.startswith("s3://")
+
+
+@contextmanager
+def input_folder(url: str) -> Iterator[Path]:
+    """Yield `--data_url` as a folder to read from; what is fetched for it is deleted at the end.
+
+    Raises TrainingError when there is nothing at `url`.
+    """
+    if not _is_s3(url):
+        if not Path(url).is_dir():
+            raise TrainingError(f"--data_url={url!r} is not a folder. Give the data set's folder.")
+        yield Path(url)
+        return
+    from training.object_store import ObjectStore, S3Url
+
+    with tempfile.TemporaryDirectory(prefix="dlstack-data-") as temporary:
+        if not ObjectStore().fetch_folder(S3Url.parse(url, "data_url"), Path(temporary)):
+            raise TrainingError(
+                f"--data_url={url!r} holds no files. Upload them there, or correct the URL."
+            )
+        yield Path(temporary)
+
+
+@contextmanager
+def output_folder(url: str) -> Iterator[Path]:
+    """Yield `--train_url` as a folder to write to; in a bucket it is kept up to date meanwhile.
+
+    Raises TrainingError when `url` can't be written to.
+    """
+    if not _is_s3(url):
+        try:
+            Path(url).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(
+                f"--train_url={url!r} can't be made: {error.strerror}. "
+                "Give a folder that can be written to."
+            ) from error
+        yield Path(url)
+        return
+    from training.object_store import ObjectStore, S3Url
+    from training.upload_mirror import UploadMirror
+
+    store, place = ObjectStore(), S3Url.parse(url, "train_url")
+    store.check(place)
+    with tempfile.TemporaryDirectory(prefix="dlstack-train-") as temporary:
+        mirror = UploadMirror(store, Path(temporary), place)
+        mirror.start()
+        try:
+            yield Path(temporary)
+        finally:
+            mirror.finish()

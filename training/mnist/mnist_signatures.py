@@ -1,0 +1,39 @@
+"""The signatures with which the exported model is served. Clients depend on every name here."""
+
+from typing import Any
+
+from mnist_data import SIDE  # type: ignore[import-not-found]  # beside the boot file
+
+from training.export import decode_pictures
+from training.quiet_tensorflow import tf
+
+
+def signatures(model: Any) -> dict[str, Any]:
+    """Return signature name -> tf.function for a model of float32 [n, 784] -> logits [n, 10]."""
+    pictures = tf.TensorSpec([None, SIDE * SIDE], tf.float32, name="images")
+    encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
+
+    def classify(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        logits = model(images)
+        return {
+            "predictions": tf.argmax(logits, axis=-1, output_type=tf.int64),
+            "probabilities": tf.nn.softmax(logits),
+        }
+
+    @tf.function(input_signature=[pictures])  # type: ignore[untyped-decorator]
+    def predict_object(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        return {"predictions": classify(images)["predictions"]}
+
+    @tf.function(input_signature=[pictures])  # type: ignore[untyped-decorator]
+    def serving_default(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        return classify(images)
+
+    @tf.function(input_signature=[encoded])  # type: ignore[untyped-decorator]
+    def image_bytes(image_bytes: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        return classify(decode_pictures(image_bytes, SIDE, SIDE))
+
+    return {
+        "predict_object": predict_object,
+        "serving_default": serving_default,
+        "image_bytes": image_bytes,
+    }

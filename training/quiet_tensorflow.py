@@ -1,0 +1,48 @@
+"""TensorFlow without its start-up chatter: `from training.quiet_tensorflow import tf`.
+
+A job's log should begin with the job. TF_CPP_MIN_LOG_LEVEL hides what TensorFlow logs later, but
+not the lines written while it is loaded; these go through a filter here.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Informational lines of the C++ log, the two sentences that come with them, and the "error" that
+# a machine without a GPU driver gets (a driver that is there but fails has another number).
+_CHATTER = re.compile(
+    rb"I\d{4} |WARNING: All log messages before absl|To enable the following instructions"
+    rb"|E\d{4} .*cuInit.*\(303\)"
+)
+
+
+@contextmanager
+def _filtered_stderr() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2, then pass on all but the chatter."""
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held:
+                if not _CHATTER.match(line):
+                    os.write(2, line)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with _filtered_stderr():
+    import tensorflow as tf
+
+    # Looks for GPUs now rather than at the first operation, whose output nobody filters.
+    tf.config.list_physical_devices()
+
+__all__ = ["tf"]

@@ -177,22 +177,20 @@ def test_one_client_serves_many_threads(mnist: ModelServer, connect: Connect) ->
         assert list(pool.map(ask, [k % 10 for k in range(80)])) == [k % 10 for k in range(80)]
 
 
-def test_connections_are_kept_between_calls(
-    mnist: ModelServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, transport: str
+def test_rest_keeps_its_connection_between_calls(
+    mnist: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if transport == "grpc":
-        pytest.skip("gRPC's channel does that, in C")
     made = []
     real = socket.create_connection
 
     def count(*args: object, **kwargs: object) -> socket.socket:
         made.append(args)
-        return real(*args, **kwargs)  # type: ignore[arg-type]
+        return real(*args, **kwargs)
 
     monkeypatch.setattr(socket, "create_connection", count)
-    shared = connect(mnist)
-    for _ in range(5):
-        shared.predict(digit(1)[np.newaxis])
+    with Client("127.0.0.1", "mnist", port=mnist.rest_port, transport="rest") as one:
+        for _ in range(5):
+            one.predict(digit(1)[np.newaxis])
     assert len(made) == 1
 
 
@@ -236,7 +234,7 @@ def test_an_unknown_model_is_the_servers_not_found(mnist: ModelServer, connect: 
     assert error.code == "NOT_FOUND"
     assert error.message == "Servable not found for request: Latest(mnst)"
     assert (error.host, error.model) == (stranger.address, "mnst")
-    assert failure(stranger.status, ServerError).code == "NOT_FOUND"  # type: ignore[attr-defined]
+    assert failure(stranger.status, ServerError).code == "NOT_FOUND"
 
 
 def test_an_unknown_version_is_the_servers_not_found(mnist: ModelServer, connect: Connect) -> None:
@@ -271,7 +269,7 @@ def test_what_does_not_fit_is_said_without_asking_the_server(
     mnist: ModelServer, connect: Connect, inputs: object, said: str
 ) -> None:
     one = connect(mnist)
-    assert said in str(failure(lambda: one.predict(inputs), InvalidInput))  # type: ignore[arg-type]
+    assert said in str(failure(lambda: one.predict(inputs), InvalidInput))
 
 
 @pytest.mark.parametrize(
@@ -288,7 +286,7 @@ def test_values_that_would_change_are_refused(
     kinds: ModelServer, connect: Connect, signature: str, value: list[object], said: str
 ) -> None:
     one = connect(kinds)
-    error = failure(lambda: one.predict(value, signature=signature), InvalidInput)  # type: ignore[arg-type]
+    error = failure(lambda: one.predict(value, signature=signature), InvalidInput)
     assert said in str(error)
     assert error.signature == signature
 
@@ -355,7 +353,7 @@ def test_the_other_transports_port_is_recognised(mnist: ModelServer, transport: 
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(SettingsError):
-        Client(**({"host": "127.0.0.1", "model": "mnist"} | settings))  # type: ignore[arg-type]
+        Client(**({"host": "127.0.0.1", "model": "mnist"} | settings))
 
 
 def test_ipv6_addresses_are_put_in_brackets(transport: str) -> None:

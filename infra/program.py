@@ -15,7 +15,7 @@ from .prediction_service import PredictionService, PredictionServiceArgs
 from .published_model import PublishedModel
 from .run_hash import digest, run_hash
 from .settings import ExternalStore, Settings
-from .storage import Bucket, Folder
+from .storage import Bucket, DestroyGuard, Folder
 from .tensorboard import TensorBoard, TensorBoardArgs
 from .training_job import TrainingJob, TrainingJobArgs, next_attempt
 
@@ -40,12 +40,13 @@ def build(settings: Settings) -> Mapping[str, Any]:
         own_prefixes=[],
         force_destroy=settings.force_destroy,
     )
+    # Trained models outlive a stack where they can: in a store that isn't part of it.
+    own_outputs = ["runs/", "models/"] if settings.store is None else []
     output_bucket = Bucket(
         "output-bucket",
         bucket=names.bucket(settings.bucket_prefix, "output"),
         store=store.props,
-        # Trained models outlive a stack where they can: in a store that isn't part of it.
-        own_prefixes=["runs/", "models/"] if settings.store is None else [],
+        own_prefixes=own_outputs,
         force_destroy=settings.force_destroy,
     )
     code = Folder(
@@ -136,6 +137,13 @@ def build(settings: Settings) -> Mapping[str, Any]:
             host=place.host,
             forced_host=settings.host,
         ),
+    )
+    DestroyGuard(
+        "destroy-guard",
+        buckets=[(data_bucket.bucket, []), (output_bucket.bucket, own_outputs)],
+        store=store.props,
+        force_destroy=settings.force_destroy,
+        opts=pulumi.ResourceOptions(depends_on=[tensorboard, prediction]),
     )
     return {
         "host": prediction.host,

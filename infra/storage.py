@@ -57,6 +57,23 @@ def connect_unless_gone(store: Store) -> "S3Client | None":
         raise
 
 
+def _refuse_foreign_objects(
+    client: "S3Client", bucket: str, keys: Sequence[str], own_prefixes: Sequence[str]
+) -> None:
+    rest = [key for key in keys if not key.startswith(tuple(own_prefixes))]
+    foreign = sorted(set(rest) - set(s3.marks(client, bucket, rest)))
+    if foreign:
+        raise s3.StoreError(
+            f"The bucket '{bucket}' holds {_objects(foreign)} that 'pulumi destroy' was not told "
+            f"to delete, such as {_quoted(foreign)}. Copy or remove them, or set "
+            "dlstack:forceDestroy to true, run 'pulumi up' and then 'pulumi destroy'."
+        )
+
+
+def _objects(keys: Sequence[str]) -> str:
+    return "1 object" if len(keys) == 1 else f"{len(keys)} objects"
+
+
 def _quoted(keys: Sequence[str]) -> str:
     return ", ".join(f"'{key}'" for key in keys[:_NAMES_SHOWN])
 
@@ -104,14 +121,7 @@ class _BucketProvider(Provider):
         except s3.Gone:
             return
         if not _props["force_destroy"]:
-            rest = [key for key in keys if not key.startswith(tuple(_props["own_prefixes"]))]
-            foreign = sorted(set(rest) - set(s3.marks(client, _id, rest)))
-            if foreign:
-                raise s3.StoreError(
-                    f"The bucket '{_id}' holds {len(foreign)} objects that 'pulumi destroy' was "
-                    f"not told to delete, such as {_quoted(foreign)}. Copy or remove them, or set "
-                    "dlstack:forceDestroy to true, run 'pulumi up' and then 'pulumi destroy'."
-                )
+            _refuse_foreign_objects(client, _id, keys, _props["own_prefixes"])
         s3.delete_objects(client, _id, keys)
         s3.delete_bucket(client, _id)
 
@@ -206,7 +216,7 @@ class _FolderProvider(Provider):
         leftovers = s3.marks(client, bucket, others)
         if foreign := [key for key in others if key not in leftovers]:
             raise s3.StoreError(
-                f"The bucket '{bucket}' holds {len(foreign)} objects below '{prefix}' that this "
+                f"The bucket '{bucket}' holds {_objects(foreign)} below '{prefix}' that this "
                 f"stack did not put there, such as {_quoted(foreign)}. Move or remove them: a "
                 "training run would read them."
             )
@@ -275,3 +285,65 @@ class Folder(Resource, module="s3", name="Folder"):
             "url": None,
         }
         super().__init__(_FolderProvider(), name, props, opts)
+
+
+class _DestroyGuardProvider(Provider):
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        changes = changed(_olds, _news, "buckets", "store", "force_destroy")
+        return DiffResult(changes=bool(changes), replaces=[])
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult("destroy-guard", inputs_of(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_, inputs_of(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(inputs_of(_news))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        client = None if _props["force_destroy"] else connect_unless_gone(_props["store"])
+        if client is None:
+            return
+        for guarded in _props["buckets"]:
+            try:
+                keys = list(s3.list_objects(client, guarded["bucket"]))
+            except s3.Gone:
+                continue
+            _refuse_foreign_objects(client, guarded["bucket"], keys, guarded["own_prefixes"])
+
+
+class DestroyGuard(Resource, module="s3", name="DestroyGuard"):
+    """Makes `pulumi destroy` refuse before it has deleted anything, not halfway.
+
+    Buckets go last, when what uses them is gone already. This goes first, since it depends on
+    everything, and looks into them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        buckets: Sequence[tuple[pulumi.Input[str], Sequence[str]]],
+        store: Store,
+        force_destroy: bool,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        """Declare a guard.
+
+        Args:
+            name: logical name.
+            buckets: their names and own prefixes, as given to `Bucket`.
+            store: the object store they lie in.
+            force_destroy: refuse nothing.
+            opts: resource options, which make it depend on everything that a refusal must save.
+        """
+        props = {
+            "buckets": [
+                {"bucket": bucket, "own_prefixes": list(own_prefixes)}
+                for bucket, own_prefixes in buckets
+            ],
+            "store": store,
+            "force_destroy": force_destroy,
+        }
+        super().__init__(_DestroyGuardProvider(), name, props, opts)

@@ -155,6 +155,41 @@ def _secret_gone(_: object) -> tuple[str, str]:
     raise s3.Gone("The Secret is gone.")
 
 
+class TestDestroyGuard:
+    provider = storage._DestroyGuardProvider()
+
+    @pytest.fixture
+    def props(self, bucket: str, store: Props) -> Props:
+        guarded = [{"bucket": bucket, "own_prefixes": ["runs/"]}]
+        return {"buckets": guarded, "store": store, "force_destroy": False}
+
+    def test_refuses_what_the_bucket_would_refuse_later(
+        self, props: Props, bucket: str, client: Any
+    ) -> None:
+        """Symptom: a refused `destroy` had taken the prediction service down already."""
+        client.put_object(Bucket=bucket, Key="runs/1/log.txt", Body=b"own")
+        self.provider.delete("id", props)
+        client.put_object(Bucket=bucket, Key="precious.csv", Body=b"data")
+        with pytest.raises(s3.StoreError, match="holds 1 object .* 'precious.csv'"):
+            self.provider.delete("id", props)
+        self.provider.delete("id", props | {"force_destroy": True})
+        assert len(keys(client, bucket)) == 2
+
+    def test_has_nothing_to_say_on_a_bucket_that_is_gone(
+        self, props: Props, bucket: str, client: Any
+    ) -> None:
+        client.delete_bucket(Bucket=bucket)
+        self.provider.delete("id", props)
+
+    def test_follows_its_inputs(self, props: Props) -> None:
+        created = self.provider.create(props)
+        forced = props | {"force_destroy": True}
+        assert created.outs == props
+        assert self.provider.diff(created.id, props, dict(props)).changes is False
+        assert self.provider.diff(created.id, props, forced).changes is True
+        assert self.provider.update(created.id, props, forced).outs == forced
+
+
 class TestErrors:
     provider = storage._BucketProvider()
 
@@ -256,7 +291,7 @@ class TestFolder:
         self, props: Callable[[], Props], bucket: str, client: Any
     ) -> None:
         client.put_object(Bucket=bucket, Key="code/extra.py", Body=b"foreign")
-        with pytest.raises(s3.StoreError, match="1 objects below 'code/' .* 'code/extra.py'"):
+        with pytest.raises(s3.StoreError, match="1 object below 'code/' .* 'code/extra.py'"):
             self.provider.create(props())
         assert keys(client, bucket) == ["code/extra.py"]
 

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -154,7 +155,7 @@ def _fetch(source: Source, version: int, file: File, folder: Path) -> None:
                 "Publish the model again."
             ) from None
         raise
-    with path.open("wb") as out:
+    with closing(body), path.open("wb") as out:
         for chunk in body.iter_chunks(_CHUNK_BYTES):
             digest.update(chunk)
             size += len(chunk)
@@ -221,7 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     version, target = options.model_version, options.target_dir
     try:
         bucket, prefix = object_store.split_url(options.source_url)
-        copied = sync(Source(object_store.client(), bucket, prefix), version, target)
+        with closing(object_store.client()) as s3:
+            copied = sync(Source(s3, bucket, prefix), version, target)
     except (SyncError, ValueError) as error:
         log.error("%s", error)
     except (BotoCoreError, ClientError) as error:

@@ -1,7 +1,8 @@
 """A real model server for tests: tiny SavedModels and a process that serves them.
 
 Plain functions; nothing here imports TensorFlow into the test process (its import takes seconds and
-its warnings would be errors): `python3 tests/serving_fixtures.py KIND FOLDER` exports in a child.
+its warnings would be errors): `python3 tests/serving_fixtures.py KIND FOLDER ARGUMENT...` exports
+in a child.
 """
 
 from __future__ import annotations
@@ -29,25 +30,28 @@ def export_mnist_like_model(path: Path, answer: int | None = None) -> None:
     Picture row `k` of ten equal bands (78 pixels each, the last 4 pixels unused) speaks for digit
     `k`: a picture that is white in band 3 alone is predicted as 3. With `answer` every picture is.
     """
-    _export("mnist", path, answer)
+    export_models(("mnist", path, "" if answer is None else str(answer)))
 
 
 def export_half_plus_two_model(path: Path, addend: float = 2.0) -> None:
     """Export y = x / 2 + addend: float32 `x` of any shape to `y` of the same."""
-    _export("half_plus_two", path, addend)
+    export_models(("half_plus_two", path, str(addend)))
 
 
 def export_kinds_model(path: Path) -> None:
-    """Export a model with a signature for each data type and each way to fail."""
-    _export("kinds", path, None)
+    """Export a model with a signature for each data type, and odd ones: see `_kinds`."""
+    export_models(("kinds", path, ""))
 
 
-def _export(kind: str, path: Path, argument: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, __file__, kind, str(path), "" if argument is None else str(argument)]
+def export_models(*models: tuple[str, Path, str]) -> None:
+    """Export several models, each a kind, a folder and an argument of the kind, in one child."""
+    command = [sys.executable, __file__]
+    for kind, path, argument in models:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        command += [kind, str(path), argument]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"Exporting {kind} failed:\n{done.stderr[-4000:]}")
+        raise RuntimeError(f"Exporting failed:\n{done.stderr[-4000:]}")
 
 
 def free_port() -> int:
@@ -225,9 +229,7 @@ def _kinds(tf, signature):
 
         signatures[f"echo_{dtype.name}"] = echo
 
-    @signature(
-        tf.TensorSpec([None, 2], tf.float32, "a"), tf.TensorSpec([None, 2], tf.float32, "b")
-    )
+    @signature(tf.TensorSpec([None, 2], tf.float32, "a"), tf.TensorSpec([None, 2], tf.float32, "b"))
     def add(a, b):
         return {"sum": a + b, "difference": a - b}
 
@@ -254,4 +256,6 @@ def _kinds(tf, signature):
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    words = iter(sys.argv[1:])
+    for kind, path, argument in zip(words, words, words, strict=True):
+        _main(kind, path, argument)

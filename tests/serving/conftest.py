@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from serving import runtime
-from tests.serving_fixtures import (
-    ModelServer,
-    export_half_plus_two_model,
-    export_kinds_model,
-    export_mnist_like_model,
-    running_server,
-)
+from tests.serving_fixtures import ModelServer, export_models, running_server
 
 # The protos are imported here once, without TensorFlow itself (4 s); whoever needs that in the same
 # process afterwards still gets it.
@@ -41,10 +37,13 @@ if _stub:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the SavedModels `mnist`, `half_plus_two`, `half_plus_three` and `kinds`."""
     folder = tmp_path_factory.mktemp("models")
-    export_mnist_like_model(folder / "mnist")
-    export_half_plus_two_model(folder / "half_plus_two")
-    export_half_plus_two_model(folder / "half_plus_three", addend=3)
-    export_kinds_model(folder / "kinds")
+    # In one child: most of its time goes into importing TensorFlow.
+    export_models(
+        ("mnist", folder / "mnist", ""),
+        ("half_plus_two", folder / "half_plus_two", "2"),
+        ("half_plus_two", folder / "half_plus_three", "3"),
+        ("kinds", folder / "kinds", ""),
+    )
     return folder
 
 
@@ -91,3 +90,16 @@ def predict_request(
     for alias, array in inputs.items():
         request.inputs[alias].CopyFrom(serving.tensors.to_proto(array))
     return request
+
+
+def slow_request(server: ModelServer, seconds: float) -> predict_pb2.PredictRequest:
+    """Return a request to the `kinds` model that takes about this long on this machine."""
+
+    def request(steps: int) -> predict_pb2.PredictRequest:
+        return predict_request(server.name, "slow", steps=np.array([steps], np.int32))
+
+    stub = predict_stub(server)
+    stub.Predict(request(1))
+    started = time.monotonic()
+    stub.Predict(request(200))
+    return request(int(seconds / (time.monotonic() - started) * 200))

@@ -1,0 +1,211 @@
+"""Copying a published version from a real object store, and everything that can go wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving import sync
+from tests.seaweedfs import SeaweedFS
+from tests.serving_fixtures import ROOT, free_port
+
+FILES = {
+    "saved_model.pb": b"graph" * 1000,
+    "variables/variables.index": b"index",
+    "variables/variables.data-00000-of-00001": os.urandom(3_000_000),
+    "empty": b"",
+}
+BUCKET = "serving-sync"
+MODEL = f"s3://{BUCKET}/models/mnist"
+
+
+def publish(client: Any, version: int, **manifest: Any) -> None:
+    """Put a version, its manifest last; `files` may lie about the contents."""
+    prefix = f"models/mnist/{version}"
+    for path, content in FILES.items():
+        client.put_object(Bucket=BUCKET, Key=f"{prefix}/{path}", Body=content)
+    files = [
+        {"path": path, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for path, content in FILES.items()
+    ]
+    body = json.dumps({"model_name": "mnist", "version": version, "files": files} | manifest)
+    client.put_object(Bucket=BUCKET, Key=f"{prefix}/manifest.json", Body=body)
+
+
+@pytest.fixture(scope="module")
+def store(object_store: SeaweedFS) -> SeaweedFS:
+    """A store with versions 1 and 12 published and 13 under way."""
+    with closing(object_store.client()) as client:
+        client.create_bucket(Bucket=BUCKET)
+        publish(client, 1)
+        publish(client, 12)
+        client.put_object(Bucket=BUCKET, Key="models/mnist/13/.claim", Body=b"")
+    return object_store
+
+
+def run(
+    store: SeaweedFS, target: Path, version: object = 12, url: str = MODEL, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "serving.sync",
+            f"--source_url={url}",
+            f"--model_version={version}",
+            f"--target_dir={target}",
+        ],
+        cwd=ROOT,
+        env=os.environ | store.environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the only line of a failed run."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    return line
+
+
+def test_a_version_arrives_whole_and_a_second_run_copies_nothing(
+    store: SeaweedFS, tmp_path: Path
+) -> None:
+    target = tmp_path / "models" / "mnist"
+    done = run(store, target)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in target.iterdir()] == ["12"]
+    for path, content in FILES.items():
+        assert (target / "12" / path).read_bytes() == content
+    assert json.loads((target / "12" / "manifest.json").read_bytes())["version"] == 12
+    before = (target / "12" / "saved_model.pb").stat()
+    # Not even the store is needed then.
+    done = run(store, target, AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{free_port()}")
+    assert done.returncode == 0
+    assert "was complete already" in done.stderr
+    assert (target / "12" / "saved_model.pb").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_what_a_killed_run_left_is_replaced(store: SeaweedFS, tmp_path: Path) -> None:
+    (tmp_path / ".12.partial").mkdir()
+    (tmp_path / ".12.partial" / "saved_model.pb").write_bytes(b"half")
+    (tmp_path / "12").mkdir()
+    assert run(store, tmp_path).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["12"]
+    assert (tmp_path / "12" / "saved_model.pb").read_bytes() == FILES["saved_model.pb"]
+
+
+@pytest.mark.parametrize("version", [13, 99])
+def test_a_version_without_a_manifest_is_refused_and_the_others_are_named(
+    store: SeaweedFS, tmp_path: Path, version: int
+) -> None:
+    line = one_line(run(store, tmp_path, version))
+    assert f"{MODEL}/{version} is not a published version. Published versions: 1, 12." in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "text"),
+    [
+        ("s3://no-such-bucket/m", {}, "no such bucket"),
+        ("/local/folder", {}, "Use s3://bucket/prefix."),
+        (MODEL, {"AWS_SECRET_ACCESS_KEY": "wrong"}, "refused access (SignatureDoesNotMatch)"),
+        (MODEL, {"AWS_ACCESS_KEY_ID": "wrong"}, "refused access (InvalidAccessKeyId)"),
+    ],
+)
+def test_a_store_that_refuses_is_one_clear_line(
+    store: SeaweedFS, tmp_path: Path, url: str, environment: dict[str, str], text: str
+) -> None:
+    line = one_line(run(store, tmp_path, url=url, **environment))
+    assert text in line
+    assert "wrong" not in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_out_of_reach_is_one_clear_line(store: SeaweedFS, tmp_path: Path) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    line = one_line(run(store, tmp_path, AWS_ENDPOINT_URL_S3=endpoint))
+    assert f"The object store at {endpoint} can't be reached." in line
+
+
+def lie(**changes: Any) -> list[dict[str, Any]]:
+    content = FILES["saved_model.pb"]
+    entry = {
+        "path": "saved_model.pb",
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    return [entry | changes]
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        (lie(sha256="0" * 64), "its manifest says 5000 and 0000"),
+        (lie(size=4999), "has 5000 bytes"),
+        (lie(path="gone"), "is in the manifest but not in the bucket"),
+        (lie(path="../../../etc/cron.d/x"), "names a file outside its version"),
+        (lie(path="/etc/passwd"), "names a file outside its version"),
+        ("no list", "is no manifest"),
+    ],
+    ids=["checksum", "size", "missing", "parent", "absolute", "garbage"],
+)
+def test_a_version_that_is_not_what_its_manifest_says_leaves_nothing(
+    store: SeaweedFS, tmp_path: Path, files: Any, text: str
+) -> None:
+    with closing(store.client()) as client:
+        publish(client, 500, files=files)
+        try:
+            line = one_line(run(store, tmp_path, 500))
+        finally:
+            client.delete_object(Bucket=BUCKET, Key="models/mnist/500/manifest.json")
+    assert text in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
+    store: SeaweedFS,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """/dev/full stands for the disk: writing to it fails as on a full one."""
+    for name, value in store.environment().items():
+        monkeypatch.setenv(name, value)
+    original = Path.open
+
+    def on_full_disk(path: Path, mode: str = "r", *rest: Any) -> Any:
+        return original(Path("/dev/full") if mode == "wb" else path, mode, *rest)
+
+    monkeypatch.setattr(Path, "open", on_full_disk)
+    arguments = [f"--source_url={MODEL}", "--model_version=12", f"--target_dir={tmp_path}"]
+    assert sync.main(arguments) == 1
+    assert caplog.messages == [f"Can't write '{tmp_path}': No space left on device. Free some."]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(
+    store: SeaweedFS, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    line = one_line(run(store, tmp_path / "file" / "models"))
+    assert "Can't write" in line
+    assert "Check --target_dir." in line
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "latest", "1.5"])
+def test_a_version_that_is_no_number_is_a_usage_error(
+    store: SeaweedFS, tmp_path: Path, version: str
+) -> None:
+    assert run(store, tmp_path, version).returncode == 2

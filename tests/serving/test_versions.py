@@ -1,0 +1,204 @@
+"""Versions that come, go and fail while requests run. Uses y = x/2 + 2 and y = x/2 + 3."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import get_model_status_pb2
+
+from tests.serving.conftest import (
+    model_stub,
+    predict_request,
+    predict_stub,
+    served,
+    slow_request,
+)
+from tests.serving.test_rest import http_call
+from tests.serving_fixtures import ModelServer, await_ready, running_server
+
+FAST = ["--max_num_load_retries=0", "--load_retry_interval_micros=50000"]
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """Wait until a condition holds and return it."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "still not true"
+        time.sleep(0.02)
+    return result
+
+
+def statuses(server: ModelServer) -> dict[int, str]:
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = server.name
+    answer = model_stub(server).GetModelStatus(request)
+    state = get_model_status_pb2.ModelVersionStatus.State.Name
+    versions = [entry.version for entry in answer.model_version_status]
+    assert versions == sorted(versions, reverse=True), "highest first"
+    return {entry.version: state(entry.state) for entry in answer.model_version_status}
+
+
+def broken(base: Path, version: int) -> None:
+    folder = base / f"tmp{version}"
+    folder.mkdir()
+    (folder / "saved_model.pb").write_bytes(b"no model")
+    folder.rename(base / str(version))
+
+
+def ask(server: ModelServer) -> tuple[int, float]:
+    """Return the version that answered and y for x = 2."""
+    answer = predict_stub(server).Predict(
+        predict_request(server.name, x=np.array([2], np.float32)), timeout=20
+    )
+    return answer.model_spec.version.value, answer.outputs["y"].float_val[0]
+
+
+def test_hot_swaps_under_load_lose_no_request(models: Path, tmp_path: Path) -> None:
+    base = served(models, tmp_path / "m", "half_plus_two", 1)
+    failures: list[str] = []
+    answers: set[tuple[str, float]] = set()
+    stop = threading.Event()
+
+    def over_grpc() -> None:
+        while not stop.is_set():
+            try:
+                answers.add(("grpc", ask(server)[1]))
+            except grpc.RpcError as error:
+                failures.append(str(error))
+
+    def over_rest() -> None:
+        while not stop.is_set():
+            status, text = http_call(server, "POST", "/v1/models/m:predict", {"instances": [2]})
+            if status == 200:
+                answers.add(("rest", json.loads(text)["predictions"][0]))
+            else:
+                failures.append(text)
+
+    with running_server(base, "m") as server:
+        threads = [threading.Thread(target=f) for f in (over_grpc, over_rest) * 2]
+        for thread in threads:
+            thread.start()
+        try:
+            for version, kind in (
+                (2, "half_plus_three"),
+                (3, "half_plus_two"),
+                (4, "half_plus_three"),
+            ):
+                served(models, base, kind, version)
+                eventually(lambda v=version: statuses(server).get(v) == "AVAILABLE")
+            eventually(lambda: statuses(server) == {4: "AVAILABLE", 3: "END", 2: "END", 1: "END"})
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert failures == []
+        assert answers == {("grpc", 3.0), ("grpc", 4.0), ("rest", 3.0), ("rest", 4.0)}
+        assert ask(server) == (4, 4.0)
+
+
+def test_a_broken_new_version_leaves_the_old_one(models: Path, tmp_path: Path) -> None:
+    base = served(models, tmp_path / "m", "half_plus_two", 1)
+    with running_server(base, "m", FAST) as server:
+        broken(base, 2)
+        eventually(lambda: statuses(server).get(2) == "END")
+        assert statuses(server) == {2: "END", 1: "AVAILABLE"}
+        assert ask(server) == (1, 3.0)
+        _, text = http_call(server, "GET", "/v1/models/m/versions/2")
+        [status] = json.loads(text)["model_version_status"]
+        assert status["status"]["error_code"] != "OK"
+        assert status["status"]["error_message"]
+        # A third one, sound, takes over.
+        served(models, base, "half_plus_three", 3)
+        eventually(lambda: ask(server) == (3, 4.0))
+
+
+def test_a_failed_load_is_tried_again(models: Path, tmp_path: Path) -> None:
+    base = served(models, tmp_path / "m", "half_plus_two", 1)
+    flags = ["--max_num_load_retries=1000", "--load_retry_interval_micros=50000"]
+    with running_server(base, "m", flags) as server:
+        broken(base, 2)
+        eventually(lambda: statuses(server).get(2) == "LOADING")
+        assert ask(server) == (1, 3.0)
+        (base / "2" / "saved_model.pb").unlink()
+        shutil.copytree(models / "half_plus_three", base / "2", dirs_exist_ok=True)
+        eventually(lambda: ask(server) == (2, 4.0))
+
+
+def test_folders_that_are_no_versions_are_skipped(models: Path, tmp_path: Path) -> None:
+    base = served(models, tmp_path / "m", "half_plus_two", 1)
+    (base / ".2.partial").mkdir()
+    (base / "latest").mkdir()
+    (base / "00000003").symlink_to(models / "half_plus_three")
+    with running_server(base, "m") as server:
+        assert ask(server) == (3, 4.0)
+
+
+def test_removing_the_newest_goes_back_and_removing_all_is_not_found(
+    models: Path, tmp_path: Path
+) -> None:
+    base = served(models, tmp_path / "m", "half_plus_two", 1)
+    served(models, base, "half_plus_three", 2)
+    with running_server(base, "m") as server:
+        health = health_pb2_grpc.HealthStub(server.channel)
+
+        def healthy() -> bool:
+            status = health.Check(health_pb2.HealthCheckRequest()).status
+            return status == health_pb2.HealthCheckResponse.SERVING
+
+        assert ask(server) == (2, 4.0)
+        (base / "2").unlink()
+        eventually(lambda: ask(server) == (1, 3.0))
+        assert healthy()
+        # A base path that is gone changes nothing; one that is empty unloads all.
+        base.rename(tmp_path / "away")
+        eventually(lambda: "Could not find base path" in server.log())
+        assert ask(server) == (1, 3.0)
+        (tmp_path / "away" / "1").unlink()
+        (tmp_path / "away").rename(base)
+        eventually(lambda: not healthy())
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(server)
+        assert caught.value.details() == "Servable not found for request: Latest(m)"
+        served(models, base, "half_plus_two", 1)
+        eventually(healthy)
+        assert ask(server) == (1, 3.0)
+
+
+def test_the_server_waits_for_a_first_version_with_its_ports_closed(
+    models: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "m"
+    base.mkdir()
+    with running_server(base, "m", wait=False) as server:
+        warning = f"No versions of servable m found under base path {base}. Did you forget to name"
+        eventually(lambda: server.log().count(warning) >= 2)
+        with pytest.raises(OSError):
+            http_call(server, "GET", "/v1/models/m")
+        served(models, base, "half_plus_two", 1)
+        await_ready(server)
+        assert ask(server) == (1, 3.0)
+
+
+def test_a_request_under_way_ends_before_its_version_is_unloaded(
+    models: Path, tmp_path: Path
+) -> None:
+    base = served(models, tmp_path / "m", "kinds", 1)
+    with running_server(base, "m") as server:
+        slow = slow_request(server, seconds=4)
+        future = predict_stub(server).Predict.future(slow, timeout=60)
+        served(models, base, "half_plus_two", 2)
+        eventually(lambda: statuses(server).get(2) == "AVAILABLE")
+        assert not future.done(), "make the request slower"
+        assert statuses(server)[1] == "UNLOADING"
+        assert future.result().model_spec.version.value == 1
+        eventually(lambda: statuses(server)[1] == "END")

@@ -93,7 +93,7 @@ class Stack:
         # Pulumi's table of the resources goes to stderr with our own progress: stdout is for
         # answers.
         status = subprocess.run(
-            ["pulumi", command, "--yes", "--skip-preview", "--suppress-permalink", "true"],
+            ["pulumi", command, "--yes", "--skip-preview", "--suppress-permalink=true"],
             cwd=REPOSITORY,
             env={**os.environ, **self.variables},
             stdin=subprocess.DEVNULL,

@@ -11,20 +11,33 @@ from training.quiet_tensorflow import tf
 MODEL_FOLDER = "model"
 
 
-def export_model(folder: Path, module: "tf.Module", signatures: Mapping[str, Any]) -> Path:
+def export_model(folder: Path, module: Any, signatures: Mapping[str, Any]) -> Path:
     """Write `<folder>/model`, over an older one; it is never seen half written.
 
     Args:
-        module: holds all variables that the signatures use.
+        module: a tf.Module or a Keras model that holds all variables which the signatures use.
         signatures: name -> tf.function with an input signature that returns name -> tensor.
     """
     target = folder / MODEL_FOLDER
     temporary = folder / f".{MODEL_FOLDER}.part"
     shutil.rmtree(temporary, ignore_errors=True)
-    tf.saved_model.save(module, str(temporary), signatures=dict(signatures))
+    root = module if isinstance(module, tf.Module) else _holder_of_variables(module)
+    tf.saved_model.save(root, str(temporary), signatures=dict(signatures))
     shutil.rmtree(target, ignore_errors=True)
     os.replace(temporary, target)
     return target
+
+
+def _holder_of_variables(model: Any) -> "tf.Module":
+    """Return a module that tracks TensorFlow's variables below those of a Keras model.
+
+    Saved as it is, a Keras 3 model restores copies of its variables that no signature reads:
+    `tf.saved_model.load` still works, but every graph session, TensorFlow Serving's first of all,
+    answers "Could not find variable". `keras.export.ExportArchive` unwraps them in the same way.
+    """
+    holder = tf.Module()
+    holder.weights = [variable.value for variable in model.variables]
+    return holder
 
 
 def decode_pictures(encoded: "tf.Tensor", height: int, width: int) -> "tf.Tensor":

@@ -150,7 +150,7 @@ def _headers(configuration: Any) -> dict[str, str]:
 def _refused(host: str, path: str, status: int, reason: str) -> pulumi.RunError:
     return pulumi.RunError(
         f"The cluster at '{host}' refuses '{path}': {status} {reason}. "
-        "Use a kubeconfig whose user may read nodes, namespaces and Secrets."
+        "Use a kubeconfig whose user may read nodes, namespaces, Jobs and Secrets."
     )
 
 

@@ -102,7 +102,10 @@ class ObjectStore(pulumi.ComponentResource):
                 storage_class_name=args.storage_class,
                 resources=VolumeResourceRequirementsArgs(requests={"storage": args.storage_size}),
             ),
-            opts=child,
+            # A claim with another spec would be another volume, and the models gone with the old.
+            opts=pulumi.ResourceOptions.merge(
+                child, pulumi.ResourceOptions(ignore_changes=["spec"])
+            ),
         )
         deployment = Deployment(
             f"{name}-server",

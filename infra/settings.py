@@ -69,9 +69,9 @@ class Settings:
     """None: the stack runs its own."""
     bucket_prefix: str
     storage_size: str = "10Gi"
-    """Size of the in-stack object store's volume."""
+    """Size of the in-stack object store's volume, when it is made; it stays as it is later."""
     storage_class: str | None = None
-    """Its class; the cluster's default unless set."""
+    """Its class, when it is made; the cluster's default unless set."""
     force_destroy: bool = False
     """Let `pulumi destroy` delete buckets with everything in them."""
     kube_context: str = ""

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
-from infra import checksums, credentials, published_model, s3, storage
+from infra import checksums, credentials, program, published_model, s3, settings, storage
+from tests.infra.conftest import Configure
 from tests.seaweedfs import SeaweedFS
 
 Props = dict[str, Any]
@@ -395,3 +397,34 @@ class TestPublishedModel:
         assert self.provider.diff("id", outs, props).changes is False
         changed = self.provider.diff("id", outs, props | {"wanted_run_hash": "b" * 64})
         assert (changed.changes, changed.replaces) == (True, [])
+
+
+class TestDataInTheStore:
+    @pytest.fixture
+    def data_of(self, object_store: SeaweedFS, configure: Configure) -> Callable[[str], Any]:
+        def read(data_dir: str) -> dict[str, str]:
+            configure(
+                s3Endpoint=object_store.endpoint,
+                s3AccessKey=object_store.access_key,
+                s3SecretKey=object_store.secret_key,
+                dataDir=data_dir,
+            )
+            return program._data(settings.load())
+
+        return read
+
+    def test_counts_by_key_size_and_etag(
+        self, data_of: Callable[[str], Any], bucket: str, client: Any
+    ) -> None:
+        client.put_object(Bucket=bucket, Key="mnist/images.gz", Body=b"one")
+        client.put_object(Bucket=bucket, Key="mnist-2/images.gz", Body=b"other")
+        before = data_of(f"s3://{bucket}/mnist")
+        assert list(before) == ["mnist/images.gz"]
+        client.put_object(Bucket=bucket, Key="mnist/images.gz", Body=b"two")
+        assert data_of(f"s3://{bucket}/mnist") != before
+
+    def test_missing_is_told(self, data_of: Callable[[str], Any], bucket: str) -> None:
+        with pytest.raises(pulumi.RunError, match=f"dataDir 's3://{bucket}/none' has no files"):
+            data_of(f"s3://{bucket}/none")
+        with pytest.raises(pulumi.RunError, match="dataDir 's3://no-such-bucket/x': .*not there"):
+            data_of("s3://no-such-bucket/x")

@@ -28,7 +28,7 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a loop did. `seconds` leaves out building the graph."""
+    """What a loop did. `seconds` leaves out building the graph and saving checkpoints."""
 
     steps: int
     seconds: float
@@ -81,7 +81,8 @@ def train(
     run_steps(tf.constant(0, tf.int64))
 
     done = 0
-    began = last_log = last_print = last_flush = time.perf_counter()
+    seconds = 0.0
+    resumed = last_print = last_flush = time.perf_counter()
     with ScalarWriter(folder) as writer:
         while done < settings.max_steps:
             count = min(settings.log_every, settings.max_steps - done)
@@ -89,7 +90,8 @@ def train(
             values = {name: float(value) for name, value in means.items()}
             done += count
             now = time.perf_counter()
-            speed, last_log = count / (now - last_log), now
+            seconds += now - resumed
+            speed, resumed = count / (now - resumed), now
             if not abs(values["loss"]) < float("inf"):
                 raise TrainingError(
                     f"The loss is {values['loss']} at step {done}. Try a lower --learning_rate."
@@ -105,4 +107,5 @@ def train(
                 last_print = now
             if done == settings.max_steps or done % settings.checkpoint_every < count:
                 checkpoints.save(checkpoint_number=done)
-    return Trained(done, time.perf_counter() - began)
+                resumed = time.perf_counter()
+    return Trained(done, seconds)

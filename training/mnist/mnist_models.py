@@ -26,6 +26,8 @@ class Recipe:
     max_steps: int | None = None
     log_every: int
     checkpoint_every: int
+    threads: int = 0
+    """How many an operation may use; 0: all. Handing over a step of 0.1 ms takes longer than it."""
 
 
 def _softmax() -> Any:
@@ -71,6 +73,7 @@ RECIPES = {
         max_steps=1000,
         log_every=10,
         checkpoint_every=1000,
+        threads=1,
     ),
 }
 

@@ -39,6 +39,8 @@ def _train(
     from training.summaries import ScalarWriter
 
     recipe = RECIPES[options.model]
+    tf.config.threading.set_intra_op_parallelism_threads(recipe.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(recipe.threads)
     tf.keras.utils.set_random_seed(options.seed)
     batches = ShuffledBatches(
         [training_set.images, training_set.labels],

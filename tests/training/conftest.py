@@ -1,0 +1,116 @@
+"""What the tests of training share: buckets, runs of the agent, the real MNIST."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.seaweedfs import SeaweedFS
+from training.download_mnist import download
+
+ROOT = Path(__file__).resolve().parents[2]
+MNIST_CODE = ROOT / "training" / "mnist"
+RUN_HASH = "ab" * 32
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Path:
+    """The folder of the real MNIST files, kept between test runs."""
+    home = Path(os.environ.get("DLSTACK_HOME") or Path.home() / ".dlstack")
+    folder = home / "cache" / "mnist"
+    download(folder)
+    return folder
+
+
+@dataclass
+class Bucket:
+    """An empty bucket of one test, and the agent that works on it."""
+
+    store: SeaweedFS
+    client: Any
+    name: str
+
+    def url(self, path: str) -> str:
+        return f"s3://{self.name}/{path}"
+
+    def put(self, key: str, content: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=content)
+
+    def get(self, key: str) -> bytes:
+        content: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        return content
+
+    def listing(self, prefix: str = "") -> list[str]:
+        answer = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix)
+        return [entry["Key"] for entry in answer.get("Contents", ())]
+
+    def upload(self, folder: Path, prefix: str) -> None:
+        for file in folder.iterdir():
+            if file.is_file():
+                self.put(f"{prefix}/{file.name}", file.read_bytes())
+
+    def agent(self, *arguments: str, **options: str) -> list[str]:
+        """The command line of the agent: `options` replace the usual flags."""
+        flags = {
+            "code_url": self.url("code"),
+            "boot_file": "boot.py",
+            "data_url": self.url("data"),
+            "train_url": self.url("runs/1"),
+            "model_url": self.url("models/toy"),
+            "run_hash": RUN_HASH,
+            **options,
+        }
+        given = [f"--{name}={value}" for name, value in flags.items()]
+        return [
+            sys.executable,
+            "-m",
+            "training",
+            *given,
+            *(["--", *arguments] if arguments else []),
+        ]
+
+    def start(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **self.store.environment(), **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        with self.start(command, environment) as process:
+            output, errors = process.communicate(timeout=110)
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+@pytest.fixture
+def bucket(object_store: SeaweedFS) -> Iterator[Bucket]:
+    """A new bucket, deleted with all that is in it at the end."""
+    client = object_store.client()
+    one = Bucket(object_store, client, f"training-{uuid4().hex[:12]}")
+    client.create_bucket(Bucket=one.name)
+    yield one
+    for key in one.listing():
+        client.delete_object(Bucket=one.name, Key=key)
+    client.delete_bucket(Bucket=one.name)
+    client.close()
+
+
+@pytest.fixture
+def environment(object_store: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> SeaweedFS:
+    """The store's variables in this process, for what runs in it."""
+    for name, value in object_store.environment().items():
+        monkeypatch.setenv(name, value)
+    return object_store

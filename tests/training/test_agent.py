@@ -1,0 +1,270 @@
+"""The agent against a real object store, with boot files that train nothing.
+
+Not covered here: a real model; see test_mnist.py.
+"""
+
+import hashlib
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import RUN_HASH, Bucket
+from training.agent import run_parameters
+
+PROLOGUE = """
+import json, os, pathlib, signal, sys, time
+flags = dict(argument[2:].split("=", 1) for argument in sys.argv[1:])
+output = pathlib.Path(flags["train_url"])
+def finish(accuracy):
+    (output / "model" / "variables").mkdir(parents=True)
+    (output / "model" / "saved_model.pb").write_bytes(b"graph")
+    (output / "model" / "variables" / "weights").write_bytes(b"weights")
+    (output / "metrics.json").write_text(json.dumps({"accuracy": accuracy, "loss": 0.1}))
+"""
+WAIT_FOR_EVER = """
+(output / "events.out.tfevents.1").write_bytes(b"first")
+print("waiting")
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def job(bucket: Bucket) -> Bucket:
+    """A bucket with data and a boot file that leaves a model of accuracy 0.9."""
+    bucket.put("data/part.txt", b"data")
+    bucket.put("code/boot.py", (PROLOGUE + "finish(0.9)").encode())
+    return bucket
+
+
+def boot(job: Bucket, text: str) -> None:
+    job.put("code/boot.py", (PROLOGUE + text).encode())
+
+
+def await_key(job: Bucket, key: str) -> None:
+    deadline = time.monotonic() + 20
+    while key not in job.listing():
+        assert time.monotonic() < deadline, f"{key} did not come: {job.listing()}"
+        time.sleep(0.05)
+
+
+def test_a_run_leaves_a_version_with_a_manifest_that_describes_every_file(job: Bucket) -> None:
+    details = json.dumps({"image": "training:1", "node_count": 1})
+    done = job.run(job.agent("--epochs=3", "--wide=yes", min_accuracy="0.9", provenance=details))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    manifest = json.loads(job.get("models/toy/1/manifest.json"))
+    assert (manifest["model_name"], manifest["version"]) == ("toy", 1)
+    assert manifest["run_hash"] == RUN_HASH
+    assert manifest["metrics"] == {"accuracy": 0.9, "loss": 0.1}
+    assert manifest["parameters"] == {"epochs": "3", "wide": "yes"}
+    assert manifest["provenance"] == {
+        "boot_file": "boot.py",
+        "image": "training:1",
+        "node_count": 1,
+    }
+    assert set(manifest["seconds"]) == {"fetch", "train", "publish"}
+    for entry in manifest["files"]:
+        content = job.get(f"models/toy/1/{entry['path']}")
+        assert entry["size"] == len(content)
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+    assert {entry["path"] for entry in manifest["files"]} == {"saved_model.pb", "variables/weights"}
+    assert {"runs/1/log.txt", "runs/1/metrics.json"} == set(job.listing("runs/"))
+
+
+def test_the_boot_file_sees_its_data_parameters_and_modules_beside_it(job: Bucket) -> None:
+    job.put("code/beside.py", b"NAME = 'a module beside the boot file'")
+    boot(
+        job,
+        "import beside, training\nprint(beside.NAME, flags['rate'], os.getcwd() == sys.path[0])\n"
+        "print(pathlib.Path(flags['data_url'], 'part.txt').read_text(), file=sys.stderr)\n"
+        "finish(1)",
+    )
+    done = job.run(job.agent("--rate=0.5"))
+
+    assert "a module beside the boot file 0.5 True\n" in done.stdout
+    assert "\ndata\n" in done.stdout
+    assert job.get("runs/1/log.txt").decode() == done.stdout
+
+
+def test_a_published_run_is_not_trained_again(job: Bucket) -> None:
+    assert job.run(job.agent()).returncode == 0
+    again = job.run(job.agent(data_url=job.url("gone")))
+
+    assert again.returncode == 0
+    assert "already published as version 1" in again.stdout
+    assert not job.listing("models/toy/2/")
+
+
+def test_another_run_makes_the_next_version_after_the_highest_claimed(job: Bucket) -> None:
+    job.put("models/toy/7/.claim", b"{}")
+    assert job.run(job.agent()).returncode == 0
+    assert "models/toy/8/manifest.json" in job.listing()
+
+
+def test_two_agents_at_the_same_time_publish_two_versions(job: Bucket) -> None:
+    agents = [
+        job.start(job.agent(run_hash=digit * 64, train_url=job.url(f"runs/{digit}")))
+        for digit in "12"
+    ]
+    for agent in agents:
+        with agent:
+            assert agent.communicate(timeout=60)[1] == ""
+    manifests = [json.loads(job.get(f"models/toy/{n}/manifest.json")) for n in (1, 2)]
+    assert {manifest["run_hash"] for manifest in manifests} == {"1" * 64, "2" * 64}
+
+
+def test_a_model_below_the_asked_accuracy_is_not_published(job: Bucket) -> None:
+    done = job.run(job.agent(min_accuracy="0.95"))
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: Accuracy 0.9000 is below --min_accuracy=0.95, so nothing is published. "
+        "Improve the training, or ask for less.\n"
+    )
+    assert job.listing("models/") == []
+    assert job.get("runs/1/log.txt").decode().endswith(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("finish(1); os.remove(output / 'metrics.json')", "left no 'metrics.json'"),
+        ("finish(1); (output / 'metrics.json').write_text('{')", "is no JSON"),
+        ("finish(float('nan'))", "not a JSON object of names to finite numbers"),
+        ("finish(1); os.remove(output / 'model/saved_model.pb')", "left no 'model/saved_model.pb'"),
+    ],
+)
+def test_a_run_without_a_model_or_metrics_fails_and_publishes_nothing(
+    job: Bucket, text: str, error: str
+) -> None:
+    boot(job, text)
+    done = job.run(job.agent())
+
+    assert done.returncode == 1
+    assert error in done.stderr and done.stderr.count("\n") == 1
+    assert job.listing("models/") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [("sys.exit(7)", 7), ("raise ValueError('x')", 1), ("os.kill(os.getpid(), 9)", 137)],
+)
+def test_the_agent_exits_with_the_boot_files_status_and_says_so_last(
+    job: Bucket, text: str, status: int
+) -> None:
+    boot(job, text)
+    done = job.run(job.agent())
+
+    assert done.returncode == status
+    last_line = f"boot file 'boot.py' exited with status {status}"
+    assert done.stdout.splitlines()[-1] == last_line
+    assert job.get("runs/1/log.txt").decode().splitlines()[-1] == last_line
+    assert job.listing("models/") == []
+
+
+def test_output_is_passed_on_and_mirrored_while_the_boot_file_runs(job: Bucket) -> None:
+    boot(job, WAIT_FOR_EVER)
+    with job.start(job.agent()) as agent:
+        assert agent.stdout is not None
+        assert "waiting\n" in iter(agent.stdout.readline, "")
+        await_key(job, "runs/1/events.out.tfevents.1")
+        agent.kill()
+
+
+def test_sigterm_ends_agent_and_boot_file_within_two_seconds_and_keeps_the_log(
+    job: Bucket, tmp_path: Path
+) -> None:
+    pid_file = tmp_path / "pid"
+    ignore = "signal.signal(signal.SIGTERM, lambda *_: print('told to end'))\n"
+    boot(
+        job,
+        f"pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))\n{ignore}{WAIT_FOR_EVER}",
+    )
+    with job.start(job.agent(work_dir=str(tmp_path / "work"))) as agent:
+        assert agent.stdout is not None
+        assert "waiting\n" in iter(agent.stdout.readline, "")
+        agent.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        status = agent.wait(10)
+        seconds = time.monotonic() - began
+
+    assert status == 143
+    assert seconds < 2
+    assert not Path(f"/proc/{pid_file.read_text()}").exists()
+    assert list((tmp_path / "work").iterdir()) == []
+    assert "told to end" in job.get("runs/1/log.txt").decode()
+    assert job.get("runs/1/events.out.tfevents.1") == b"first"
+
+
+def test_an_absent_boot_file_is_reported_with_what_is_there(job: Bucket) -> None:
+    job.put("code/sub/other.py", b"")
+    done = job.run(job.agent(boot_file="missing.py"))
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: Boot file 'missing.py' is not in the code folder, which has: boot.py, "
+        "sub/other.py. Correct --boot_file, or upload the file.\n"
+    )
+
+
+def test_an_empty_data_folder_is_reported(job: Bucket) -> None:
+    done = job.run(job.agent(data_url=job.url("dat")))
+    assert done.returncode == 1
+    assert f"error: --data_url='{job.url('dat')}' holds no files." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "error"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "refused the credentials"),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "refused the credentials"),
+        ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "can't be reached"),
+        ({"AWS_ENDPOINT_URL_S3": "nonsense"}, "can't be used"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_reported_in_one_line_within_seconds(
+    job: Bucket, environment: dict[str, str], error: str
+) -> None:
+    began = time.monotonic()
+    done = job.run(job.agent(), environment)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert error in done.stderr
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("flag", ["code_url", "train_url", "model_url"])
+def test_a_missing_bucket_is_named(job: Bucket, flag: str) -> None:
+    done = job.run(job.agent(**{flag: "s3://no-such-bucket/x"}))
+
+    assert done.returncode == 1
+    assert "error: Bucket 'no-such-bucket' of 's3://no-such-bucket/x' does not exist" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"run_hash": "abc"}, "argument --run_hash: 'abc' is not 64 hexadecimal digits"),
+        ({"min_accuracy": "90"}, "argument --min_accuracy: '90' is not between 0 and 1"),
+        ({"provenance": "[]"}, "argument --provenance: '[]' is no JSON object"),
+    ],
+)
+def test_a_wrong_flag_is_a_usage_error(job: Bucket, options: dict[str, str], error: str) -> None:
+    done = job.run(job.agent(**options))
+    assert done.returncode == 2
+    assert done.stderr == f"error: {error}. See 'python3 -m training --help'.\n"
+
+
+def test_run_parameters_are_read_in_each_usual_form() -> None:
+    assert run_parameters(["--a=1", "--b", "x", "--flag", "--c=d=e", "--minus", "-1"]) == {
+        "a": "1",
+        "b": "x",
+        "flag": "true",
+        "c": "d=e",
+        "minus": "-1",
+    }

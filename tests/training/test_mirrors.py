@@ -1,0 +1,173 @@
+"""The two mirrors: a run's files to the store, and event files from the store for TensorBoard."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.seaweedfs import SeaweedFS
+from tests.training.conftest import Bucket
+from training.command_line import TrainingError
+from training.event_mirror import EventMirror
+from training.object_store import ObjectStore, S3Url
+from training.upload_mirror import UploadMirror
+
+EVENTS = "events.out.tfevents.1"
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def run_url(bucket: Bucket, environment: SeaweedFS) -> S3Url:
+    return S3Url(bucket.name, "runs/1")
+
+
+def test_changed_files_are_uploaded_again_and_rotated_ones_deleted(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "saved_model.pb").write_bytes(b"stays here")
+    old, log = tmp_path / "checkpoints" / "step-1.index", tmp_path / "log.txt"
+    old.write_bytes(b"1")
+    log.write_bytes(b"one")
+    mirror = UploadMirror(
+        ObjectStore(), tmp_path, run_url, exclude=frozenset({"model"}), interval=0.05
+    )
+    mirror.start()
+    eventually(lambda: len(bucket.listing()) == 2)
+    old.unlink()
+    log.write_bytes(b"one two")
+    (tmp_path / "checkpoints" / "step-2.index.tempstate1").write_bytes(b"not complete")
+    eventually(lambda: bucket.listing() == ["runs/1/log.txt"])
+    log.write_bytes(b"one two three")
+    mirror.finish()
+
+    assert bucket.get("runs/1/log.txt") == b"one two three"
+    assert bucket.listing() == ["runs/1/log.txt"]
+
+
+def test_the_state_file_of_checkpoints_follows_the_files_it_names(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    class Recording(ObjectStore):
+        order: list[str] = []
+
+        def write(self, url: S3Url, content: bytes) -> None:
+            super().write(url, content)
+            self.order.append(url.prefix)
+
+    for name in ("checkpoint", "step-1.data-00000-of-00001", "step-1.index"):
+        (tmp_path / name).write_bytes(b"x")
+    store = Recording()
+    mirror = UploadMirror(store, tmp_path, run_url)
+    mirror.start()
+    mirror.finish()
+    assert store.order[-1] == "runs/1/checkpoint" and len(store.order) == 3
+
+
+def test_a_large_file_arrives_whole(bucket: Bucket, run_url: S3Url, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4 * 2**12 * 20
+    (tmp_path / "large").write_bytes(content)
+    mirror = UploadMirror(ObjectStore(), tmp_path, run_url)
+    mirror.start()
+    mirror.finish()
+    assert bucket.get("runs/1/large") == content
+
+
+def test_a_store_that_stays_away_fails_the_run_after_retries(
+    environment: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    (tmp_path / "log.txt").write_bytes(b"x")
+    told = threading.Event()
+    mirror = UploadMirror(
+        ObjectStore(), tmp_path, S3Url("b", "p"), give_up_after=1, on_failure=told.set
+    )
+    mirror.start()
+    assert told.wait(20)
+    with pytest.raises(TrainingError, match="Gave up uploading to 's3://b/p'. .*can't be reached"):
+        mirror.finish()
+
+
+def test_an_event_file_that_grows_is_appended_to_and_never_replaced(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    mirror = EventMirror(ObjectStore(), run_url, tmp_path)
+    bucket.put(f"runs/1/{EVENTS}", b"first")
+    bucket.put("runs/1/log.txt", b"no events")
+    assert mirror.refresh() == 5
+    with (tmp_path / EVENTS).open("rb") as reader:
+        assert reader.read() == b"first"
+        bucket.put(f"runs/1/{EVENTS}", b"first second")
+        assert mirror.refresh() == 7
+        assert reader.read() == b" second"
+    assert mirror.refresh() == 0
+    assert [file.name for file in tmp_path.iterdir()] == [EVENTS]
+
+
+def test_a_restarted_mirror_goes_on_where_the_files_end(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    bucket.put(f"runs/1/{EVENTS}", b"first second")
+    (tmp_path / EVENTS).write_bytes(b"first ")
+    assert EventMirror(ObjectStore(), run_url, tmp_path).refresh() == 6
+    assert (tmp_path / EVENTS).read_bytes() == b"first second"
+
+
+def test_another_file_of_the_same_name_replaces_the_copy_and_a_deleted_one_goes(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    mirror = EventMirror(ObjectStore(), run_url, tmp_path)
+    bucket.put(f"runs/1/a/{EVENTS}", b"first")
+    mirror.refresh()
+    bucket.put(f"runs/1/a/{EVENTS}", b"other")
+    mirror.refresh()
+    assert (tmp_path / "a" / EVENTS).read_bytes() == b"other"
+    bucket.client.delete_object(Bucket=bucket.name, Key=f"runs/1/a/{EVENTS}")
+    mirror.refresh()
+    assert not (tmp_path / "a" / EVENTS).exists()
+
+
+def mirror_command(bucket: Bucket, target: Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "training", "mirror"),
+        *(f"--source_url={bucket.url('runs')}", f"--target_dir={target}"),
+        "--interval_seconds=0.1",
+    ]
+
+
+def test_the_mirror_command_copies_at_once_and_ends_at_once_on_sigterm(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.put(f"runs/1/{EVENTS}", b"first")
+    copy = tmp_path / "logs" / "1" / EVENTS
+    with bucket.start(mirror_command(bucket, tmp_path / "logs")) as process:
+        eventually(copy.exists)
+        bucket.put(f"runs/1/{EVENTS}", b"first second")
+        eventually(lambda: copy.read_bytes() == b"first second")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(1) == 0
+        assert process.communicate()[1] == ""
+
+
+def test_the_mirror_command_warns_once_of_a_store_that_is_away_and_keeps_trying(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    away = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
+    with bucket.start(mirror_command(bucket, tmp_path), away) as process:
+        assert process.stderr is not None
+        assert "can't be reached" in process.stderr.readline()
+        with pytest.raises(Exception, match="timed out"):
+            process.wait(6)
+        process.terminate()
+        assert process.communicate()[1] == ""

@@ -267,6 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server = ModelServer(options.rest_url.rstrip("/"), options.model_name, options.manifest_dir)
     try:
         listener = socket.create_server(("", options.port), backlog=1024)
+        # asyncio leaves it off here, and then each answer waits 40 ms for the client's ACK.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         log.error("Can't listen on port %d: %s.", options.port, error.strerror)
         return 1

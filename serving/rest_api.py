@@ -234,11 +234,16 @@ def _bind(port: int) -> socket.socket:
     """Return a listening socket on [::] for both families, or on 0.0.0.0 where there is no IPv6."""
     try:
         if socket.has_dualstack_ipv6():
-            return socket.create_server(
+            listener = socket.create_server(
                 ("::", port), family=socket.AF_INET6, backlog=1024, dualstack_ipv6=True
             )
-        return socket.create_server(("0.0.0.0", port), backlog=1024)
+        else:
+            listener = socket.create_server(("0.0.0.0", port), backlog=1024)
     except OSError as error:
         raise ServingError(
             Code.UNKNOWN, f"Couldn't start HTTP server on port {port}: {error.strerror}"
         ) from None
+    # asyncio sets this only on sockets made with an explicit protocol number; without it head and
+    # body of an answer wait for each other: 40 ms a request. Accepted connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

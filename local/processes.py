@@ -118,7 +118,7 @@ class Daemon:
         )
         return True
 
-    def stop(self, grace_seconds: float = 5) -> None:
+    def stop(self, grace_seconds: float = 1) -> None:
         """End the process: SIGTERM, and SIGKILL when it has not ended within the grace."""
         pid = self.pid()
         if pid is not None:

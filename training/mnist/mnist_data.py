@@ -1,6 +1,8 @@
 """The four MNIST files (IDX, gzip) as arrays, with an error that names the file for each fault."""
 
 import gzip
+import math
+import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,12 +79,14 @@ def _read_idx(folder: Path, url: str, name: str, magic: int) -> NDArray[np.uint8
     if len(content) < 4 or found != magic:
         raise _fault(url, name, f"starts with the number {found}, not {magic}")
     dimensions = magic % 256
-    header_size = 4 + 4 * dimensions
-    shape = [int(size) for size in np.frombuffer(content[4:header_size], ">u4")]
-    expected = header_size + int(np.prod(shape))
-    if len(shape) != dimensions or len(content) != expected:
+    header = struct.Struct(f">{1 + dimensions}I")
+    if len(content) < header.size:
+        raise _fault(url, name, f"has {len(content)} bytes, less than its header")
+    shape = header.unpack_from(content)[1:]
+    expected = header.size + math.prod(shape)
+    if len(content) != expected:
         raise _fault(url, name, f"has {len(content)} bytes, but its header says {expected}")
-    return np.frombuffer(content, np.uint8, offset=header_size).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=header.size).reshape(shape)
 
 
 def _fault(url: str, name: str, fault: str) -> TrainingError:

@@ -74,5 +74,10 @@ def find(name: str, key: str) -> Flavour:
         return _TABLE[name]
     except KeyError:
         raise pulumi.RunError(
-            f"{key} '{name}' is no flavour. Use one of: {', '.join(_TABLE)}."
+            f"{key} '{name}' is no flavour. Use one of: {', '.join(names())}."
         ) from None
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all flavours, smallest first."""
+    return tuple(_TABLE)

@@ -22,12 +22,15 @@ def local(command: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def platform() -> Iterator[Platform]:
+def platform(pytestconfig: pytest.Config) -> Iterator[Platform]:
     """The platform, up. It is stopped at the end unless it ran before."""
     platform = Platform()
     ran_before = platform.brought_kubeconfig is not None or platform.cluster.is_running()
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     try:
-        local("up")
+        # The first time takes many minutes of building: whoever waits is to see it.
+        with capture.global_and_fixture_disabled():
+            local("up")
         yield platform
     finally:
         if not ran_before:

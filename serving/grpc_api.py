@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -25,8 +24,6 @@ from . import handlers, tensors
 from .config import ServerConfig
 from .errors import Code, InvalidArgument, ServingError, Unimplemented, as_serving_error
 from .models import Models
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 

@@ -8,7 +8,6 @@ makes a request malformed.
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import socket
 import threading
@@ -32,8 +31,6 @@ from .errors import (
     as_serving_error,
 )
 from .models import DEFAULT_SIGNATURE, Models
-
-log = logging.getLogger(__name__)
 
 _TARGET = (
     r"(?i:/v1/models(?:/(?P<name>[^/:]+))?"

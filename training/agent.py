@@ -64,13 +64,17 @@ class Agent:
     def run(self) -> int:
         """Return the process's exit status: the boot file's, or 0 when its model is published."""
         options = self._options
-        version = find_published(self._store, self._model_url, options.run_hash)
-        if version is not None:
+        published = find_published(self._store, self._model_url, options.run_hash)
+        if published is not None:
+            version = published["version"]
             print(
                 f"Run {options.run_hash[:12]} is already published as version {version}: "
                 f"{self._model_url / str(version)}",
                 flush=True,
             )
+            # The bar may have been raised since.
+            if options.min_accuracy is not None:
+                check_accuracy(published["metrics"], options.min_accuracy, options.boot_file)
             return 0
         if options.work_dir:
             Path(options.work_dir).mkdir(parents=True, exist_ok=True)

@@ -58,5 +58,5 @@ def check_accuracy(metrics: Mapping[str, float], min_accuracy: float, boot_file:
     if metrics["accuracy"] < min_accuracy:
         raise TrainingError(
             f"Accuracy {metrics['accuracy']:.4f} is below --min_accuracy={min_accuracy:g}, so "
-            "nothing is published. Improve the training, or ask for less."
+            "the model is refused. Improve the training, or ask for less."
         )

@@ -230,10 +230,9 @@ class ObjectStore:
                 f"No credentials for '{url}'. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             )
         if isinstance(cause, ConnectionError | HTTPClientError):
-            reason = str(cause).splitlines()[0]
             return StoreError(
-                f"The object store '{self.endpoint}' can't be reached for '{url}': {reason} "
-                "Check AWS_ENDPOINT_URL_S3 and the network."
+                f"The object store '{self.endpoint}' can't be reached for '{url}' "
+                f"({type(cause).__name__}). Check AWS_ENDPOINT_URL_S3 and the network."
             )
         if not isinstance(cause, ClientError):
             return StoreError(f"'{url}' can't be used: {str(error).splitlines()[0]}")
@@ -250,7 +249,10 @@ class ObjectStore:
                 "Create it, or correct the URL."
             )
         if code in _GONE or code in _EXISTS or code == "InvalidRange":
-            return ObjectGone(f"'{url}' does not exist or has changed ({code}).")
+            return ObjectGone(
+                f"'{url}' does not exist at '{self.endpoint}', or has changed ({code}). "
+                "Correct the URL, or AWS_ENDPOINT_URL_S3."
+            )
         return StoreError(f"The object store '{self.endpoint}' failed for '{url}': {cause}")
 
 

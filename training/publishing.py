@@ -29,23 +29,20 @@ class Provenance:
     """Phase name -> wall-clock seconds of the phases before publishing."""
 
 
-def find_published(store: ObjectStore, model_url: S3Url, run_hash: str) -> int | None:
-    """Return the newest version whose manifest has this run hash, if any."""
+def find_published(store: ObjectStore, model_url: S3Url, run_hash: str) -> dict[str, Any] | None:
+    """Return the manifest of the newest version that has this run hash, if any."""
 
-    def made_by(version: int) -> str | None:
+    def read_manifest(version: int) -> dict[str, Any]:
         try:
             manifest = json.loads(store.read(model_url / f"{version}/{MANIFEST_FILE}"))
         except (ObjectGone, ValueError):
             # Claimed, but not published: it does not exist for readers.
-            return None
-        return manifest.get("run_hash") if isinstance(manifest, dict) else None
+            return {}
+        return manifest if isinstance(manifest, dict) else {}
 
-    versions = _versions(store, model_url)
-    hashes = in_parallel(made_by, versions)
-    return max(
-        (version for version, made in zip(versions, hashes, strict=True) if made == run_hash),
-        default=None,
-    )
+    manifests = in_parallel(read_manifest, sorted(_versions(store, model_url)))
+    made = [manifest for manifest in manifests if manifest.get("run_hash") == run_hash]
+    return made[-1] if made else None
 
 
 def check_model(train_dir: Path, boot_file: str) -> Path:

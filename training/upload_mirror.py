@@ -82,8 +82,8 @@ class UploadMirror:
             began = time.monotonic()
             if not self._pass_with_retries():
                 return
-            # Long passes (big or many files) must not take all of the network.
-            self._stop.wait(max(self._interval, 4 * (time.monotonic() - began)))
+            # At most half of the time goes to uploads, however big the files are.
+            self._stop.wait(max(self._interval, time.monotonic() - began))
 
     def _pass_with_retries(self) -> bool:
         pause = 0.5

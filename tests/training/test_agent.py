@@ -98,6 +98,14 @@ def test_a_published_run_is_not_trained_again(job: Bucket) -> None:
     assert not job.listing("models/toy/2/")
 
 
+def test_a_published_run_has_to_pass_a_bar_that_was_raised_since(job: Bucket) -> None:
+    assert job.run(job.agent()).returncode == 0
+    again = job.run(job.agent(min_accuracy="0.95"))
+
+    assert again.returncode == 1
+    assert "is below --min_accuracy=0.95" in again.stderr
+
+
 def test_another_run_makes_the_next_version_after_the_highest_claimed(job: Bucket) -> None:
     job.put("models/toy/7/.claim", b"{}")
     assert job.run(job.agent()).returncode == 0
@@ -121,7 +129,7 @@ def test_a_model_below_the_asked_accuracy_is_not_published(job: Bucket) -> None:
 
     assert done.returncode == 1
     assert done.stderr == (
-        "error: Accuracy 0.9000 is below --min_accuracy=0.95, so nothing is published. "
+        "error: Accuracy 0.9000 is below --min_accuracy=0.95, so the model is refused. "
         "Improve the training, or ask for less.\n"
     )
     assert job.listing("models/") == []
@@ -171,7 +179,7 @@ def test_output_is_passed_on_and_mirrored_while_the_boot_file_runs(job: Bucket) 
         assert agent.stdout is not None
         assert "waiting\n" in iter(agent.stdout.readline, "")
         await_key(job, "runs/1/events.out.tfevents.1")
-        agent.kill()
+        agent.terminate()
 
 
 def test_sigterm_ends_agent_and_boot_file_within_two_seconds_and_keeps_the_log(

@@ -38,12 +38,14 @@ class _PublishedModelProvider(Provider):
 
 
 def _outputs(props: dict[str, Any]) -> dict[str, Any]:
+    wanted = props.get("wanted_version")
     version, manifest = find(
         connect(props["store"]),
         props["bucket"],
         props["model_name"],
         run_hash=props["wanted_run_hash"],
-        version=props.get("wanted_version"),
+        # Every number arrives as a float: the engine passes properties as JSON-like values.
+        version=None if wanted is None else int(wanted),
     )
     return {
         **inputs_of(props),

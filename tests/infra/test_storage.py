@@ -376,7 +376,7 @@ class TestPublishedModel:
         assert (outs["version"], outs["metrics"]) == (10, {"accuracy": 0.1})
 
     def test_is_the_pinned_version_whatever_made_it(self, props: Props) -> None:
-        outs = self.provider.update("id", props, props | {"wanted_version": 2}).outs
+        outs = self.provider.update("id", props, props | {"wanted_version": 2.0}).outs
         assert outs is not None
         assert (outs["version"], outs["run_hash"]) == (2, "b" * 64)
 

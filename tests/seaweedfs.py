@@ -26,7 +26,9 @@ class SeaweedFS:
     Buckets that are not empty are never deleted by the store, as on AWS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        """Prepare a store that will listen at `address` only."""
+        self._address = address
         self.access_key = secrets.token_hex(8)
         self.secret_key = secrets.token_hex(16)
         self.endpoint = ""
@@ -79,7 +81,7 @@ class SeaweedFS:
 
     def _start(self) -> bool:
         ports = _free_ports(8)
-        self.endpoint = f"http://127.0.0.1:{ports[0]}"
+        self.endpoint = f"http://{self._address}:{ports[0]}"
         (self._folder / "data").mkdir(exist_ok=True)
         identity = {
             "name": "tests",
@@ -91,8 +93,8 @@ class SeaweedFS:
             _program(),
             "server",
             f"-dir={self._folder / 'data'}",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
+            f"-ip={self._address}",
+            f"-ip.bind={self._address}",
             "-s3",
             f"-s3.config={self._folder / 's3.json'}",
             f"-s3.port={ports[0]}",

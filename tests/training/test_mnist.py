@@ -73,9 +73,8 @@ def encoded(picture: Image.Image, form: str) -> bytes:
     return buffer.getvalue()
 
 
-def test_softmax_reaches_the_tutorials_accuracy_at_2000_steps_a_second(softmax: Trained) -> None:
+def test_softmax_reaches_the_tutorials_accuracy(softmax: Trained) -> None:
     assert softmax.metrics["accuracy"] >= 0.86
-    assert softmax.metrics["steps_per_second"] >= 2000
     assert softmax.stderr == ""
     assert "step 1000/1000  loss " in softmax.stdout
 

@@ -1,13 +1,14 @@
-"""What the program asks the cluster before anything is created: its nodes, and the namespace.
+"""What the program asks the cluster itself: its nodes, a namespace, a Secret, a roll-out.
 
-Two raw GET requests with the kubeconfig's authentication: typed objects of a big cluster would
+Raw GET requests with the kubeconfig's authentication: typed objects of a big cluster would
 cost more than the rest of a `pulumi up` that changes nothing.
 """
 
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,31 @@ def require_own_namespace(context: str, namespace: str, stack: str) -> None:
 
 def get(context: str, path: str) -> dict[str, Any] | None:
     """Return the answer of the cluster's API to GET `path`; None if there is no such object."""
+    with _opened(context, path) as answer:
+        return None if answer.status == 404 else dict(json.loads(answer.data))
+
+
+def watch(context: str, path: str, seconds: int) -> Iterator[dict[str, Any]]:
+    """Yield the objects of the collection `path` as they are now, and then as they change.
+
+    Args:
+        context: of the kubeconfig; empty for its current one.
+        path: of the collection, with a query.
+        seconds: the end of the watch.
+    """
+    with _opened(context, f"{path}&watch=true&timeoutSeconds={seconds}", seconds) as answer:
+        rest = b""
+        for chunk in answer.stream(65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                event = json.loads(line)
+                if event["type"] in ("ADDED", "MODIFIED"):
+                    yield event["object"]
+
+
+@contextmanager
+def _opened(context: str, path: str, seconds: int = 0) -> Iterator[Any]:
+    """Send GET `path`; give the answer, of status 200 or 404, whose body was not read yet."""
     # 0.6 s, and the dynamic providers import this module without asking for anything.
     import urllib3
     from kubernetes import client, config
@@ -119,25 +145,22 @@ def get(context: str, path: str) -> dict[str, Any] | None:
         ) from exc
     with client.ApiClient(configuration) as api:
         try:
-            answer = api.rest_client.request(
+            answer = api.rest_client.pool_manager.request(
                 "GET",
                 configuration.host + path,
                 headers=_headers(configuration),
-                _request_timeout=_TIMEOUT_SECONDS,
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=_TIMEOUT_SECONDS, read=_TIMEOUT_SECONDS + seconds),
             )
-            answer.read()
-        except client.ApiException as exc:
-            raise _refused(configuration.host, path, exc.status, exc.reason) from exc
+            if answer.status not in (200, 404):
+                raise _refused(configuration.host, path, answer.status, answer.reason)
+            yield answer
+            answer.release_conn()
         except urllib3.exceptions.HTTPError as exc:
             raise pulumi.RunError(
                 f"No Kubernetes answers at '{configuration.host}': {_reason(exc)}. "
                 "Start the cluster, or set KUBECONFIG to one that runs."
             ) from exc
-    if answer.status == 404:
-        return None
-    if answer.status != 200:
-        raise _refused(configuration.host, path, answer.status, answer.reason)
-    return dict(json.loads(answer.data))
 
 
 def _headers(configuration: Any) -> dict[str, str]:

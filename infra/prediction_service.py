@@ -27,6 +27,7 @@ from . import names, pod_specs
 from .exposure import Exposed
 from .flavours import Flavour
 from .packages import Package
+from .roll_out import RollOut
 from .settings import ServiceType, ServingEngine
 
 GRPC_PORT = 8500
@@ -66,6 +67,7 @@ class PredictionServiceArgs:
     grpc_node_port: int | None = None
     host: str
     forced_host: str | None = None
+    kube_context: str = ""
 
 
 def server_command(engine: ServingEngine, model_name: str) -> list[str]:
@@ -179,6 +181,13 @@ class PredictionService(pulumi.ComponentResource):
                     )
                 ),
             ),
+        )
+        RollOut(
+            f"{name}-roll-out",
+            deployment=deployment,
+            context=args.kube_context,
+            seconds=_ROLL_OUT_SECONDS,
+            opts=child,
         )
         exposed = Exposed(
             name,

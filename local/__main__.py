@@ -96,10 +96,18 @@ def up(platform: Platform) -> None:
     node.check_machine()
     cold = not platform.cluster.kubeconfig.exists()
     with platform.locked(COLD_GIBIBYTES if cold else WARM_GIBIBYTES):
+        platform.cluster.check_ports()
         node.install_packages(platform.home.cache / "logs" / "packages.log")
-        platform.cluster.start_runtime()
-        Images(platform.home, platform.cluster).load()
-        platform.cluster.start()
+        ran_before = platform.cluster.is_running()
+        try:
+            platform.cluster.start_runtime()
+            Images(platform.home, platform.cluster).load()
+            platform.cluster.start()
+        except BaseException:
+            # Half a cluster is no use to anybody, and its processes would be left behind.
+            if not ran_before:
+                platform.cluster.stop()
+            raise
         platform.environment()
     say(f"the cluster is ready: KUBECONFIG={platform.cluster.kubeconfig}")
 

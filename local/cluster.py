@@ -108,6 +108,16 @@ class Cluster:
         """The cluster's processes in the order in which they start, to look at and to stop."""
         return [Daemon(name, (), self.folder) for name in PROCESSES]
 
+    def check_ports(self) -> None:
+        """Refuse to start beside a program that has a port of ours.
+
+        Raises:
+            LocalError: it names the port, and who needs it.
+        """
+        for process in self.processes():
+            if process.name in PORTS and process.pid() is None:
+                _check_free(process.name, PORTS[process.name])
+
     def start_runtime(self) -> None:
         """Start containerd unless it runs, and wait until it answers.
 
@@ -125,13 +135,9 @@ class Cluster:
         """Start every process that does not run, and wait until the node is Ready and DNS answers.
 
         Raises:
-            LocalError: a port is taken, or a process did not come up; the message ends with the
-                last lines of its log.
+            LocalError: a process did not come up; the message ends with the last lines of its log.
         """
         daemons = self._daemons()
-        for name, port in PORTS.items():
-            if daemons[name].pid() is None:
-                _check_free(name, port)
         with step("start Kubernetes"):
             checks: Mapping[str, Callable[[], bool]] = {
                 "etcd": lambda: (self.folder / ETCD.removeprefix("unix://")).is_socket(),

@@ -181,11 +181,14 @@ class Programs:
         return go
 
 
-def pulumi_path(home: Home) -> str:
+def pulumi_path(home: Home, pulumi_home: str) -> str:
     """A PATH with `pulumi`, its Python language host and its Kubernetes plugin, made if need be.
 
     What PATH has is used. Where the release of the Kubernetes plugin can't be downloaded, the last
     one that is published as a Go module takes its place: it is much older.
+
+    Args:
+        pulumi_home: Pulumi's folder of plugins (PULUMI_HOME).
     """
     programs = Programs(home)
     folders: list[Path] = []
@@ -199,7 +202,8 @@ def pulumi_path(home: Home) -> str:
         # Once the stand-in is built no command tries the download again; `pulumi plugin install`
         # by hand brings the current plugin, which is then listed and wins.
         built = programs.path(PULUMI_KUBERNETES)
-        if not _is_installed(pulumi) and (built.exists() or not _download(pulumi)):
+        installed = _is_installed(pulumi, pulumi_home)
+        if not installed and (built.exists() or not _download(pulumi, pulumi_home)):
             folders.append(programs.build(PULUMI_KUBERNETES).parent)
     return os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")])
 
@@ -219,11 +223,15 @@ def _language_host(programs: Programs) -> Path:
     return host.parent
 
 
-def _is_installed(pulumi: str) -> bool:
+def _is_installed(pulumi: str, pulumi_home: str) -> bool:
     """Whether the plugin that the SDK asks for is in Pulumi's own folder."""
     name, version = DECLARED_PLUGIN
     listed = subprocess.run(
-        [pulumi, "plugin", "ls", "--json"], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        [pulumi, "plugin", "ls", "--json"],
+        env={**os.environ, "PULUMI_HOME": pulumi_home},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
     )
     return listed.returncode == 0 and any(
         plugin["name"] == name and plugin.get("version") == version
@@ -231,15 +239,16 @@ def _is_installed(pulumi: str) -> bool:
     )
 
 
-def _download(pulumi: str) -> bool:
+def _download(pulumi: str, pulumi_home: str) -> bool:
     """Download the plugin that the SDK asks for; false when its release can't be reached."""
     name, version = DECLARED_PLUGIN
     say(f"downloading Pulumi's Kubernetes plugin {version}")
     try:
         subprocess.run(
             [pulumi, "plugin", "install", "resource", name, f"v{version}"],
-            capture_output=True,
+            env={**os.environ, "PULUMI_HOME": pulumi_home},
             stdin=subprocess.DEVNULL,
+            capture_output=True,
             timeout=120,
             check=True,
         )

@@ -25,22 +25,21 @@ def environment(home: Home, kubeconfig: Path) -> dict[str, str]:
     What is set already wins.
     """
     home.stacks.mkdir(mode=0o700, parents=True, exist_ok=True)
-    variables = {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), pulumi_path(home)]),
-        "KUBECONFIG": os.environ.get("KUBECONFIG") or str(kubeconfig),
+    defaults = {
+        "KUBECONFIG": str(kubeconfig),
+        "PULUMI_HOME": str(home.stacks / "home"),
         "PULUMI_BACKEND_URL": f"file://{home.stacks}",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_STACK": STACK,
     }
-    if not (Path.home() / ".pulumi").exists():
-        variables["PULUMI_HOME"] = str(home.stacks / "home")
     if "PULUMI_CONFIG_PASSPHRASE" not in os.environ:
         passphrase = home.stacks / "passphrase"
         if not passphrase.exists():
             write_private(passphrase, secrets.token_urlsafe(32).encode())
-        variables["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase)
-    kept = ("PULUMI_BACKEND_URL", "PULUMI_HOME", "PULUMI_STACK", "PULUMI_CONFIG_PASSPHRASE_FILE")
-    return {k: os.environ[k] if k in kept and k in os.environ else v for k, v in variables.items()}
+        defaults["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase)
+    variables = {name: os.environ.get(name) or value for name, value in defaults.items()}
+    path = pulumi_path(home, variables["PULUMI_HOME"])
+    return {"PATH": os.pathsep.join([str(Path(sys.executable).parent), path]), **variables}
 
 
 @dataclass(frozen=True)

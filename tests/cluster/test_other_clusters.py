@@ -1,0 +1,123 @@
+"""What can't run here, as far as it can be checked without.
+
+The API server takes every object as it stands (`--dry-run=server`: schema, defaults, admission),
+and a node that says it has GPUs gets the job.
+
+Not covered: that a GPU computes, a load balancer answers, or the official image serves.
+"""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from infra import cluster, flavours
+from local.cluster import NODE_NAME
+from tests.infra.conftest import (  # noqa: F401  (fixtures)
+    configure,
+    engine,
+    fake_cluster,
+    node,
+    project,
+    up,
+)
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+NAMESPACE = "dlstack-dev"
+GPU_NODE = {"resources": {"nvidia.com/gpu": "4"}}
+
+
+@pytest.fixture(scope="module")
+def kubectl(platform):
+    """`kubectl`, given an object, and a namespace that takes restricted pods only."""
+    variables = {**os.environ, **platform.environment()}
+
+    def run(*words: str, given: object = None) -> "subprocess.CompletedProcess[str]":
+        text = None if given is None else json.dumps(given)
+        return subprocess.run(
+            ["kubectl", *words], env=variables, input=text, capture_output=True, text=True
+        )
+
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace"}
+    namespace |= {"metadata": {"name": NAMESPACE, "labels": labels}}
+    assert run("create", "-f", "-", given=namespace).returncode == 0
+    yield run
+    run("delete", "namespace", NAMESPACE, "--wait=true")
+
+
+def objects(engine) -> list[dict]:  # noqa: F811
+    """The Kubernetes objects that the program declared, as the API takes them."""
+    found = []
+    for resource in engine.resources:
+        kind = resource.type.rpartition(":")[2]
+        if not resource.type.startswith("kubernetes:") or kind in ("Namespace", "Secret"):
+            continue
+        declared = json.loads(json.dumps(resource.inputs))
+        declared["metadata"].setdefault("name", resource.name)
+        found.append(declared)
+    return found
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"servingEngine": "tensorflow-serving", "servingReplicas": "3"},
+        {"serviceType": "LoadBalancer"},
+        {"flavour": "gpu-1", "servingFlavour": "gpu-1"},
+        {"s3Region": "eu-central-1", "s3AccessKey": "a", "s3SecretKey": "b"},
+    ],
+    ids=lambda settings: " ".join(settings.values()) or "defaults",
+)
+def test_the_api_server_takes_every_object(settings, kubectl, up, engine, fake_cluster):  # noqa: F811
+    fake_cluster.nodes(node("big", "64", "512Gi", **GPU_NODE))
+    up(**settings)
+    declared = objects(engine)
+    assert {"Deployment", "Job", "Service", "ConfigMap"} <= {o["kind"] for o in declared}
+    items = {"apiVersion": "v1", "kind": "List", "items": declared}
+    done = kubectl("create", "--dry-run=server", "--filename=-", given=items)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+
+
+def test_a_node_that_advertises_gpus_gets_the_job(kubectl, platform, up, engine, fake_cluster):  # noqa: F811
+    if platform.brought_kubeconfig is not None:
+        pytest.skip("changes the status of a node, which is the embedded cluster's to bear")
+    fake_cluster.nodes(node("big", "64", "512Gi", **GPU_NODE))
+    up(flavour="gpu-1")
+    (job,) = [o for o in objects(engine) if o["kind"] == "Job"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    # The node has the GPUs only in name, and not the cores: neither is what is tried here.
+    container["resources"]["requests"] = {"cpu": "50m", "nvidia.com/gpu": "1"}
+    container |= {"image": platform.runtime_image, "command": ["python3", "-c", "pass"], "env": []}
+    job["spec"]["template"]["spec"]["volumes"] = []
+    container["volumeMounts"] = []
+    status = f"/status/{{}}/{'nvidia.com/gpu'.replace('/', '~1')}"
+    patch = [
+        {"op": "add", "path": status.format(place), "value": "4"}
+        for place in ("capacity", "allocatable")
+    ]
+    words = ("patch", "node", NODE_NAME, "--subresource=status", "--type=json")
+    assert kubectl(*words, "--patch", json.dumps(patch)).returncode == 0
+    try:
+        created = kubectl("create", "--filename=-", given=job)
+        assert created.returncode == 0, created.stderr
+        done = kubectl(
+            *("wait", "job", job["metadata"]["name"], "--namespace", NAMESPACE),
+            *("--for=condition=Complete", "--timeout=60s"),
+        )
+        assert done.returncode == 0, done.stderr
+    finally:
+        undo = [{"op": "remove", "path": change["path"]} for change in patch]
+        kubectl(*words, "--patch", json.dumps(undo))
+
+
+def test_the_nodes_of_a_real_cluster_are_read(platform, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", platform.environment()["KUBECONFIG"])
+    found = cluster.nodes("")
+    assert found and all(one.cpu > 0 and one.memory_gib > 0 for one in found)
+    cluster.require_room(found, flavours.find("cpu-small", "dlstack:flavour"), "dlstack:flavour")

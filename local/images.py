@@ -1,5 +1,6 @@
 """The two images of the embedded cluster: the platform's own, and dlstack's runtime."""
 
+import contextlib
 import platform
 import shutil
 import sys
@@ -63,7 +64,9 @@ class Images:
                 buildah("push", name, f"docker-archive:{unfinished}:{name}")
             unfinished.rename(archive)
         finally:
-            buildah("rmi", "--all", "--force")
+            # Layers are mounts, which only buildah undoes.
+            with contextlib.suppress(LocalError):
+                buildah("rmi", "--all", "--force")
             shutil.rmtree(work, ignore_errors=True)
 
     def _build_platform(self, name: str, buildah: "_Buildah") -> None:

@@ -49,8 +49,12 @@ class Stack:
     variables: Mapping[str, str]
     """From `environment`."""
 
-    def configure(self, wanted: Mapping[str, str], defaults: Mapping[str, str]) -> None:
-        """Make the stack if need be; set `wanted`, and `defaults` where nothing is set."""
+    def configure(self, wanted: Mapping[str, str], defaults: Mapping[str, str]) -> set[str]:
+        """Make the stack if need be; set `wanted`, and `defaults` where nothing is set.
+
+        Returns:
+            The keys that are set now, without their namespace.
+        """
         self._read("stack", "select", "--create", self.variables["PULUMI_STACK"])
         known = json.loads(self._read("config", "--json"))
         missing = {k: v for k, v in defaults.items() if f"dlstack:{k}" not in known}
@@ -62,6 +66,7 @@ class Stack:
         ]
         if values:
             self._read("config", "set-all", *values)
+        return {key.removeprefix("dlstack:") for key in known} | {*missing, *wanted}
 
     def up(self) -> None:
         """Run `pulumi up`, its progress on this terminal.

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
@@ -42,6 +43,19 @@ def test_up_trains_and_serves_a_model_that_reads_digits(deployment):
     for page in ("tensorboardUrl", "pageUrl"):
         with urllib.request.urlopen(str(outputs[page]), timeout=10) as answer:
             assert answer.status == 200
+
+
+def test_tensorboard_shows_the_scalars_of_the_run(deployment):
+    url = f"{deployment.outputs()['tensorboardUrl']}/data/plugin/scalars/tags"
+    wanted = {"loss", "accuracy", "learning_rate", "global_step/sec"}
+    until = time.monotonic() + 60
+    while True:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            shown = {tag for tags in json.load(answer).values() for tag in tags}
+        if wanted <= shown:
+            return
+        assert time.monotonic() < until, f"TensorBoard shows only {sorted(shown)}"
+        time.sleep(0.5)
 
 
 def test_the_client_finds_the_stack_by_itself(deployment, tmp_path):

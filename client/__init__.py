@@ -3,7 +3,7 @@
     from client import Client
 
     with Client("127.0.0.1", "mnist", port=31670) as client:
-        for answer in client.predict_pictures(["digit.png"]):
+        for answer in client.predict_files(["digit.png"]):
             print(answer.prediction)
 
 Importing this costs some 20 ms: numpy, Pillow and gRPC are imported when they are first needed.
@@ -13,16 +13,18 @@ from ._client import Client
 from ._exceptions import (
     ConnectionFailed,
     DeadlineExceeded,
+    FileError,
     InvalidInput,
     PictureError,
     PredictionError,
     ServerError,
     SettingsError,
 )
+from ._labels import read_labels
 from ._types import (
+    ExamplePrediction,
     ModelMetadata,
     ModelStatus,
-    PicturePrediction,
     Prediction,
     Score,
     Signature,
@@ -34,11 +36,12 @@ __all__ = [
     "Client",
     "ConnectionFailed",
     "DeadlineExceeded",
+    "ExamplePrediction",
+    "FileError",
     "InvalidInput",
     "ModelMetadata",
     "ModelStatus",
     "PictureError",
-    "PicturePrediction",
     "Prediction",
     "PredictionError",
     "Score",
@@ -47,4 +50,5 @@ __all__ = [
     "Signature",
     "TensorSpec",
     "VersionStatus",
+    "read_labels",
 ]

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from ._deadline import Deadline
-from ._exceptions import PictureError, PredictionError, ServerError, SettingsError
+from ._exceptions import FileError, PredictionError, ServerError, SettingsError
 from ._types import (
+    ExamplePrediction,
     ModelMetadata,
     ModelStatus,
-    PicturePrediction,
     Prediction,
     Signature,
     format_address,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from ._files import Example
     from ._images import Invert
     from ._types import Array
 
@@ -132,7 +133,7 @@ class Client:
         from ._inputs import fit
 
         deadline = Deadline(self.timeout)
-        chosen = self._choose(signature, False, deadline)
+        chosen = self._choose(signature, deadline)
         with self._about(chosen.name):
             arrays = fit(chosen, inputs)
             try:
@@ -143,45 +144,72 @@ class Client:
                 raise
         return Prediction(self.model, version, chosen.name, outputs)
 
-    def predict_pictures(
+    def predict_files(
         self,
         paths: Iterable[str | Path],
         *,
         signature: str | None = None,
+        input: str | None = None,
+        output: str | None = None,
         invert: Invert = "auto",
         top: int = 0,
-        on_error: Callable[[PictureError], None] | None = None,
-    ) -> Iterator[PicturePrediction]:
-        """Yield the model's answers to picture files, in their order, as they arrive.
+        labels: Mapping[int, str] | None = None,
+        on_error: Callable[[FileError], None] | None = None,
+    ) -> Iterator[ExamplePrediction]:
+        """Yield the model's answers to files, in their order, as they arrive.
 
-        Several pictures go in one request, to which the timeout applies.
+        Several files go in one request, to which the timeout applies.
 
         Args:
-            paths: files, and folders for all pictures directly in them.
-            signature: instead of the client's own; its one input must take pictures.
+            paths: pictures; folders for all pictures directly in them; by the end of the name
+                `.npy` arrays, `.json` tensors and `.txt`, one text a line; `-` for standard input.
+            signature: instead of the client's own.
+            input: the one that pictures, texts and arrays go to; absent, the only one.
+            output: the one that is the answer (see `ExamplePrediction`), or with `top` the one
+                that is ranked; absent, `predictions`, and `probabilities` is ranked.
             invert: `yes`, `no`, or `auto`: grey pictures whose border is light are inverted.
-            top: how many of the most probable classes to add; the signature (one is looked for
-                where none is named) then needs the output `probabilities`.
-            on_error: called with the error of each picture that cannot be read, which is then left
+            top: how many of the most probable classes to add, from a signature (one is looked for
+                where none is named) that has the output to rank.
+            labels: names of the classes, e.g. of `read_labels`.
+            on_error: called with the error of each file that cannot be read, which is then left
                 out; absent, the error is raised.
 
         Raises:
-            PictureError: a picture cannot be read.
-            InvalidInput: the signature does not exist or takes no pictures.
+            FileError: a file cannot be read, or does not fit the model.
+            InvalidInput: the signature does not exist, or takes nothing of the kind.
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        from ._pictures import predict_pictures
-
-        chosen = self._choose(signature, top > 0, Deadline(self.timeout))
+        chosen = self._choose_for_examples(signature, input, output, top, text=False)
         with self._about(chosen.name):
-            yield from predict_pictures(
-                lambda name, rows: self.predict({name: rows}, signature=chosen.name),
-                chosen,
-                paths,
-                invert=invert,
-                top=top,
-                on_error=on_error,
-            )
+            from ._files import Reader
+
+            examples = Reader(chosen, input, invert).files(paths)
+            yield from self._answers(examples, chosen, output, top, labels, on_error)
+
+    def predict_texts(
+        self,
+        texts: Iterable[str],
+        *,
+        signature: str | None = None,
+        input: str | None = None,
+        output: str | None = None,
+        top: int = 0,
+        labels: Mapping[int, str] | None = None,
+    ) -> Iterator[ExamplePrediction]:
+        """Yield the model's answers to texts, which go to an input of strings as UTF-8.
+
+        Everything else is as for `predict_files`.
+
+        Raises:
+            InvalidInput: the signature does not exist, or takes no text.
+            ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
+        """
+        chosen = self._choose_for_examples(signature, input, output, top, text=True)
+        with self._about(chosen.name):
+            from ._files import Reader
+
+            examples = Reader(chosen, input, "no").texts(texts)
+            yield from self._answers(examples, chosen, output, top, labels, None)
 
     def metadata(self) -> ModelMetadata:
         """Return the signatures of the model, as the server has them now.
@@ -216,14 +244,46 @@ class Client:
     ) -> None:
         self.close()
 
-    def _choose(self, signature: str | None, probabilities: bool, deadline: Deadline) -> Signature:
+    def _choose(
+        self,
+        signature: str | None,
+        deadline: Deadline,
+        *,
+        input: str | None = None,
+        output: str | None = None,
+        text: bool = False,
+    ) -> Signature:
         from ._inputs import choose_signature
 
         wanted = signature or self.signature
         with self._about(wanted or ""):
             if self._metadata is None or (wanted and wanted not in self._metadata.signatures):
                 self._metadata = self._ask_metadata(deadline)
-            return choose_signature(self._metadata, wanted, probabilities=probabilities)
+            return choose_signature(self._metadata, wanted, input=input, output=output, text=text)
+
+    def _choose_for_examples(
+        self, signature: str | None, input: str | None, output: str | None, top: int, *, text: bool
+    ) -> Signature:
+        from ._inputs import PROBABILITIES
+
+        output = output or (PROBABILITIES if top else None)
+        deadline = Deadline(self.timeout)
+        return self._choose(signature, deadline, input=input, output=output, text=text)
+
+    def _answers(
+        self,
+        examples: Iterable[Example | FileError],
+        signature: Signature,
+        output: str | None,
+        top: int,
+        labels: Mapping[int, str] | None,
+        on_error: Callable[[FileError], None] | None,
+    ) -> Iterator[ExamplePrediction]:
+        from ._examples import answers, batches, stack
+
+        for batch in batches(examples, signature, on_error):
+            prediction = self.predict(stack(batch), signature=signature.name)
+            yield from answers(batch, prediction, output=output, top=top, labels=labels or {})
 
     def _ask_metadata(self, deadline: Deadline) -> ModelMetadata:
         answer = self._transport.metadata(deadline)

@@ -105,21 +105,25 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One class and how probable the model finds it, 0..1."""
+    """One class and how probable the model finds it."""
 
     class_: int
     probability: float
+    """0..1, as the output `probabilities`; of another output that was ranked its own number."""
+    label: str | None = None
+    """Its name, where the labels have one."""
 
 
 @dataclass(frozen=True, slots=True)
-class PicturePrediction:
-    """The answer for one picture."""
+class ExamplePrediction:
+    """The answer for one example: a picture, a text, or a row of a tensor file."""
 
     source: str
-    """The path of the file."""
+    """The path of the file, with the row (`x.npy[3]`) or line (`x.txt:3`) where it has several; of
+    a text that was given as such, the text."""
     prediction: Any
-    """The output `predictions`, or the only output, as plain Python; of several outputs of other
-    names an object by name."""
+    """The output that was asked for, else `predictions`, or the only output, as plain Python; of
+    several outputs of other names an object by name."""
     inverted: bool
     """Whether the picture was inverted, being dark on light or by order."""
     model: str
@@ -127,7 +131,9 @@ class PicturePrediction:
     """As in `Prediction`."""
     signature: str
     scores: tuple[Score, ...] = field(default=())
-    """The most probable classes, best first; empty when the signature has no `probabilities`."""
+    """The most probable classes, best first; empty when none were asked for."""
+    label: str | None = None
+    """The name of the class `prediction`, where the labels have one."""
 
 
 def format_shape(shape: tuple[int | None, ...] | None) -> str:

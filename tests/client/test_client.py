@@ -35,11 +35,12 @@ def test_public_names_are_these() -> None:
         "Client",
         "ConnectionFailed",
         "DeadlineExceeded",
+        "ExamplePrediction",
+        "FileError",
         "InvalidInput",
         "ModelMetadata",
         "ModelStatus",
         "PictureError",
-        "PicturePrediction",
         "Prediction",
         "PredictionError",
         "Score",
@@ -48,6 +49,7 @@ def test_public_names_are_these() -> None:
         "Signature",
         "TensorSpec",
         "VersionStatus",
+        "read_labels",
     ]
     assert all(hasattr(client, name) for name in client.__all__)
 

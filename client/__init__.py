@@ -6,9 +6,12 @@
         for answer in client.predict_files(["digit.png"]):
             print(answer.prediction)
 
+`AsyncClient` is the same for asyncio.
+
 Importing this costs some 20 ms: numpy, Pillow and gRPC are imported when they are first needed.
 """
 
+from ._async_client import AsyncClient
 from ._client import Client
 from ._exceptions import (
     ConnectionFailed,
@@ -33,6 +36,7 @@ from ._types import (
 )
 
 __all__ = [
+    "AsyncClient",
     "Client",
     "ConnectionFailed",
     "DeadlineExceeded",

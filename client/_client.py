@@ -1,29 +1,22 @@
-"""The client: what is the same whichever way a server is reached."""
+"""The blocking client."""
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from ._deadline import Deadline
-from ._exceptions import FileError, PredictionError, ServerError, SettingsError
-from ._types import (
-    ExamplePrediction,
-    ModelMetadata,
-    ModelStatus,
-    Prediction,
-    Signature,
-    format_address,
-)
+from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientCore, Pause, Steps, T
+from ._exceptions import FileError, PredictionError, SettingsError
+from ._types import ExamplePrediction, ModelMetadata, ModelStatus, Prediction, Signature
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
 
+    from ._deadline import Deadline
     from ._files import Example
     from ._images import Invert
     from ._types import Array
@@ -32,12 +25,6 @@ TransportName = Literal["grpc", "rest"]
 
 #: TF Serving's own ports (model_servers/main.cc and its Docker entry point).
 DEFAULT_PORTS: Mapping[str, int] = {"grpc": 8500, "rest": 8501}
-DEFAULT_TIMEOUT = 10.0
-"""Seconds. The managed service's client had MAX_RESPONSE_TIME = 3000, meant as milliseconds:
-`timeout=3`. (It handed that figure to gRPC, which counts seconds, and so waited for 50 minutes.)"""
-
-#: TF's own, for variables' initial values; no request may call it.
-_INIT_SIGNATURE = "__saved_model_init_op"
 
 
 class Transport(Protocol):
@@ -54,7 +41,7 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
-class Client:
+class Client(ClientCore):
     """Predictions of one model on one TensorFlow Serving server.
 
     Connections are kept for the life of the client, which is safe to use from many threads:
@@ -70,6 +57,8 @@ class Client:
         signature: the one to call; absent, `predict_object`, `serving_default` or the only other.
         version: of the model; absent, the highest that is loaded.
         timeout: seconds that one call may take in all.
+        retries: how often a call is made again, after pauses from 0.1 s up and within the timeout,
+            when the server is unavailable. Nothing else is tried again.
 
     Raises:
         SettingsError: a value makes no sense. No connection is made before the first call.
@@ -85,29 +74,20 @@ class Client:
         signature: str | None = None,
         version: int | None = None,
         timeout: float = DEFAULT_TIMEOUT,
+        retries: int = DEFAULT_RETRIES,
     ) -> None:
         if transport not in DEFAULT_PORTS:
             raise SettingsError(f"Transport {transport!r} is unknown. Take grpc or rest.")
-        if not host or any(char in host for char in "/@ "):
-            raise SettingsError(
-                f"Host {host!r} is no host name or address. Give it without scheme, port or path."
-            )
-        if not model or not model.isprintable():
-            raise SettingsError(
-                f"Model {model!r} is no name of a model. Give the name the server has it under."
-            )
         port = DEFAULT_PORTS[transport] if port is None else port
-        if not 0 < port < 65536:
-            raise SettingsError(f"Port {port} is no TCP port. Give one from 1 to 65535.")
-        if version is not None and version < 0:
-            raise SettingsError(f"Version {version} is negative. Give one the server has, or none.")
-        if not (timeout > 0 and math.isfinite(timeout)):
-            raise SettingsError(f"Timeout {timeout} is no time. Give seconds above 0.")
-        self.address = format_address(host, port)
-        self.model = model
-        self.signature = signature
-        self.timeout = timeout
-        self._metadata: ModelMetadata | None = None
+        super().__init__(
+            host,
+            port,
+            model,
+            signature=signature,
+            version=version,
+            timeout=timeout,
+            retries=retries,
+        )
         self._transport = _connect(transport, host, port, model, version)
 
     def predict(
@@ -130,19 +110,7 @@ class Client:
             InvalidInput: signature or inputs are not the model's.
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        from ._inputs import fit
-
-        deadline = Deadline(self.timeout)
-        chosen = self._choose(signature, deadline)
-        with self._about(chosen.name):
-            arrays = fit(chosen, inputs)
-            try:
-                outputs, version = self._transport.predict(chosen, arrays, deadline)
-            except ServerError:
-                # Another version with other signatures may have taken over.
-                self._metadata = None
-                raise
-        return Prediction(self.model, version, chosen.name, outputs)
+        return self._run(self._predict_steps(inputs, signature))
 
     def predict_files(
         self,
@@ -179,7 +147,7 @@ class Client:
             InvalidInput: the signature does not exist, or takes nothing of the kind.
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        chosen = self._choose_for_examples(signature, input, output, top, text=False)
+        chosen = self._run(self._example_steps(signature, input, output, top, text=False))
         with self._about(chosen.name):
             from ._files import Reader
 
@@ -204,7 +172,7 @@ class Client:
             InvalidInput: the signature does not exist, or takes no text.
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        chosen = self._choose_for_examples(signature, input, output, top, text=True)
+        chosen = self._run(self._example_steps(signature, input, output, top, text=True))
         with self._about(chosen.name):
             from ._files import Reader
 
@@ -217,8 +185,7 @@ class Client:
         Raises:
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        with self._about(""):
-            return self._ask_metadata(Deadline(self.timeout))
+        return self._run(self._metadata_steps())
 
     def status(self) -> ModelStatus:
         """Return the state of all versions of the model.
@@ -226,8 +193,7 @@ class Client:
         Raises:
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        with self._about(""):
-            return self._transport.status(Deadline(self.timeout))
+        return self._run(self._status_steps())
 
     def close(self) -> None:
         """Close all connections."""
@@ -244,31 +210,23 @@ class Client:
     ) -> None:
         self.close()
 
-    def _choose(
-        self,
-        signature: str | None,
-        deadline: Deadline,
-        *,
-        input: str | None = None,
-        output: str | None = None,
-        text: bool = False,
-    ) -> Signature:
-        from ._inputs import choose_signature
-
-        wanted = signature or self.signature
-        with self._about(wanted or ""):
-            if self._metadata is None or (wanted and wanted not in self._metadata.signatures):
-                self._metadata = self._ask_metadata(deadline)
-            return choose_signature(self._metadata, wanted, input=input, output=output, text=text)
-
-    def _choose_for_examples(
-        self, signature: str | None, input: str | None, output: str | None, top: int, *, text: bool
-    ) -> Signature:
-        from ._inputs import PROBABILITIES
-
-        output = output or (PROBABILITIES if top else None)
-        deadline = Deadline(self.timeout)
-        return self._choose(signature, deadline, input=input, output=output, text=text)
+    def _run(self, steps: Steps[T]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    if isinstance(step, Pause):
+                        time.sleep(step.seconds)
+                        answer = None
+                    else:
+                        answer = step(self._transport)
+                except PredictionError as exc:
+                    step = steps.throw(exc)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     def _answers(
         self,
@@ -284,25 +242,6 @@ class Client:
         for batch in batches(examples, signature, on_error):
             prediction = self.predict(stack(batch), signature=signature.name)
             yield from answers(batch, prediction, output=output, top=top, labels=labels or {})
-
-    def _ask_metadata(self, deadline: Deadline) -> ModelMetadata:
-        answer = self._transport.metadata(deadline)
-        signatures = {
-            name: signature
-            for name, signature in answer.signatures.items()
-            if name != _INIT_SIGNATURE
-        }
-        return ModelMetadata(answer.model, answer.version, signatures)
-
-    @contextmanager
-    def _about(self, signature: str) -> Iterator[None]:
-        """Write on errors that pass what they are about: transports know only addresses."""
-        try:
-            yield
-        except PredictionError as exc:
-            exc.host, exc.model = self.address, self.model
-            exc.signature = signature or exc.signature
-            raise
 
 
 def _connect(

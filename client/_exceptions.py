@@ -32,7 +32,16 @@ class PredictionError(Exception):
 
 
 class ConnectionFailed(PredictionError):
-    """The server could not be reached, or something else listens on its port."""
+    """The server could not be reached, or something else listens on its port.
+
+    Attributes:
+        transient: whether nothing listens there or the connection broke, so that another try may
+            find the server.
+    """
+
+    def __init__(self, text: str, *, transient: bool = False) -> None:
+        super().__init__(text)
+        self.transient = transient
 
 
 class DeadlineExceeded(PredictionError):

@@ -18,7 +18,7 @@ import numpy as np
 
 from ._deadline import Deadline
 from ._exceptions import ConnectionFailed, DeadlineExceeded, ServerError
-from ._probe import HTTP2, what_listens
+from ._probe import HTTP1, HTTP2, NOTHING, what_listens
 from ._types import (
     DTYPES,
     ModelMetadata,
@@ -134,14 +134,16 @@ class RestTransport:
         except TimeoutError as exc:
             raise self._too_late(deadline) from exc
         except (OSError, http.client.HTTPException) as exc:
-            if what_listens(self._host, self._port, min(1.0, deadline.seconds)) == HTTP2:
+            listens = what_listens(self._host, self._port, min(1.0, deadline.seconds))
+            if listens == HTTP2:
                 raise ConnectionFailed(
                     f"{self._address} speaks gRPC, not REST. Use the transport `grpc`, "
                     "or give the server's REST port (TF Serving's own is 8501)."
                 ) from exc
             raise ConnectionFailed(
                 f"The connection to {self._address} broke ({type(exc).__name__}). "
-                "Check that it is the server's REST port, and whether it asks for TLS."
+                "Check that it is the server's REST port, and whether it asks for TLS.",
+                transient=listens in (HTTP1, NOTHING),
             ) from exc
         try:
             result = json.loads(answer)
@@ -216,7 +218,8 @@ class RestTransport:
             reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
             raise ConnectionFailed(
                 f"No connection to {self._address} ({reason}). "
-                "Check host and port, and that the server runs."
+                "Check host and port, and that the server runs.",
+                transient=True,
             ) from exc
         return connection
 

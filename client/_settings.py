@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ._client import DEFAULT_PORTS, DEFAULT_TIMEOUT, Client, TransportName
+from ._client import DEFAULT_PORTS, Client, TransportName
+from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT
 from ._exceptions import SettingsError
 
 #: Settings that flags and environment may give: name to how it is read from text.
@@ -24,6 +25,7 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "version": int,
     "signature": str,
     "timeout": float,
+    "retries": int,
 }
 
 #: `pulumi` asks its back end, which may be far; it must not hang a script for ever.
@@ -46,6 +48,7 @@ class Settings:
     version: int | None
     signature: str | None
     timeout: float
+    retries: int
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def connect(self) -> Client:
@@ -58,6 +61,7 @@ class Settings:
             signature=self.signature,
             version=self.version,
             timeout=self.timeout,
+            retries=self.retries,
         )
 
     def lines(self) -> list[str]:
@@ -123,6 +127,7 @@ def resolve(
             )
     default("port", DEFAULT_PORTS[values["transport"]])
     default("timeout", DEFAULT_TIMEOUT)
+    default("retries", DEFAULT_RETRIES)
     default("version", None)
     default("signature", None)
     if not (values["timeout"] > 0 and math.isfinite(values["timeout"])):

@@ -23,7 +23,7 @@ from ._types import ExamplePrediction
 PROGRAM = "python -m client"
 
 _EPILOG = """\
-Host, port, model, version, signature, transport and timeout come from the flags, else from
+Host, port, model, version, signature, transport, timeout and retries come from the flags, else from
 DLSTACK_HOST, DLSTACK_PORT and so on, else (host, port, model) from `pulumi stack output` of the
 current folder. --verbose says which. MAX_RESPONSE_TIME = 3000 (ms) of the managed service's
 client is --timeout 3.
@@ -77,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         metavar="SECONDS",
         help="for a request, in seconds (default: 10)",
+    )
+    server.add_argument(
+        "--retries",
+        type=int,
+        metavar="N",
+        help="how often to try again a server that is unavailable (default: 3)",
     )
     server.add_argument(
         "--verbose", action="store_true", help="say where each setting is from (default: no)"

@@ -32,6 +32,7 @@ from .conftest import Connect, digit, port_of
 
 def test_public_names_are_these() -> None:
     assert sorted(client.__all__) == [
+        "AsyncClient",
         "Client",
         "ConnectionFailed",
         "DeadlineExceeded",

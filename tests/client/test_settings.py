@@ -41,6 +41,7 @@ def test_flags_come_before_the_environment() -> None:
         "port = 1234 (DLSTACK_PORT)",
         "model = m (DLSTACK_MODEL)",
         "timeout = 3.0 (--timeout)",
+        "retries = 3 (default)",
     ]
 
 
@@ -55,11 +56,12 @@ def test_every_setting_may_come_from_the_environment() -> None:
             "DLSTACK_VERSION": "2",
             "DLSTACK_SIGNATURE": "s",
             "DLSTACK_TIMEOUT": "0.5",
+            "DLSTACK_RETRIES": "0",
         },
         never,
     )
     assert (settings.transport, settings.port, settings.version) == ("rest", 1, 2)
-    assert (settings.signature, settings.timeout) == ("s", 0.5)
+    assert (settings.signature, settings.timeout, settings.retries) == ("s", 0.5, 0)
 
 
 @pytest.mark.parametrize(("transport", "port"), [("grpc", 8500), ("rest", 8501)])

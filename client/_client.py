@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientCore, Pause, Steps, T
+from ._deadline import Deadline
 from ._exceptions import FileError, PredictionError, SettingsError
 from ._types import ExamplePrediction, ModelMetadata, ModelStatus, Prediction, Signature
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from ._deadline import Deadline
     from ._files import Example
     from ._images import Invert
     from ._types import Array
@@ -194,6 +194,15 @@ class Client(ClientCore):
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
         return self._run(self._status_steps())
+
+    def choose_signature(self, signature: str | None = None) -> Signature:
+        """Return the signature that `predict` would call.
+
+        Raises:
+            InvalidInput: it does not exist.
+            ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
+        """
+        return self._run(self._choose_steps(signature, Deadline(self.timeout)))
 
     def close(self) -> None:
         """Close all connections."""

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,6 +63,12 @@ class Settings:
             timeout=self.timeout,
             retries=self.retries,
         )
+
+    def without_default_retries(self) -> Settings:
+        """Return these settings with retries only where someone asked for them."""
+        if self.sources["retries"] != "default":
+            return self
+        return replace(self, retries=0)
 
     def lines(self) -> list[str]:
         """Return one line for each setting that has a value: `host = 10.0.0.3 (--host)`."""

@@ -122,10 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TEXT",
         help="a text for a model that takes texts, instead of files; may be repeated",
     )
-    predict.add_argument(
-        "--signature",
-        help="what to call (default: predict_object, serving_default or the first by name)",
-    )
+    _add_signature(predict)
     predict.add_argument(
         "--top",
         type=_positive,
@@ -153,6 +150,38 @@ def _parser() -> argparse.ArgumentParser:
     )
     command("status", _status, "which versions of the model the server has")
     command("metadata", _metadata, "what the model takes and gives")
+    bench = command("bench", _bench, "how fast the server answers: a short load test of it")
+    bench.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="whose first example is sent, as for predict (default: made-up numbers)",
+    )
+    _add_signature(bench)
+    bench.add_argument(
+        "--concurrency",
+        type=_between(1, 256),
+        default=4,
+        metavar="N",
+        help="callers, each sending one request after the other, 1 to 256 (default: 4)",
+    )
+    bench.add_argument(
+        "--rows", type=_positive, default=1, metavar="N", help="in each request (default: 1)"
+    )
+    bench.add_argument(
+        "--requests",
+        type=_positive,
+        default=1000,
+        metavar="N",
+        help="end after so many (default: 1000)",
+    )
+    bench.add_argument(
+        "--duration",
+        type=_between(0.1, 600, float),
+        default=10.0,
+        metavar="SECONDS",
+        help="or end after this time, at most 600 (default: 10)",
+    )
     labels = commands.add_parser(
         "labels",
         help="what a labels file names, and what it leaves out",
@@ -164,8 +193,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _connect(arguments: argparse.Namespace) -> Client:
+def _connect(arguments: argparse.Namespace, *, retry: bool = True) -> Client:
     settings = from_surroundings(vars(arguments))
+    if not retry:
+        settings = settings.without_default_retries()
     if arguments.verbose:
         for line in settings.lines():
             _say(line)
@@ -262,8 +293,46 @@ def _metadata(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(arguments: argparse.Namespace) -> int:
+    # Threads and numpy, which the other commands may not need.
+    from ._bench import bench, bench_json, bench_text, load
+
+    with _connect(arguments, retry=False) as client:
+        signature = client.choose_signature()
+        result = bench(
+            client,
+            signature,
+            load(signature, arguments.file, arguments.rows),
+            callers=arguments.concurrency,
+            requests=arguments.requests,
+            seconds=arguments.duration,
+        )
+    if arguments.json:
+        _print_json(bench_json(result))
+    else:
+        print(bench_text(result))
+    return 1 if result.errors else 0
+
+
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
+
+
+def _add_signature(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--signature",
+        help="what to call (default: predict_object, serving_default or the first by name)",
+    )
+
+
+def _between(low: float, high: float, kind: Callable[[str], float] = int) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        number = kind(text)
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return number
+
+    return read
 
 
 def _positive(text: str) -> int:

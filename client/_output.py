@@ -25,13 +25,15 @@ def _score_text(score: Score) -> str:
     return f"{score.class_}{name} {score.probability:.2%}"
 
 
-def answers_json(answers: Sequence[ExamplePrediction]) -> dict[str, Any]:
-    """Return the object that `predict --json` prints; `answers` are of one signature."""
-    first = answers[0]
+def answers_json(model: str, answers: Sequence[ExamplePrediction]) -> dict[str, Any]:
+    """Return the object that `predict --json` prints; `answers` are of one signature.
+
+    Without answers, version and signature are null.
+    """
     return {
-        "model": first.model,
-        "version": first.version,
-        "signature": first.signature,
+        "model": model,
+        "version": answers[0].version if answers else None,
+        "signature": answers[0].signature if answers else None,
         "predictions": [_answer_json(answer) for answer in answers],
     }
 

@@ -1,4 +1,5 @@
-"""The results of the client and what it knows of a model: frozen values without any behaviour.
+"""The results of the client and what it knows of a model: frozen values, which notebooks show as
+tables.
 
 Importing this costs neither numpy nor gRPC.
 """
@@ -65,6 +66,12 @@ class ModelMetadata:
     version: int
     signatures: Mapping[str, Signature]
 
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        from ._html import metadata_html
+
+        return metadata_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class VersionStatus:
@@ -90,6 +97,12 @@ class ModelStatus:
         """Whether some version answers predictions."""
         return any(version.state == "AVAILABLE" for version in self.versions)
 
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        from ._html import status_html
+
+        return status_html(self)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
@@ -101,6 +114,12 @@ class Prediction:
     signature: str
     outputs: Mapping[str, Array]
     """By output name; strings are bytes in arrays of dtype object."""
+
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        from ._html import prediction_html
+
+        return prediction_html(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +153,12 @@ class ExamplePrediction:
     """The most probable classes, best first; empty when none were asked for."""
     label: str | None = None
     """The name of the class `prediction`, where the labels have one."""
+
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        from ._html import example_html
+
+        return example_html(self)
 
 
 def format_shape(shape: tuple[int | None, ...] | None) -> str:

@@ -239,8 +239,8 @@ def _predict(arguments: argparse.Namespace) -> int:
                 print(answer_text(answer))
     if arguments.verbose and answers:
         _say(f"signature = {answers[0].signature} (called)")
-    if arguments.json and answers:
-        _print_json(answers_json(answers))
+    if arguments.json:
+        _print_json(answers_json(client.model, answers))
     inverted = [answer.source for answer in answers if answer.inverted]
     if inverted and arguments.invert == "auto":
         which = inverted[0] if len(inverted) == 1 else f"{len(inverted)} of {len(answers)} pictures"

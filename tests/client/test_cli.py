@@ -280,3 +280,27 @@ def test_texts_and_keys_are_taken_from_the_command_line(
     keys = ["--input=in_bytes", "--output=text", "--text=abc", "--text=d"]
     assert cli.main(["predict", *server, *keys]) == 0
     assert capsys.readouterr().out == "abc: ABC\nd: D\n"
+
+
+def test_json_is_one_object_even_without_answers(run: Run, tmp_path: Path) -> None:
+    status, out, err = run("predict", tmp_path / "missing.png", "--json")
+    assert (status, err.count("\n")) == (1, 1)
+    assert json.loads(out) == {
+        "model": "mnist",
+        "version": None,
+        "signature": None,
+        "predictions": [],
+    }
+
+
+def test_verbose_names_the_environment_and_the_stack(
+    mnist: ModelServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = {"host": "127.0.0.1", "grpcPort": mnist.grpc_port, "modelName": "nope"}
+    monkeypatch.setattr("client._settings.read_stack", lambda: outputs)
+    monkeypatch.setenv("DLSTACK_MODEL", "mnist")
+    assert cli.main(["status", "--verbose"]) == 0
+    err = capsys.readouterr().err
+    assert "host = 127.0.0.1 (output of the Pulumi stack)\n" in err
+    assert f"port = {mnist.grpc_port} (output of the Pulumi stack)\n" in err
+    assert "model = mnist (DLSTACK_MODEL)\n" in err

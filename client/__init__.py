@@ -24,6 +24,7 @@ from ._exceptions import (
     SettingsError,
 )
 from ._labels import read_labels
+from ._tls import Tls
 from ._types import (
     ExamplePrediction,
     ModelMetadata,
@@ -53,6 +54,7 @@ __all__ = [
     "SettingsError",
     "Signature",
     "TensorSpec",
+    "Tls",
     "VersionStatus",
     "read_labels",
 ]

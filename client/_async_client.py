@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from ._client import DEFAULT_PORTS
 from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientCore, Pause, Steps, T
 from ._exceptions import FileError, PredictionError
+from ._tls import Security, Tls
 from ._types import ExamplePrediction, ModelMetadata, ModelStatus, Prediction, Signature
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class AsyncClient(ClientCore):
         version: int | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         retries: int = DEFAULT_RETRIES,
+        tls: Tls | None = None,
+        token: str | None = None,
     ) -> None:
         super().__init__(
             host,
@@ -53,7 +56,7 @@ class AsyncClient(ClientCore):
         )
         from ._grpc_aio import AsyncGrpcTransport
 
-        self._transport = AsyncGrpcTransport(host, port, model, version)
+        self._transport = AsyncGrpcTransport(host, port, model, version, Security(tls, token))
 
     async def predict(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientCore, Pause, Steps, T
 from ._deadline import Deadline
 from ._exceptions import FileError, PredictionError, SettingsError
+from ._tls import Security, Tls
 from ._types import ExamplePrediction, ModelMetadata, ModelStatus, Prediction, Signature
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Client(ClientCore):
         timeout: seconds that one call may take in all.
         retries: how often a call is made again, after pauses from 0.1 s up and within the timeout,
             when the server is unavailable. Nothing else is tried again.
+        tls: how to encrypt; absent, not at all.
+        token: sent with each request as `Authorization: Bearer`; only with `tls`.
 
     Raises:
         SettingsError: a value makes no sense. No connection is made before the first call.
@@ -75,6 +78,8 @@ class Client(ClientCore):
         version: int | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         retries: int = DEFAULT_RETRIES,
+        tls: Tls | None = None,
+        token: str | None = None,
     ) -> None:
         if transport not in DEFAULT_PORTS:
             raise SettingsError(f"Transport {transport!r} is unknown. Take grpc or rest.")
@@ -88,7 +93,7 @@ class Client(ClientCore):
             timeout=timeout,
             retries=retries,
         )
-        self._transport = _connect(transport, host, port, model, version)
+        self._transport = _connect(transport, host, port, model, version, Security(tls, token))
 
     def predict(
         self,
@@ -254,13 +259,18 @@ class Client(ClientCore):
 
 
 def _connect(
-    transport: TransportName, host: str, port: int, model: str, version: int | None
+    transport: TransportName,
+    host: str,
+    port: int,
+    model: str,
+    version: int | None,
+    security: Security,
 ) -> Transport:
     # Each transport is imported only when it is used: gRPC alone takes 80 ms.
     if transport == "rest":
         from ._rest import RestTransport
 
-        return RestTransport(host, port, model, version)
+        return RestTransport(host, port, model, version, security)
     from ._grpc import GrpcTransport
 
-    return GrpcTransport(host, port, model, version)
+    return GrpcTransport(host, port, model, version, security)

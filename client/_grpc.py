@@ -9,6 +9,7 @@ import grpc
 
 from ._deadline import Deadline
 from ._grpc_codec import METADATA, OPTIONS, PREDICT, STATUS, GrpcCodec, Method
+from ._tls import Security
 from ._types import ModelMetadata, ModelStatus, Signature
 
 if TYPE_CHECKING:
@@ -18,9 +19,18 @@ if TYPE_CHECKING:
 class GrpcTransport:
     """Calls one model on one server over one channel. Safe to use from many threads."""
 
-    def __init__(self, host: str, port: int, model: str, version: int | None) -> None:
-        self._codec = GrpcCodec(host, port, model, version)
-        self._channel = grpc.insecure_channel(self._codec.address, options=OPTIONS)
+    def __init__(
+        self, host: str, port: int, model: str, version: int | None, security: Security
+    ) -> None:
+        self._codec = GrpcCodec(host, port, model, version, security)
+        self._channel = (
+            grpc.insecure_channel(self._codec.address, options=OPTIONS)
+            if security.tls is None
+            else grpc.secure_channel(
+                self._codec.address, security.tls.grpc_credentials(), options=OPTIONS
+            )
+        )
+        self._headers = tuple(security.headers().items())
         self._methods = {
             method: self._channel.unary_unary(
                 method.path,
@@ -53,7 +63,7 @@ class GrpcTransport:
 
     def _call(self, method: Method, request: Any, deadline: Deadline) -> Any:
         try:
-            return self._methods[method](request, timeout=deadline.left())
+            return self._methods[method](request, timeout=deadline.left(), metadata=self._headers)
         except TimeoutError as exc:
             raise self._codec.too_late(deadline) from exc
         except grpc.RpcError as exc:

@@ -11,6 +11,7 @@ import grpc.aio
 
 from ._deadline import Deadline
 from ._grpc_codec import METADATA, OPTIONS, PREDICT, STATUS, GrpcCodec, Method
+from ._tls import Security
 from ._types import ModelMetadata, ModelStatus, Signature
 
 if TYPE_CHECKING:
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 class AsyncGrpcTransport:
     """Calls one model on one server over one channel, all from one event loop."""
 
-    def __init__(self, host: str, port: int, model: str, version: int | None) -> None:
-        self._codec = GrpcCodec(host, port, model, version)
+    def __init__(
+        self, host: str, port: int, model: str, version: int | None, security: Security
+    ) -> None:
+        self._codec = GrpcCodec(host, port, model, version, security)
+        self._credentials = security.tls.grpc_credentials() if security.tls else None
+        self._headers = tuple(security.headers().items())
         self._channel: Any = None
         self._methods: dict[Method, Any] = {}
 
@@ -50,7 +55,12 @@ class AsyncGrpcTransport:
     async def _call(self, method: Method, request: Any, deadline: Deadline) -> Any:
         if self._channel is None:
             # Not before: a channel belongs to the event loop that runs when it is made.
-            self._channel = grpc.aio.insecure_channel(self._codec.address, options=OPTIONS)
+            address, credentials = self._codec.address, self._credentials
+            self._channel = (
+                grpc.aio.insecure_channel(address, options=OPTIONS)
+                if credentials is None
+                else grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+            )
         if method not in self._methods:
             self._methods[method] = self._channel.unary_unary(
                 method.path,
@@ -58,7 +68,9 @@ class AsyncGrpcTransport:
                 response_deserializer=method.response.FromString,
             )
         try:
-            return await self._methods[method](request, timeout=deadline.left())
+            return await self._methods[method](
+                request, timeout=deadline.left(), metadata=self._headers
+            )
         except TimeoutError as exc:
             raise self._codec.too_late(deadline) from exc
         except grpc.RpcError as exc:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import _messages as messages
 from ._deadline import Deadline
 from ._exceptions import ConnectionFailed, DeadlineExceeded, PredictionError, ServerError
-from ._probe import HTTP1, HTTP2, NOTHING, what_listens
+from ._probe import HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
 from ._tensors import decode, encode
+from ._tls import Security
 from ._types import (
     DTYPES,
     ModelMetadata,
@@ -67,12 +68,15 @@ STATUS = Method(
 class GrpcCodec:
     """Messages for one model on one server."""
 
-    def __init__(self, host: str, port: int, model: str, version: int | None) -> None:
+    def __init__(
+        self, host: str, port: int, model: str, version: int | None, security: Security
+    ) -> None:
         self.address = format_address(host, port)
         self._host = host
         self._port = port
         self._model = model
         self._version = version
+        self._tls = security.tls
 
     def predict_request(self, signature: Signature, inputs: Mapping[str, Array]) -> Any:
         """Return a PredictRequest."""
@@ -128,18 +132,30 @@ class GrpcCodec:
         )
 
     def error(self, error: Any, deadline: Deadline) -> PredictionError:
-        """Return the client's error for gRPC's; may block for two seconds to ask the port."""
+        """Return the client's error for gRPC's; may block for some seconds to ask the port."""
         code, details = error.code().name, error.details() or ""
         if code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
             return ServerError(self.address, code, details)
         # gRPC says UNAVAILABLE for whatever it met on the way, and waits out the deadline where
         # nothing answers its greeting. Its texts change from release to release: ask the port.
-        listens = what_listens(self._host, self._port, min(1.0, deadline.seconds))
+        timeout = min(1.0, deadline.seconds)
+        listens = what_listens(self._host, self._port, timeout)
         if listens == NOTHING:
             return ConnectionFailed(
                 f"No connection to {self.address} ({_reason(details)}). "
                 "Check host and port, and that the server runs.",
                 transient=True,
+            )
+        if self._tls is not None:
+            try:
+                listens = listens_inside(
+                    self.address, self._host, self._port, listens, timeout, self._tls
+                )
+            except ConnectionFailed as exc:
+                return exc
+        if listens == TLS:
+            return ConnectionFailed(
+                f"{self.address} asks for TLS. Use it, or give the port of plain gRPC."
             )
         if listens == HTTP1:
             return ConnectionFailed(
@@ -150,8 +166,9 @@ class GrpcCodec:
             return self.too_late(deadline)
         if listens == HTTP2:
             return ServerError(self.address, code, details)
+        kind = "plain gRPC" if self._tls is None else "gRPC"
         return ConnectionFailed(
-            f"{self.address} is open but speaks no plain gRPC ({_reason(details)}). "
+            f"{self.address} is open but speaks no {kind} ({_reason(details)}). "
             "Check the port, and whether it asks for TLS."
         )
 

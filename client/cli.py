@@ -23,10 +23,10 @@ from ._types import ExamplePrediction
 PROGRAM = "python -m client"
 
 _EPILOG = """\
-Host, port, model, version, signature, transport, timeout and retries come from the flags, else from
-DLSTACK_HOST, DLSTACK_PORT and so on, else (host, port, model) from `pulumi stack output` of the
-current folder. --verbose says which. MAX_RESPONSE_TIME = 3000 (ms) of the managed service's
-client is --timeout 3.
+All that is listed under "server and model" comes from the flags, else from DLSTACK_HOST,
+DLSTACK_CLIENT_KEY and so on, else (host, port, model) from `pulumi stack output` of the current
+folder. --verbose says which. The token has no flag: a command line is there for all to read.
+MAX_RESPONSE_TIME = 3000 (ms) of the managed service's client is --timeout 3.
 """
 
 
@@ -83,6 +83,26 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="how often to try again a server that is unavailable (default: 3)",
+    )
+    server.add_argument(
+        "--tls",
+        action="store_true",
+        default=None,
+        help="encrypt, and check the server's certificate (default: with one of the next three)",
+    )
+    server.add_argument(
+        "--ca", metavar="FILE", help="PEM authorities of the server (default: well-known ones)"
+    )
+    server.add_argument(
+        "--client-cert", metavar="FILE", help="PEM certificate of this client (default: none)"
+    )
+    server.add_argument(
+        "--client-key", metavar="FILE", help="PEM key of this client (default: none)"
+    )
+    server.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file that holds the token to be let in with (default: DLSTACK_TOKEN's value, if any)",
     )
     server.add_argument(
         "--verbose", action="store_true", help="say where each setting is from (default: no)"

@@ -49,6 +49,7 @@ def test_public_names_are_these() -> None:
         "SettingsError",
         "Signature",
         "TensorSpec",
+        "Tls",
         "VersionStatus",
         "read_labels",
     ]

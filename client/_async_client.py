@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from ._client import DEFAULT_PORTS
 from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientCore, Pause, Steps, T
+from ._deadline import Deadline
 from ._exceptions import FileError, PredictionError
 from ._tls import Security, Tls
 from ._types import ExamplePrediction, ModelMetadata, ModelStatus, Prediction, Signature
@@ -117,6 +118,10 @@ class AsyncClient(ClientCore):
     async def status(self) -> ModelStatus:
         """Return the state of all versions of the model."""
         return await self._run(self._status_steps())
+
+    async def choose_signature(self, signature: str | None = None) -> Signature:
+        """Return the signature that `predict` would call: see `Client.choose_signature`."""
+        return await self._run(self._choose_steps(signature, Deadline(self.timeout)))
 
     async def close(self) -> None:
         """Close the connection."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from ._exceptions import ConnectionFailed
@@ -46,9 +45,10 @@ def what_listens(
         connection = socket.create_connection((host, port), timeout)
     except (OSError, UnicodeError):  # UnicodeError: not a name that DNS can have.
         return NOTHING
-    with connection, _encrypted(connection, host, context) as stream:
-        answer, closed = b"", False
-        try:
+    answer, closed = b"", False
+    try:
+        # The encrypted socket takes the connection over, and closes it.
+        with connection if context is None else _encrypted(connection, host, context) as stream:
             stream.sendall(_REQUEST)
             while len(answer) < 5:
                 received = stream.recv(64)
@@ -56,11 +56,13 @@ def what_listens(
                     closed = True
                     break
                 answer += received
-        except OSError as exc:
-            # Refused or silent: what has come so far decides. But under TLS 1.3 a server says only
-            # now what it thinks of the client's certificate.
-            if context is not None and not isinstance(exc, TimeoutError):
-                raise TlsProblem(_reason(exc)) from exc
+    except TimeoutError:
+        pass  # Silent: what has come so far decides.
+    except OSError as exc:
+        # Refused: the same. But under TLS 1.3 a server says only now what it thinks of the
+        # client's certificate.
+        if context is not None:
+            raise TlsProblem(_reason(exc)) from exc
     if context is not None and closed and not answer:
         raise TlsProblem("closed by the server after the handshake")
     if answer.startswith(b"HTTP/"):
@@ -95,15 +97,12 @@ def listens_inside(address: str, host: str, port: int, plain: str, timeout: floa
         ) from exc
 
 
-def _encrypted(
-    connection: socket.socket, host: str, context: ssl.SSLContext | None
-) -> AbstractContextManager[socket.socket]:
-    if context is None:
-        return connection
+def _encrypted(connection: socket.socket, host: str, context: ssl.SSLContext) -> ssl.SSLSocket:
     try:
         return context.wrap_socket(connection, server_hostname=host)
-    except OSError as exc:
-        raise TlsProblem(_reason(exc)) from exc
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _reason(error: OSError) -> str:

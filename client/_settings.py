@@ -103,7 +103,7 @@ class Settings:
         return [
             f"{name} = {'set' if name == 'token' else getattr(self, name)} ({self.sources[name]})"
             for name in READERS
-            if getattr(self, name) not in (None, False)
+            if getattr(self, name) is not None and getattr(self, name) is not False
         ]
 
 
@@ -174,7 +174,10 @@ def resolve(
                 )
             values["tls"], sources["tls"] = True, sources[name]
     default("tls", False)
-    if "token" not in values and values["token_file"] is not None:
+    # Of both, the one that was given on the command line: a token itself cannot be.
+    if values["token_file"] is not None and (
+        "token" not in values or sources["token_file"] == "--token-file"
+    ):
         values["token"] = _read_token(values["token_file"])
         sources["token"] = sources["token_file"]
     default("token", None)

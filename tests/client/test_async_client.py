@@ -47,6 +47,7 @@ def test_many_predictions_are_under_way_at_once(mnist: ModelServer) -> None:
 
 def test_status_and_metadata(mnist: ModelServer) -> None:
     async def use(client: AsyncClient) -> tuple[Any, Any]:
+        assert (await client.choose_signature()).name == "predict_object"
         return await client.status(), await client.metadata()
 
     status, metadata = run(mnist, use)

@@ -140,8 +140,19 @@ def test_a_token_comes_from_environment_or_file_and_is_never_shown(tmp_path: Pat
         assert settings.token == "s3cret"
         assert f"token = set ({source})" in settings.lines()
         assert "s3cret" not in repr(settings) + "".join(settings.lines())
+    settings = resolve(
+        given | {"token_file": str(tmp_path / "token")}, {"DLSTACK_TOKEN": "other"}, never
+    )
+    assert settings.token == "s3cret"  # Flags come first here, too.
     with pytest.raises(SettingsError, match="Cannot read token file"):
         resolve(given | {"token_file": str(tmp_path / "missing")}, {}, never)
+
+
+def test_no_retries_is_a_setting_too() -> None:
+    settings = resolve({"host": "h", "model": "m", "retries": 0}, {}, never)
+    assert "retries = 0 (--retries)" in settings.lines()
+    assert settings.without_default_retries() is settings
+    assert resolve({"host": "h", "model": "m"}, {}, never).without_default_retries().retries == 0
 
 
 Pulumi = Callable[[str], None]

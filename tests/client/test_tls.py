@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from client import AsyncClient, Client, ConnectionFailed, SettingsError, Tls, cli
+from client import AsyncClient, Client, ConnectionFailed, DeadlineExceeded, SettingsError, Tls, cli
 
 from .flaky import Pem, flaky_server
 
@@ -168,6 +169,27 @@ def test_the_other_transports_port_is_recognised_inside_tls(transport: str, pki:
         client(transport, server.port, tls=Tls(pki.authority.certificate)) as one,
     ):
         assert f"Use the transport `{other}`" in failure(one.status)
+
+
+def test_an_unavailable_server_is_asked_again_over_tls(transport: str, pki: Pki) -> None:
+    """What listens is found out inside TLS: asked without, the port would look like no server."""
+    with (
+        flaky_server(transport, 2, pem=pki.server) as server,
+        client(transport, server.port, tls=Tls(pki.authority.certificate)) as one,
+    ):
+        assert one.status().versions == ()
+    assert len(server.requests) == 3
+
+
+def test_a_port_that_says_nothing_is_a_deadline(transport: str, pki: Pki) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        tls = Tls(pki.authority.certificate)
+        with (
+            client(transport, port, tls=tls, timeout=0.3) as one,
+            pytest.raises(DeadlineExceeded),
+        ):
+            one.status()
 
 
 def test_the_asyncio_client_has_the_same(pki: Pki) -> None:

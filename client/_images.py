@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ._exceptions import InvalidInput, PictureError
 from ._types import TensorSpec
@@ -129,6 +129,9 @@ def load_picture(
             picture = _flatten(ImageOps.exif_transpose(opened))
     except FileNotFoundError as exc:
         raise PictureError(path, f"There is no file {path!r}. Check the path.") from exc
+    except UnidentifiedImageError as exc:
+        # Its own text names the file once more, or the object that holds what was read before.
+        raise _unreadable(path, "of no known format" if content != b"" else "empty") from exc
     except Exception as exc:
         # Pillow's decoders raise about anything on damaged files: OSError, SyntaxError,
         # struct.error, IndexError, DecompressionBombError.

@@ -182,6 +182,19 @@ def test_standard_input_is_known_by_its_content(
     assert (answer.source, answer.prediction) == ("-", 9)
 
 
+@pytest.mark.parametrize(("content", "said"), [(b"", "empty"), (b"a word\n", "of no known format")])
+def test_standard_input_that_is_nothing_of_the_kind_is_said(
+    mnist: ModelServer,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    said: str,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with pytest.raises(FileError, match=rf"Cannot read picture '-' \({said}\)"):
+        list(connect(mnist).predict_files(["-"]))
+
+
 def test_texts_find_the_signature_that_takes_them(
     kinds: ModelServer, connect: Connect, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,26 +3,32 @@
     from client import Client
 
     with Client("127.0.0.1", "mnist", port=31670) as client:
-        for answer in client.predict_pictures(["digit.png"]):
+        for answer in client.predict_files(["digit.png"]):
             print(answer.prediction)
+
+`AsyncClient` is the same for asyncio.
 
 Importing this costs some 20 ms: numpy, Pillow and gRPC are imported when they are first needed.
 """
 
+from ._async_client import AsyncClient
 from ._client import Client
 from ._exceptions import (
     ConnectionFailed,
     DeadlineExceeded,
+    FileError,
     InvalidInput,
     PictureError,
     PredictionError,
     ServerError,
     SettingsError,
 )
+from ._labels import read_labels
+from ._tls import Tls
 from ._types import (
+    ExamplePrediction,
     ModelMetadata,
     ModelStatus,
-    PicturePrediction,
     Prediction,
     Score,
     Signature,
@@ -31,14 +37,16 @@ from ._types import (
 )
 
 __all__ = [
+    "AsyncClient",
     "Client",
     "ConnectionFailed",
     "DeadlineExceeded",
+    "ExamplePrediction",
+    "FileError",
     "InvalidInput",
     "ModelMetadata",
     "ModelStatus",
     "PictureError",
-    "PicturePrediction",
     "Prediction",
     "PredictionError",
     "Score",
@@ -46,5 +54,7 @@ __all__ = [
     "SettingsError",
     "Signature",
     "TensorSpec",
+    "Tls",
     "VersionStatus",
+    "read_labels",
 ]

@@ -1,29 +1,24 @@
-"""The client: what is the same whichever way a server is reached."""
+"""The blocking client."""
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
+from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientCore, Pause, Steps, T
 from ._deadline import Deadline
-from ._exceptions import PictureError, PredictionError, ServerError, SettingsError
-from ._types import (
-    ModelMetadata,
-    ModelStatus,
-    PicturePrediction,
-    Prediction,
-    Signature,
-    format_address,
-)
+from ._exceptions import FileError, PredictionError, SettingsError
+from ._tls import Security, Tls
+from ._types import ExamplePrediction, ModelMetadata, ModelStatus, Prediction, Signature
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
 
+    from ._files import Example
     from ._images import Invert
     from ._types import Array
 
@@ -31,12 +26,6 @@ TransportName = Literal["grpc", "rest"]
 
 #: TF Serving's own ports (model_servers/main.cc and its Docker entry point).
 DEFAULT_PORTS: Mapping[str, int] = {"grpc": 8500, "rest": 8501}
-DEFAULT_TIMEOUT = 10.0
-"""Seconds. The managed service's client had MAX_RESPONSE_TIME = 3000, meant as milliseconds:
-`timeout=3`. (It handed that figure to gRPC, which counts seconds, and so waited for 50 minutes.)"""
-
-#: TF's own, for variables' initial values; no request may call it.
-_INIT_SIGNATURE = "__saved_model_init_op"
 
 
 class Transport(Protocol):
@@ -53,7 +42,7 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
-class Client:
+class Client(ClientCore):
     """Predictions of one model on one TensorFlow Serving server.
 
     Connections are kept for the life of the client, which is safe to use from many threads:
@@ -69,6 +58,10 @@ class Client:
         signature: the one to call; absent, `predict_object`, `serving_default` or the only other.
         version: of the model; absent, the highest that is loaded.
         timeout: seconds that one call may take in all.
+        retries: how often a call is made again, after pauses from 0.1 s up and within the timeout,
+            when the server is unavailable. Nothing else is tried again.
+        tls: how to encrypt; absent, not at all.
+        token: sent with each request as `Authorization: Bearer`; only with `tls`.
 
     Raises:
         SettingsError: a value makes no sense. No connection is made before the first call.
@@ -84,30 +77,23 @@ class Client:
         signature: str | None = None,
         version: int | None = None,
         timeout: float = DEFAULT_TIMEOUT,
+        retries: int = DEFAULT_RETRIES,
+        tls: Tls | None = None,
+        token: str | None = None,
     ) -> None:
         if transport not in DEFAULT_PORTS:
             raise SettingsError(f"Transport {transport!r} is unknown. Take grpc or rest.")
-        if not host or any(char in host for char in "/@ "):
-            raise SettingsError(
-                f"Host {host!r} is no host name or address. Give it without scheme, port or path."
-            )
-        if not model or not model.isprintable():
-            raise SettingsError(
-                f"Model {model!r} is no name of a model. Give the name the server has it under."
-            )
         port = DEFAULT_PORTS[transport] if port is None else port
-        if not 0 < port < 65536:
-            raise SettingsError(f"Port {port} is no TCP port. Give one from 1 to 65535.")
-        if version is not None and version < 0:
-            raise SettingsError(f"Version {version} is negative. Give one the server has, or none.")
-        if not (timeout > 0 and math.isfinite(timeout)):
-            raise SettingsError(f"Timeout {timeout} is no time. Give seconds above 0.")
-        self.address = format_address(host, port)
-        self.model = model
-        self.signature = signature
-        self.timeout = timeout
-        self._metadata: ModelMetadata | None = None
-        self._transport = _connect(transport, host, port, model, version)
+        super().__init__(
+            host,
+            port,
+            model,
+            signature=signature,
+            version=version,
+            timeout=timeout,
+            retries=retries,
+        )
+        self._transport = _connect(transport, host, port, model, version, Security(tls, token))
 
     def predict(
         self,
@@ -129,59 +115,74 @@ class Client:
             InvalidInput: signature or inputs are not the model's.
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        from ._inputs import fit
+        return self._run(self._predict_steps(inputs, signature))
 
-        deadline = Deadline(self.timeout)
-        chosen = self._choose(signature, False, deadline)
-        with self._about(chosen.name):
-            arrays = fit(chosen, inputs)
-            try:
-                outputs, version = self._transport.predict(chosen, arrays, deadline)
-            except ServerError:
-                # Another version with other signatures may have taken over.
-                self._metadata = None
-                raise
-        return Prediction(self.model, version, chosen.name, outputs)
-
-    def predict_pictures(
+    def predict_files(
         self,
         paths: Iterable[str | Path],
         *,
         signature: str | None = None,
+        input: str | None = None,
+        output: str | None = None,
         invert: Invert = "auto",
         top: int = 0,
-        on_error: Callable[[PictureError], None] | None = None,
-    ) -> Iterator[PicturePrediction]:
-        """Yield the model's answers to picture files, in their order, as they arrive.
+        labels: Mapping[int, str] | None = None,
+        on_error: Callable[[FileError], None] | None = None,
+    ) -> Iterator[ExamplePrediction]:
+        """Yield the model's answers to files, in their order, as they arrive.
 
-        Several pictures go in one request, to which the timeout applies.
+        Several files go in one request, to which the timeout applies.
 
         Args:
-            paths: files, and folders for all pictures directly in them.
-            signature: instead of the client's own; its one input must take pictures.
+            paths: pictures; folders for all pictures directly in them; by the end of the name
+                `.npy` arrays, `.json` tensors and `.txt`, one text a line; `-` for standard input.
+            signature: instead of the client's own.
+            input: the one that pictures, texts and arrays go to; absent, the only one.
+            output: the one that is the answer (see `ExamplePrediction`), or with `top` the one
+                that is ranked; absent, `predictions`, and `probabilities` is ranked.
             invert: `yes`, `no`, or `auto`: grey pictures whose border is light are inverted.
-            top: how many of the most probable classes to add; the signature (one is looked for
-                where none is named) then needs the output `probabilities`.
-            on_error: called with the error of each picture that cannot be read, which is then left
+            top: how many of the most probable classes to add, from a signature (one is looked for
+                where none is named) that has the output to rank.
+            labels: names of the classes, e.g. of `read_labels`.
+            on_error: called with the error of each file that cannot be read, which is then left
                 out; absent, the error is raised.
 
         Raises:
-            PictureError: a picture cannot be read.
-            InvalidInput: the signature does not exist or takes no pictures.
+            FileError: a file cannot be read, or does not fit the model.
+            InvalidInput: the signature does not exist, or takes nothing of the kind.
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        from ._pictures import predict_pictures
-
-        chosen = self._choose(signature, top > 0, Deadline(self.timeout))
+        chosen = self._run(self._example_steps(signature, input, output, top, text=False))
         with self._about(chosen.name):
-            yield from predict_pictures(
-                lambda name, rows: self.predict({name: rows}, signature=chosen.name),
-                chosen,
-                paths,
-                invert=invert,
-                top=top,
-                on_error=on_error,
-            )
+            from ._files import Reader
+
+            examples = Reader(chosen, input, invert).files(paths)
+            yield from self._answers(examples, chosen, output, top, labels, on_error)
+
+    def predict_texts(
+        self,
+        texts: Iterable[str],
+        *,
+        signature: str | None = None,
+        input: str | None = None,
+        output: str | None = None,
+        top: int = 0,
+        labels: Mapping[int, str] | None = None,
+    ) -> Iterator[ExamplePrediction]:
+        """Yield the model's answers to texts, which go to an input of strings as UTF-8.
+
+        Everything else is as for `predict_files`.
+
+        Raises:
+            InvalidInput: the signature does not exist, or takes no text.
+            ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
+        """
+        chosen = self._run(self._example_steps(signature, input, output, top, text=True))
+        with self._about(chosen.name):
+            from ._files import Reader
+
+            examples = Reader(chosen, input, "no").texts(texts)
+            yield from self._answers(examples, chosen, output, top, labels, None)
 
     def metadata(self) -> ModelMetadata:
         """Return the signatures of the model, as the server has them now.
@@ -189,8 +190,7 @@ class Client:
         Raises:
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        with self._about(""):
-            return self._ask_metadata(Deadline(self.timeout))
+        return self._run(self._metadata_steps())
 
     def status(self) -> ModelStatus:
         """Return the state of all versions of the model.
@@ -198,8 +198,16 @@ class Client:
         Raises:
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        with self._about(""):
-            return self._transport.status(Deadline(self.timeout))
+        return self._run(self._status_steps())
+
+    def choose_signature(self, signature: str | None = None) -> Signature:
+        """Return the signature that `predict` would call.
+
+        Raises:
+            InvalidInput: it does not exist.
+            ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
+        """
+        return self._run(self._choose_steps(signature, Deadline(self.timeout)))
 
     def close(self) -> None:
         """Close all connections."""
@@ -216,43 +224,53 @@ class Client:
     ) -> None:
         self.close()
 
-    def _choose(self, signature: str | None, probabilities: bool, deadline: Deadline) -> Signature:
-        from ._inputs import choose_signature
-
-        wanted = signature or self.signature
-        with self._about(wanted or ""):
-            if self._metadata is None or (wanted and wanted not in self._metadata.signatures):
-                self._metadata = self._ask_metadata(deadline)
-            return choose_signature(self._metadata, wanted, probabilities=probabilities)
-
-    def _ask_metadata(self, deadline: Deadline) -> ModelMetadata:
-        answer = self._transport.metadata(deadline)
-        signatures = {
-            name: signature
-            for name, signature in answer.signatures.items()
-            if name != _INIT_SIGNATURE
-        }
-        return ModelMetadata(answer.model, answer.version, signatures)
-
-    @contextmanager
-    def _about(self, signature: str) -> Iterator[None]:
-        """Write on errors that pass what they are about: transports know only addresses."""
+    def _run(self, steps: Steps[T]) -> T:
         try:
-            yield
-        except PredictionError as exc:
-            exc.host, exc.model = self.address, self.model
-            exc.signature = signature or exc.signature
-            raise
+            step = next(steps)
+            while True:
+                try:
+                    if isinstance(step, Pause):
+                        time.sleep(step.seconds)
+                        answer = None
+                    else:
+                        answer = step(self._transport)
+                except PredictionError as exc:
+                    step = steps.throw(exc)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _answers(
+        self,
+        examples: Iterable[Example | FileError],
+        signature: Signature,
+        output: str | None,
+        top: int,
+        labels: Mapping[int, str] | None,
+        on_error: Callable[[FileError], None] | None,
+    ) -> Iterator[ExamplePrediction]:
+        from ._examples import answers, batches, stack
+
+        for batch in batches(examples, signature, on_error):
+            prediction = self.predict(stack(batch), signature=signature.name)
+            yield from answers(batch, prediction, output=output, top=top, labels=labels or {})
 
 
 def _connect(
-    transport: TransportName, host: str, port: int, model: str, version: int | None
+    transport: TransportName,
+    host: str,
+    port: int,
+    model: str,
+    version: int | None,
+    security: Security,
 ) -> Transport:
     # Each transport is imported only when it is used: gRPC alone takes 80 ms.
     if transport == "rest":
         from ._rest import RestTransport
 
-        return RestTransport(host, port, model, version)
+        return RestTransport(host, port, model, version, security)
     from ._grpc import GrpcTransport
 
-    return GrpcTransport(host, port, model, version)
+    return GrpcTransport(host, port, model, version, security)

@@ -12,6 +12,10 @@ class Deadline:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
 
+    def allows(self, seconds: float) -> bool:
+        """Return whether more than `seconds` are left."""
+        return time.monotonic() + seconds < self._end
+
     def left(self) -> float:
         """Return the seconds that are left, above 0.
 

@@ -5,7 +5,8 @@
     ├── DeadlineExceeded    the server did not answer within the timeout
     ├── ServerError         the server answered with an error: its code and its own words
     ├── InvalidInput        what was given does not fit the model's signature; nothing was sent
-    ├── PictureError        a picture file could not be read; nothing was sent
+    ├── FileError           a file could not be read or makes no sense; nothing of it was sent
+    │   └── PictureError    a picture
     └── SettingsError       host, port or model are unknown or make no sense
 
 Every message is one line: what was wrong, with the value, then what to do.
@@ -31,7 +32,16 @@ class PredictionError(Exception):
 
 
 class ConnectionFailed(PredictionError):
-    """The server could not be reached, or something else listens on its port."""
+    """The server could not be reached, or something else listens on its port.
+
+    Attributes:
+        transient: whether nothing listens there or the connection broke, so that another try may
+            find the server.
+    """
+
+    def __init__(self, text: str, *, transient: bool = False) -> None:
+        super().__init__(text)
+        self.transient = transient
 
 
 class DeadlineExceeded(PredictionError):
@@ -61,8 +71,8 @@ class InvalidInput(PredictionError):
     """Input, signature or output do not fit what the server's metadata says."""
 
 
-class PictureError(PredictionError):
-    """A picture could not be read.
+class FileError(PredictionError):
+    """A file (picture, tensor, text, labels) could not be read, or its content does not fit.
 
     Attributes:
         path: the file or folder as it was given.
@@ -71,6 +81,10 @@ class PictureError(PredictionError):
     def __init__(self, path: str, text: str) -> None:
         super().__init__(text)
         self.path = path
+
+
+class PictureError(FileError):
+    """A picture could not be read."""
 
 
 class SettingsError(PredictionError):

@@ -6,6 +6,7 @@ round, and such a model answers them confidently and wrong: they are recognised 
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ._exceptions import InvalidInput, PictureError
 from ._types import TensorSpec
@@ -103,7 +104,9 @@ def find_pictures(paths: Iterable[str | Path]) -> list[str | PictureError]:
     return found
 
 
-def load_picture(path: str, frame: Frame, invert: Invert = "auto") -> Picture:
+def load_picture(
+    path: str, frame: Frame, invert: Invert = "auto", content: bytes | None = None
+) -> Picture:
     """Read the picture at `path` for `frame`.
 
     Pictures of any mode and size are turned upright, laid on a background where transparent, and
@@ -113,18 +116,22 @@ def load_picture(path: str, frame: Frame, invert: Invert = "auto") -> Picture:
         path: a file that Pillow can read.
         frame: where it goes.
         invert: `auto` inverts grey pictures whose border is lighter than mid-grey.
+        content: that of the file, where it has been read already.
 
     Raises:
         PictureError: the file cannot be read as a picture.
         InvalidInput: `invert` is `yes` and the model takes encoded files.
     """
     if frame.channels == 0:
-        return _encoded(path, invert)
+        return _encoded(path, invert, content)
     try:
-        with Image.open(path) as opened:
+        with Image.open(path if content is None else io.BytesIO(content)) as opened:
             picture = _flatten(ImageOps.exif_transpose(opened))
     except FileNotFoundError as exc:
         raise PictureError(path, f"There is no file {path!r}. Check the path.") from exc
+    except UnidentifiedImageError as exc:
+        # Its own text names the file once more, or the object that holds what was read before.
+        raise _unreadable(path, "of no known format" if content != b"" else "empty") from exc
     except Exception as exc:
         # Pillow's decoders raise about anything on damaged files: OSError, SyntaxError,
         # struct.error, IndexError, DecompressionBombError.
@@ -146,14 +153,14 @@ def load_picture(path: str, frame: Frame, invert: Invert = "auto") -> Picture:
     return Picture(path, pixels.astype(frame.dtype).reshape(frame.shape), inverted)
 
 
-def _encoded(path: str, invert: Invert) -> Picture:
+def _encoded(path: str, invert: Invert, content: bytes | None) -> Picture:
     if invert == "yes":
         raise InvalidInput(
             "The model takes encoded files, which are sent as they are and cannot be inverted. "
             "Take a signature with a numeric input."
         )
     try:
-        content = Path(path).read_bytes()
+        content = Path(path).read_bytes() if content is None else content
     except OSError as exc:
         raise _unreadable(path, exc.strerror or str(exc)) from exc
     row = np.empty((), object)

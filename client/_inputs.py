@@ -29,12 +29,17 @@ _SERVING_DEFAULT = "serving_default"
 
 
 def choose_signature(
-    metadata: ModelMetadata, wanted: str | None, *, probabilities: bool = False
+    metadata: ModelMetadata,
+    wanted: str | None,
+    *,
+    input: str | None = None,
+    output: str | None = None,
+    text: bool = False,
 ) -> Signature:
     """Return the signature `wanted`, or the one to use when the caller names none.
 
-    That is the first of `predict_object`, `serving_default` and the others by name which has, if
-    `probabilities` are needed, an output of that name.
+    That is the first of `predict_object`, `serving_default` and the others by name which has the
+    input and the output of the names given and, for `text`, an input of strings.
 
     Raises:
         InvalidInput: there is none.
@@ -51,27 +56,38 @@ def choose_signature(
         candidates = [name for name in first if name in metadata.signatures] + rest
     for name in candidates:
         signature = metadata.signatures[name]
-        if not probabilities or PROBABILITIES in signature.outputs:
+        if (
+            (input is None or input in signature.inputs)
+            and (output is None or output in signature.outputs)
+            and (not text or any(spec.dtype == "string" for spec in signature.inputs.values()))
+        ):
             return signature
     if not candidates:
         raise InvalidInput(f"{model} has no signature. Export it with one.")
+    lacks = [f"takes no input {input!r}"] if input is not None else []
+    lacks += [f"gives no output {output!r}"] if output is not None else []
+    lacks += ["takes no text"] if text else []
     raise InvalidInput(
-        f"{model} gives no output {PROBABILITIES!r} in signature {', '.join(candidates)}. "
-        f"Ask for no most probable classes, or take another signature of: {names}."
+        f"{model} {' or '.join(lacks)} in signature {', '.join(candidates)}. "
+        f"Ask for what `metadata` lists, or take another signature of: {names}."
     )
 
 
-def only_input(signature: Signature) -> TensorSpec:
-    """Return the one input of `signature`.
+def one_input(signature: Signature, name: str | None = None) -> TensorSpec:
+    """Return the input `name` of `signature`, or its only one where no name is given.
 
     Raises:
-        InvalidInput: it takes none, or several.
+        InvalidInput: it has none of this name; without a name: it takes none, or several.
     """
+    if name is not None:
+        if name not in signature.inputs:
+            raise _unknown_input(signature, name)
+        return signature.inputs[name]
     if len(signature.inputs) != 1:
         names = ", ".join(signature.inputs) or "none"
         raise InvalidInput(
             f"Signature {signature.name!r} has {len(signature.inputs)} inputs ({names}), not one. "
-            "Take another signature, or call Client.predict with a mapping of input name to array."
+            "Name one, give all by name, or take another signature."
         )
     return next(iter(signature.inputs.values()))
 
@@ -87,14 +103,47 @@ def fit(
         InvalidInput: a name is unknown, or a value does not fit its input.
     """
     if not isinstance(inputs, Mapping):
-        inputs = {only_input(signature).name: inputs}
+        inputs = {one_input(signature).name: inputs}
     for name in inputs:
         if name not in signature.inputs:
-            raise InvalidInput(
-                f"Signature {signature.name!r} has no input {name!r}. "
-                f"Its inputs are: {', '.join(signature.inputs) or 'none'}."
-            )
+            raise _unknown_input(signature, name)
     return {name: _fit_one(signature.inputs[name], value) for name, value in inputs.items()}
+
+
+def fit_rows(
+    signature: Signature, inputs: Mapping[str, Any]
+) -> tuple[dict[str, Array], int | None, bool]:
+    """Return what `fit` does, the number of rows in it, and whether a single row was given as such.
+
+    A value without the dimension of the examples is one row, and gets it. The number is None where
+    inputs and outputs of the signature do not have a row for each example.
+
+    Raises:
+        InvalidInput: as `fit`.
+    """
+    single = False
+    values = dict(inputs)
+    for name, value in inputs.items():
+        shape = signature.inputs[name].shape if name in signature.inputs else None
+        try:
+            given = np.shape(value)
+        except ValueError:
+            continue  # Rows of unequal length: for `fit` to say.
+        if shape and not _matches(given, shape) and _matches(given, shape[1:]):
+            values[name], single = [value], True
+    arrays = fit(signature, values)
+    specs = [*(signature.inputs[name] for name in arrays), *signature.outputs.values()]
+    counts = {len(array) for array in arrays.values() if array.ndim}
+    if len(counts) != 1 or not all(spec.shape and spec.shape[0] is None for spec in specs):
+        return arrays, None, single
+    return arrays, counts.pop(), single
+
+
+def _unknown_input(signature: Signature, name: str) -> InvalidInput:
+    return InvalidInput(
+        f"Signature {signature.name!r} has no input {name!r}. "
+        f"Its inputs are: {', '.join(signature.inputs) or 'none'}."
+    )
 
 
 def _fit_one(spec: TensorSpec, value: Any) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ import numpy as np
 
 from ._deadline import Deadline
 from ._exceptions import ConnectionFailed, DeadlineExceeded, ServerError
-from ._probe import HTTP2, what_listens
+from ._probe import HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
+from ._tls import Security
 from ._types import (
     DTYPES,
     ModelMetadata,
@@ -51,12 +53,17 @@ _STATUS_CODES = {
 class RestTransport:
     """Calls one model on one server. Safe to use from many threads, one connection for each."""
 
-    def __init__(self, host: str, port: int, model: str, version: int | None) -> None:
+    def __init__(
+        self, host: str, port: int, model: str, version: int | None, security: Security
+    ) -> None:
         self._host = host
         self._port = port
         self._model = model
         self._version = version
         self._address = format_address(host, port)
+        self._tls = security.tls
+        self._context = security.tls.context() if security.tls else None
+        self._headers = {"Content-Type": "application/json", **security.headers()}
         self._path = f"/v1/models/{quote(model, safe='')}"
         if version is not None:
             self._path += f"/versions/{version}"
@@ -134,14 +141,25 @@ class RestTransport:
         except TimeoutError as exc:
             raise self._too_late(deadline) from exc
         except (OSError, http.client.HTTPException) as exc:
-            if what_listens(self._host, self._port, min(1.0, deadline.seconds)) == HTTP2:
+            timeout = min(1.0, deadline.seconds)
+            listens = what_listens(self._host, self._port, timeout)
+            if self._tls is not None and listens != NOTHING:
+                listens = listens_inside(
+                    self._address, self._host, self._port, listens, timeout, self._tls
+                )
+            if listens == TLS:
+                raise ConnectionFailed(
+                    f"{self._address} asks for TLS. Use it, or give the port of plain REST."
+                ) from exc
+            if listens == HTTP2:
                 raise ConnectionFailed(
                     f"{self._address} speaks gRPC, not REST. Use the transport `grpc`, "
                     "or give the server's REST port (TF Serving's own is 8501)."
                 ) from exc
             raise ConnectionFailed(
                 f"The connection to {self._address} broke ({type(exc).__name__}). "
-                "Check that it is the server's REST port, and whether it asks for TLS."
+                "Check that it is the server's REST port, and whether it asks for TLS.",
+                transient=listens in (HTTP1, NOTHING),
             ) from exc
         try:
             result = json.loads(answer)
@@ -167,7 +185,9 @@ class RestTransport:
             return self._exchange_over(self._connect(deadline), method, path, body, deadline)
         try:
             return self._exchange_over(connection, method, path, body, deadline)
-        except (ConnectionError, http.client.RemoteDisconnected):
+        except TimeoutError:
+            raise
+        except (OSError, http.client.RemoteDisconnected):
             # The server closed the connection while it lay idle. No request of this interface
             # changes anything, so sending it again over a new one is safe.
             return self._exchange_over(self._connect(deadline), method, path, body, deadline)
@@ -182,14 +202,14 @@ class RestTransport:
     ) -> tuple[int, bytes]:
         try:
             # A socket's timeout is for each operation: what is left is set anew before each.
-            socket = connection.sock
-            socket.settimeout(deadline.left())
-            connection.request(method, path, body, {"Content-Type": "application/json"})
-            socket.settimeout(deadline.left())
+            stream = connection.sock
+            stream.settimeout(deadline.left())
+            connection.request(method, path, body, self._headers)
+            stream.settimeout(deadline.left())
             response = connection.getresponse()
             parts = []
             while True:
-                socket.settimeout(deadline.left())
+                stream.settimeout(deadline.left())
                 part = response.read1()
                 if not part:
                     break
@@ -209,14 +229,24 @@ class RestTransport:
 
     def _connect(self, deadline: Deadline) -> http.client.HTTPConnection:
         left = deadline.left()
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=left)
+        connection = (
+            http.client.HTTPConnection(self._host, self._port, timeout=left)
+            if self._context is None
+            else http.client.HTTPSConnection(
+                self._host, self._port, timeout=left, context=self._context
+            )
+        )
         try:
             connection.connect()
         except (OSError, UnicodeError) as exc:  # UnicodeError: not a name that DNS can have.
+            refused = isinstance(exc, (ConnectionRefusedError, socket.gaierror, UnicodeError))
+            if self._context is not None and not refused:
+                raise  # Something listens: the caller finds out whether it is TLS.
             reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
             raise ConnectionFailed(
                 f"No connection to {self._address} ({reason}). "
-                "Check host and port, and that the server runs."
+                "Check host and port, and that the server runs.",
+                transient=True,
             ) from exc
         return connection
 

@@ -7,13 +7,22 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ._client import DEFAULT_PORTS, DEFAULT_TIMEOUT, Client, TransportName
+from ._client import DEFAULT_PORTS, Client, TransportName
+from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT
 from ._exceptions import SettingsError
+from ._tls import Tls
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in ("1", "true", "yes", "0", "false", "no"):
+        raise ValueError(text)
+    return text.lower() in ("1", "true", "yes")
+
 
 #: Settings that flags and environment may give: name to how it is read from text.
 READERS: Mapping[str, Callable[[str], Any]] = {
@@ -24,6 +33,19 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "version": int,
     "signature": str,
     "timeout": float,
+    "retries": int,
+    "tls": _yes_or_no,
+    "ca": str,
+    "client_cert": str,
+    "client_key": str,
+    "token_file": str,
+    "token": str,
+}
+
+_KINDS: Mapping[Callable[[str], Any], str] = {
+    int: "a whole number",
+    float: "a number",
+    _yes_or_no: "yes or no",
 }
 
 #: `pulumi` asks its back end, which may be far; it must not hang a script for ever.
@@ -46,6 +68,13 @@ class Settings:
     version: int | None
     signature: str | None
     timeout: float
+    retries: int
+    tls: bool
+    ca: str | None
+    client_cert: str | None
+    client_key: str | None
+    token_file: str | None
+    token: str | None = field(repr=False)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def connect(self) -> Client:
@@ -58,14 +87,23 @@ class Settings:
             signature=self.signature,
             version=self.version,
             timeout=self.timeout,
+            retries=self.retries,
+            tls=Tls(self.ca, self.client_cert, self.client_key) if self.tls else None,
+            token=self.token,
         )
+
+    def without_default_retries(self) -> Settings:
+        """Return these settings with retries only where someone asked for them."""
+        if self.sources["retries"] != "default":
+            return self
+        return replace(self, retries=0)
 
     def lines(self) -> list[str]:
         """Return one line for each setting that has a value: `host = 10.0.0.3 (--host)`."""
         return [
-            f"{name} = {getattr(self, name)} ({self.sources[name]})"
+            f"{name} = {'set' if name == 'token' else getattr(self, name)} ({self.sources[name]})"
             for name in READERS
-            if getattr(self, name) is not None
+            if getattr(self, name) is not None and getattr(self, name) is not False
         ]
 
 
@@ -92,12 +130,12 @@ def resolve(
     for name, read in READERS.items():
         text = environment.get(variable(name), "")
         if flags.get(name) is not None:
-            values[name], sources[name] = flags[name], f"--{name}"
+            values[name], sources[name] = flags[name], f"--{name.replace('_', '-')}"
         elif text:
             try:
                 values[name] = read(text)
             except ValueError as exc:
-                kind = "a whole number" if read is int else "a number"
+                kind = _KINDS[read]
                 raise SettingsError(f"{variable(name)}={text!r} is not {kind}. Set it so.") from exc
             sources[name] = variable(name)
 
@@ -112,6 +150,7 @@ def resolve(
         found = _from_outputs(read_stack(), values["transport"])
         if "host" in values:
             found.pop("port", None)
+            found.pop("tls", None)
         for name, value in found.items():
             if name not in values:
                 values[name], sources[name] = value, "output of the Pulumi stack"
@@ -123,11 +162,38 @@ def resolve(
             )
     default("port", DEFAULT_PORTS[values["transport"]])
     default("timeout", DEFAULT_TIMEOUT)
-    default("version", None)
-    default("signature", None)
+    default("retries", DEFAULT_RETRIES)
+    for name in ("version", "signature", "ca", "client_cert", "client_key", "token_file"):
+        default(name, None)
+    for name in ("ca", "client_cert", "client_key"):
+        if values[name] is not None:
+            # A file for TLS that was not used would pass for encryption.
+            if values.get("tls") is False:
+                raise SettingsError(
+                    f"{sources[name]} is given, but {sources['tls']} says no TLS. Take one back."
+                )
+            values["tls"], sources["tls"] = True, sources[name]
+    default("tls", False)
+    # Of both, the one that was given on the command line: a token itself cannot be.
+    if values["token_file"] is not None and (
+        "token" not in values or sources["token_file"] == "--token-file"
+    ):
+        values["token"] = _read_token(values["token_file"])
+        sources["token"] = sources["token_file"]
+    default("token", None)
     if not (values["timeout"] > 0 and math.isfinite(values["timeout"])):
         raise SettingsError(f"Timeout {values['timeout']} is no time. Give seconds above 0.")
     return Settings(**values, sources=sources)
+
+
+def _read_token(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
+        raise SettingsError(
+            f"Cannot read token file {path!r} ({reason}). Give a file that holds only the token."
+        ) from exc
 
 
 def read_stack(folder: Path | None = None) -> Mapping[str, Any]:
@@ -190,9 +256,11 @@ def _from_outputs(outputs: Mapping[str, Any], transport: str) -> dict[str, Any]:
             found["port"] = int(outputs["grpcPort"]) if outputs.get("grpcPort") else None
         elif url := outputs.get("restUrl"):
             parts = urlsplit(url)
-            if parts.scheme != "http":
+            if parts.scheme not in ("http", "https"):
                 raise ValueError(f"scheme {parts.scheme!r}")
-            found["host"], found["port"] = parts.hostname, parts.port or 80
+            found["tls"] = parts.scheme == "https"
+            found["host"] = parts.hostname
+            found["port"] = parts.port or (443 if found["tls"] else 80)
     except (TypeError, ValueError) as exc:
         name = "grpcPort" if transport == "grpc" else "restUrl"
         raise SettingsError(

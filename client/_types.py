@@ -1,4 +1,5 @@
-"""The results of the client and what it knows of a model: frozen values without any behaviour.
+"""The results of the client and what it knows of a model: frozen values, which notebooks show as
+tables.
 
 Importing this costs neither numpy nor gRPC.
 """
@@ -65,6 +66,12 @@ class ModelMetadata:
     version: int
     signatures: Mapping[str, Signature]
 
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        from ._html import metadata_html
+
+        return metadata_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class VersionStatus:
@@ -90,6 +97,12 @@ class ModelStatus:
         """Whether some version answers predictions."""
         return any(version.state == "AVAILABLE" for version in self.versions)
 
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        from ._html import status_html
+
+        return status_html(self)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
@@ -102,24 +115,34 @@ class Prediction:
     outputs: Mapping[str, Array]
     """By output name; strings are bytes in arrays of dtype object."""
 
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        from ._html import prediction_html
+
+        return prediction_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One class and how probable the model finds it, 0..1."""
+    """One class and how probable the model finds it."""
 
     class_: int
     probability: float
+    """0..1, as the output `probabilities`; of another output that was ranked its own number."""
+    label: str | None = None
+    """Its name, where the labels have one."""
 
 
 @dataclass(frozen=True, slots=True)
-class PicturePrediction:
-    """The answer for one picture."""
+class ExamplePrediction:
+    """The answer for one example: a picture, a text, or a row of a tensor file."""
 
     source: str
-    """The path of the file."""
+    """The path of the file, with the row (`x.npy[3]`) or line (`x.txt:3`) where it has several; of
+    a text that was given as such, the text."""
     prediction: Any
-    """The output `predictions`, or the only output, as plain Python; of several outputs of other
-    names an object by name."""
+    """The output that was asked for, else `predictions`, or the only output, as plain Python; of
+    several outputs of other names an object by name."""
     inverted: bool
     """Whether the picture was inverted, being dark on light or by order."""
     model: str
@@ -127,7 +150,15 @@ class PicturePrediction:
     """As in `Prediction`."""
     signature: str
     scores: tuple[Score, ...] = field(default=())
-    """The most probable classes, best first; empty when the signature has no `probabilities`."""
+    """The most probable classes, best first; empty when none were asked for."""
+    label: str | None = None
+    """The name of the class `prediction`, where the labels have one."""
+
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        from ._html import example_html
+
+        return example_html(self)
 
 
 def format_shape(shape: tuple[int | None, ...] | None) -> str:

@@ -14,17 +14,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ._client import Client
-from ._exceptions import PictureError, PredictionError, SettingsError
+from ._exceptions import FileError, PredictionError, SettingsError
+from ._labels import read_labels
+from ._output import answer_text, answers_json, metadata_json, status_json
 from ._settings import from_surroundings
-from ._types import ModelMetadata, ModelStatus, PicturePrediction, TensorSpec
+from ._types import ExamplePrediction
 
 PROGRAM = "python -m client"
 
 _EPILOG = """\
-Host, port, model, version, signature, transport and timeout come from the flags, else from
-DLSTACK_HOST, DLSTACK_PORT and so on, else (host, port, model) from `pulumi stack output` of the
-current folder. --verbose says which. MAX_RESPONSE_TIME = 3000 (ms) of the managed service's
-client is --timeout 3.
+All that is listed under "server and model" comes from the flags, else from DLSTACK_HOST,
+DLSTACK_CLIENT_KEY and so on, else (host, port, model) from `pulumi stack output` of the current
+folder. --verbose says which. The token has no flag: a command line is there for all to read.
+MAX_RESPONSE_TIME = 3000 (ms) of the managed service's client is --timeout 3.
 """
 
 
@@ -34,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # gRPC's C core logs refused connections on its own, over what is said here.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        return _run(arguments)
+        status: int = arguments.run(arguments)
+        # Here and not at the end of the process, where a broken pipe could not be caught.
+        sys.stdout.flush()
+        return status
     except SettingsError as exc:
         _say(f"{PROGRAM}: {exc}")
         return 2
@@ -50,7 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    printing = argparse.ArgumentParser(add_help=False)
+    output = printing.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="one JSON object (default: text)")
+
+    common = argparse.ArgumentParser(add_help=False, parents=[printing])
     server = common.add_argument_group("server and model")
     server.add_argument("--host", help="name or address of the server (default: see below)")
     server.add_argument(
@@ -69,9 +78,33 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="for a request, in seconds (default: 10)",
     )
-    output = common.add_argument_group("output")
-    output.add_argument("--json", action="store_true", help="one JSON object (default: text)")
-    output.add_argument(
+    server.add_argument(
+        "--retries",
+        type=int,
+        metavar="N",
+        help="how often to try again a server that is unavailable (default: 3)",
+    )
+    server.add_argument(
+        "--tls",
+        action="store_true",
+        default=None,
+        help="encrypt, and check the server's certificate (default: with one of the next three)",
+    )
+    server.add_argument(
+        "--ca", metavar="FILE", help="PEM authorities of the server (default: well-known ones)"
+    )
+    server.add_argument(
+        "--client-cert", metavar="FILE", help="PEM certificate of this client (default: none)"
+    )
+    server.add_argument(
+        "--client-key", metavar="FILE", help="PEM key of this client (default: none)"
+    )
+    server.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file that holds the token to be let in with (default: DLSTACK_TOKEN's value, if any)",
+    )
+    server.add_argument(
         "--verbose", action="store_true", help="say where each setting is from (default: no)"
     )
 
@@ -92,23 +125,42 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             parents=[common],
         )
-        result.set_defaults(run=run)
+        result.set_defaults(run=run, refuse=result.error)
         return result
 
-    predict = command("predict", _predict, "what the model says to pictures")
+    predict = command("predict", _predict, "what the model says to pictures, texts or tensors")
     predict.add_argument(
-        "pictures", nargs="+", metavar="PICTURE", help="a file, or a folder of them"
+        "inputs",
+        nargs="*",
+        metavar="FILE",
+        help="a picture, a folder of them, an array (.npy), tensors (.json), texts (.txt, one a "
+        "line), or - for one of these on standard input",
     )
     predict.add_argument(
-        "--signature",
-        help="what to call (default: predict_object, serving_default or the first by name)",
+        "--text",
+        action="append",
+        metavar="TEXT",
+        help="a text for a model that takes texts, instead of files; may be repeated",
     )
+    _add_signature(predict)
     predict.add_argument(
         "--top",
         type=_positive,
         default=0,
         metavar="K",
         help="add the K most probable classes, from a signature that has them (default: none)",
+    )
+    predict.add_argument(
+        "--labels", metavar="FILE", help="names of the classes, a line `id:name` (default: none)"
+    )
+    predict.add_argument(
+        "--input", metavar="KEY", help="the input that files go to (default: the only one)"
+    )
+    predict.add_argument(
+        "--output",
+        metavar="KEY",
+        help="the output that is the answer, or with --top the one that is ranked (default: "
+        "predictions or all; probabilities is ranked)",
     )
     predict.add_argument(
         "--invert",
@@ -118,46 +170,97 @@ def _parser() -> argparse.ArgumentParser:
     )
     command("status", _status, "which versions of the model the server has")
     command("metadata", _metadata, "what the model takes and gives")
+    bench = command("bench", _bench, "how fast the server answers: a short load test of it")
+    bench.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="whose first example is sent, as for predict (default: made-up numbers)",
+    )
+    _add_signature(bench)
+    bench.add_argument(
+        "--concurrency",
+        type=_between(1, 256),
+        default=4,
+        metavar="N",
+        help="callers, each sending one request after the other, 1 to 256 (default: 4)",
+    )
+    bench.add_argument(
+        "--rows", type=_positive, default=1, metavar="N", help="in each request (default: 1)"
+    )
+    bench.add_argument(
+        "--requests",
+        type=_positive,
+        default=1000,
+        metavar="N",
+        help="end after so many (default: 1000)",
+    )
+    bench.add_argument(
+        "--duration",
+        type=_between(0.1, 600, float),
+        default=10.0,
+        metavar="SECONDS",
+        help="or end after this time, at most 600 (default: 10)",
+    )
+    labels = commands.add_parser(
+        "labels",
+        help="what a labels file names, and what it leaves out",
+        description="What a labels file names, and what it leaves out. No server is asked.",
+        parents=[printing],
+    )
+    labels.set_defaults(run=_labels)
+    labels.add_argument("file", metavar="FILE", help="lines `id:name`, UTF-8")
     return parser
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _connect(arguments: argparse.Namespace, *, retry: bool = True) -> Client:
     settings = from_surroundings(vars(arguments))
+    if not retry:
+        settings = settings.without_default_retries()
     if arguments.verbose:
         for line in settings.lines():
             _say(line)
-    with settings.connect() as client:
-        status: int = arguments.run(client, arguments)
-        sys.stdout.flush()
-        return status
+    return settings.connect()
 
 
-def _predict(client: Client, arguments: argparse.Namespace) -> int:
-    unreadable: list[PictureError] = []
+def _predict(arguments: argparse.Namespace) -> int:
+    if bool(arguments.inputs) == bool(arguments.text):
+        arguments.refuse("give either files or --text; --help lists what a file may be")
+    labels = read_labels(arguments.labels) if arguments.labels else {}
+    unreadable: list[FileError] = []
 
-    def complain(error: PictureError) -> None:
+    def complain(error: FileError) -> None:
         unreadable.append(error)
         _say(f"{PROGRAM}: {error}")
 
-    answers: list[PicturePrediction] = []
-    for answer in client.predict_pictures(
-        arguments.pictures, invert=arguments.invert, top=arguments.top, on_error=complain
-    ):
-        answers.append(answer)
-        if not arguments.json:
-            print(_text(answer))
+    answers: list[ExamplePrediction] = []
+    with _connect(arguments) as client:
+        if arguments.text:
+            found = client.predict_texts(
+                arguments.text,
+                input=arguments.input,
+                output=arguments.output,
+                top=arguments.top,
+                labels=labels,
+            )
+        else:
+            found = client.predict_files(
+                arguments.inputs,
+                input=arguments.input,
+                output=arguments.output,
+                invert=arguments.invert,
+                top=arguments.top,
+                labels=labels,
+                on_error=complain,
+            )
+        for answer in found:
+            answers.append(answer)
+            if not arguments.json:
+                print(answer_text(answer))
     if arguments.verbose and answers:
         _say(f"signature = {answers[0].signature} (called)")
-    if arguments.json and answers:
-        first = answers[0]
-        _print_json(
-            {
-                "model": first.model,
-                "version": first.version,
-                "signature": first.signature,
-                "predictions": [_prediction_json(answer) for answer in answers],
-            }
-        )
+    if arguments.json:
+        _print_json(answers_json(client.model, answers))
     inverted = [answer.source for answer in answers if answer.inverted]
     if inverted and arguments.invert == "auto":
         which = inverted[0] if len(inverted) == 1 else f"{len(inverted)} of {len(answers)} pictures"
@@ -165,10 +268,27 @@ def _predict(client: Client, arguments: argparse.Namespace) -> int:
     return 1 if unreadable else 0
 
 
-def _status(client: Client, arguments: argparse.Namespace) -> int:
-    status = client.status()
+def _labels(arguments: argparse.Namespace) -> int:
+    labels = read_labels(arguments.file)
+    absent = sorted(set(range(max(labels) + 1)) - labels.keys())
     if arguments.json:
-        _print_json(_status_json(status))
+        classes = [{"class": key, "label": name} for key, name in sorted(labels.items())]
+        _print_json({"file": arguments.file, "labels": classes})
+    else:
+        for key, name in sorted(labels.items()):
+            print(f"{key}: {name}")
+    if absent:
+        shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
+        _say(f"{PROGRAM}: {arguments.file!r} has no name for class {shown}. Add a line for each.")
+        return 1
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    with _connect(arguments) as client:
+        status = client.status()
+    if arguments.json:
+        _print_json(status_json(status))
         return 0
     for version in status.versions:
         error = "" if version.error_code == "OK" else f" ({version.error_code}: "
@@ -177,10 +297,11 @@ def _status(client: Client, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _metadata(client: Client, arguments: argparse.Namespace) -> int:
-    metadata = client.metadata()
+def _metadata(arguments: argparse.Namespace) -> int:
+    with _connect(arguments) as client:
+        metadata = client.metadata()
     if arguments.json:
-        _print_json(_metadata_json(metadata))
+        _print_json(metadata_json(metadata))
         return 0
     print(f"{metadata.model} version {metadata.version}")
     for signature in metadata.signatures.values():
@@ -192,61 +313,46 @@ def _metadata(client: Client, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _text(answer: PicturePrediction) -> str:
-    said = answer.prediction
-    text = f"{answer.source}: {said if isinstance(said, (int, str)) else json.dumps(said)}"
-    if answer.scores:
-        text += "  " + ", ".join(f"{s.class_} {s.probability:.2%}" for s in answer.scores)
-    return text
+def _bench(arguments: argparse.Namespace) -> int:
+    # Threads and numpy, which the other commands may not need.
+    from ._bench import bench, bench_json, bench_text, load
 
-
-def _prediction_json(answer: PicturePrediction) -> dict[str, Any]:
-    result = {
-        "source": answer.source,
-        "prediction": answer.prediction,
-        "inverted": answer.inverted,
-    }
-    if answer.scores:
-        result["scores"] = [
-            {"class": score.class_, "probability": score.probability} for score in answer.scores
-        ]
-    return result
-
-
-def _status_json(status: ModelStatus) -> dict[str, Any]:
-    return {
-        "model": status.model,
-        "versions": [
-            {
-                "version": version.version,
-                "state": version.state,
-                "error_code": version.error_code,
-                "error_message": version.error_message,
-            }
-            for version in status.versions
-        ],
-    }
-
-
-def _metadata_json(metadata: ModelMetadata) -> dict[str, Any]:
-    def spec_json(spec: TensorSpec) -> dict[str, Any]:
-        return {"dtype": spec.dtype, "shape": None if spec.shape is None else list(spec.shape)}
-
-    return {
-        "model": metadata.model,
-        "version": metadata.version,
-        "signatures": {
-            signature.name: {
-                "inputs": {name: spec_json(spec) for name, spec in signature.inputs.items()},
-                "outputs": {name: spec_json(spec) for name, spec in signature.outputs.items()},
-            }
-            for signature in metadata.signatures.values()
-        },
-    }
+    with _connect(arguments, retry=False) as client:
+        signature = client.choose_signature()
+        result = bench(
+            client,
+            signature,
+            load(signature, arguments.file, arguments.rows),
+            callers=arguments.concurrency,
+            requests=arguments.requests,
+            seconds=arguments.duration,
+        )
+    if arguments.json:
+        _print_json(bench_json(result))
+    else:
+        print(bench_text(result))
+    return 1 if result.errors else 0
 
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
+
+
+def _add_signature(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--signature",
+        help="what to call (default: predict_object, serving_default or the first by name)",
+    )
+
+
+def _between(low: float, high: float, kind: Callable[[str], float] = int) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        number = kind(text)
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return number
+
+    return read
 
 
 def _positive(text: str) -> int:

@@ -94,7 +94,7 @@ def test_top_of_a_signature_without_probabilities_fails(run: Run, pictures: Path
 def test_a_folder_of_more_pictures_than_a_request_takes(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("client._pictures.ROWS_PER_REQUEST", 4)
+    monkeypatch.setattr("client._examples.ROWS_PER_REQUEST", 4)
     for index in range(10):
         pixels = np.uint8(digit(index) * 255).reshape(28, 28)
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
@@ -199,6 +199,7 @@ def test_a_host_that_is_nowhere_is_a_matter_of_usage(capsys: pytest.CaptureFixtu
     [
         [],
         ["predict"],
+        ["predict", "a.png", "--text=a"],
         ["predict", "a.png", "--port=x"],
         ["predict", "a.png", "--top=0"],
         ["predict", "a.png", "--invert=maybe"],
@@ -235,3 +236,71 @@ def test_the_process_shows_no_traceback_and_nothing_of_grpcs_own_log() -> None:
     done = process("status", "--host=127.0.0.1", "--model=m", f"--port={free_port()}")
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_labels_name_the_answer_and_the_classes(run: Run, pictures: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("3:three\n0:zero\n")
+    arguments = ("predict", pictures / "3.png", "--top=2", f"--labels={labels}")
+    assert run(*arguments) == (
+        0,
+        f"{pictures}/3.png: 3 (three)  3 (three) 99.70%, 0 (zero) 0.03%\n",
+        "",
+    )
+    _, out, _ = run(*arguments, "--json")
+    (answer,) = json.loads(out)["predictions"]
+    assert answer["label"] == "three"
+    assert [score["label"] for score in answer["scores"]] == ["three", "zero"]
+
+
+def test_labels_shows_and_checks_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text("2:two\n0:zero\n")
+    assert cli.main(["labels", str(path)]) == 1
+    out, err = capsys.readouterr()
+    assert out == "0: zero\n2: two\n"
+    assert "has no name for class 1." in err
+    path.write_text("1:one\n0:zero\n")
+    assert cli.main(["labels", str(path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out), err) == (
+        {
+            "file": str(path),
+            "labels": [{"class": 0, "label": "zero"}, {"class": 1, "label": "one"}],
+        },
+        "",
+    )
+
+
+def test_texts_and_keys_are_taken_from_the_command_line(
+    kinds: ModelServer, transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = ["--host=127.0.0.1", "--model=kinds", f"--transport={transport}"]
+    server.append(f"--port={port_of(kinds, transport)}")
+    keys = ["--input=in_bytes", "--output=text", "--text=abc", "--text=d"]
+    assert cli.main(["predict", *server, *keys]) == 0
+    assert capsys.readouterr().out == "abc: ABC\nd: D\n"
+
+
+def test_json_is_one_object_even_without_answers(run: Run, tmp_path: Path) -> None:
+    status, out, err = run("predict", tmp_path / "missing.png", "--json")
+    assert (status, err.count("\n")) == (1, 1)
+    assert json.loads(out) == {
+        "model": "mnist",
+        "version": None,
+        "signature": None,
+        "predictions": [],
+    }
+
+
+def test_verbose_names_the_environment_and_the_stack(
+    mnist: ModelServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = {"host": "127.0.0.1", "grpcPort": mnist.grpc_port, "modelName": "nope"}
+    monkeypatch.setattr("client._settings.read_stack", lambda: outputs)
+    monkeypatch.setenv("DLSTACK_MODEL", "mnist")
+    assert cli.main(["status", "--verbose"]) == 0
+    err = capsys.readouterr().err
+    assert "host = 127.0.0.1 (output of the Pulumi stack)\n" in err
+    assert f"port = {mnist.grpc_port} (output of the Pulumi stack)\n" in err
+    assert "model = mnist (DLSTACK_MODEL)\n" in err

@@ -32,14 +32,16 @@ from .conftest import Connect, digit, port_of
 
 def test_public_names_are_these() -> None:
     assert sorted(client.__all__) == [
+        "AsyncClient",
         "Client",
         "ConnectionFailed",
         "DeadlineExceeded",
+        "ExamplePrediction",
+        "FileError",
         "InvalidInput",
         "ModelMetadata",
         "ModelStatus",
         "PictureError",
-        "PicturePrediction",
         "Prediction",
         "PredictionError",
         "Score",
@@ -47,7 +49,9 @@ def test_public_names_are_these() -> None:
         "SettingsError",
         "Signature",
         "TensorSpec",
+        "Tls",
         "VersionStatus",
+        "read_labels",
     ]
     assert all(hasattr(client, name) for name in client.__all__)
 

@@ -41,6 +41,7 @@ def test_flags_come_before_the_environment() -> None:
         "port = 1234 (DLSTACK_PORT)",
         "model = m (DLSTACK_MODEL)",
         "timeout = 3.0 (--timeout)",
+        "retries = 3 (default)",
     ]
 
 
@@ -55,11 +56,12 @@ def test_every_setting_may_come_from_the_environment() -> None:
             "DLSTACK_VERSION": "2",
             "DLSTACK_SIGNATURE": "s",
             "DLSTACK_TIMEOUT": "0.5",
+            "DLSTACK_RETRIES": "0",
         },
         never,
     )
     assert (settings.transport, settings.port, settings.version) == ("rest", 1, 2)
-    assert (settings.signature, settings.timeout) == ("s", 0.5)
+    assert (settings.signature, settings.timeout, settings.retries) == ("s", 0.5, 0)
 
 
 @pytest.mark.parametrize(("transport", "port"), [("grpc", 8500), ("rest", 8501)])
@@ -107,10 +109,50 @@ def test_a_stack_that_is_not_up_is_said(outputs: dict[str, Any], said: str) -> N
         resolve({}, {}, lambda: outputs)
 
 
-def test_an_encrypted_rest_url_is_refused() -> None:
+def test_an_encrypted_rest_url_means_tls() -> None:
     outputs = OUTPUTS | {"restUrl": "https://models.example.com"}
-    with pytest.raises(SettingsError, match="restUrl is 'https://models.example.com'"):
-        resolve({"transport": "rest"}, {}, lambda: outputs)
+    settings = resolve({"transport": "rest"}, {}, lambda: outputs)
+    assert (settings.host, settings.port, settings.tls) == ("models.example.com", 443, True)
+    assert "tls = True (output of the Pulumi stack)" in settings.lines()
+
+
+def test_a_file_for_tls_means_tls() -> None:
+    given = {"host": "h", "model": "m"}
+    settings = resolve(given, {"DLSTACK_CA": "ca.pem"}, never)
+    assert "tls = True (DLSTACK_CA)" in settings.lines()
+    assert not resolve(given, {}, never).tls
+    assert resolve(given, {"DLSTACK_TLS": "yes"}, never).tls
+    with pytest.raises(SettingsError, match="--ca is given, but DLSTACK_TLS says no TLS"):
+        resolve(given | {"ca": "ca.pem"}, {"DLSTACK_TLS": "0"}, never)
+    with pytest.raises(SettingsError, match="DLSTACK_TLS='maybe' is not yes or no"):
+        resolve(given, {"DLSTACK_TLS": "maybe"}, never)
+
+
+def test_a_token_comes_from_environment_or_file_and_is_never_shown(tmp_path: Path) -> None:
+    given = {"host": "h", "model": "m", "tls": True}
+    (tmp_path / "token").write_text("s3cret\n")
+    for flags, environment, source in [
+        ({}, {"DLSTACK_TOKEN": "s3cret"}, "DLSTACK_TOKEN"),
+        ({"token_file": str(tmp_path / "token")}, {}, "--token-file"),
+        ({}, {"DLSTACK_TOKEN_FILE": str(tmp_path / "token")}, "DLSTACK_TOKEN_FILE"),
+    ]:
+        settings = resolve(given | flags, environment, never)
+        assert settings.token == "s3cret"
+        assert f"token = set ({source})" in settings.lines()
+        assert "s3cret" not in repr(settings) + "".join(settings.lines())
+    settings = resolve(
+        given | {"token_file": str(tmp_path / "token")}, {"DLSTACK_TOKEN": "other"}, never
+    )
+    assert settings.token == "s3cret"  # Flags come first here, too.
+    with pytest.raises(SettingsError, match="Cannot read token file"):
+        resolve(given | {"token_file": str(tmp_path / "missing")}, {}, never)
+
+
+def test_no_retries_is_a_setting_too() -> None:
+    settings = resolve({"host": "h", "model": "m", "retries": 0}, {}, never)
+    assert "retries = 0 (--retries)" in settings.lines()
+    assert settings.without_default_retries() is settings
+    assert resolve({"host": "h", "model": "m"}, {}, never).without_default_retries().retries == 0
 
 
 Pulumi = Callable[[str], None]

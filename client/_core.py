@@ -1,0 +1,201 @@
+"""What the blocking and the asyncio client share: everything but waiting.
+
+Each call is a generator of steps. A step is either a function of the transport, whose answer (or
+PredictionError) comes back to the generator, or a pause. The clients only differ in how they take
+them, so that metadata, fitting, deadlines and retries are written once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._deadline import Deadline
+from ._exceptions import ConnectionFailed, PredictionError, ServerError, SettingsError
+from ._types import ModelMetadata, ModelStatus, Prediction, Signature, format_address
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds. The managed service's client had MAX_RESPONSE_TIME = 3000, meant as milliseconds:
+`timeout=3`. (It handed that figure to gRPC, which counts seconds, and so waited for 50 minutes.)"""
+
+DEFAULT_RETRIES = 3
+
+#: Seconds before the first retry and at most; each pause doubles. A pod that takes over from
+#: another is there within a second, and an overloaded server is not helped by more requests.
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 2.0
+
+#: TF's own, for variables' initial values; no request may call it.
+_INIT_SIGNATURE = "__saved_model_init_op"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A step that waits."""
+
+    seconds: float
+
+
+#: Any: the transport blocks or returns awaitables, and each step has an answer of its own.
+Step = Callable[[Any], Any] | Pause
+Steps = Generator[Step, Any, T]
+
+
+class ClientCore:
+    """Settings and calls of a client, of which the subclasses take the steps.
+
+    Attributes:
+        address: `host:port`.
+        model, signature, timeout, retries: as given.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        model: str,
+        *,
+        signature: str | None,
+        version: int | None,
+        timeout: float,
+        retries: int,
+    ) -> None:
+        if not host or any(char in host for char in "/@ "):
+            raise SettingsError(
+                f"Host {host!r} is no host name or address. Give it without scheme, port or path."
+            )
+        if not model or not model.isprintable():
+            raise SettingsError(
+                f"Model {model!r} is no name of a model. Give the name the server has it under."
+            )
+        if not 0 < port < 65536:
+            raise SettingsError(f"Port {port} is no TCP port. Give one from 1 to 65535.")
+        if version is not None and version < 0:
+            raise SettingsError(f"Version {version} is negative. Give one the server has, or none.")
+        if not (timeout > 0 and math.isfinite(timeout)):
+            raise SettingsError(f"Timeout {timeout} is no time. Give seconds above 0.")
+        if retries < 0:
+            raise SettingsError(f"Retries {retries} is negative. Give 0 for none.")
+        self.address = format_address(host, port)
+        self.model = model
+        self.signature = signature
+        self.timeout = timeout
+        self.retries = retries
+        self._metadata: ModelMetadata | None = None
+
+    def _predict_steps(
+        self,
+        inputs: Mapping[str, npt.ArrayLike] | npt.ArrayLike,
+        signature: str | None,
+    ) -> Steps[Prediction]:
+        from ._inputs import fit
+
+        deadline = Deadline(self.timeout)
+        chosen = yield from self._choose_steps(signature, deadline)
+        with self._about(chosen.name):
+            arrays = fit(chosen, inputs)
+            try:
+                outputs, version = yield from self._retried(
+                    lambda transport: transport.predict(chosen, arrays, deadline), deadline
+                )
+            except ServerError:
+                # Another version with other signatures may have taken over.
+                self._metadata = None
+                raise
+        return Prediction(self.model, version, chosen.name, outputs)
+
+    def _metadata_steps(self) -> Steps[ModelMetadata]:
+        with self._about(""):
+            return (yield from self._ask_metadata(Deadline(self.timeout)))
+
+    def _status_steps(self) -> Steps[ModelStatus]:
+        deadline = Deadline(self.timeout)
+        with self._about(""):
+            answer: ModelStatus = yield from self._retried(
+                lambda transport: transport.status(deadline), deadline
+            )
+        return answer
+
+    def _example_steps(
+        self, signature: str | None, input: str | None, output: str | None, top: int, *, text: bool
+    ) -> Steps[Signature]:
+        """Choose the signature for files or texts."""
+        from ._inputs import PROBABILITIES
+
+        output = output or (PROBABILITIES if top else None)
+        deadline = Deadline(self.timeout)
+        return (
+            yield from self._choose_steps(
+                signature, deadline, input=input, output=output, text=text
+            )
+        )
+
+    def _choose_steps(
+        self,
+        signature: str | None,
+        deadline: Deadline,
+        *,
+        input: str | None = None,
+        output: str | None = None,
+        text: bool = False,
+    ) -> Steps[Signature]:
+        from ._inputs import choose_signature
+
+        wanted = signature or self.signature
+        with self._about(wanted or ""):
+            metadata = self._metadata
+            if metadata is None or (wanted and wanted not in metadata.signatures):
+                metadata = yield from self._ask_metadata(deadline)
+                self._metadata = metadata
+            return choose_signature(metadata, wanted, input=input, output=output, text=text)
+
+    def _ask_metadata(self, deadline: Deadline) -> Steps[ModelMetadata]:
+        answer = yield from self._retried(lambda transport: transport.metadata(deadline), deadline)
+        signatures = {
+            name: signature
+            for name, signature in answer.signatures.items()
+            if name != _INIT_SIGNATURE
+        }
+        return ModelMetadata(answer.model, answer.version, signatures)
+
+    def _retried(self, call: Callable[[Any], Any], deadline: Deadline) -> Steps[Any]:
+        """Make a call, and again as long as the server is unavailable and there is time."""
+        import random  # 8 ms.
+
+        pause = _FIRST_PAUSE
+        for left in range(self.retries, -1, -1):
+            try:
+                return (yield call)
+            except PredictionError as exc:
+                # Up to a quarter less, so that clients that failed together do not return so.
+                seconds = pause * random.uniform(0.75, 1)
+                if not left or not _unavailable(exc) or not deadline.allows(seconds):
+                    raise
+            yield Pause(seconds)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        raise AssertionError("The last try returns or raises.")
+
+    @contextmanager
+    def _about(self, signature: str) -> Iterator[None]:
+        """Write on errors that pass what they are about: transports know only addresses."""
+        try:
+            yield
+        except PredictionError as exc:
+            exc.host, exc.model = self.address, self.model
+            exc.signature = signature or exc.signature
+            raise
+
+
+def _unavailable(error: PredictionError) -> bool:
+    """Whether this is what gRPC calls UNAVAILABLE: the only status that is safe to try again."""
+    if isinstance(error, ServerError):
+        return error.code == "UNAVAILABLE"
+    return isinstance(error, ConnectionFailed) and error.transient

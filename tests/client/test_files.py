@@ -1,0 +1,266 @@
+"""Files, standard input and texts to answers, over both transports; and labels.
+
+How pictures become rows is in test_images.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from client import FileError, InvalidInput, read_labels
+from tests.serving_fixtures import ModelServer
+
+from .conftest import Connect, digit
+
+Write = Callable[[str, Any], str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a file (array, bytes, text, or anything as JSON) and return its path."""
+
+    def make(name: str, content: Any) -> str:
+        path = tmp_path / name
+        if isinstance(content, np.ndarray):
+            np.save(path, content)
+        elif isinstance(content, bytes):
+            path.write_bytes(content)
+        elif isinstance(content, str):
+            path.write_text(content)
+        else:
+            path.write_text(json.dumps(content))
+        return str(path)
+
+    return make
+
+
+def png(k: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.uint8(digit(k) * 255).reshape(28, 28)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def rows(*digits: int) -> np.ndarray:
+    return np.stack([digit(k) for k in digits])
+
+
+def test_files_of_all_kinds_go_in_one_request(
+    mnist: ModelServer, connect: Connect, write: Write
+) -> None:
+    paths = [
+        write("a.png", png(4)),
+        write("b.npy", rows(1, 2)),
+        write("c.npy", digit(3)),
+        write("d.json", rows(7).tolist()),
+    ]
+    one = connect(mnist)
+    requests: list[int] = []
+    real = one._transport.predict
+
+    def count(signature: Any, inputs: Any, deadline: Any) -> Any:
+        requests.append(len(inputs["images"]))
+        return real(signature, inputs, deadline)
+
+    one._transport.predict = count  # type: ignore[method-assign]
+    answers = [(answer.source, answer.prediction) for answer in one.predict_files(paths)]
+    a, b, c, d = paths
+    assert answers == [(a, 4), (f"{b}[0]", 1), (f"{b}[1]", 2), (c, 3), (f"{d}[0]", 7)]
+    assert requests == [5]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"images": rows(5, 6).tolist()},
+        {"inputs": rows(5, 6).tolist()},
+        {"inputs": {"images": rows(5, 6).tolist()}},
+        {"instances": rows(5, 6).tolist()},
+        {"instances": [{"images": row.tolist()} for row in rows(5, 6)]},
+        {"signature_name": "predict_object", "instances": rows(5, 6).tolist()},
+    ],
+)
+def test_json_may_be_a_tensor_or_the_body_of_a_request(
+    mnist: ModelServer, connect: Connect, write: Write, document: Any
+) -> None:
+    answers = connect(mnist).predict_files([write("x.json", document)])
+    assert [answer.prediction for answer in answers] == [5, 6]
+
+
+def test_json_carries_bytes_as_tf_servings_b64(
+    mnist: ModelServer, connect: Connect, write: Write
+) -> None:
+    encoded = {"b64": base64.b64encode(png(8)).decode()}
+    path = write("x.json", {"instances": [{"image_bytes": encoded}]})
+    (answer,) = connect(mnist).predict_files([path], signature="image_bytes")
+    assert answer.prediction == 8
+
+
+def test_inputs_by_name_are_rows_where_all_outputs_are(
+    kinds: ModelServer, connect: Connect, write: Write
+) -> None:
+    path = write("x.json", {"a": [[1, 2], [3, 4]], "b": [[10, 20], [30, 40]]})
+    answers = list(connect(kinds).predict_files([path], signature="add", output="sum"))
+    assert [(a.source, a.prediction) for a in answers] == [
+        (f"{path}[0]", [11, 22]),
+        (f"{path}[1]", [33, 44]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("signature", "value", "answer"),
+    [("total", [1, 2, 3], 6), ("echo_float32", [[1.5], [2]], [[1.5], [2]])],
+)
+def test_where_a_model_knows_no_rows_a_file_is_one_request(
+    kinds: ModelServer, connect: Connect, write: Write, signature: str, value: Any, answer: Any
+) -> None:
+    path = write("x.json", value)
+    (given,) = connect(kinds).predict_files([path], signature=signature)
+    assert (given.source, given.prediction) == (path, answer)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("x.npy", b"no array", "Cannot read array"),
+        ("x.npy", np.zeros((0, 784), np.float32), "holds no rows"),
+        ("x.npy", np.zeros((2, 785), np.float32), "shape [2, 785], the model takes [?, 784]"),
+        ("x.json", "[1, 2", "is no JSON"),
+        ("x.json", "[" * 100_000, "is no JSON"),
+        ("x.json", {"nope": [1]}, "has no input 'nope'"),
+        ("x.json", {"instances": [{"images": [0]}, {}]}, "not all the same inputs"),
+        ("x.json", {"signature_name": "other", "inputs": [[0]]}, "asks for signature 'other'"),
+        ("x.json", [[1, 2], [3]], "no regular array"),
+        ("x.json", {"b64": "%"}, "b64"),
+        ("x.txt", b"\xff", "no UTF-8 text"),
+        ("x.txt", "\n \n", "holds no text"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_said_and_does_not_lose_the_others(
+    mnist: ModelServer, connect: Connect, write: Write, name: str, content: Any, said: str
+) -> None:
+    path = write(name, content)
+    errors: list[FileError] = []
+    answers = connect(mnist).predict_files([path, write("b.png", png(2))], on_error=errors.append)
+    assert [answer.prediction for answer in answers] == [2]
+    (error,) = errors
+    assert error.path == path
+    assert said in str(error)
+    assert path in str(error)
+    assert "\n" not in str(error)
+
+
+def test_an_array_with_pickles_is_not_opened(
+    mnist: ModelServer, connect: Connect, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(FileError, match="allow_pickle"):
+        list(connect(mnist).predict_files([tmp_path / "x.npy"]))
+
+
+@pytest.mark.parametrize("kind", ["picture", "json", "npy"])
+def test_standard_input_is_known_by_its_content(
+    mnist: ModelServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, digit(9))
+    content = {
+        "picture": png(9),
+        "json": json.dumps(digit(9).tolist()).encode(),
+        "npy": buffer.getvalue(),
+    }[kind]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    (answer,) = connect(mnist).predict_files(["-"])
+    assert (answer.source, answer.prediction) == ("-", 9)
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"", "empty"), (b"a word\n", "of no known format")])
+def test_standard_input_that_is_nothing_of_the_kind_is_said(
+    mnist: ModelServer,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    said: str,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with pytest.raises(FileError, match=rf"Cannot read picture '-' \({said}\)"):
+        list(connect(mnist).predict_files(["-"]))
+
+
+def test_texts_find_the_signature_that_takes_them(
+    kinds: ModelServer, connect: Connect, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = connect(kinds, signature="shout")
+    texts = list(one.predict_texts(["abc", "dé f"], output="text"))
+    assert [(t.source, t.prediction) for t in texts] == [("abc", "ABC"), ("dé f", "Dé F")]
+    path = write("x.txt", "one\n\ntwo\n")
+    lines = list(one.predict_files([path], output="text"))
+    assert [(t.source, t.prediction) for t in lines] == [(f"{path}:1", "ONE"), (f"{path}:3", "TWO")]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"three\n")))
+    (piped,) = one.predict_files(["-"], output="text")
+    assert (piped.source, piped.prediction) == ("-:1", "THREE")
+    (chosen,) = connect(kinds).predict_texts(["abc"], input="in_bytes", output="text")
+    assert chosen.signature == "shout"
+
+
+def test_texts_for_a_model_that_takes_numbers_are_refused(
+    mnist: ModelServer, connect: Connect
+) -> None:
+    one = connect(mnist, signature="predict_object")
+    with pytest.raises(InvalidInput, match="takes no text in signature predict_object"):
+        list(one.predict_texts(["abc"]))
+
+
+@pytest.mark.parametrize("keys", [{"input": "nope"}, {"output": "nope"}])
+def test_an_input_or_output_that_no_signature_has_is_said(
+    mnist: ModelServer, connect: Connect, write: Write, keys: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidInput, match="'nope' in signature predict_object, serving_default"):
+        list(connect(mnist).predict_files([write("a.png", png(1))], **keys))
+
+
+def test_the_output_to_rank_can_be_named(
+    mnist: ModelServer, connect: Connect, write: Write
+) -> None:
+    path = write("a.png", png(6))
+    labels = {6: "six", 0: "zero"}
+    (answer,) = connect(mnist).predict_files([path], output="probabilities", top=3, labels=labels)
+    assert (answer.prediction, answer.label) == (6, "six")
+    assert [(s.class_, s.label) for s in answer.scores] == [(6, "six"), (0, "zero"), (1, None)]
+
+
+def test_labels_are_read_by_number(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text("\ufeff1: b: c \n\n 0 :ä\n", encoding="utf-8")
+    assert read_labels(path) == {1: "b: c", 0: "ä"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"0:a\nb\n", "Line 2 .* is 'b'"),
+        (b"-1:a", "Line 1"),
+        (b"0:", "Line 1"),
+        ("٣:three".encode(), "Line 1"),
+        (b"0:a\n0:b", "Line 2 .* names class 0 again"),
+        (b"\n", "is empty"),
+        (b"\xff", "not UTF-8"),
+        (None, "There is no labels file"),
+    ],
+)
+def test_labels_that_make_no_sense_are_said(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "labels.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FileError, match=said):
+        read_labels(path)

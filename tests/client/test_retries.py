@@ -1,0 +1,111 @@
+"""What is tried again and what is not, over both transports."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from client import Client, ConnectionFailed, DeadlineExceeded, ServerError, SettingsError
+from tests.serving_fixtures import free_port
+
+from .flaky import flaky_server
+
+
+def client(transport: str, port: int, **settings: Any) -> Client:
+    return Client("127.0.0.1", "m", port=port, transport=transport, **settings)
+
+
+def test_an_unavailable_server_is_asked_again_until_it_answers(transport: str) -> None:
+    with flaky_server(transport, failures=2) as flaky, client(transport, flaky.port) as one:
+        assert one.status().versions == ()
+    assert len(flaky.requests) == 3
+
+
+def test_retries_are_bounded_by_their_number(transport: str) -> None:
+    with (
+        flaky_server(transport, failures=99) as flaky,
+        client(transport, flaky.port, retries=1) as one,
+        pytest.raises(ServerError, match="answered UNAVAILABLE: On purpose"),
+    ):
+        one.status()
+    assert len(flaky.requests) == 2
+
+
+def test_no_retry_is_begun_that_the_deadline_would_end(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("client._client.time.sleep", pauses.append)
+    monkeypatch.setattr("client._core._FIRST_PAUSE", 60.0)
+    with (
+        flaky_server(transport, failures=99) as flaky,
+        client(transport, flaky.port, timeout=30) as one,
+        pytest.raises(ServerError, match="UNAVAILABLE"),
+    ):
+        one.status()
+    assert (len(flaky.requests), pauses) == (1, [])
+
+
+def test_pauses_double_up_to_the_longest(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("client._client.time.sleep", pauses.append)
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    with flaky_server(transport, 6) as flaky, client(transport, flaky.port, retries=6) as one:
+        one.status()
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
+
+
+def test_no_other_status_is_tried_again(transport: str) -> None:
+    with (
+        flaky_server(transport, failures=99, code="RESOURCE_EXHAUSTED") as flaky,
+        client(transport, flaky.port) as one,
+        pytest.raises(ServerError, match="RESOURCE_EXHAUSTED"),
+    ):
+        one.status()
+    assert len(flaky.requests) == 1
+
+
+def test_a_server_that_starts_during_the_pause_is_found(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A channel of gRPC's own settings would still refuse then: it reconnects after a second."""
+    port = free_port()
+    servers = []
+    real_sleep = time.sleep
+
+    def start_meanwhile(seconds: float) -> None:
+        monkeypatch.setattr("client._client.time.sleep", real_sleep)
+        servers.append(flaky_server(transport, failures=0, port=port))
+        servers[0].__enter__()
+
+    monkeypatch.setattr("client._client.time.sleep", start_meanwhile)
+    try:
+        with client(transport, port, retries=5) as one:
+            assert one.status().versions == ()
+    finally:
+        servers[0].__exit__(None, None, None)
+
+
+def test_nothing_listening_is_tried_again_and_a_wrong_protocol_is_not(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("client._client.time.sleep", pauses.append)
+    with client(transport, free_port()) as one, pytest.raises(ConnectionFailed):
+        one.status()
+    assert len(pauses) == 3
+    other = "rest" if transport == "grpc" else "grpc"
+    with (
+        flaky_server(other, failures=0) as flaky,
+        client(transport, flaky.port) as one,
+        pytest.raises((ConnectionFailed, DeadlineExceeded), match=f"transport `{other}`"),
+    ):
+        one.status()
+    assert len(pauses) == 3
+
+
+def test_a_negative_number_of_retries_is_refused() -> None:
+    with pytest.raises(SettingsError, match="Retries -1 is negative"):
+        Client("127.0.0.1", "m", retries=-1)

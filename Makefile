@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 IN_STACK := eval "$$($(BIN)/python -m local env)" &&
-CHECKED := infra training serving client local tests __main__.py
+CHECKED := infra training serving client local tests benchmarks __main__.py
 
 .PHONY: help setup up predict status env destroy down data check test test-cluster
 help: ## show this list

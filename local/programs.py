@@ -117,7 +117,7 @@ class Programs:
                 self._home.cache / "logs" / f"{program.name}.log",
                 cwd=MODULES / program.module,
                 # Static, since the same file also runs in an image that holds nothing else.
-                environment={"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
+                environment={**self._go_environment, "CGO_ENABLED": "0"},
             )
             unfinished.rename(target)
         return target
@@ -127,6 +127,7 @@ class Programs:
         listed = subprocess.run(
             [self._go(), "mod", "download", "-json", module],
             cwd=MODULES / program.module,
+            env={**os.environ, **self._go_environment},
             capture_output=True,
             text=True,
         )
@@ -136,6 +137,17 @@ class Programs:
                 "Check that the Go module proxy is reachable.",
             )
         return Path(json.loads(listed.stdout)["Dir"])
+
+    @property
+    def _go_environment(self) -> dict[str, str]:
+        """Gigabytes of sources and objects lie in our folder too, and `rm -r` can remove them."""
+        folder = self._home.cache / "go"
+        return {
+            "GOCACHE": str(folder / "build"),
+            "GOMODCACHE": str(folder / "modules"),
+            "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -modcacherw".strip(),
+            "GOTOOLCHAIN": "local",
+        }
 
     def _go(self) -> Path:
         if self._toolchain is None:

@@ -20,7 +20,7 @@ from training.command_line import EXIT_FAILED, ArgumentParser, TrainingError
 from training.metrics import check_accuracy, read_metrics
 from training.object_store import ObjectStore, S3Url
 from training.publishing import MODEL_FOLDER, Provenance, check_model, find_published, publish
-from training.upload_mirror import UploadMirror
+from training.upload_mirror import CHECKPOINT_FOLDER, UploadMirror
 
 LOG_FILE = "log.txt"
 EXIT_TERMINATED = 128 + signal.SIGTERM
@@ -92,9 +92,6 @@ class Agent:
     def _run_in(self, work_dir: Path) -> int:
         code_dir, data_dir, train_dir = (work_dir / name for name in ("code", "data", "train"))
         train_dir.mkdir()
-        # Known now rather than after the training.
-        self._store.check(self._train_url)
-        log = JobLog(train_dir / LOG_FILE)
         self._mirror = UploadMirror(
             self._store,
             train_dir,
@@ -103,6 +100,11 @@ class Agent:
             exclude=frozenset({MODEL_FOLDER}),
             on_failure=self._stop_training,
         )
+        # A train_url that can't be used is known now rather than after the training.
+        earlier = self._mirror.fetch({CHECKPOINT_FOLDER, LOG_FILE})
+        log = JobLog(train_dir / LOG_FILE)
+        if earlier:
+            log.line("Going on with what an earlier attempt at this run left")
         self._mirror.start()
         try:
             status = self._train_and_publish(log, self._mirror, code_dir, data_dir, train_dir)

@@ -44,6 +44,11 @@ class ScalarWriter:
         summary = tf.compat.v1.Summary(value=values)
         self._add(tf.compat.v1.Event(wall_time=time.time(), step=step, summary=summary))
 
+    def resume(self, done: int) -> None:
+        """Tell readers that a run goes on after `done` steps: they drop what came later before."""
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        self._add(tf.compat.v1.Event(wall_time=time.time(), step=done + 1, session_log=start))
+
     def flush(self) -> None:
         """Make what was written visible to readers of the file."""
         self._writer.flush()

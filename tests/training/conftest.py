@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ from training.download_mnist import download
 ROOT = Path(__file__).resolve().parents[2]
 MNIST_CODE = ROOT / "training" / "mnist"
 RUN_HASH = "ab" * 32
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; fail when it is not met within 20 s."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,7 @@ def _train(
             log_every=options.log_every or recipe.log_every,
             checkpoint_every=options.checkpoint_every or recipe.checkpoint_every,
         ),
+        {name: value for name, value in vars(options).items() if not name.endswith("_url")},
     )
     evaluation = evaluate(lambda images: model(scaled(images)), test_set.images, test_set.labels)
     with ScalarWriter(output / "evaluation") as writer:

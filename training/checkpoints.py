@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from training.command_line import TrainingError
 from training.quiet_tensorflow import tf
@@ -92,3 +93,20 @@ class Checkpoints:
         temporary = self._folder / f".{_PARAMETERS_FILE}.part"
         temporary.write_text(json.dumps(self._parameters, indent=2) + "\n", encoding="utf-8")
         os.replace(temporary, self._folder / _PARAMETERS_FILE)
+
+
+def state_of(module: Any, optimizer: Any, **more: Any) -> "tf.train.Checkpoint":
+    """Return what to save of a training, so that it goes on as if it had never stopped.
+
+    Keras 3 hides the random state of layers like Dropout from TensorFlow: without it, a resumed
+    run would drop other units than an undisturbed one.
+
+    Args:
+        module: a Keras model or a tf.Module.
+        more: further objects with variables.
+    """
+    hidden = []
+    if isinstance(module, tf.keras.Model):
+        weights = {id(weight) for weight in module.weights}
+        hidden = [variable.value for variable in module.variables if id(variable) not in weights]
+    return tf.train.Checkpoint(model=module, optimizer=optimizer, hidden=hidden, **more)

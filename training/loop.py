@@ -1,29 +1,21 @@
 """The training loop: many steps in one graph call, then a log line, scalars, a checkpoint."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from training.checkpoints import Checkpoints
 from training.command_line import TrainingError
 from training.quiet_tensorflow import tf
+from training.run_settings import RunSettings
 from training.summaries import ScalarWriter
 
 _FLUSH_SECONDS = 1.0
 _PRINT_SECONDS = 0.5
 
 Step = Callable[["tf.Tensor"], Mapping[str, "tf.Tensor"]]
-"""Trains on batch number N (int64 scalar); returns name -> float32 scalar."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopSettings:
-    """How long to train, and how often to do what; all in steps."""
-
-    max_steps: int
-    log_every: int
-    checkpoint_every: int
+"""Trains on batch number N (int64 scalar); returns name -> float32 scalar, one of them `loss`."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +39,7 @@ def train(
     learning_rate: Callable[["tf.Tensor"], "tf.Tensor"],
     checkpoint: "tf.train.Checkpoint",
     folder: Path,
-    settings: LoopSettings,
-    parameters: Mapping[str, object],
-    scalars: Sequence[str] = ("loss", "accuracy"),
+    settings: RunSettings,
 ) -> Trained:
     """Call `step` for batches 0 to max_steps - 1, leaving event files and checkpoints in `folder`.
 
@@ -62,8 +52,6 @@ def train(
         step: one step of the training.
         learning_rate: step number (int64 scalar) -> what the optimizer used in that step.
         checkpoint: what to save; the number of steps done is added to it.
-        parameters: what decides the result; checkpoints of a run with others are refused.
-        scalars: names that `step` returns; `loss` is one of them.
 
     Raises:
         TrainingError: the loss is no finite number any more, or `folder` has checkpoints that
@@ -71,15 +59,18 @@ def train(
     """
     global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
     checkpoint.global_step = global_step
-    checkpoints = Checkpoints(checkpoint, folder, parameters)
+    checkpoints = Checkpoints(checkpoint, folder, settings.parameters)
     restored = done = checkpoints.restore()
+
+    # Traced before the loop, which has to know what it sums up before its first round.
+    traced = tf.function(step).get_concrete_function(tf.TensorSpec([], tf.int64))
 
     # Several steps in one call: calling a graph from Python takes longer than a small step.
     @tf.function(input_signature=[tf.TensorSpec([], tf.int64)])  # type: ignore[untyped-decorator]
     def run_steps(count: "tf.Tensor") -> "tuple[dict[str, tf.Tensor], tf.Tensor]":
-        sums = {name: tf.zeros([]) for name in scalars}
+        sums = {name: tf.zeros([]) for name in traced.structured_outputs}
         for _ in tf.range(count):
-            values = step(global_step.read_value())
+            values = traced(global_step.read_value())
             sums = {name: total + values[name] for name, total in sums.items()}
             global_step.assign_add(1)
         means = {name: total / tf.cast(count, tf.float32) for name, total in sums.items()}

@@ -33,7 +33,7 @@ class ScalarWriter:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._writer.close()
+        self.close()
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Add tag -> value at a step."""
@@ -52,6 +52,10 @@ class ScalarWriter:
     def flush(self) -> None:
         """Make what was written visible to readers of the file."""
         self._writer.flush()
+
+    def close(self) -> None:
+        """Make all visible; nothing can be written after it."""
+        self._writer.close()
 
     def _add(self, event: "tf.compat.v1.Event") -> None:
         self._writer.write(event.SerializeToString())

@@ -28,6 +28,20 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Tag -> (step, value) of all event files directly in `folder`."""
+    # Most tests need no TensorFlow.
+    from training.quiet_tensorflow import tf
+
+    found: dict[str, list[tuple[int, float]]] = {}
+    for file in folder.glob("events.out.tfevents.*"):
+        for record in tf.compat.v1.io.tf_record_iterator(str(file)):
+            event = tf.compat.v1.Event.FromString(record)
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return found
+
+
 @pytest.fixture(scope="session")
 def mnist() -> Path:
     """The folder of the real MNIST files, kept between test runs."""

@@ -21,61 +21,72 @@ from training.upload_mirror import UploadMirror
 
 #: Trains 100 steps with a checkpoint every 20. `--hold_at=N`: the first attempt stops there.
 BOOT = """
-import os, pathlib, signal, sys
+import os, signal
 import numpy as np
+from training import command_line
 from training.batches import ShuffledBatches
-from training.evaluation import accuracy, cross_entropy, evaluate
-from training.export import export_model
-from training.loop import LoopSettings, train
-from training.metrics import write_metrics
+from training.evaluation import classification_scalars, evaluate
+from training.folders import output_folder
 from training.quiet_tensorflow import tf
+from training.run_settings import RunDefaults, RunSettings, run_parser
+from training.trainer import Model, run
 
-flags = dict(argument[2:].split("=", 1) for argument in sys.argv[1:])
-output = pathlib.Path(flags["train_url"])
-hold_at = int(flags.get("hold_at", -1))
-if (output / "checkpoints" / "checkpoint").exists():
-    hold_at = -1
-
-def hold(number):
-    if number == hold_at:
-        print("holding", os.getpid())
-        signal.pause()
-
-tf.keras.utils.set_random_seed(3)
 points = np.random.default_rng(5).normal(size=(500, 8)).astype("float32")
 labels = (points[:, 0] * points[:, 1] > 0).astype("int64")
-model = tf.keras.Sequential([
-    tf.keras.Input([8]), tf.keras.layers.Dense(16, activation="relu"), tf.keras.layers.Dense(2)
-])
-optimizer = tf.keras.optimizers.Adam(0.02)
-optimizer.build(model.trainable_variables)
-batches = ShuffledBatches([points, labels], 32, 3)
 
-def step(number):
-    tf.py_function(hold, [number], [])
-    some, truth = batches(number)
-    with tf.GradientTape() as tape:
-        logits = model(some, training=True)
-        loss = cross_entropy(logits, truth)
-    optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
-    return {"loss": loss, "accuracy": accuracy(logits, truth)}
+def model():
+    layers = tf.keras.layers
+    network = tf.keras.Sequential([
+        tf.keras.Input([8]), layers.Dense(16, activation="relu"), layers.Dropout(0.2),
+        layers.Dense(2),
+    ])
 
-trained = train(
-    step,
-    lambda _: tf.constant(0.02),
-    tf.train.Checkpoint(model=model, optimizer=optimizer),
-    output,
-    LoopSettings(max_steps=100, log_every=10, checkpoint_every=20),
-    {},
-)
+    @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, name="points")])
+    def serving_default(points):
+        return {"logits": network(points)}
 
-@tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, name="points")])
-def serving_default(points):
-    return {"logits": model(points)}
+    return Model(
+        module=network,
+        loss_fn=lambda some, truth, training: classification_scalars(
+            network(some, training=training), truth
+        ),
+        signatures={"serving_default": serving_default},
+    )
 
-export_model(output, model, {"serving_default": serving_default})
-measured = evaluate(model, points, labels)
-write_metrics(output, {**measured, "restored_steps": trained.restored_steps})
+def main(arguments):
+    parser = run_parser("boot.py", "x")
+    parser.add_argument("--hold_at", type=int, default=-1)
+    options = parser.parse_args(arguments)
+    defaults = RunDefaults(
+        learning_rate=0.02, batch_size=32, max_steps=100, log_every=10, checkpoint_every=20
+    )
+    settings = RunSettings.of(options, defaults, len(labels))
+    with output_folder(options.train_url) as output:
+        again = (output / "checkpoints" / "checkpoint").exists()
+
+        def hold(number):
+            if number == options.hold_at and not again:
+                print("holding", os.getpid())
+                signal.pause()
+
+        def input_fn():
+            batches = ShuffledBatches([points, labels], settings.batch_size, settings.seed)
+            def batch(number):
+                tf.py_function(hold, [number], [])
+                return batches(number)
+            return batch
+
+        run(
+            input_fn=input_fn,
+            model_fn=model,
+            optimizer_fn=tf.keras.optimizers.Adam,
+            evaluate_fn=lambda trained: evaluate(trained.loss_fn, [points, labels]),
+            output=output,
+            settings=settings,
+        )
+    return 0
+
+command_line.run(main)
 """
 
 
@@ -147,8 +158,8 @@ def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_as_if_undisturbed(
     assert "Going on from the checkpoint of step 60\nstep 70/100 " in again.stdout
     manifests = [json.loads(bucket.get(f"models/{name}/1/manifest.json")) for name in ("w", "toy")]
     whole, resumed = (manifest["metrics"] for manifest in manifests)
-    assert (whole.pop("restored_steps"), resumed.pop("restored_steps")) == (0, 60)
-    assert resumed == whole
+    for name in ("accuracy", "loss", "steps"):
+        assert resumed[name] == whole[name]
     expected = last_variables(bucket, "runs/whole", tmp_path / "whole")
     found = last_variables(bucket, "runs/1", tmp_path / "resumed")
     assert expected.keys() == found.keys() and len(found) > 8

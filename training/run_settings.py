@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from training.command_line import ArgumentParser, positive_float, positive_int
+from training.command_line import ArgumentParser, positive_float, positive_int, true_or_false
 
+PRECISIONS = ("bfloat16", "float16")
+"""16 bits where they do, 32 for weights and loss. float16 is for GPUs that have no bfloat16."""
 _URLS = ("data_url", "train_url")
 
 
@@ -23,6 +25,8 @@ def run_parser(prog: str, description: str | None) -> ArgumentParser:
     add("--seed", type=int, default=0, help="of the first weights and the order of the examples")
     add("--log_every", type=positive_int, help="steps between scalars; default: the model's")
     add("--checkpoint_every", type=positive_int, help="in steps; default: the model's")
+    add("--mixed_precision", choices=PRECISIONS, help="type of Keras layers' computations")
+    add("--xla", type=true_or_false, default=False, help="'true': compile the steps by XLA")
     return parser
 
 
@@ -53,6 +57,9 @@ class RunSettings:
     checkpoint_every: int
     seed: int
     threads: int
+    mixed_precision: str | None
+    """One of PRECISIONS; None: float32 throughout."""
+    xla: bool
     parameters: Mapping[str, object]
     """Flag -> value of all that decides the result; a run with others is another run."""
 
@@ -70,5 +77,7 @@ class RunSettings:
             checkpoint_every=options.checkpoint_every or defaults.checkpoint_every,
             seed=options.seed,
             threads=defaults.threads,
+            mixed_precision=options.mixed_precision,
+            xla=options.xla,
             parameters={name: value for name, value in vars(options).items() if name not in _URLS},
         )

@@ -68,18 +68,35 @@ def run(
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
     tf.keras.utils.set_random_seed(settings.seed)
+    if settings.mixed_precision is not None:
+        tf.keras.mixed_precision.set_global_policy(f"mixed_{settings.mixed_precision}")
     model = model_fn()
     batches = input_fn()
     rate = settings.learning_rate if learning_rate is None else learning_rate
     variables = model.module.trainable_variables
     optimizer = optimizer_fn(rate)
+    if settings.mixed_precision == "float16":
+        # Small gradients would be 0 in it.
+        optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     optimizer.build(variables)
 
-    def step(number: "tf.Tensor") -> "Mapping[str, tf.Tensor]":
-        batch = batches(number)
+    def gradients(batch: "Sequence[tf.Tensor]") -> "tuple[Mapping[str, tf.Tensor], list[Any]]":
         with tf.GradientTape() as tape:
             scalars = model.loss_fn(*batch, training=True)
-        optimizer.apply(tape.gradient(scalars["loss"], variables), variables)
+            loss = optimizer.scale_loss(scalars["loss"])
+        return scalars, tape.gradient(loss, variables)
+
+    def update(found: list[Any]) -> None:
+        optimizer.apply(found, variables)
+
+    if settings.xla:
+        # Without what makes the batches: XLA can't compile all of that.
+        gradients = tf.function(gradients, jit_compile=True)
+        update = tf.function(update, jit_compile=True)
+
+    def step(number: "tf.Tensor") -> "Mapping[str, tf.Tensor]":
+        scalars, found = gradients(batches(number))
+        update(found)
         return scalars
 
     size = sum(variable.shape.num_elements() for variable in map(tf.convert_to_tensor, variables))

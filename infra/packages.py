@@ -4,7 +4,7 @@ Only their files are read; nothing of them is imported.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,12 +42,12 @@ class Files:
     """Relative path -> content in base64, of files that are no UTF-8."""
 
 
-def read(name: str, *, without: str = "") -> Files:
-    """Read the package `name`, except its folder `without`."""
+def read(name: str, *, without: Collection[str] = ()) -> Files:
+    """Read the package `name`, except its folders `without`."""
     path = REPOSITORY / name
     sums, texts, binaries = {}, {}, {}
     for file, sha256 in checksums.folder(path, name).items():
-        if without and file.startswith(f"{without}/"):
+        if file.partition("/")[0] in without:
             continue
         sums[file] = sha256
         content = (path / file).read_bytes()

@@ -173,8 +173,8 @@ class _Run:
     def of(cls, settings: Settings) -> "_Run":
         code = checksums.folder(settings.code_dir, "codeDir")
         data = _data(settings)
-        # The MNIST example is a code folder like any other: uploaded, not part of the agent.
-        library = packages.read("training", without="mnist")
+        # The examples are code folders like any other: uploaded, not part of the agent.
+        library = packages.read("training", without={"mnist", "text"})
         return cls(
             code=code,
             data=data,

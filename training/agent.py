@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import re
 import shutil
@@ -9,18 +10,19 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from training.boot_process import BootProcess, JobLog
 from training.command_line import EXIT_FAILED, ArgumentParser, TrainingError
-from training.metrics import check_accuracy, read_metrics
+from training.metrics import Bar, read_metrics
 from training.object_store import ObjectStore, S3Url
 from training.publishing import MODEL_FOLDER, Provenance, check_model, find_published, publish
-from training.upload_mirror import UploadMirror
+from training.upload_mirror import CHECKPOINT_FOLDER, UploadMirror
 
 LOG_FILE = "log.txt"
 EXIT_TERMINATED = 128 + signal.SIGTERM
@@ -72,9 +74,8 @@ class Agent:
                 f"{self._model_url / str(version)}",
                 flush=True,
             )
-            # The bar may have been raised since.
-            if options.min_accuracy is not None:
-                check_accuracy(published["metrics"], options.min_accuracy, options.boot_file)
+            # A bar may have been raised since.
+            self._check_bars(published["metrics"])
             return 0
         if options.work_dir:
             Path(options.work_dir).mkdir(parents=True, exist_ok=True)
@@ -92,9 +93,6 @@ class Agent:
     def _run_in(self, work_dir: Path) -> int:
         code_dir, data_dir, train_dir = (work_dir / name for name in ("code", "data", "train"))
         train_dir.mkdir()
-        # Known now rather than after the training.
-        self._store.check(self._train_url)
-        log = JobLog(train_dir / LOG_FILE)
         self._mirror = UploadMirror(
             self._store,
             train_dir,
@@ -103,6 +101,11 @@ class Agent:
             exclude=frozenset({MODEL_FOLDER}),
             on_failure=self._stop_training,
         )
+        # A train_url that can't be used is known now rather than after the training.
+        earlier = self._mirror.fetch({CHECKPOINT_FOLDER, LOG_FILE})
+        log = JobLog(train_dir / LOG_FILE)
+        if earlier:
+            log.line("Going on with what an earlier attempt at this run left")
         self._mirror.start()
         try:
             status = self._train_and_publish(log, self._mirror, code_dir, data_dir, train_dir)
@@ -134,8 +137,7 @@ class Agent:
 
         model_dir = check_model(train_dir, options.boot_file)
         metrics = read_metrics(train_dir, options.boot_file)
-        if options.min_accuracy is not None:
-            check_accuracy(metrics, options.min_accuracy, options.boot_file)
+        self._check_bars(metrics)
         version, url = publish(
             self._store,
             model_dir,
@@ -150,6 +152,11 @@ class Agent:
         )
         log.line(f"Published version {version} in {phases.end('publish'):.1f} s: {url}")
         return 0
+
+    def _check_bars(self, metrics: Mapping[str, float]) -> None:
+        """Raise TrainingError when a metric is missing or misses its bar."""
+        for bar in self._options.bars:
+            bar.check(metrics, self._options.boot_file)
 
     def _fetch(self, flag: str, url: S3Url, target: Path) -> int:
         """Return how many bytes were fetched."""
@@ -210,11 +217,31 @@ def _run_hash(text: str) -> str:
     return text
 
 
-def _fraction(text: str) -> float:
+def _accuracy_bar(text: str) -> Bar:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
-    return value
+    return Bar("accuracy", value, f"--min_accuracy={value:g}")
+
+
+def _lowest_bar(text: str) -> Bar:
+    return Bar(*_name_and_number(text), f"--min_metric={text}")
+
+
+def _highest_bar(text: str) -> Bar:
+    return Bar(*_name_and_number(text), f"--max_metric={text}", highest=True)
+
+
+def _name_and_number(text: str) -> tuple[str, float]:
+    # The last colon: a metric may have one in its name.
+    name, _, number = text.rpartition(":")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not name or not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 'f1:0.8'")
+    return name, value
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -239,7 +266,11 @@ def _parser() -> ArgumentParser:
     add("--train_url", required=True, help="s3:// folder for event files, checkpoints and the log")
     add("--model_url", required=True, help="s3:// folder below which versions are published")
     add("--run_hash", required=True, type=_run_hash, help="what identifies this run")
-    add("--min_accuracy", type=_fraction, help="publish no model below it, 0 to 1")
+    bar = partial(add, action="append", dest="bars", default=[])
+    pair, number = "NAME:NUMBER", "NUMBER"
+    bar("--min_metric", type=_lowest_bar, metavar=pair, help="publish no model with less")
+    bar("--max_metric", type=_highest_bar, metavar=pair, help="publish no model with more")
+    bar("--min_accuracy", type=_accuracy_bar, metavar=number, help="--min_metric=accuracy:NUMBER")
     add("--provenance", type=_json_object, default={}, help="JSON object for the manifest")
     add("--work_dir", help="folder for temporary files; default: the system's")
     return parser

@@ -23,10 +23,6 @@ class ShuffledBatches:
         self._batch_size = batch_size
         self._seed = seed
 
-    def steps(self, epochs: float) -> int:
-        """How many whole batches make `epochs` passes over the data."""
-        return max(1, int(epochs * self._examples) // self._batch_size)
-
     def __call__(self, number: "tf.Tensor") -> "list[tf.Tensor]":
         """Return batch `number` (int64 scalar, from 0): one tensor for each given one."""
         positions = number * self._batch_size + tf.range(self._batch_size, dtype=tf.int64)

@@ -57,3 +57,10 @@ def positive_float(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
     return value
+
+
+def true_or_false(text: str) -> bool:
+    """Parse a flag's value that must be `true` or `false`."""
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither 'true' nor 'false'")
+    return text == "true"

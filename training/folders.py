@@ -39,6 +39,8 @@ def input_folder(url: str) -> Iterator[Path]:
 def output_folder(url: str) -> Iterator[Path]:
     """Yield `--train_url` as a folder to write to; in a bucket it is kept up to date meanwhile.
 
+    The checkpoints that are there already are in the folder.
+
     Raises TrainingError when `url` can't be written to.
     """
     if not _is_s3(url):
@@ -52,12 +54,12 @@ def output_folder(url: str) -> Iterator[Path]:
         yield Path(url)
         return
     from training.object_store import ObjectStore, S3Url
-    from training.upload_mirror import UploadMirror
+    from training.upload_mirror import CHECKPOINT_FOLDER, UploadMirror
 
-    store, place = ObjectStore(), S3Url.parse(url, "train_url")
-    store.check(place)
+    place = S3Url.parse(url, "train_url")
     with tempfile.TemporaryDirectory(prefix="dlstack-train-") as temporary:
-        mirror = UploadMirror(store, Path(temporary), place)
+        mirror = UploadMirror(ObjectStore(), Path(temporary), place)
+        mirror.fetch({CHECKPOINT_FOLDER})
         mirror.start()
         try:
             yield Path(temporary)

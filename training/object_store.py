@@ -138,11 +138,6 @@ class ObjectStore:
                 for entry in page.get("CommonPrefixes", ()):
                     yield entry["Prefix"][len(prefix) : -1]
 
-    def check(self, url: S3Url) -> None:
-        """Raise StoreError unless the bucket of `url` can be listed."""
-        with self._explained(url):
-            self._client.list_objects_v2(Bucket=url.bucket, Prefix=url.folder_prefix, MaxKeys=1)
-
     def read(self, url: S3Url, *, first_byte: int = 0, etag: str | None = None) -> bytes:
         """Return an object's bytes from `first_byte` on; with `etag`, only of that content.
 
@@ -207,6 +202,15 @@ class ObjectStore:
     def fetch_folder(self, url: S3Url, target: Path) -> list[StoredObject]:
         """Get all objects below `url` into the folder `target`; return what was there."""
         objects = list(self.objects(url))
+        self.fetch_objects(url, objects, target)
+        return objects
+
+    def fetch_objects(self, url: S3Url, objects: Iterable[StoredObject], target: Path) -> None:
+        """Get some of the objects below `url` into the folder `target`.
+
+        Raises ObjectGone when one was deleted since they were listed.
+        """
+        objects = list(objects)
         for entry in objects:
             if ".." in PurePosixPath(entry.path).parts or entry.path.startswith("/"):
                 raise StoreError(f"'{url}' has the unsafe key {entry.path!r}. Delete that object.")
@@ -214,7 +218,6 @@ class ObjectStore:
             lambda entry: self.fetch_file(url / entry.path, target / entry.path, entry.size),
             objects,
         )
-        return objects
 
     @contextmanager
     def _explained(self, url: "S3Url | str") -> Iterator[None]:

@@ -33,7 +33,7 @@ class ScalarWriter:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._writer.close()
+        self.close()
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Add tag -> value at a step."""
@@ -44,9 +44,18 @@ class ScalarWriter:
         summary = tf.compat.v1.Summary(value=values)
         self._add(tf.compat.v1.Event(wall_time=time.time(), step=step, summary=summary))
 
+    def resume(self, done: int) -> None:
+        """Tell readers that a run goes on after `done` steps: they drop what came later before."""
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        self._add(tf.compat.v1.Event(wall_time=time.time(), step=done + 1, session_log=start))
+
     def flush(self) -> None:
         """Make what was written visible to readers of the file."""
         self._writer.flush()
+
+    def close(self) -> None:
+        """Make all visible; nothing can be written after it."""
+        self._writer.close()
 
     def _add(self, event: "tf.compat.v1.Event") -> None:
         self._writer.write(event.SerializeToString())

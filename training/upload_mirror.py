@@ -4,11 +4,14 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from training.command_line import TrainingError
-from training.object_store import ObjectStore, S3Url, StoreError, in_parallel
+from training.object_store import ObjectGone, ObjectStore, S3Url, StoreError, in_parallel
+
+CHECKPOINT_FOLDER = "checkpoints"
 
 INTERVAL_SECONDS = 2.0
 GIVE_UP_AFTER_SECONDS = 60.0
@@ -17,9 +20,29 @@ _SNAPSHOT_BYTES = 8 * 2**20
 # Names that TensorFlow, and this package, give to files that are not complete yet.
 _UNFINISHED = re.compile(r"\.part(/|$)|\.tmp|\.tempstate|_temp(/|$)")
 _CHECKPOINT_STATE = "checkpoint"
+# In that file, a protocol buffer as text: `model_checkpoint_path: "step-500"`.
+_NAMED_CHECKPOINT = re.compile(rb'^(?:all_)?model_checkpoint_paths?: "([^"]+)"$', re.MULTILINE)
+_FETCH_ATTEMPTS = 3
 
 # What tells that a file has changed: size in bytes, and modification time in ns.
 _Stamp = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _State:
+    """A checkpoint state file as it was at one moment."""
+
+    stamp: _Stamp
+    content: bytes
+    checkpoints: frozenset[str]
+    """Paths of the checkpoints that it names, relative to the mirrored folder: `x/step-500`."""
+
+    @classmethod
+    def read(cls, file: Path, path: PurePosixPath) -> "_State":
+        stamp = _stamp(file)
+        content = file.read_bytes()
+        names = (name.decode() for name in _NAMED_CHECKPOINT.findall(content))
+        return cls(stamp, content, frozenset((path.parent / name).as_posix() for name in names))
 
 
 class UploadMirror:
@@ -52,9 +75,38 @@ class UploadMirror:
         self._give_up_after = give_up_after
         self._on_failure = on_failure
         self._uploaded: dict[str, _Stamp] = {}
+        self._states: dict[str, _State] = {}
         self._failure: StoreError | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upload-mirror", daemon=True)
+
+    def fetch(self, names: Collection[str]) -> int:
+        """Get what an earlier attempt at this run left; return how many files. Call before `start`.
+
+        What was fetched counts as uploaded: it is deleted from the store when it goes here.
+
+        Args:
+            names: files and folders directly below the URL.
+        """
+        for attempt in range(1, _FETCH_ATTEMPTS + 1):
+            wanted = [
+                entry
+                for entry in self._store.objects(self._url)
+                if PurePosixPath(entry.path).parts[0] in names
+            ]
+            try:
+                self._store.fetch_objects(self._url, wanted, self._folder)
+                break
+            except ObjectGone:
+                # The earlier attempt may be about to end, and delete an old checkpoint.
+                if attempt == _FETCH_ATTEMPTS:
+                    raise
+        for entry in wanted:
+            file, path = self._folder / entry.path, PurePosixPath(entry.path)
+            self._uploaded[entry.path] = _stamp(file)
+            if path.name == _CHECKPOINT_STATE:
+                self._states[entry.path] = _State.read(file, path)
+        return len(wanted)
 
     def start(self) -> None:
         """Begin to mirror."""
@@ -103,15 +155,48 @@ class UploadMirror:
         return False
 
     def _upload_changes(self) -> None:
+        # Read before the folder is listed: the files that a state names are older than itself.
+        states = self._read_states()
         present = self._scan()
-        changed = [path for path, stamp in present.items() if self._uploaded.get(path) != stamp]
-        # A checkpoint's state file names the others, so it follows them.
-        states = [path for path in changed if Path(path).name == _CHECKPOINT_STATE]
-        in_parallel(lambda path: self._upload(path, present[path]), set(changed) - set(states))
-        in_parallel(lambda path: self._upload(path, present[path]), states)
-        for path in set(self._uploaded) - set(present):
-            self._store.delete(self._url / path)
-            del self._uploaded[path]
+        changed = [
+            path
+            for path, stamp in present.items()
+            if self._uploaded.get(path) != stamp and not _is_state(path)
+        ]
+        in_parallel(lambda path: self._upload(path, present[path]), changed)
+        for path, state in states.items():
+            if self._uploaded.get(path) != state.stamp and self._all_uploaded(state):
+                self._store.write(self._url / path, state.content)
+                self._uploaded[path] = state.stamp
+                self._states[path] = state
+        # States first: none may name what is gone.
+        for path in sorted(set(self._uploaded) - set(present), key=_is_state, reverse=True):
+            if not self._is_named(path):
+                self._store.delete(self._url / path)
+                del self._uploaded[path]
+                self._states.pop(path, None)
+
+    def _read_states(self) -> dict[str, _State]:
+        found = {}
+        for file in self._folder.rglob(_CHECKPOINT_STATE):
+            path = PurePosixPath(file.relative_to(self._folder).as_posix())
+            if path.parts[0] in self._exclude:
+                continue
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                found[str(path)] = _State.read(file, path)
+        return found
+
+    def _all_uploaded(self, state: _State) -> bool:
+        """Whether the store has all that `state` names; a fast run may have deleted some here."""
+        return all(f"{checkpoint}.index" in self._uploaded for checkpoint in state.checkpoints)
+
+    def _is_named(self, path: str) -> bool:
+        """Whether a state file in the store names the checkpoint that `path` is a part of."""
+        return any(
+            path.startswith(f"{checkpoint}.")
+            for state in self._states.values()
+            for checkpoint in state.checkpoints
+        )
 
     def _scan(self) -> dict[str, _Stamp]:
         found = {}
@@ -121,9 +206,8 @@ class UploadMirror:
                 continue
             # A file may go between listing and looking: checkpoints are rotated.
             with contextlib.suppress(FileNotFoundError):
-                status = file.stat()
                 if file.is_file():
-                    found[path.as_posix()] = (status.st_size, status.st_mtime_ns)
+                    found[path.as_posix()] = _stamp(file)
         return found
 
     def _upload(self, path: str, stamp: _Stamp) -> None:
@@ -136,3 +220,12 @@ class UploadMirror:
         except FileNotFoundError:
             return
         self._uploaded[path] = stamp
+
+
+def _stamp(file: Path) -> _Stamp:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _is_state(path: str) -> bool:
+    return PurePosixPath(path).name == _CHECKPOINT_STATE

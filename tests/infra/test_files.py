@@ -99,7 +99,7 @@ class TestPackages:
         assert list(files.checksums) == ["__init__.py", "web/icon.png", "web/index.html"]
 
     def test_a_folder_can_be_left_out(self) -> None:
-        assert list(packages.read("serving", without="web").checksums) == ["__init__.py"]
+        assert list(packages.read("serving", without={"web"}).checksums) == ["__init__.py"]
 
     def test_too_big_for_a_config_map_is_told(self, repository: Path) -> None:
         (repository / "serving" / "weights.txt").write_bytes(b"x" * 1024 * 1024)

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,28 @@ from training.download_mnist import download
 ROOT = Path(__file__).resolve().parents[2]
 MNIST_CODE = ROOT / "training" / "mnist"
 RUN_HASH = "ab" * 32
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; fail when it is not met within 20 s."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Tag -> (step, value) of all event files directly in `folder`."""
+    # Most tests need no TensorFlow.
+    from training.quiet_tensorflow import tf
+
+    found: dict[str, list[tuple[int, float]]] = {}
+    for file in folder.glob("events.out.tfevents.*"):
+        for record in tf.compat.v1.io.tf_record_iterator(str(file)):
+            event = tf.compat.v1.Event.FromString(record)
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return found
 
 
 @pytest.fixture(scope="session")

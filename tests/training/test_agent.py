@@ -137,6 +137,29 @@ def test_a_model_below_the_asked_accuracy_is_not_published(job: Bucket) -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        (["--min_metric=accuracy:0.9", "--max_metric=loss:0.1"], ""),
+        (["--min_metric=accuracy:0.8", "--min_metric=loss:0.2"], "Loss 0.1000 is below --min_me"),
+        (
+            ["--min_accuracy=0.5", "--max_metric=loss:0.05"],
+            "Loss 0.1000 is above --max_metric=loss",
+        ),
+        (
+            ["--min_metric=f1:0.8"],
+            "has no 'f1', only ['accuracy', 'loss']. Write it there, or leav",
+        ),
+    ],
+)
+def test_any_metric_can_have_a_bar_and_every_bar_counts(
+    job: Bucket, flags: list[str], error: str
+) -> None:
+    done = job.run([*job.agent(), *flags])
+    assert error in done.stderr and done.stderr.count("\n") == bool(error)
+    assert bool(job.listing("models/")) == (not error)
+
+
+@pytest.mark.parametrize(
     ("text", "error"),
     [
         ("finish(1); os.remove(output / 'metrics.json')", "left no 'metrics.json'"),
@@ -259,6 +282,8 @@ def test_a_missing_bucket_is_named(job: Bucket, flag: str) -> None:
     [
         ({"run_hash": "abc"}, "argument --run_hash: 'abc' is not 64 hexadecimal digits"),
         ({"min_accuracy": "90"}, "argument --min_accuracy: '90' is not between 0 and 1"),
+        ({"min_metric": "f1"}, "argument --min_metric: 'f1' is not like 'f1:0.8'"),
+        ({"max_metric": "loss:nan"}, "argument --max_metric: 'loss:nan' is not like 'f1:0.8'"),
         ({"provenance": "[]"}, "argument --provenance: '[]' is no JSON object"),
     ],
 )

@@ -1,7 +1,6 @@
 """Batches made in the graph: every example once an epoch, in an order that the seed decides."""
 
 import numpy as np
-import pytest
 
 from training.batches import ShuffledBatches
 from training.quiet_tensorflow import tf
@@ -30,8 +29,3 @@ def test_each_epoch_has_every_example_once_in_another_order() -> None:
 def test_the_seed_decides_the_order() -> None:
     assert drawn(seed=1, count=3) == drawn(seed=1, count=3)
     assert drawn(seed=1, count=3) != drawn(seed=2, count=3)
-
-
-@pytest.mark.parametrize(("epochs", "steps"), [(1, 2), (2, 5), (0.1, 1), (1.5, 3)])
-def test_epochs_are_counted_in_whole_batches(epochs: float, steps: int) -> None:
-    assert ShuffledBatches([np.arange(EXAMPLES)], BATCH, 0).steps(epochs) == steps

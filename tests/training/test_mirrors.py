@@ -4,27 +4,18 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.seaweedfs import SeaweedFS
-from tests.training.conftest import Bucket
+from tests.training.conftest import Bucket, eventually
 from training.command_line import TrainingError
 from training.event_mirror import EventMirror
 from training.object_store import ObjectStore, S3Url
 from training.upload_mirror import UploadMirror
 
 EVENTS = "events.out.tfevents.1"
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

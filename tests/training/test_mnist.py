@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.conftest import MNIST_CODE, Bucket
+from tests.training.conftest import MNIST_CODE, Bucket, scalars
 from training.mnist.mnist_data import Digits, read_mnist
 from training.quiet_tensorflow import tf
 
@@ -25,17 +25,6 @@ class Trained:
     stdout: str
     stderr: str
     metrics: dict[str, float]
-
-
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Tag -> (step, value) of all event files directly in `folder`."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    for file in folder.glob("events.out.tfevents.*"):
-        for record in tf.compat.v1.io.tf_record_iterator(str(file)):
-            event = tf.compat.v1.Event.FromString(record)
-            for value in event.summary.value:
-                found.setdefault(value.tag, []).append((event.step, value.simple_value))
-    return found
 
 
 @pytest.fixture(scope="module")

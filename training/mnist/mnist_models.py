@@ -1,33 +1,43 @@
 """Models for MNIST and how each is trained by default."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mnist_data import CLASSES, SIDE  # type: ignore[import-not-found]  # beside the boot file
+from mnist_signatures import signatures  # type: ignore[import-not-found]
 
+from training.evaluation import classification_scalars
 from training.quiet_tensorflow import tf
+from training.run_settings import RunDefaults
+from training.trainer import Model
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A model and its defaults; a flag of the boot file replaces each number."""
+    """A model and how it is trained by default."""
 
     build: Callable[[], Any]
     """Makes the Keras model: float32 [n, 784] in 0..1 -> logits float32 [n, 10]."""
     optimizer: Callable[[Any], Any]
     """Learning rate or schedule -> Keras optimizer."""
-    one_cycle: bool
-    """Whether the learning rate rises to its value and falls again, or stays as it is."""
-    learning_rate: float
-    batch_size: int
-    epochs: float | None = None
-    max_steps: int | None = None
-    log_every: int
-    checkpoint_every: int
-    threads: int = 0
-    """How many an operation may use; 0: all. Handing over a step of 0.1 ms takes longer than it."""
+    learning_rate: Callable[[float, int], Any]
+    """Its highest value, and the number of steps -> learning rate or schedule."""
+    defaults: RunDefaults
+
+    def model(self) -> Model:
+        """Make the model as the trainer takes it."""
+        network = self.build()
+
+        def loss_fn(
+            images: "tf.Tensor", labels: "tf.Tensor", training: bool
+        ) -> "Mapping[str, tf.Tensor]":
+            # uint8 0..255 as the files have them; the model takes 0..1.
+            logits = network(tf.cast(images, tf.float32) / 255.0, training=training)
+            return classification_scalars(logits, labels)
+
+        return Model(module=network, loss_fn=loss_fn, signatures=signatures(network))
 
 
 def _softmax() -> Any:
@@ -52,32 +62,6 @@ def _cnn() -> Any:
     )
 
 
-RECIPES = {
-    "cnn": Recipe(
-        build=_cnn,
-        optimizer=lambda rate: tf.keras.optimizers.Adam(rate, beta_2=0.99),
-        one_cycle=True,
-        learning_rate=0.01,
-        batch_size=128,
-        epochs=3,
-        log_every=20,
-        checkpoint_every=500,
-    ),
-    # What the managed service's tutorial trained; its accuracy was about 0.87.
-    "softmax": Recipe(
-        build=_softmax,
-        optimizer=lambda rate: tf.keras.optimizers.SGD(rate),
-        one_cycle=False,
-        learning_rate=0.01,
-        batch_size=50,
-        max_steps=1000,
-        log_every=10,
-        checkpoint_every=1000,
-        threads=1,
-    ),
-}
-
-
 def one_cycle(peak: float, steps: int) -> Any:
     """Return the schedule that rises linearly for a fifth of `steps`, then falls like a cosine."""
     rise = max(1, steps // 5)
@@ -98,6 +82,22 @@ def one_cycle(peak: float, steps: int) -> Any:
     return OneCycle()
 
 
-def scaled(images: "tf.Tensor") -> "tf.Tensor":
-    """Return pictures as the models take them: uint8 0..255 -> float32 0..1."""
-    return tf.cast(images, tf.float32) / 255.0
+RECIPES = {
+    "cnn": Recipe(
+        build=_cnn,
+        optimizer=lambda rate: tf.keras.optimizers.Adam(rate, beta_2=0.99),
+        learning_rate=one_cycle,
+        defaults=RunDefaults(
+            learning_rate=0.01, batch_size=128, epochs=3, log_every=20, checkpoint_every=500
+        ),
+    ),
+    # What the managed service's tutorial trained; its accuracy was about 0.87.
+    "softmax": Recipe(
+        build=_softmax,
+        optimizer=lambda rate: tf.keras.optimizers.SGD(rate),
+        learning_rate=lambda value, _: value,
+        defaults=RunDefaults(
+            learning_rate=0.01, batch_size=50, max_steps=1000, log_every=10, threads=1
+        ),
+    ),
+}

@@ -14,7 +14,8 @@ def signatures(model: Any) -> dict[str, Any]:
     encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
 
     def classify(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        logits = model(images)
+        # A model of mixed precision answers in 16 bits.
+        logits = tf.cast(model(images), tf.float32)
         return {
             "predictions": tf.argmax(logits, axis=-1, output_type=tf.int64),
             "probabilities": tf.nn.softmax(logits),

@@ -1,0 +1,128 @@
+"""`run`: train a model, evaluate it and export it, with all that a job needs around that."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.checkpoints import state_of
+from training.export import export_model
+from training.loop import train
+from training.metrics import write_metrics
+from training.quiet_tensorflow import tf
+from training.run_settings import RunSettings
+from training.summaries import ScalarWriter
+
+Batches = Callable[["tf.Tensor"], "Sequence[tf.Tensor]"]
+"""Batch number (int64 scalar, from 0) -> its tensors. It runs in the training graph, and the same
+number always gives the same batch: that is what a resumed run relies on."""
+
+LearningRate = float | Callable[["tf.Tensor"], "tf.Tensor"]
+"""A number, or step number (from 0) -> number: a Keras schedule, say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What is trained and served."""
+
+    module: Any
+    """A Keras model that is built, or a tf.Module. Holds all variables that the rest uses; those in
+    `trainable_variables` are trained."""
+    loss_fn: Callable[..., Mapping[str, "tf.Tensor"]]
+    """The tensors of a batch, and `training` (bool) by name -> name -> mean over the batch (float32
+    scalar). `loss` is minimised; all of them are logged."""
+    signatures: Mapping[str, Any]
+    """Name -> tf.function with an input signature that returns name -> tensor."""
+
+
+def run(
+    *,
+    input_fn: Callable[[], Batches],
+    model_fn: Callable[[], Model],
+    optimizer_fn: Callable[[LearningRate], Any],
+    evaluate_fn: Callable[[Model], Mapping[str, float]],
+    output: Path,
+    settings: RunSettings,
+    learning_rate: LearningRate | None = None,
+) -> dict[str, float]:
+    """Train as `settings` say, leaving in `output` all that a boot file has to leave there.
+
+    That is event files, checkpoints, `evaluation/`, `model/` and `metrics.json`. It goes on from
+    the newest checkpoint that is in `output` already. The functions are called once each, in the
+    order of the arguments from `model_fn` on, and create nothing of TensorFlow before that.
+
+    Args:
+        input_fn: makes the batches.
+        model_fn: makes the model; the random state is seeded.
+        optimizer_fn: the learning rate -> a Keras optimizer.
+        evaluate_fn: measures the trained model; see `training.evaluation.evaluate`.
+        learning_rate: default: the constant one of `settings`.
+
+    Returns:
+        What `evaluate_fn` found, and steps, seconds and speed.
+
+    Raises:
+        TrainingError: the loss is no finite number, or `output` has checkpoints of another run.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
+    tf.keras.utils.set_random_seed(settings.seed)
+    if settings.mixed_precision is not None:
+        tf.keras.mixed_precision.set_global_policy(f"mixed_{settings.mixed_precision}")
+    model = model_fn()
+    batches = input_fn()
+    rate = settings.learning_rate if learning_rate is None else learning_rate
+    variables = model.module.trainable_variables
+    optimizer = optimizer_fn(rate)
+    if settings.mixed_precision == "float16":
+        # Small gradients would be 0 in it.
+        optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    optimizer.build(variables)
+
+    def gradients(batch: "Sequence[tf.Tensor]") -> "tuple[Mapping[str, tf.Tensor], list[Any]]":
+        with tf.GradientTape() as tape:
+            scalars = model.loss_fn(*batch, training=True)
+            loss = optimizer.scale_loss(scalars["loss"])
+        return scalars, tape.gradient(loss, variables)
+
+    def update(found: list[Any]) -> None:
+        optimizer.apply(found, variables)
+
+    if settings.xla:
+        # Without what makes the batches: XLA can't compile all of that.
+        gradients = tf.function(gradients, jit_compile=True)
+        update = tf.function(update, jit_compile=True)
+
+    def step(number: "tf.Tensor") -> "Mapping[str, tf.Tensor]":
+        scalars, found = gradients(batches(number))
+        update(found)
+        return scalars
+
+    size = sum(variable.shape.num_elements() for variable in map(tf.convert_to_tensor, variables))
+    print(
+        f"Training {size} parameters for {settings.max_steps} steps of {settings.batch_size}",
+        flush=True,
+    )
+    trained = train(
+        step,
+        rate if callable(rate) else lambda _: tf.constant(rate),
+        state_of(model.module, optimizer),
+        output,
+        settings,
+    )
+    evaluation = dict(evaluate_fn(model))
+    with ScalarWriter(output / "evaluation") as writer:
+        writer.write(trained.steps, evaluation)
+    began = time.perf_counter()
+    export_model(output, model.module, model.signatures)
+    metrics = {
+        **evaluation,
+        "steps": trained.steps,
+        "train_seconds": round(trained.seconds, 3),
+        "steps_per_second": round(trained.steps_per_second, 1),
+        "export_seconds": round(time.perf_counter() - began, 3),
+    }
+    write_metrics(output, metrics)
+    print("  ".join(f"{name} {value:.5g}" for name, value in metrics.items()), flush=True)
+    return metrics

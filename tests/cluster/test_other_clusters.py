@@ -92,7 +92,7 @@ def test_a_node_that_advertises_gpus_gets_the_job(kubectl, platform, up, engine,
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     # The node has the GPUs only in name, and not the cores: neither is what is tried here.
-    container["resources"]["requests"] = {"cpu": "50m", "nvidia.com/gpu": "1"}
+    container["resources"] = {"limits": {"cpu": "50m", "memory": "64Mi", "nvidia.com/gpu": "1"}}
     container |= {"image": platform.runtime_image, "command": ["python3", "-c", "pass"], "env": []}
     job["spec"]["template"]["spec"]["volumes"] = []
     container["volumeMounts"] = []

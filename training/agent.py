@@ -96,7 +96,7 @@ class Agent:
         code_dir, data_dir, train_dir = (work_dir / name for name in ("code", "data", "train"))
         chief = self._cluster.is_chief
         train_dir.mkdir()
-        self._mirror = UploadMirror(
+        mirror = UploadMirror(
             self._store,
             train_dir,
             # The chief's checkpoints and log are the run's.
@@ -106,18 +106,20 @@ class Agent:
             on_failure=self._stop_training,
         )
         # A train_url that can't be used is known now rather than after the training.
-        earlier = self._mirror.fetch({CHECKPOINT_FOLDER, LOG_FILE} if chief else {LOG_FILE})
+        earlier = mirror.fetch({CHECKPOINT_FOLDER, LOG_FILE} if chief else {LOG_FILE})
         log = JobLog(train_dir / LOG_FILE)
         if earlier:
             log.line("Going on with what an earlier attempt at this run left")
-        self._mirror.start()
+        mirror.start()
+        # Not before: what has not started can't be finished when SIGTERM comes.
+        self._mirror = mirror
         try:
-            status = self._train_and_publish(log, self._mirror, code_dir, data_dir, train_dir)
+            status = self._train_and_publish(log, mirror, code_dir, data_dir, train_dir)
         except TrainingError as error:
             log.error(str(error))
-            self._mirror.finish()
+            mirror.finish()
             return EXIT_FAILED
-        self._mirror.finish()
+        mirror.finish()
         return status
 
     def _train_and_publish(

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from training.boot_process import BootProcess, JobLog
+from training.cluster import Cluster
 from training.command_line import EXIT_FAILED, ArgumentParser, TrainingError
 from training.metrics import Bar, read_metrics
 from training.object_store import ObjectStore, S3Url
@@ -59,6 +60,7 @@ class Agent:
         self._data_url = S3Url.parse(options.data_url, "data_url")
         self._train_url = S3Url.parse(options.train_url, "train_url")
         self._model_url = S3Url.parse(options.model_url, "model_url")
+        self._cluster = Cluster.of_environment()
         self._store = ObjectStore()
         self._boot: BootProcess | None = None
         self._mirror: UploadMirror | None = None
@@ -92,28 +94,32 @@ class Agent:
 
     def _run_in(self, work_dir: Path) -> int:
         code_dir, data_dir, train_dir = (work_dir / name for name in ("code", "data", "train"))
+        chief = self._cluster.is_chief
         train_dir.mkdir()
-        self._mirror = UploadMirror(
+        mirror = UploadMirror(
             self._store,
             train_dir,
-            self._train_url,
+            # The chief's checkpoints and log are the run's.
+            self._train_url if chief else self._train_url / f"workers/{self._cluster.index}",
             # Published under its version instead.
             exclude=frozenset({MODEL_FOLDER}),
             on_failure=self._stop_training,
         )
         # A train_url that can't be used is known now rather than after the training.
-        earlier = self._mirror.fetch({CHECKPOINT_FOLDER, LOG_FILE})
+        earlier = mirror.fetch({CHECKPOINT_FOLDER, LOG_FILE} if chief else {LOG_FILE})
         log = JobLog(train_dir / LOG_FILE)
         if earlier:
             log.line("Going on with what an earlier attempt at this run left")
-        self._mirror.start()
+        mirror.start()
+        # Not before: what has not started can't be finished when SIGTERM comes.
+        self._mirror = mirror
         try:
-            status = self._train_and_publish(log, self._mirror, code_dir, data_dir, train_dir)
+            status = self._train_and_publish(log, mirror, code_dir, data_dir, train_dir)
         except TrainingError as error:
             log.error(str(error))
-            self._mirror.finish()
+            mirror.finish()
             return EXIT_FAILED
-        self._mirror.finish()
+        mirror.finish()
         return status
 
     def _train_and_publish(
@@ -134,6 +140,10 @@ class Agent:
         if status != 0:
             log.line(f"boot file '{options.boot_file}' exited with status {status}")
             return status
+
+        if not self._cluster.is_chief:
+            log.line(f"Worker {self._cluster.index} is done; worker 0 publishes the model")
+            return 0
 
         model_dir = check_model(train_dir, options.boot_file)
         metrics = read_metrics(train_dir, options.boot_file)

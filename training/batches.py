@@ -23,9 +23,18 @@ class ShuffledBatches:
         self._batch_size = batch_size
         self._seed = seed
 
-    def __call__(self, number: "tf.Tensor") -> "list[tf.Tensor]":
-        """Return batch `number` (int64 scalar, from 0): one tensor for each given one."""
-        positions = number * self._batch_size + tf.range(self._batch_size, dtype=tf.int64)
+    def __call__(
+        self, number: "tf.Tensor", share: "tf.Tensor | int" = 0, shares: int = 1
+    ) -> "list[tf.Tensor]":
+        """Return a share of batch `number` (int64 scalar, from 0): a tensor for each given one.
+
+        Args:
+            share: which one, from 0.
+            shares: how many equal ones the batch has.
+        """
+        size = self._batch_size // shares
+        first = number * self._batch_size + tf.cast(share, tf.int64) * size
+        positions = first + tf.range(size, dtype=tf.int64)
         epochs, within = positions // self._examples, positions % self._examples
         seeds = tf.stack(
             [tf.zeros_like(epochs) + self._seed, epochs, tf.zeros_like(epochs)], axis=1

@@ -1,12 +1,15 @@
 """The training loop: many steps in one graph call, then a log line, scalars, a checkpoint."""
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from training.checkpoints import Checkpoints
 from training.command_line import TrainingError
+from training.distribution import Distribution
 from training.quiet_tensorflow import tf
 from training.run_settings import RunSettings
 from training.summaries import ScalarWriter
@@ -38,12 +41,15 @@ def train(
     step: Step,
     learning_rate: Callable[["tf.Tensor"], "tf.Tensor"],
     checkpoint: "tf.train.Checkpoint",
+    variables: Sequence[Any],
     folder: Path,
     settings: RunSettings,
+    distribution: Distribution,
 ) -> Trained:
     """Call `step` for batches 0 to max_steps - 1, leaving event files and checkpoints in `folder`.
 
-    Goes on from the newest checkpoint that is there already.
+    Goes on from the newest checkpoint that is there already. Of several workers, the first one
+    alone reads and writes.
 
     Logged are the means of `step`'s scalars over `log_every` steps, the learning rate of the last
     of them, and `global_step/sec`.
@@ -52,15 +58,23 @@ def train(
         step: one step of the training.
         learning_rate: step number (int64 scalar) -> what the optimizer used in that step.
         checkpoint: what to save; the number of steps done is added to it.
+        variables: all that it has, of TensorFlow or Keras.
 
     Raises:
-        TrainingError: the loss is no finite number any more, or `folder` has checkpoints that
-            don't fit.
+        TrainingError: the loss is no finite number any more, `folder` has checkpoints that don't
+            fit, or another worker is gone.
     """
     global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
     checkpoint.global_step = global_step
-    checkpoints = Checkpoints(checkpoint, folder, settings.parameters)
-    restored = done = checkpoints.restore()
+    checkpoints = None
+    if distribution.is_chief:
+        checkpoints = Checkpoints(checkpoint, folder, settings.parameters)
+        checkpoints.restore()
+    # The others may have seen another checkpoint, or none.
+    distribution.copy_from_chief(
+        [global_step, *(getattr(variable, "value", variable) for variable in variables)]
+    )
+    restored = done = int(global_step)
 
     # Traced before the loop, which has to know what it sums up before its first round.
     traced = tf.function(step).get_concrete_function(tf.TensorSpec([], tf.int64))
@@ -80,11 +94,11 @@ def train(
     run_steps(tf.constant(0, tf.int64))
 
     seconds = 0.0
-    resumed = last_print = last_flush = time.perf_counter()
-    with ScalarWriter(folder) as writer:
-        if restored:
-            print(f"Going on from the checkpoint of step {restored}", flush=True)
-            writer.resume(restored)
+    with contextlib.ExitStack() as stack:
+        record = None
+        if checkpoints is not None:
+            record = stack.enter_context(_Record(folder, settings, checkpoints, done))
+        resumed = time.perf_counter()
         while done < settings.max_steps:
             count = min(settings.log_every, settings.max_steps - done)
             means, rate = run_steps(tf.constant(count, tf.int64))
@@ -97,22 +111,50 @@ def train(
                 raise TrainingError(
                     f"The loss is {values['loss']} at step {done}. Try a lower --learning_rate."
                 )
-            writer.write(done, {**values, "learning_rate": float(rate), "global_step/sec": speed})
-            if now - last_flush >= _FLUSH_SECONDS:
-                writer.flush()
-                last_flush = now
-            # A fast model logs hundreds of times a second: too much to read.
-            if (
-                done == restored + count
-                or done == settings.max_steps
-                or now - last_print >= _PRINT_SECONDS
-            ):
-                shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-                print(f"step {done}/{settings.max_steps}  {shown}  {speed:.0f} steps/s", flush=True)
-                last_print = now
-            if done == settings.max_steps or done % settings.checkpoint_every < count:
-                # First: the scalars up to a checkpoint are kept with it.
-                writer.flush()
-                checkpoints.save(done)
-                resumed = time.perf_counter()
+            if record is not None:
+                record.add(done, values, float(rate), speed)
+                if done == settings.max_steps or done % settings.checkpoint_every < count:
+                    record.save(done)
+                    resumed = time.perf_counter()
     return Trained(done, restored, seconds)
+
+
+class _Record:
+    """What a run leaves of its way: scalars, log lines and checkpoints. A context manager."""
+
+    def __init__(
+        self, folder: Path, settings: RunSettings, checkpoints: Checkpoints, restored: int
+    ) -> None:
+        self._writer = ScalarWriter(folder)
+        self._max_steps = settings.max_steps
+        self._checkpoints = checkpoints
+        self._last_flush = time.perf_counter()
+        # The first line is shown at once.
+        self._last_print = float("-inf")
+        if restored:
+            print(f"Going on from the checkpoint of step {restored}", flush=True)
+            self._writer.resume(restored)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def add(self, done: int, values: Mapping[str, float], rate: float, speed: float) -> None:
+        """Log the means over the last steps, after `done` of them."""
+        self._writer.write(done, {**values, "learning_rate": rate, "global_step/sec": speed})
+        now = time.perf_counter()
+        if now - self._last_flush >= _FLUSH_SECONDS:
+            self._writer.flush()
+            self._last_flush = now
+        # A fast model logs hundreds of times a second: too much to read.
+        if done == self._max_steps or now - self._last_print >= _PRINT_SECONDS:
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+            print(f"step {done}/{self._max_steps}  {shown}  {speed:.0f} steps/s", flush=True)
+            self._last_print = now
+
+    def save(self, done: int) -> None:
+        """Save a checkpoint; the scalars up to it are visible by then, and so kept with it."""
+        self._writer.flush()
+        self._checkpoints.save(done)

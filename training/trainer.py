@@ -1,5 +1,6 @@
 """`run`: train a model, evaluate it and export it, with all that a job needs around that."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from training.checkpoints import state_of
+from training.distribution import Distribution
 from training.export import export_model
-from training.loop import train
+from training.loop import Trained, train
 from training.metrics import write_metrics
 from training.quiet_tensorflow import tf
 from training.run_settings import RunSettings
 from training.summaries import ScalarWriter
 
-Batches = Callable[["tf.Tensor"], "Sequence[tf.Tensor]"]
-"""Batch number (int64 scalar, from 0) -> its tensors. It runs in the training graph, and the same
-number always gives the same batch: that is what a resumed run relies on."""
+Batches = Callable[["tf.Tensor", "tf.Tensor | int", int], "Sequence[tf.Tensor]"]
+"""Batch number (int64 scalar, from 0), which share of it (from 0), how many equal shares -> the
+tensors of that share. It runs in the training graph, and the same numbers always give the same
+examples: that is what a resumed run relies on."""
 
 LearningRate = float | Callable[["tf.Tensor"], "tf.Tensor"]
 """A number, or step number (from 0) -> number: a Keras schedule, say."""
@@ -49,8 +52,9 @@ def run(
     """Train as `settings` say, leaving in `output` all that a boot file has to leave there.
 
     That is event files, checkpoints, `evaluation/`, `model/` and `metrics.json`. It goes on from
-    the newest checkpoint that is in `output` already. The functions are called once each, in the
-    order of the arguments from `model_fn` on, and create nothing of TensorFlow before that.
+    the newest checkpoint that is in `output` already. With several workers (TF_CONFIG) or GPUs
+    each takes its share of every batch, and only the first worker writes. The functions are called
+    once each; nothing of TensorFlow may be created before that.
 
     Args:
         input_fn: makes the batches.
@@ -60,13 +64,16 @@ def run(
         learning_rate: default: the constant one of `settings`.
 
     Returns:
-        What `evaluate_fn` found, and steps, seconds and speed.
+        What `evaluate_fn` found, and steps, seconds and speed; nothing for the other workers.
 
     Raises:
-        TrainingError: the loss is no finite number, or `output` has checkpoints of another run.
+        TrainingError: the loss is no finite number, `output` has checkpoints of another run, a
+            batch can't be shared equally, or another worker is gone.
     """
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
+    distribution = Distribution()
+    distribution.check_batch_size(settings.batch_size)
     tf.keras.utils.set_random_seed(settings.seed)
     if settings.mixed_precision is not None:
         tf.keras.mixed_precision.set_global_policy(f"mixed_{settings.mixed_precision}")
@@ -95,22 +102,42 @@ def run(
         update = tf.function(update, jit_compile=True)
 
     def step(number: "tf.Tensor") -> "Mapping[str, tf.Tensor]":
-        scalars, found = gradients(batches(number))
+        scalars, found = distribution.mean(
+            lambda share, shares: gradients(batches(number, share, shares))
+        )
         update(found)
         return scalars
 
-    size = sum(variable.shape.num_elements() for variable in map(tf.convert_to_tensor, variables))
+    size = sum(math.prod(variable.shape) for variable in variables)
     print(
-        f"Training {size} parameters for {settings.max_steps} steps of {settings.batch_size}",
+        f"Training {size} parameters for {settings.max_steps} steps of {settings.batch_size}"
+        + (f", shared by {distribution.replicas} replicas" if distribution.replicas > 1 else ""),
         flush=True,
     )
-    trained = train(
-        step,
-        rate if callable(rate) else lambda _: tf.constant(rate),
-        state_of(model.module, optimizer),
-        output,
-        settings,
-    )
+    with distribution.explained():
+        trained = train(
+            step,
+            rate if callable(rate) else lambda _: tf.constant(rate),
+            state_of(model.module, optimizer),
+            [*model.module.variables, *optimizer.variables],
+            output,
+            settings,
+            distribution,
+        )
+        metrics = {}
+        if distribution.is_chief:
+            metrics = _measure_and_export(model, evaluate_fn, trained, output)
+        distribution.await_all()
+    return metrics
+
+
+def _measure_and_export(
+    model: Model,
+    evaluate_fn: Callable[[Model], Mapping[str, float]],
+    trained: Trained,
+    output: Path,
+) -> dict[str, float]:
+    """Write `evaluation/`, `model/` and `metrics.json`; return the metrics."""
     evaluation = dict(evaluate_fn(model))
     with ScalarWriter(output / "evaluation") as writer:
         writer.write(trained.steps, evaluation)

@@ -29,3 +29,11 @@ def test_each_epoch_has_every_example_once_in_another_order() -> None:
 def test_the_seed_decides_the_order() -> None:
     assert drawn(seed=1, count=3) == drawn(seed=1, count=3)
     assert drawn(seed=1, count=3) != drawn(seed=2, count=3)
+
+
+def test_equal_shares_make_up_the_batch() -> None:
+    batches = ShuffledBatches([np.arange(EXAMPLES)], BATCH, 1)
+    number = tf.constant(2, tf.int64)
+    (whole,) = batches(number)
+    shares = [batches(number, tf.constant(share), 2)[0] for share in range(2)]
+    assert tf.concat(shares, axis=0).numpy().tolist() == whole.numpy().tolist()

@@ -25,6 +25,7 @@ import os, signal
 import numpy as np
 from training import command_line
 from training.batches import ShuffledBatches
+from training.cluster import Cluster
 from training.evaluation import classification_scalars, evaluate
 from training.folders import output_folder
 from training.quiet_tensorflow import tf
@@ -65,15 +66,15 @@ def main(arguments):
         again = (output / "checkpoints" / "checkpoint").exists()
 
         def hold(number):
-            if number == options.hold_at and not again:
+            if number == options.hold_at and not again and Cluster.of_environment().is_chief:
                 print("holding", os.getpid())
                 signal.pause()
 
         def input_fn():
             batches = ShuffledBatches([points, labels], settings.batch_size, settings.seed)
-            def batch(number):
+            def batch(number, share, shares):
                 tf.py_function(hold, [number], [])
-                return batches(number)
+                return batches(number, share, shares)
             return batch
 
         run(

@@ -1,4 +1,4 @@
-"""A single-node Kubernetes on this machine: how its processes are called, when it is ready."""
+"""A single-node Kubernetes on this machine: started, asked, stopped."""
 
 import json
 import shutil
@@ -14,36 +14,26 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from . import node
+from . import configuration, node
+from .configuration import (
+    API_PORT,
+    DNS_SERVICE_IP,
+    ETCD,
+    ETCD_PEER,
+    KUBELET_HEALTH_PORT,
+    NODE_IP,
+    NODE_NAME,
+    POD_CIDR,
+    PORTS,
+    PROCESSES,
+)
 from .console import LocalError, step
 from .home import Home
-from .pki import Authority, write_private
+from .pki import Authority
 from .processes import Daemon, tail
 from .programs import COREDNS, KUBERNETES, PAUSE, Programs, digest
 
-NODE_NAME = "dlstack"
-# An address of our own on the loopback interface: the same on every machine and network, reachable
-# from pods and from this machine, and from nowhere else.
-NODE_IP = "10.77.0.1"
-POD_CIDR = "10.78.0.0/16"
-SERVICE_CIDR = "10.79.0.0/16"
-API_SERVICE_IP = "10.79.0.1"
-DNS_SERVICE_IP = "10.79.0.10"
-API_PORT = 6443
-# Listening ports of the control plane and the node agent: their defaults in Kubernetes.
-PORTS = {
-    "kube-apiserver": API_PORT,
-    "kube-controller-manager": 10257,
-    "kube-scheduler": 10259,
-    "kubelet": 10250,
-    "kube-proxy": 10256,
-}
-# Sockets in the cluster's folder; etcd wants the form of a host and a port also here.
-ETCD = "unix://etcd:0"
-ETCD_PEER = "unix://etcd-peer:0"
 VOLUMES = 8
-KUBELET_HEALTH_PORT = 10248
-PROCESSES = ("containerd", "etcd", *PORTS)
 READY_SECONDS = 120
 MANIFESTS = Path(__file__).resolve().parent / "manifests"
 
@@ -64,8 +54,8 @@ class Cluster:
         return self.folder / "pki" / "admin.kubeconfig"
 
     @property
-    def containerd_socket(self) -> Path:
-        return self.folder / "containerd.sock"
+    def _containerd_socket(self) -> Path:
+        return configuration.containerd_socket(self.folder)
 
     @cached_property
     def platform_image(self) -> str:
@@ -125,8 +115,8 @@ class Cluster:
             LocalError: the machine lacks what a node needs, or containerd did not come up.
         """
         node.prepare(self.folder, NODE_IP, POD_CIDR)
-        self._write_configuration()
-        daemon = self._daemons()["containerd"]
+        configuration.write(self.folder, self.platform_image)
+        daemon = configuration.daemons(self.folder, self.kubernetes)["containerd"]
         if daemon.start():
             with step("start containerd"):
                 _await(daemon, lambda: self.ctr("version").returncode == 0)
@@ -137,7 +127,7 @@ class Cluster:
         Raises:
             LocalError: a process did not come up; the message ends with the last lines of its log.
         """
-        daemons = self._daemons()
+        daemons = configuration.daemons(self.folder, self.kubernetes)
         with step("start Kubernetes"):
             checks: Mapping[str, Callable[[], bool]] = {
                 "etcd": lambda: (self.folder / ETCD.removeprefix("unix://")).is_socket(),
@@ -162,7 +152,7 @@ class Cluster:
         containerd, *others = self.processes()
         for process in reversed(others):
             process.stop()
-        node.end_containers(self.containerd_socket)
+        node.end_containers(self._containerd_socket)
         containerd.stop()
         node.restore(self.folder, NODE_IP)
         for url in (ETCD, ETCD_PEER):
@@ -200,7 +190,7 @@ class Cluster:
     def ctr(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run containerd's client in the namespace of the node's images and containers."""
         return subprocess.run(
-            ["ctr", "--address", str(self.containerd_socket), "--namespace", "k8s.io", *words],
+            ["ctr", "--address", str(self._containerd_socket), "--namespace", "k8s.io", *words],
             capture_output=True,
             text=True,
         )
@@ -228,206 +218,9 @@ class Cluster:
             condition["type"] == "Ready"
             and condition["status"] == "True"
             and datetime.fromisoformat(condition["lastHeartbeatTime"]).timestamp()
-            >= int(self._daemons()["kubelet"].started())
+            >= int(Daemon("kubelet", (), self.folder).started())
             for condition in json.loads(answer)["status"].get("conditions", [])
         )
-
-    def _daemons(self) -> dict[str, Daemon]:
-        """The cluster's processes with the words that they are called with."""
-        folder, pki = self.folder, self.folder / "pki"
-
-        def kubernetes(name: str, /, **flags: object) -> Daemon:
-            words = [f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items()]
-            return Daemon(name, [self.kubernetes, name, *words], folder)
-
-        daemons = [
-            Daemon("containerd", ["containerd", "--config", folder / "containerd.toml"], folder),
-            # Sockets instead of ports: only root of this machine gets at the store, without a
-            # certificate of its own.
-            kubernetes(
-                "etcd",
-                name=NODE_NAME,
-                data_dir=folder / "etcd",
-                listen_client_urls=ETCD,
-                advertise_client_urls=ETCD,
-                listen_peer_urls=ETCD_PEER,
-                initial_advertise_peer_urls=ETCD_PEER,
-                initial_cluster=f"{NODE_NAME}={ETCD_PEER}",
-                log_level="warn",
-            ),
-            kubernetes(
-                "kube-apiserver",
-                etcd_servers=ETCD,
-                bind_address=NODE_IP,
-                advertise_address=NODE_IP,
-                secure_port=API_PORT,
-                service_cluster_ip_range=SERVICE_CIDR,
-                service_account_issuer="https://kubernetes.default.svc.cluster.local",
-                service_account_key_file=pki / "service-account.key",
-                service_account_signing_key_file=pki / "service-account.key",
-                client_ca_file=pki / "ca.crt",
-                tls_cert_file=pki / "kube-apiserver.crt",
-                tls_private_key_file=pki / "kube-apiserver.key",
-                kubelet_certificate_authority=pki / "ca.crt",
-                kubelet_client_certificate=pki / "kubelet-client.crt",
-                kubelet_client_key=pki / "kubelet-client.key",
-                kubelet_preferred_address_types="InternalIP",
-                authorization_mode="Node,RBAC",
-                enable_admission_plugins="NodeRestriction",
-                # One request may wait for another in a rush of start-up; there is nobody to be fair
-                # to.
-                enable_priority_and_fairness="false",
-                # The default of 60 s keeps a stopped API server waiting for watches to end.
-                shutdown_delay_duration="0s",
-            ),
-            kubernetes(
-                "kube-controller-manager",
-                kubeconfig=pki / "kube-controller-manager.kubeconfig",
-                bind_address="127.0.0.1",
-                cluster_cidr=POD_CIDR,
-                root_ca_file=pki / "ca.crt",
-                service_account_private_key_file=pki / "service-account.key",
-                use_service_account_credentials="true",
-                leader_elect="false",
-            ),
-            kubernetes(
-                "kube-scheduler",
-                kubeconfig=pki / "kube-scheduler.kubeconfig",
-                bind_address="127.0.0.1",
-                leader_elect="false",
-            ),
-            kubernetes(
-                "kubelet",
-                config=folder / "kubelet.json",
-                kubeconfig=pki / "kubelet.kubeconfig",
-                root_dir=folder / "kubelet",
-                cert_dir=folder / "kubelet" / "pki",
-                node_ip=NODE_IP,
-                hostname_override=NODE_NAME,
-            ),
-            kubernetes("kube-proxy", config=folder / "kube-proxy.json"),
-        ]
-        return {daemon.name: daemon for daemon in daemons}
-
-    def _write_configuration(self) -> None:
-        folder, authority = self.folder, self._authority
-        authority.create()
-        authority.issue(
-            "kube-apiserver",
-            "kube-apiserver",
-            addresses=(
-                *(NODE_IP, API_SERVICE_IP, "127.0.0.1", "kubernetes", "kubernetes.default"),
-                *("kubernetes.default.svc", "kubernetes.default.svc.cluster.local"),
-            ),
-        )
-        authority.issue("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
-        authority.issue("kubelet-server", f"system:node:{NODE_NAME}", addresses=(NODE_IP,))
-        for file, user, organisation in (
-            ("admin", "admin", "system:masters"),
-            ("kube-controller-manager", "system:kube-controller-manager", None),
-            ("kube-scheduler", "system:kube-scheduler", None),
-            ("kube-proxy", "system:kube-proxy", None),
-            ("kubelet", f"system:node:{NODE_NAME}", "system:nodes"),
-        ):
-            authority.kubeconfig(file, user, organisation, f"https://{NODE_IP}:{API_PORT}")
-        write_private(folder / "containerd.toml", self._containerd_configuration().encode())
-        configurations: dict[str, object] = {
-            "kubelet.json": self._kubelet_configuration(),
-            "kube-proxy.json": {
-                "kind": "KubeProxyConfiguration",
-                "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-                "mode": "iptables",
-                "clusterCIDR": POD_CIDR,
-                "hostnameOverride": NODE_NAME,
-                "healthzBindAddress": "127.0.0.1:10256",
-                "metricsBindAddress": "127.0.0.1:10249",
-                "clientConnection": {"kubeconfig": str(folder / "pki" / "kube-proxy.kubeconfig")},
-                # The kernel's limits stay as the machine has them.
-                "conntrack": {"maxPerCore": 0, "min": 0},
-                "iptables": {"localhostNodePorts": True, "minSyncPeriod": "100ms"},
-            },
-            "cni/10-dlstack.conflist": {
-                "cniVersion": "1.0.0",
-                "name": "dlstack",
-                "plugins": [
-                    {
-                        "type": "bridge",
-                        "bridge": node.BRIDGE,
-                        "isGateway": True,
-                        "ipMasq": True,
-                        "hairpinMode": True,
-                        "ipam": {
-                            "type": "host-local",
-                            "ranges": [[{"subnet": POD_CIDR}]],
-                            "routes": [{"dst": "0.0.0.0/0"}],
-                            "dataDir": str(folder / "cni-addresses"),
-                        },
-                    },
-                ],
-            },
-        }
-        for name, content in configurations.items():
-            write_private(folder / name, json.dumps(content, indent=1).encode())
-
-    def _kubelet_configuration(self) -> dict[str, object]:
-        pki = self.folder / "pki"
-        return {
-            "kind": "KubeletConfiguration",
-            "apiVersion": "kubelet.config.k8s.io/v1beta1",
-            "address": NODE_IP,
-            "authentication": {
-                "anonymous": {"enabled": False},
-                "webhook": {"enabled": True},
-                "x509": {"clientCAFile": str(pki / "ca.crt")},
-            },
-            "authorization": {"mode": "Webhook"},
-            "tlsCertFile": str(pki / "kubelet-server.crt"),
-            "tlsPrivateKeyFile": str(pki / "kubelet-server.key"),
-            "cgroupDriver": "cgroupfs",
-            "cgroupRoot": f"/{node.CGROUP}",
-            "failCgroupV1": False,
-            "failSwapOn": False,
-            "containerRuntimeEndpoint": f"unix://{self.containerd_socket}",
-            "clusterDomain": "cluster.local",
-            "clusterDNS": [DNS_SERVICE_IP],
-            "resolvConf": "/etc/resolv.conf",
-            # There is no registry to fetch a removed image from again.
-            "imageGCHighThresholdPercent": 100,
-            "imageGCLowThresholdPercent": 99,
-            "evictionHard": {
-                "memory.available": "200Mi",
-                "nodefs.available": "1Gi",
-                "imagefs.available": "1Gi",
-            },
-            # A pod's end and start are to be seen at once, also in a rush of pods.
-            "kubeAPIQPS": 100,
-            "kubeAPIBurst": 200,
-            "registryPullQPS": 0,
-            "serializeImagePulls": False,
-        }
-
-    def _containerd_configuration(self) -> str:
-        folder = self.folder
-        cri = 'plugins."io.containerd.grpc.v1.cri"'
-        # Without CAP_SYS_RESOURCE the score can't be lowered, and runc fails with
-        # "can't get final child's PID from pipe" when it tries.
-        restricted = str(not node.may_raise_limits()).lower()
-        return f"""version = 2
-root = "{folder / "containerd"}"
-state = "{folder / "containerd-state"}"
-[grpc]
-address = "{self.containerd_socket}"
-[{cri}]
-sandbox_image = "{self.platform_image}"
-restrict_oom_score_adj = {restricted}
-[{cri}.cni]
-bin_dir = "{node.cni_plugins()}"
-conf_dir = "{folder / "cni"}"
-[{cri}.containerd]
-default_runtime_name = "runc"
-[{cri}.containerd.runtimes.runc]
-runtime_type = "io.containerd.runc.v2"
-"""
 
     def _apply_manifests(self) -> None:
         text = (MANIFESTS / "coredns.yaml").read_text()

@@ -13,7 +13,7 @@ import subprocess
 import pytest
 
 from infra import cluster, flavours
-from local.cluster import NODE_NAME
+from local.configuration import NODE_NAME
 from tests.infra.conftest import (  # noqa: F401  (fixtures)
     configure,
     engine,

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from local.cluster import PROCESSES
+from local.configuration import PROCESSES
 from local.home import REPOSITORY
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

@@ -15,6 +15,9 @@ from .programs import digest
 
 FOLDER = Path(__file__).resolve().parent / "images"
 DEBIAN_SUITE = "bookworm"
+# What that suite has: the version of Python, and the minor version of the C library (2.36).
+DEBIAN_PYTHON = "3.11"
+DEBIAN_GLIBC = 36
 DEBIAN_PACKAGES = "python3,python3-pip,ca-certificates"
 PIP_OPTIONS = "--no-index --find-links=/tmp/build/wheels"
 
@@ -118,6 +121,12 @@ class Images:
             word for word in recipe.split() if word.startswith("tensorflow-serving-api=")
         )
         pip = [*(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:")]
+        # For the image's Python and C library, whatever this machine has.
+        pip += ["--python-version", DEBIAN_PYTHON, "--implementation", "cp"]
+        machine = platform.machine()
+        platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(DEBIAN_GLIBC, 4, -1)]
+        platforms += [f"manylinux{name}_{machine}" for name in ("2014", "2010", "1")]
+        pip += [word for name in platforms for word in ("--platform", name)]
         pip += ["--dest", str(buildah.context / "wheels")]
         run_logged([*pip, "-r", str(FOLDER / "requirements.txt"), tensorflow], buildah.log)
         run_logged([*pip, "--no-deps", serving], buildah.log)

@@ -16,7 +16,9 @@ from infra import cluster, flavours
 from local.configuration import NODE_NAME
 from tests.infra.conftest import (  # noqa: F401  (fixtures)
     configure,
+    current_event_loop,
     engine,
+    event_loop,
     fake_cluster,
     node,
     project,

@@ -1,5 +1,6 @@
 """A recording Pulumi engine, a cluster of two nodes, and a project folder with code and data."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,8 +76,21 @@ class Engine(Mocks):
         return {resource.type for resource in self.resources}
 
 
+@pytest.fixture(scope="session")
+def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The loop of all of Pulumi's work: it takes the current one, and `asyncio.run` leaves none."""
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(autouse=True)
+def current_event_loop(event_loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(event_loop)
+
+
 @pytest.fixture
-def engine() -> Iterator[Engine]:
+def engine(current_event_loop: None) -> Iterator[Engine]:
     recording = Engine()
     pulumi.runtime.set_mocks(recording, project="dlstack", stack="dev", preview=False)
     pulumi.runtime.set_all_config({})

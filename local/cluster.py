@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -122,14 +122,14 @@ class Cluster:
                 _await(daemon, lambda: self.ctr("version").returncode == 0)
 
     def start(self) -> None:
-        """Start every process that does not run, and wait until the node is Ready and DNS answers.
+        """Start every process that does not run, and wait until the node is Ready.
 
         Raises:
             LocalError: a process did not come up; the message ends with the last lines of its log.
         """
         daemons = configuration.daemons(self.folder, self.kubernetes)
         with step("start Kubernetes"):
-            checks: Mapping[str, Callable[[], bool]] = {
+            waiting: dict[str, Callable[[], bool]] = {
                 "etcd": lambda: (self.folder / ETCD.removeprefix("unix://")).is_socket(),
                 "kube-apiserver": lambda: self.get("/readyz") == b"ok",
                 "kube-controller-manager": lambda: _answers(PORTS["kube-controller-manager"]),
@@ -137,7 +137,6 @@ class Cluster:
                 "kubelet": self._node_is_ready,
                 "kube-proxy": lambda: _answers(PORTS["kube-proxy"]),
             }
-            waiting = dict(checks)
             for name in ("etcd", "kube-apiserver"):
                 daemons[name].start()
                 _await(daemons[name], waiting.pop(name))
@@ -225,7 +224,7 @@ class Cluster:
     def _apply_manifests(self) -> None:
         text = (MANIFESTS / "coredns.yaml").read_text()
         text = text.replace("${IMAGE}", self.platform_image).replace("${IP}", DNS_SERVICE_IP)
-        # Server-side, so that what a person changed in them is not fought over at every start.
+        # Forced: the files are the truth, also over what a person changed in the cluster.
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text)
         self._make_volumes()
 

@@ -154,8 +154,9 @@ def prepare(folder: Path, node_ip: str, pod_cidr: str) -> None:
 def end_containers(containerd_socket: Path) -> None:
     """Kill every process of every pod, and the shims of containerd that watched over them."""
     for parent in _cgroup_parents():
-        for members in (parent / CGROUP).rglob("cgroup.procs"):
-            for pid in _pids(members):
+        # Groups vanish while their processes are killed: os.walk, unlike rglob, passes over that.
+        for group, *_ in os.walk(parent / CGROUP):
+            for pid in _pids(Path(group) / "cgroup.procs"):
                 end_process(pid, 0)
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

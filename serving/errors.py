@@ -97,13 +97,6 @@ class Unimplemented(ServingError):
         super().__init__(Code.UNIMPLEMENTED, message)
 
 
-class Unavailable(ServingError):
-    """The server cannot take the request now; a retry may succeed."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(Code.UNAVAILABLE, message)
-
-
 def as_serving_error(error: BaseException) -> ServingError:
     """Return `error` itself when a caller may see it; log anything else in full and hide it.
 

@@ -73,11 +73,6 @@ class S3Url:
         return f"{self.prefix}/" if self.prefix else ""
 
 
-def is_s3(url: str) -> bool:
-    """Whether `url` names a place in an object store rather than a local folder."""
-    return url.startswith("s3://")
-
-
 @dataclass(frozen=True)
 class StoredObject:
     """One object below a URL; `path` is relative to that URL, `size` in bytes."""

@@ -41,6 +41,7 @@ class AsyncClient(ClientCore):
         port: int = DEFAULT_PORTS["grpc"],
         signature: str | None = None,
         version: int | None = None,
+        version_label: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         retries: int = DEFAULT_RETRIES,
         tls: Tls | None = None,
@@ -52,12 +53,13 @@ class AsyncClient(ClientCore):
             model,
             signature=signature,
             version=version,
+            version_label=version_label,
             timeout=timeout,
             retries=retries,
         )
         from ._grpc_aio import AsyncGrpcTransport
 
-        self._transport = AsyncGrpcTransport(host, port, model, version, Security(tls, token))
+        self._transport = AsyncGrpcTransport(self._endpoint, Security(tls, token))
 
     async def predict(
         self,

@@ -11,7 +11,14 @@ from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientCore, Pause, Steps, T
 from ._deadline import Deadline
 from ._exceptions import FileError, PredictionError, SettingsError
 from ._tls import Security, Tls
-from ._types import ExamplePrediction, ModelMetadata, ModelStatus, Prediction, Signature
+from ._types import (
+    Endpoint,
+    ExamplePrediction,
+    ModelMetadata,
+    ModelStatus,
+    Prediction,
+    Signature,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +64,7 @@ class Client(ClientCore):
         transport: `grpc` or `rest`.
         signature: the one to call; absent, `predict_object`, `serving_default` or the only other.
         version: of the model; absent, the highest that is loaded.
+        version_label: the one that the server's configuration calls so, e.g. `stable`, instead.
         timeout: seconds that one call may take in all.
         retries: how often a call is made again, after pauses from 0.1 s up and within the timeout,
             when the server is unavailable. Nothing else is tried again.
@@ -76,6 +84,7 @@ class Client(ClientCore):
         transport: TransportName = "grpc",
         signature: str | None = None,
         version: int | None = None,
+        version_label: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         retries: int = DEFAULT_RETRIES,
         tls: Tls | None = None,
@@ -90,10 +99,11 @@ class Client(ClientCore):
             model,
             signature=signature,
             version=version,
+            version_label=version_label,
             timeout=timeout,
             retries=retries,
         )
-        self._transport = _connect(transport, host, port, model, version, Security(tls, token))
+        self._transport = _connect(transport, self._endpoint, Security(tls, token))
 
     def predict(
         self,
@@ -258,19 +268,12 @@ class Client(ClientCore):
             yield from answers(batch, prediction, output=output, top=top, labels=labels or {})
 
 
-def _connect(
-    transport: TransportName,
-    host: str,
-    port: int,
-    model: str,
-    version: int | None,
-    security: Security,
-) -> Transport:
+def _connect(transport: TransportName, endpoint: Endpoint, security: Security) -> Transport:
     # Each transport is imported only when it is used: gRPC alone takes 80 ms.
     if transport == "rest":
         from ._rest import RestTransport
 
-        return RestTransport(host, port, model, version, security)
+        return RestTransport(endpoint, security)
     from ._grpc import GrpcTransport
 
-    return GrpcTransport(host, port, model, version, security)
+    return GrpcTransport(endpoint, security)

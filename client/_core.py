@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._deadline import Deadline
 from ._exceptions import ConnectionFailed, PredictionError, ServerError, SettingsError
-from ._types import ModelMetadata, ModelStatus, Prediction, Signature, format_address
+from ._types import (
+    Endpoint,
+    ModelMetadata,
+    ModelStatus,
+    Prediction,
+    Signature,
+    format_address,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -65,26 +72,31 @@ class ClientCore:
         *,
         signature: str | None,
         version: int | None,
+        version_label: str | None,
         timeout: float,
         retries: int,
     ) -> None:
-        if not host or any(char in host for char in "/@ "):
-            raise SettingsError(
-                f"Host {host!r} is no host name or address. Give it without scheme, port or path."
-            )
+        host = _bare(host)
         if not model or not model.isprintable():
             raise SettingsError(
                 f"Model {model!r} is no name of a model. Give the name the server has it under."
             )
         if not 0 < port < 65536:
             raise SettingsError(f"Port {port} is no TCP port. Give one from 1 to 65535.")
-        if version is not None and version < 0:
-            raise SettingsError(f"Version {version} is negative. Give one the server has, or none.")
+        if version is not None and not 0 <= version < 2**63:
+            raise SettingsError(f"Version {version} is no number of one. Give one the server has.")
+        if version_label is not None and not version_label:
+            raise SettingsError("The version label is empty. Give one the server knows, or none.")
+        if version is not None and version_label is not None:
+            raise SettingsError(
+                f"Version {version} and version label {version_label!r} are both given. Give one."
+            )
         if not (timeout > 0 and math.isfinite(timeout)):
             raise SettingsError(f"Timeout {timeout} is no time. Give seconds above 0.")
         if retries < 0:
             raise SettingsError(f"Retries {retries} is negative. Give 0 for none.")
         self.address = format_address(host, port)
+        self._endpoint = Endpoint(host, port, model, version, version_label)
         self.model = model
         self.signature = signature
         self.timeout = timeout
@@ -192,6 +204,28 @@ class ClientCore:
             exc.host, exc.model = self.address, self.model
             exc.signature = signature or exc.signature
             raise
+
+
+def _bare(host: str) -> str:
+    """Return a host name or address, which for IPv6 may have come in brackets.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    wrong = not bare or any(char in bare for char in "/@[] ")
+    if ":" in bare and not wrong:
+        import ipaddress
+
+        try:
+            ipaddress.IPv6Address(bare)
+        except ValueError:
+            wrong = True
+    if wrong:
+        raise SettingsError(
+            f"Host {host!r} is no host name or address. Give it without scheme, port or path."
+        )
+    return bare
 
 
 def _unavailable(error: PredictionError) -> bool:

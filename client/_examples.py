@@ -12,15 +12,17 @@ import numpy as np
 
 from ._exceptions import FileError, InvalidInput
 from ._files import Example
-from ._inputs import PREDICTIONS, PROBABILITIES
+from ._inputs import LABELS, PREDICTIONS, PROBABILITIES
 from ._types import ExamplePrediction, Prediction, Score, Signature
 
 if TYPE_CHECKING:
     from ._types import Array
 
 #: Enough to make the cost of a request small; TF Serving refuses more than 1,000 rows where it
-#: batches (`max_batch_size`), and 256 pictures of 224x224x3 float32 are 150 MB.
+#: batches (`max_batch_size`).
 ROWS_PER_REQUEST = 256
+#: Encoded files have no size of their own: gRPC takes no more than 2 GiB, and proxies less.
+BYTES_PER_REQUEST = 64 << 20
 
 
 def batches(
@@ -36,16 +38,23 @@ def batches(
     fixed = {spec.shape[0] for spec in signature.inputs.values() if spec.shape} - {None}
     most = min((size for size in fixed if size), default=ROWS_PER_REQUEST)
     batch: list[Example] = []
+    size = 0
     for example in examples:
         if isinstance(example, FileError):
             if on_error is None:
                 raise example
             on_error(example)
             continue
-        if batch and (len(batch) == most or example.whole or not _stackable(batch[-1], example)):
+        if batch and (
+            len(batch) == most
+            or size + example.size > BYTES_PER_REQUEST
+            or example.whole
+            or not _stackable(batch[-1], example)
+        ):
             yield batch
-            batch = []
+            batch, size = [], 0
         batch.append(example)
+        size += example.size
     if batch:
         yield batch
 
@@ -79,12 +88,17 @@ def answers(
                 f"Output {name!r} has shape {list(value.shape)} for {len(batch)} examples, not "
                 "one row for each. Call Client.predict with arrays, or take another signature."
             )
+    names = None if output not in (None, PREDICTIONS) else _names(prediction, len(batch))
     for index, example in enumerate(batch):
         row = outputs if example.whole else {name: out[index] for name, out in outputs.items()}
-        scores = _best(row[ranked], top, labels) if ranked else ()
-        # An output that was asked for to be ranked is a list of numbers: its best is the answer.
-        answer = scores[0].class_ if scores and output else _answer(row)
-        known = isinstance(answer, int) and not isinstance(answer, bool)
+        answer = None if ranked and output else _answer(row)
+        known = dict(labels)
+        if names is not None and isinstance(answer, int):
+            known.setdefault(answer, _plain(names[index]))
+        scores = _best(row[ranked], top, known) if ranked else ()
+        if answer is None:
+            # An output that was asked for to be ranked is a list of numbers: its best is it.
+            answer = scores[0].class_ if scores else None
         yield ExamplePrediction(
             source=example.source,
             prediction=answer,
@@ -93,8 +107,16 @@ def answers(
             version=prediction.version,
             signature=prediction.signature,
             scores=scores,
-            label=labels.get(answer) if known else None,
+            label=known.get(answer) if type(answer) is int else None,
         )
+
+
+def _names(prediction: Prediction, rows: int) -> Array | None:
+    """Return what the model itself calls the classes that it answers with, where it does."""
+    names = prediction.outputs.get(LABELS)
+    if names is None or names.dtype != object or names.shape != (rows,):
+        return None
+    return names
 
 
 def _stackable(one: Example, other: Example) -> bool:

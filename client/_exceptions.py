@@ -95,6 +95,8 @@ def _advice(code: str, message: str) -> str:
     """Return what to do about a server's error; the texts it looks for are TF Serving's."""
     if code == "NOT_FOUND":
         return "Check the model's name and version, and with the command `status` what is loaded."
+    if "version label" in message:
+        return "Give one of the server's configuration; --labels is the file of class names."
     if "signature" in message.lower() and "not found" in message:
         return "Take a signature that the command `metadata` lists."
     if code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"):

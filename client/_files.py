@@ -9,17 +9,19 @@ import base64
 import binascii
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISFIFO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._exceptions import FileError, InvalidInput
 from ._images import Frame, Invert, find_pictures, load_picture
-from ._inputs import fit_rows, one_input
+from ._inputs import fit_rows, one_input, takes_text
 from ._types import Signature, TensorSpec
 
 if TYPE_CHECKING:
@@ -43,6 +45,16 @@ class Example:
     inverted: bool = False
     whole: bool = False
 
+    @property
+    def size(self) -> int:
+        """Bytes of all inputs."""
+        return sum(
+            array.nbytes
+            if array.dtype != object
+            else sum(len(item) for item in array.ravel().tolist())
+            for array in self.inputs.values()
+        )
+
 
 class Reader:
     """Reads files for one signature.
@@ -65,7 +77,7 @@ class Reader:
         By the end of its name a file is `.npy`: an array; `.json`: a tensor, tensors by input
         name, or the body of a request to TF Serving's REST interface; `.txt`: one text a line.
         Everything else is a picture, and a folder stands for the pictures directly in it. `-` is
-        standard input, whose kind shows in its content.
+        standard input, whose kind, as that of every pipe, shows in its content.
 
         Raises:
             InvalidInput: the signature takes nothing of the kind.
@@ -86,7 +98,7 @@ class Reader:
             InvalidInput: the input takes no strings.
         """
         spec = self._spec()
-        if not _takes_text(spec):
+        if not self._takes_text():
             raise InvalidInput(
                 f"Input {spec.name!r} ({spec}) takes no text. "
                 "Take a signature with an input `string [?]`."
@@ -97,7 +109,11 @@ class Reader:
     def _file(self, path: str) -> Iterator[Example]:
         suffix = Path(path).suffix.lower()
         if path == STDIN:
+            if sys.stdin is None:
+                raise FileError(path, "Standard input is closed. Give it a file, or name one.")
             yield from self._content(path, sys.stdin.buffer.read())
+        elif _is_pipe(path):
+            yield from self._content(path, _read(path))
         elif suffix == ".npy":
             yield from self._array(path, _read(path))
         elif suffix == ".json":
@@ -112,7 +128,7 @@ class Reader:
             yield from self._array(source, content)
         elif content.lstrip()[:1] in (b"[", b"{"):
             yield from self._json(source, content)
-        elif _is_text(content) and _takes_text(self._spec()):
+        elif _is_text(content) and self._takes_text():
             yield from self._lines(source, content)
         else:
             yield self._picture(source, content)
@@ -120,8 +136,19 @@ class Reader:
     def _spec(self) -> TensorSpec:
         return one_input(self._signature, self._input)
 
+    def _takes_text(self) -> bool:
+        return takes_text(self._spec(), named=self._input is not None)
+
     def _picture(self, path: str, content: bytes | None) -> Example:
         spec = self._spec()
+        if self._input is None and takes_text(spec):
+            # Sent all the same, a model of texts would make something up.
+            raise FileError(
+                path,
+                f"{path!r} would go as a picture to input {spec.name!r}, which takes text. Give "
+                f"texts (--text, or files of lines that end in .txt), or, if {spec.name!r} takes "
+                "encoded pictures, name it as the input.",
+            )
         self._frame = self._frame or Frame.of(spec)
         picture = load_picture(path, self._frame, self._invert, content)
         return Example(path, {spec.name: picture.row}, picture.inverted)
@@ -201,8 +228,11 @@ def _scalar(value: bytes) -> Array:
     return row
 
 
-def _takes_text(spec: TensorSpec) -> bool:
-    return spec.dtype == "string" and (spec.shape is None or len(spec.shape) == 1)
+def _is_pipe(path: str) -> bool:
+    try:
+        return S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _is_text(content: bytes) -> bool:

@@ -10,7 +10,7 @@ import grpc
 from ._deadline import Deadline
 from ._grpc_codec import METADATA, OPTIONS, PREDICT, STATUS, GrpcCodec, Method
 from ._tls import Security
-from ._types import ModelMetadata, ModelStatus, Signature
+from ._types import Endpoint, ModelMetadata, ModelStatus, Signature
 
 if TYPE_CHECKING:
     from ._types import Array
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 class GrpcTransport:
     """Calls one model on one server over one channel. Safe to use from many threads."""
 
-    def __init__(
-        self, host: str, port: int, model: str, version: int | None, security: Security
-    ) -> None:
-        self._codec = GrpcCodec(host, port, model, version, security)
+    def __init__(self, endpoint: Endpoint, security: Security) -> None:
+        self._codec = GrpcCodec(endpoint, security)
         self._channel = (
             grpc.insecure_channel(self._codec.address, options=OPTIONS)
             if security.tls is None

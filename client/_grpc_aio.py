@@ -12,7 +12,7 @@ import grpc.aio
 from ._deadline import Deadline
 from ._grpc_codec import METADATA, OPTIONS, PREDICT, STATUS, GrpcCodec, Method
 from ._tls import Security
-from ._types import ModelMetadata, ModelStatus, Signature
+from ._types import Endpoint, ModelMetadata, ModelStatus, Signature
 
 if TYPE_CHECKING:
     from ._types import Array
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 class AsyncGrpcTransport:
     """Calls one model on one server over one channel, all from one event loop."""
 
-    def __init__(
-        self, host: str, port: int, model: str, version: int | None, security: Security
-    ) -> None:
-        self._codec = GrpcCodec(host, port, model, version, security)
+    def __init__(self, endpoint: Endpoint, security: Security) -> None:
+        self._codec = GrpcCodec(endpoint, security)
         self._credentials = security.tls.grpc_credentials() if security.tls else None
         self._headers = tuple(security.headers().items())
         self._channel: Any = None

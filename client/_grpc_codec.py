@@ -16,12 +16,12 @@ from ._tensors import decode, encode
 from ._tls import Security
 from ._types import (
     DTYPES,
+    Endpoint,
     ModelMetadata,
     ModelStatus,
     Signature,
     TensorSpec,
     VersionStatus,
-    format_address,
 )
 
 if TYPE_CHECKING:
@@ -68,15 +68,11 @@ STATUS = Method(
 class GrpcCodec:
     """Messages for one model on one server."""
 
-    def __init__(
-        self, host: str, port: int, model: str, version: int | None, security: Security
-    ) -> None:
-        self.address = format_address(host, port)
-        self._host = host
-        self._port = port
-        self._model = model
-        self._version = version
+    def __init__(self, endpoint: Endpoint, security: Security) -> None:
+        self.address = endpoint.address
+        self._endpoint = endpoint
         self._tls = security.tls
+        self._answered = False
 
     def predict_request(self, signature: Signature, inputs: Mapping[str, Array]) -> Any:
         """Return a PredictRequest."""
@@ -88,6 +84,7 @@ class GrpcCodec:
 
     def prediction(self, response: Any) -> tuple[dict[str, Array], int | None]:
         """Return the outputs by name and the version that answered."""
+        self._answered = True
         outputs = {name: decode(name, proto) for name, proto in sorted(response.outputs.items())}
         return outputs, response.model_spec.version.value
 
@@ -99,10 +96,11 @@ class GrpcCodec:
 
     def metadata(self, response: Any) -> ModelMetadata:
         """Return the signatures of the model."""
+        self._answered = True
         packed = response.metadata["signature_def"]
         definitions = messages.SignatureDefMap.FromString(packed.value).signature_def
         return ModelMetadata(
-            model=self._model,
+            model=self._endpoint.model,
             version=response.model_spec.version.value,
             signatures={
                 name: Signature(name, _specs(definition.inputs), _specs(definition.outputs))
@@ -116,8 +114,9 @@ class GrpcCodec:
 
     def status(self, response: Any) -> ModelStatus:
         """Return the state of the model's versions."""
+        self._answered = True
         return ModelStatus(
-            self._model,
+            self._endpoint.model,
             tuple(
                 VersionStatus(
                     version=entry.version,
@@ -134,12 +133,15 @@ class GrpcCodec:
     def error(self, error: Any, deadline: Deadline) -> PredictionError:
         """Return the client's error for gRPC's; may block for some seconds to ask the port."""
         code, details = error.code().name, error.details() or ""
+        if code == "DEADLINE_EXCEEDED" and self._answered:
+            return self.too_late(deadline)  # What listens there is known.
         if code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
             return ServerError(self.address, code, details)
         # gRPC says UNAVAILABLE for whatever it met on the way, and waits out the deadline where
         # nothing answers its greeting. Its texts change from release to release: ask the port.
         timeout = min(1.0, deadline.seconds)
-        listens = what_listens(self._host, self._port, timeout)
+        host, port = self._endpoint.host, self._endpoint.port
+        listens = what_listens(host, port, timeout)
         if listens == NOTHING:
             return ConnectionFailed(
                 f"No connection to {self.address} ({_reason(details)}). "
@@ -148,9 +150,7 @@ class GrpcCodec:
             )
         if self._tls is not None:
             try:
-                listens = listens_inside(
-                    self.address, self._host, self._port, listens, timeout, self._tls
-                )
+                listens = listens_inside(self.address, host, port, listens, timeout, self._tls)
             except ConnectionFailed as exc:
                 return exc
         if listens == TLS:
@@ -180,9 +180,11 @@ class GrpcCodec:
         )
 
     def _addressed(self, request: Any) -> Any:
-        request.model_spec.name = self._model
-        if self._version is not None:
-            request.model_spec.version.value = self._version
+        request.model_spec.name = self._endpoint.model
+        if self._endpoint.version is not None:
+            request.model_spec.version.value = self._endpoint.version
+        elif self._endpoint.version_label is not None:
+            request.model_spec.version_label = self._endpoint.version_label
         return request
 
 
@@ -200,4 +202,5 @@ def _spec(name: str, info: Any) -> TensorSpec:
 
 def _reason(details: str) -> str:
     """Return the last, most telling part of gRPC's chained texts."""
-    return details.rpartition(": ")[2].rstrip("])") or "no reason given"
+    reason = details.rpartition(": ")[2].rstrip("]) ")
+    return (reason + ")" if "(" in reason else reason) or "no reason given"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ._exceptions import InvalidInput, PictureError
 from ._types import TensorSpec
@@ -85,22 +86,23 @@ def find_pictures(paths: Iterable[str | Path]) -> list[str | PictureError]:
     A path of which nothing comes is replaced by the error that says why.
     """
     found: list[str | PictureError] = []
-    for given in map(Path, paths):
-        if not given.is_dir():
-            found.append(str(given))
+    for path in paths:
+        given = os.fspath(path)
+        if not os.path.isdir(given):
+            found.append(given)
             continue
         try:
-            inside = sorted(path for path in given.iterdir() if path.suffix.lower() in SUFFIXES)
+            inside = sorted(filter(_is_picture, Path(given).iterdir()))
         except OSError as exc:
-            found.append(_unreadable(str(given), exc.strerror or str(exc)))
+            found.append(_unreadable(given, exc.strerror or str(exc)))
             continue
-        found.extend(str(path) for path in inside)
+        found.extend(map(str, inside))
         if not inside:
             text = (
-                f"Folder {str(given)!r} holds no picture. "
+                f"Folder {given!r} holds no picture. "
                 f"Put files there that end in {', '.join(sorted(SUFFIXES))}, or name the files."
             )
-            found.append(PictureError(str(given), text))
+            found.append(PictureError(given, text))
     return found
 
 
@@ -120,22 +122,10 @@ def load_picture(
 
     Raises:
         PictureError: the file cannot be read as a picture.
-        InvalidInput: `invert` is `yes` and the model takes encoded files.
     """
     if frame.channels == 0:
         return _encoded(path, invert, content)
-    try:
-        with Image.open(path if content is None else io.BytesIO(content)) as opened:
-            picture = _flatten(ImageOps.exif_transpose(opened))
-    except FileNotFoundError as exc:
-        raise PictureError(path, f"There is no file {path!r}. Check the path.") from exc
-    except UnidentifiedImageError as exc:
-        # Its own text names the file once more, or the object that holds what was read before.
-        raise _unreadable(path, "of no known format" if content != b"" else "empty") from exc
-    except Exception as exc:
-        # Pillow's decoders raise about anything on damaged files: OSError, SyntaxError,
-        # struct.error, IndexError, DecompressionBombError.
-        raise _unreadable(path, str(exc) or type(exc).__name__) from exc
+    picture, _ = _decoded(path, content)
     inverted = invert == "yes" or (
         invert == "auto" and frame.channels == 1 and _border(picture.convert("L")) > _WHITE // 2
     )
@@ -153,27 +143,73 @@ def load_picture(
     return Picture(path, pixels.astype(frame.dtype).reshape(frame.shape), inverted)
 
 
-def _encoded(path: str, invert: Invert, content: bytes | None) -> Picture:
-    if invert == "yes":
-        raise InvalidInput(
-            "The model takes encoded files, which are sent as they are and cannot be inverted. "
-            "Take a signature with a numeric input."
-        )
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _decoded(path: str, content: bytes | None) -> tuple[Image.Image, bool]:
+    """Return a file's picture, upright, in mode L or RGB, and whether its pixels are the file's."""
     try:
-        content = Path(path).read_bytes() if content is None else content
-    except OSError as exc:
-        raise _unreadable(path, exc.strerror or str(exc)) from exc
+        with Image.open(path if content is None else io.BytesIO(content)) as opened:
+            upright = ImageOps.exif_transpose(opened)
+            plain = (
+                opened.format in ("PNG", "JPEG")
+                and opened.mode in ("1", "L", "P", "RGB")
+                and not opened.has_transparency_data
+                and opened.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            )
+            return _flatten(upright), plain
+    except FileNotFoundError as exc:
+        raise PictureError(path, f"There is no file {path!r}. Check the path.") from exc
+    except UnidentifiedImageError as exc:
+        # Its own text names the file once more, or the object that holds what was read before.
+        raise _unreadable(path, "of no known format" if content != b"" else "empty") from exc
+    except Image.DecompressionBombError as exc:
+        raise PictureError(
+            path,
+            f"Picture {path!r} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels. "
+            "Make it smaller.",
+        ) from exc
+    except Exception as exc:
+        # Pillow's decoders raise about anything on damaged files: OSError, SyntaxError,
+        # struct.error, IndexError.
+        raise _unreadable(path, str(exc) or type(exc).__name__) from exc
+
+
+def _encoded(path: str, invert: Invert, content: bytes | None) -> Picture:
+    """Return a picture as a PNG or JPEG file: its own, if any decoder gets the same out of it.
+
+    Decoding it here finds files that would fail the whole request they are in.
+    """
+    if content is None:
+        try:
+            content = Path(path).read_bytes()
+        except FileNotFoundError as exc:
+            raise PictureError(path, f"There is no file {path!r}. Check the path.") from exc
+        except OSError as exc:
+            raise _unreadable(path, exc.strerror or str(exc)) from exc
+    picture, plain = _decoded(path, content)
+    if invert == "yes" or not plain:
+        buffer = io.BytesIO()
+        # Nothing says whether the model takes light on dark: no inversion that was not ordered.
+        (ImageOps.invert(picture) if invert == "yes" else picture).save(buffer, "PNG")
+        content = buffer.getvalue()
     row = np.empty((), object)
     row[()] = content
-    return Picture(path, row, False)
+    return Picture(path, row, invert == "yes")
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
     """Return `picture` in mode L or RGB."""
     if picture.mode == "F" or picture.mode.startswith("I"):
-        # 16 and 32 bit pictures: Pillow's own conversion to L cuts off what is above 255.
-        values = np.asarray(picture, np.float64)
-        top = 65535.0 if picture.mode != "F" else max(float(values.max()), 1.0)
+        # Pillow's own conversion to L cuts off what is above 255. What is white is only sure of
+        # 16 bits: of 32 it is what the brightest pixel fits in, of floats 1 or that pixel.
+        values = np.nan_to_num(np.asarray(picture, np.float64))
+        brightest = max(float(values.max()), 1.0)
+        if picture.mode == "I":
+            top = next((top for top in (255.0, 65535.0) if brightest <= top), brightest)
+        else:
+            top = brightest if picture.mode == "F" else 65535.0
         return Image.fromarray(np.uint8(np.clip(values / top * _WHITE, 0, _WHITE).round()))
     if not picture.has_transparency_data:
         return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
@@ -194,7 +230,7 @@ def _border(band: Image.Image) -> int:
 
 
 def _unreadable(path: str, reason: str) -> PictureError:
-    reason = " ".join(reason.split())
+    reason = " ".join(reason.split()).rstrip(".")
     return PictureError(
         path, f"Cannot read picture {path!r} ({reason}). Give a PNG, JPEG or another picture file."
     )

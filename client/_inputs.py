@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DEFAULT_SIGNATURE = "predict_object"
 PREDICTIONS = "predictions"
 PROBABILITIES = "probabilities"
+#: Of the text example: the name of each class in `predictions`.
+LABELS = "labels"
 
 #: What TF itself calls the signature of a model exported without a name for it.
 _SERVING_DEFAULT = "serving_default"
@@ -59,7 +61,7 @@ def choose_signature(
         if (
             (input is None or input in signature.inputs)
             and (output is None or output in signature.outputs)
-            and (not text or any(spec.dtype == "string" for spec in signature.inputs.values()))
+            and (not text or _has_input_of_text(signature, input))
         ):
             return signature
     if not candidates:
@@ -67,10 +69,27 @@ def choose_signature(
     lacks = [f"takes no input {input!r}"] if input is not None else []
     lacks += [f"gives no output {output!r}"] if output is not None else []
     lacks += ["takes no text"] if text else []
+    advice = f"Ask for what `metadata` lists, or take another signature of: {names}."
+    if text and input is None:
+        advice += " An input whose name ends in _bytes has to be named to take text."
     raise InvalidInput(
-        f"{model} {' or '.join(lacks)} in signature {', '.join(candidates)}. "
-        f"Ask for what `metadata` lists, or take another signature of: {names}."
+        f"{model} {' or '.join(lacks)} in signature {', '.join(candidates)}. {advice}"
     )
+
+
+def takes_text(spec: TensorSpec, *, named: bool = False) -> bool:
+    """Return whether an input takes one text for each example.
+
+    Names of inputs for anything but text, such as encoded pictures, end in `_bytes` (TF Serving's
+    api_rest.md). One that the user has `named` is taken at their word.
+    """
+    strings = spec.dtype == "string" and (spec.shape is None or len(spec.shape) == 1)
+    return strings and (named or not spec.name.endswith("_bytes"))
+
+
+def _has_input_of_text(signature: Signature, name: str | None) -> bool:
+    specs = [spec for spec in signature.inputs.values() if name is None or spec.name == name]
+    return any(takes_text(spec, named=name is not None) for spec in specs)
 
 
 def one_input(signature: Signature, name: str | None = None) -> TensorSpec:

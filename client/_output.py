@@ -9,6 +9,18 @@ from typing import Any
 from ._types import ExamplePrediction, ModelMetadata, ModelStatus, Score, TensorSpec
 
 
+def printable(text: str) -> str:
+    """Return `text` with what would break its line or move a terminal's cursor escaped.
+
+    File names and a server's texts may hold such characters. Surrogates stay: they stand for the
+    bytes of names that are no text.
+    """
+    return "".join(
+        char if char.isprintable() or "\ud800" <= char <= "\udfff" else repr(char)[1:-1]
+        for char in text
+    )
+
+
 def answer_text(answer: ExamplePrediction) -> str:
     """Return `3.png: 3 (three)  3 (three) 99.70%, 0 (zero) 0.03%`."""
     said = answer.prediction

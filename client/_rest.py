@@ -23,12 +23,12 @@ from ._probe import HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
 from ._tls import Security
 from ._types import (
     DTYPES,
+    Endpoint,
     ModelMetadata,
     ModelStatus,
     Signature,
     TensorSpec,
     VersionStatus,
-    format_address,
 )
 
 if TYPE_CHECKING:
@@ -53,20 +53,20 @@ _STATUS_CODES = {
 class RestTransport:
     """Calls one model on one server. Safe to use from many threads, one connection for each."""
 
-    def __init__(
-        self, host: str, port: int, model: str, version: int | None, security: Security
-    ) -> None:
-        self._host = host
-        self._port = port
-        self._model = model
-        self._version = version
-        self._address = format_address(host, port)
+    def __init__(self, endpoint: Endpoint, security: Security) -> None:
+        self._host = endpoint.host
+        self._port = endpoint.port
+        self._model = endpoint.model
+        self._version = endpoint.version
+        self._address = endpoint.address
         self._tls = security.tls
         self._context = security.tls.context() if security.tls else None
         self._headers = {"Content-Type": "application/json", **security.headers()}
-        self._path = f"/v1/models/{quote(model, safe='')}"
-        if version is not None:
-            self._path += f"/versions/{version}"
+        self._path = f"/v1/models/{quote(endpoint.model, safe='')}"
+        if endpoint.version is not None:
+            self._path += f"/versions/{endpoint.version}"
+        elif endpoint.version_label is not None:
+            self._path += f"/labels/{quote(endpoint.version_label, safe='')}"
         # Appending to a deque and popping from it are atomic: no lock is needed.
         self._idle: deque[http.client.HTTPConnection] = deque()
 

@@ -31,6 +31,7 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "port": int,
     "model": str,
     "version": int,
+    "label": str,
     "signature": str,
     "timeout": float,
     "retries": int,
@@ -66,6 +67,7 @@ class Settings:
     port: int
     model: str
     version: int | None
+    label: str | None
     signature: str | None
     timeout: float
     retries: int
@@ -86,6 +88,7 @@ class Settings:
             transport=self.transport,
             signature=self.signature,
             version=self.version,
+            version_label=self.label,
             timeout=self.timeout,
             retries=self.retries,
             tls=Tls(self.ca, self.client_cert, self.client_key) if self.tls else None,
@@ -139,6 +142,12 @@ def resolve(
                 raise SettingsError(f"{variable(name)}={text!r} is not {kind}. Set it so.") from exc
             sources[name] = variable(name)
 
+    if {"version", "label"} <= values.keys():
+        # They name the same thing: a flag for one takes the place of a variable for the other.
+        for one, other in (("version", "label"), ("label", "version")):
+            if sources[one].startswith("--") and not sources[other].startswith("--"):
+                del values[other]
+
     def default(name: str, value: Any) -> None:
         if name not in values:
             values[name], sources[name] = value, "default"
@@ -163,7 +172,7 @@ def resolve(
     default("port", DEFAULT_PORTS[values["transport"]])
     default("timeout", DEFAULT_TIMEOUT)
     default("retries", DEFAULT_RETRIES)
-    for name in ("version", "signature", "ca", "client_cert", "client_key", "token_file"):
+    for name in ("version", "label", "signature", "ca", "client_cert", "client_key", "token_file"):
         default(name, None)
     for name in ("ca", "client_cert", "client_key"):
         if values[name] is not None:

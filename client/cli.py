@@ -7,20 +7,24 @@ was answered, 1 when something was not, 2 when the arguments make no sense.
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from ._client import Client
 from ._exceptions import FileError, PredictionError, SettingsError
 from ._labels import read_labels
-from ._output import answer_text, answers_json, metadata_json, status_json
+from ._output import answer_text, answers_json, metadata_json, printable, status_json
 from ._settings import from_surroundings
 from ._types import ExamplePrediction
 
-PROGRAM = "python -m client"
+#: As it was called: by the installed command, or as a module.
+PROGRAM = "dlstack" if Path(sys.argv[0]).stem == "dlstack" else f"python -m {__package__}"
 
 _EPILOG = """\
 All that is listed under "server and model" comes from the flags, else from DLSTACK_HOST,
@@ -30,36 +34,66 @@ MAX_RESPONSE_TIME = 3000 (ms) of the managed service's client is --timeout 3.
 """
 
 
+def run() -> NoReturn:
+    """Be the process: set up its streams, run the command, and end with its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files need not be valid UTF-8, and terminals need not be able to show a label:
+        # the former are printed as the bytes they are, the latter as `\\u...`.
+        codecs.register_error("dlstack", _as_it_can)
+        sys.stdout.reconfigure(errors="dlstack")
+    if not sys.warnoptions:
+        import warnings
+
+        # Pillow's, of pictures that are large or a little damaged: they are read all the same.
+        warnings.simplefilter("ignore")
+    # gRPC's C core logs refused connections on its own, over what is said here.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    sys.exit(main())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     arguments = _parser().parse_args(argv)
-    # gRPC's C core logs refused connections on its own, over what is said here.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
+        if sys.stdout is None:
+            raise _Unwritable("it is closed")
         status: int = arguments.run(arguments)
-        # Here and not at the end of the process, where a broken pipe could not be caught.
-        sys.stdout.flush()
+        # Here and not at the end of the process, where a failure could not be caught.
+        _print("", flush=True)
         return status
-    except SettingsError as exc:
-        _say(f"{PROGRAM}: {exc}")
-        return 2
+    except _Unwritable as exc:
+        # Whoever read the answers (`| head`) has gone, and needs no word. What is left in the
+        # buffer Python would try to write, and complain, once more at its end.
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(exc.__cause__, BrokenPipeError):
+            _say(f"{PROGRAM}: Cannot write to standard output ({exc}). Give a place with room.")
+        return 1
     except PredictionError as exc:
         _say(f"{PROGRAM}: {exc}")
-        return 1
-    except BrokenPipeError:
-        # Whoever read the answers (`| head`) has gone; Python would complain once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 2 if isinstance(exc, SettingsError) else 1
     except KeyboardInterrupt:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    printing = argparse.ArgumentParser(add_help=False)
+class _Unwritable(Exception):
+    """Standard output takes no answers."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was wrong in one line, not after ten of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        _say(f"{self.prog}: {message}. `{self.prog} --help` tells more.")
+        sys.exit(2)
+
+
+def _parser() -> _Parser:
+    printing = _Parser(add_help=False)
     output = printing.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="one JSON object (default: text)")
 
-    common = argparse.ArgumentParser(add_help=False, parents=[printing])
+    common = _Parser(add_help=False, parents=[printing])
     server = common.add_argument_group("server and model")
     server.add_argument("--host", help="name or address of the server (default: see below)")
     server.add_argument(
@@ -72,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     server.add_argument("--model", help="name the server has the model under (default: see below)")
     server.add_argument("--version", type=int, help="of the model (default: the highest loaded)")
+    server.add_argument(
+        "--label", help="the version that the server gives this label, e.g. stable (default: none)"
+    )
     server.add_argument(
         "--timeout",
         type=float,
@@ -108,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         "--verbose", action="store_true", help="say where each setting is from (default: no)"
     )
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROGRAM,
         description="Ask a TensorFlow Serving server for predictions.",
         epilog=_EPILOG,
@@ -116,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[..., int], text: str) -> _Parser:
         result = commands.add_parser(
             name,
             help=text,
@@ -225,7 +262,7 @@ def _connect(arguments: argparse.Namespace, *, retry: bool = True) -> Client:
 
 def _predict(arguments: argparse.Namespace) -> int:
     if bool(arguments.inputs) == bool(arguments.text):
-        arguments.refuse("give either files or --text; --help lists what a file may be")
+        arguments.refuse("give either files or --text")
     labels = read_labels(arguments.labels) if arguments.labels else {}
     unreadable: list[FileError] = []
 
@@ -256,7 +293,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         for answer in found:
             answers.append(answer)
             if not arguments.json:
-                print(answer_text(answer))
+                _line(answer_text(answer))
     if arguments.verbose and answers:
         _say(f"signature = {answers[0].signature} (called)")
     if arguments.json:
@@ -276,7 +313,7 @@ def _labels(arguments: argparse.Namespace) -> int:
         _print_json({"file": arguments.file, "labels": classes})
     else:
         for key, name in sorted(labels.items()):
-            print(f"{key}: {name}")
+            _line(f"{key}: {name}")
     if absent:
         shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
         _say(f"{PROGRAM}: {arguments.file!r} has no name for class {shown}. Add a line for each.")
@@ -293,7 +330,7 @@ def _status(arguments: argparse.Namespace) -> int:
     for version in status.versions:
         error = "" if version.error_code == "OK" else f" ({version.error_code}: "
         error += f"{' '.join(version.error_message.split())})" if error else ""
-        print(f"{status.model} version {version.version}: {version.state}{error}")
+        _line(f"{status.model} version {version.version}: {version.state}{error}")
     return 0
 
 
@@ -303,13 +340,13 @@ def _metadata(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(metadata_json(metadata))
         return 0
-    print(f"{metadata.model} version {metadata.version}")
+    _line(f"{metadata.model} version {metadata.version}")
     for signature in metadata.signatures.values():
-        print(f"  {signature.name}")
+        _line(f"  {signature.name}")
         for spec in signature.inputs.values():
-            print(f"    takes {spec.name}: {spec}")
+            _line(f"    takes {spec.name}: {spec}")
         for spec in signature.outputs.values():
-            print(f"    gives {spec.name}: {spec}")
+            _line(f"    gives {spec.name}: {spec}")
     return 0
 
 
@@ -330,12 +367,13 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(bench_json(result))
     else:
-        print(bench_text(result))
+        for line in bench_text(result).splitlines():
+            _line(line)
     return 1 if result.errors else 0
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
+    _print(json.dumps(value, indent=2) + "\n")
 
 
 def _add_signature(parser: argparse.ArgumentParser) -> None:
@@ -362,5 +400,24 @@ def _positive(text: str) -> int:
     return number
 
 
+def _line(text: str) -> None:
+    _print(printable(text) + "\n")
+
+
+def _print(text: str, *, flush: bool = False) -> None:
+    try:
+        print(text, end="", flush=flush)
+    except OSError as exc:
+        raise _Unwritable(exc.strerror) from exc
+
+
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    if sys.stderr is not None:  # Closed; print() would take standard output instead.
+        print(printable(text), file=sys.stderr)
+
+
+def _as_it_can(error: UnicodeError) -> tuple[str | bytes, int]:
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.backslashreplace_errors(error)

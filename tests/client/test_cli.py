@@ -1,14 +1,11 @@
-"""The command: what is printed where, and exit statuses. The main cases run as a real process."""
+"""The command: what is printed where, and exit statuses. As a process it is in test_process.py."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +15,6 @@ from client import cli
 from tests.serving_fixtures import ModelServer, free_port
 
 from .conftest import digit, port_of
-
-ROOT = Path(__file__).resolve().parents[2]
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -206,36 +201,49 @@ def test_a_host_that_is_nowhere_is_a_matter_of_usage(capsys: pytest.CaptureFixtu
         ["status", "--transport=smtp"],
     ],
 )
-def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+def test_wrong_usage_is_one_line_and_status_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
     assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "--help` tells more." in err
 
 
-def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "client", *arguments], cwd=ROOT, capture_output=True, **options
-    )
-
-
-def test_the_process_answers_on_stdout_alone_even_for_names_that_are_no_text(
-    mnist: ModelServer, pictures: Path
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--host=127.0.0.1:8500"], "Host '127.0.0.1:8500' is no host name or address."),
+        (["--port=70000"], "Port 70000 is no TCP port."),
+        (["--version=99999999999999999999"], "is no number of one."),
+        (["--version=1", "--label=stable"], "are both given."),
+        (["--label="], "The version label is empty."),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_a_matter_of_usage(
+    run: Run, arguments: list[str], said: str
 ) -> None:
-    name = os.fsencode(pictures) + b"/\xff.png"
-    os.rename(pictures / "3.png", name)
-    environment = os.environ | {
-        "DLSTACK_HOST": "127.0.0.1",
-        "DLSTACK_PORT": str(mnist.grpc_port),
-        "DLSTACK_MODEL": "mnist",
-    }
-    done = process("predict", os.fsdecode(name), env=environment)
-    assert (done.returncode, done.stdout, done.stderr) == (0, name + b": 3\n", b"")
+    status, out, err = run("status", *arguments)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert said in err
 
 
-def test_the_process_shows_no_traceback_and_nothing_of_grpcs_own_log() -> None:
-    done = process("status", "--host=127.0.0.1", "--model=m", f"--port={free_port()}")
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.count(b"\n") == 1
+def test_a_label_that_no_version_has_is_told_from_the_file_of_labels(
+    run: Run, pictures: Path
+) -> None:
+    status, out, err = run("predict", pictures / "3.png", "--label=labels.txt")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "answered INVALID_ARGUMENT: Unrecognized servable version label: labels.txt." in err
+    assert "--labels is the file of class names." in err
+
+
+def test_an_answer_is_one_line_whatever_a_files_name_is(run: Run, pictures: Path) -> None:
+    """A name with an escape sequence would otherwise reach the terminal."""
+    (pictures / "3.png").rename(pictures / "a\nb\x1b[31m.png")
+    status, out, _ = run("predict", pictures / "a\nb\x1b[31m.png")
+    assert (status, out) == (0, f"{pictures}/a\\nb\\x1b[31m.png: 3\n")
 
 
 def test_labels_name_the_answer_and_the_classes(run: Run, pictures: Path, tmp_path: Path) -> None:

@@ -246,6 +246,17 @@ def test_an_unknown_version_is_the_servers_not_found(mnist: ModelServer, connect
     assert "Specific(mnist, 99)" in str(error)
 
 
+def test_an_unknown_version_label_is_the_servers_invalid_argument(
+    mnist: ModelServer, connect: Connect
+) -> None:
+    error = failure(connect(mnist, version_label="cänary/1").metadata, ServerError)
+    assert isinstance(error, ServerError)
+    assert (error.code, error.message) == (
+        "INVALID_ARGUMENT",
+        "Unrecognized servable version label: cänary/1",
+    )
+
+
 def test_an_unknown_signature_is_named_with_those_there_are(
     mnist: ModelServer, connect: Connect
 ) -> None:
@@ -316,6 +327,16 @@ def test_a_call_that_takes_too_long_ends_at_its_deadline(
     assert f"No answer from {one.address} within 0.25 s" in str(error)
 
 
+def test_a_server_that_has_answered_is_not_asked_what_it_is_at_a_deadline(
+    kinds: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call would take a second longer than its deadline."""
+    monkeypatch.setattr("client._grpc_codec.what_listens", lambda *_: pytest.fail("asked"))
+    with Client("127.0.0.1", "kinds", port=kinds.grpc_port, timeout=0.25) as one:
+        one.metadata()
+        failure(lambda: one.predict(np.array([5000], np.int32), signature="slow"), DeadlineExceeded)
+
+
 def test_a_port_that_accepts_and_says_nothing_is_a_deadline(transport: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -353,6 +374,12 @@ def test_the_other_transports_port_is_recognised(mnist: ModelServer, transport: 
         {"timeout": 0},
         {"timeout": float("nan")},
         {"version": -1},
+        {"version": 2**63},
+        {"version_label": ""},
+        {"version": 1, "version_label": "stable"},
+        {"host": "127.0.0.1:8500"},
+        {"host": "[127.0.0.1"},
+        {"host": "a:b"},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) -> None:
@@ -361,6 +388,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) ->
 
 
 def test_ipv6_addresses_are_put_in_brackets(transport: str) -> None:
-    with Client("::1", "mnist", port=free_port(), transport=transport) as one:
-        assert one.address.startswith("[::1]:")
-        failure(one.status, ConnectionFailed)
+    for host in ("::1", "[::1]"):
+        with Client(host, "mnist", port=free_port(), transport=transport, retries=0) as one:
+            assert one.address.startswith("[::1]:")
+            failure(one.status, ConnectionFailed)

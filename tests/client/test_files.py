@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client import FileError, InvalidInput, read_labels
+from client import FileError, InvalidInput, Prediction, read_labels
+from client._examples import answers
+from client._files import Example
 from tests.serving_fixtures import ModelServer
 
 from .conftest import Connect, digit
@@ -199,16 +201,74 @@ def test_texts_find_the_signature_that_takes_them(
     kinds: ModelServer, connect: Connect, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = connect(kinds, signature="shout")
-    texts = list(one.predict_texts(["abc", "dé f"], output="text"))
+    keys: Any = {"input": "in_bytes", "output": "text"}
+    texts = list(one.predict_texts(["abc", "dé f"], **keys))
     assert [(t.source, t.prediction) for t in texts] == [("abc", "ABC"), ("dé f", "Dé F")]
     path = write("x.txt", "one\n\ntwo\n")
-    lines = list(one.predict_files([path], output="text"))
+    lines = list(one.predict_files([path], **keys))
     assert [(t.source, t.prediction) for t in lines] == [(f"{path}:1", "ONE"), (f"{path}:3", "TWO")]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"three\n")))
-    (piped,) = one.predict_files(["-"], output="text")
+    (piped,) = one.predict_files(["-"], **keys)
     assert (piped.source, piped.prediction) == ("-:1", "THREE")
-    (chosen,) = connect(kinds).predict_texts(["abc"], input="in_bytes", output="text")
+    (chosen,) = connect(kinds).predict_texts(["abc"], **keys)
     assert chosen.signature == "shout"
+    with pytest.raises(InvalidInput, match="ends in _bytes has to be named to take text"):
+        list(one.predict_texts(["abc"], output="text"))
+
+
+def test_a_picture_is_not_sent_to_an_input_of_texts_unless_it_is_named(
+    kinds: ModelServer, connect: Connect, write: Write
+) -> None:
+    """A model of texts would make something up."""
+    one = connect(kinds, signature="echo_string")
+    path = write("a.png", png(1))
+    with pytest.raises(FileError, match="would go as a picture to input 'x', which takes text"):
+        list(one.predict_files([path]))
+    (answer,) = one.predict_files([path], input="x")
+    assert answer.source == path
+
+
+def test_requests_are_bounded_in_bytes_too(
+    mnist: ModelServer, connect: Connect, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("client._examples.BYTES_PER_REQUEST", 2 * len(png(1)) + 10)
+    one = connect(mnist, signature="image_bytes")
+    sent: list[int] = []
+    real = one._transport.predict
+
+    def count(signature: Any, inputs: Any, deadline: Any) -> Any:
+        sent.append(len(inputs["image_bytes"]))
+        return real(signature, inputs, deadline)
+
+    one._transport.predict = count  # type: ignore[method-assign]
+    paths = [write(f"{k}.png", png(1)) for k in range(5)]
+    assert [answer.prediction for answer in one.predict_files(paths)] == [1] * 5
+    assert sent == [2, 2, 1]
+
+
+def test_the_names_a_model_gives_its_answers_are_taken_unless_others_are_given() -> None:
+    """The text example has an output `labels` beside `predictions`."""
+    outputs = {
+        "predictions": np.array([1, 0]),
+        "labels": np.array([b"delivery", b"returns"], object),
+        "probabilities": np.array([[0.2, 0.8], [0.9, 0.1]]),
+    }
+    prediction = Prediction("text", 1, "serving_default", outputs)
+    batch = [Example("a", {}), Example("b", {})]
+
+    def named(**options: Any) -> list[Any]:
+        given = {"output": None, "top": 0, "labels": {}} | options
+        return [
+            (answer.prediction, answer.label, [score.label for score in answer.scores])
+            for answer in answers(batch, prediction, **given)
+        ]
+
+    assert named(top=2) == [
+        (1, "delivery", ["delivery", None]),
+        (0, "returns", ["returns", None]),
+    ]
+    assert named(labels={1: "Lieferung"}) == [(1, "Lieferung", []), (0, "returns", [])]
+    assert named(output="probabilities", top=1) == [(1, None, [None]), (0, None, [None])]
 
 
 def test_texts_for_a_model_that_takes_numbers_are_refused(

@@ -72,7 +72,29 @@ def test_inversion_can_be_ordered_and_forbidden(load: Any, invert: str, first: f
     assert picture.inverted is (invert == "yes")
 
 
-MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"]
+@pytest.mark.parametrize("ink", [1, 200, 40_000, 2**31 - 1])
+def test_white_of_32_bits_is_what_the_brightest_pixel_fits_in(load: Any, ink: int) -> None:
+    top = {1: 255, 200: 255, 40_000: 65535}.get(ink, ink)
+    picture = load(stroke(dtype="int32", ink=ink), suffix=".tif")
+    np.testing.assert_allclose(picture.row, stroke().ravel() / 255 * ink / top, atol=0.01)
+
+
+def test_floats_are_0_to_1_or_up_to_the_brightest(load: Any) -> None:
+    for ink in (1.0, 255.0):
+        pixels = np.float32(stroke() / 255 * ink)
+        pixels[0, 0] = np.nan
+        picture = load(pixels, suffix=".tif")
+        np.testing.assert_allclose(picture.row, stroke().ravel() / 255, atol=0.01)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_of_an_animation_the_first_picture_is_taken(load: Any, suffix: str) -> None:
+    frames = [Image.fromarray(stroke()), Image.new("L", (28, 28), 128)]
+    picture = load(frames[0], suffix=suffix, save_all=True, append_images=frames[1:])
+    assert np.abs(picture.row - stroke().ravel() / 255).mean() < 0.05
+
+
+MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -81,7 +103,7 @@ def test_every_mode_gives_the_same_row(load: Any, mode: str) -> None:
         picture = load(stroke(dtype="uint16", ink=65535))
     else:
         source = Image.fromarray(stroke()).convert(mode)
-        picture = load(source, suffix=".tif" if mode == "CMYK" else ".png")
+        picture = load(source, suffix=".tif" if mode in ("CMYK", "PA") else ".png")
     assert not picture.inverted
     np.testing.assert_allclose(picture.row, stroke().ravel() / 255, atol=0.01)
 
@@ -150,12 +172,56 @@ def test_colour_pictures_keep_their_colours_and_are_not_inverted_unasked(load: A
     assert not picture.inverted
 
 
-def test_inputs_of_strings_take_the_file_as_it_is(load: Any, tmp_path: Path) -> None:
-    frame = Frame.of(TensorSpec("image_bytes", "string", (None,)))
-    picture = load(255 - stroke(), frame)
-    assert picture.row.item() == (tmp_path / "picture.png").read_bytes()
-    with pytest.raises(InvalidInput, match="cannot be inverted"):
-        load(stroke(), frame, invert="yes")
+ENCODED = Frame.of(TensorSpec("image_bytes", "string", (None,)))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_inputs_of_strings_take_the_file_as_it_is(
+    load: Any, tmp_path: Path, suffix: str, mode: str
+) -> None:
+    picture = load(Image.fromarray(255 - stroke()).convert(mode), ENCODED, suffix)
+    assert picture.row.item() == (tmp_path / f"picture{suffix}").read_bytes()
+    assert not picture.inverted
+
+
+def reencoded(picture: Picture) -> Image.Image:
+    found = Image.open(io.BytesIO(picture.row.item()))
+    assert found.format == "PNG"
+    return found
+
+
+def test_an_encoded_picture_is_inverted_on_order(load: Any) -> None:
+    picture = load(255 - stroke(), ENCODED, invert="yes")
+    assert picture.inverted
+    np.testing.assert_array_equal(np.asarray(reencoded(picture)), stroke())
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("LA", ".png"), ("I;16", ".png"), ("CMYK", ".jpg"), ("RGB", ".webp"), ("L", ".tif")],
+)
+def test_what_decoders_differ_in_is_encoded_anew(load: Any, mode: str, suffix: str) -> None:
+    if mode == "I;16":
+        source = Image.fromarray(stroke(dtype="uint16", ink=65535))
+    else:
+        source = Image.fromarray(stroke()).convert(mode)
+    found = reencoded(load(source, ENCODED, suffix)).convert("L")
+    assert np.abs(np.asarray(found, float) - stroke()).mean() < 3
+
+
+def test_a_picture_taken_sideways_is_encoded_upright(load: Any) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = reencoded(load(stroke(20, 40), ENCODED, ".jpg", exif=exif))
+    assert found.size == (20, 40)
+
+
+def test_a_broken_file_is_not_sent_to_inputs_of_strings_either(tmp_path: Path) -> None:
+    """It would fail the request, and with it all other files in it."""
+    (tmp_path / "broken.png").write_bytes(png()[:-20])
+    with pytest.raises(PictureError, match="Cannot read picture"):
+        load_picture(str(tmp_path / "broken.png"), ENCODED)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +260,15 @@ def test_a_file_that_is_no_whole_picture_is_said(tmp_path: Path, content: bytes)
     assert "\n" not in str(caught.value)
 
 
+def test_a_picture_of_too_many_pixels_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    Image.new("1", (50, 50)).save(tmp_path / "huge.png")
+    with pytest.raises(PictureError, match="has more than 2,000 pixels. Make it smaller."):
+        load_picture(str(tmp_path / "huge.png"), DIGIT)
+
+
 def test_every_damage_is_a_picture_error_or_still_a_picture(tmp_path: Path) -> None:
     """Pillow raises more than OSError: bytes overwritten at random find out what."""
     random = np.random.default_rng(1)
@@ -211,8 +286,9 @@ def test_every_damage_is_a_picture_error_or_still_a_picture(tmp_path: Path) -> N
 
 
 def test_folders_give_their_pictures_by_name_and_files_stay_in_order(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a.jpeg", "notes.txt"):
+    for name in ("b.PNG", "a.jpeg", "notes.txt", ".hidden.png"):
         (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
     (tmp_path / "empty").mkdir()
     last, error, first, second = find_pictures(
         [tmp_path / "notes.txt", tmp_path / "empty", tmp_path]

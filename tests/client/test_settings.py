@@ -148,6 +148,15 @@ def test_a_token_comes_from_environment_or_file_and_is_never_shown(tmp_path: Pat
         resolve(given | {"token_file": str(tmp_path / "missing")}, {}, never)
 
 
+def test_a_flag_for_a_version_takes_the_place_of_a_variable_for_its_label() -> None:
+    given = {"host": "h", "model": "m"}
+    settings = resolve(given | {"version": 3}, {"DLSTACK_LABEL": "stable"}, never)
+    assert (settings.version, settings.label) == (3, None)
+    settings = resolve(given | {"label": "stable"}, {"DLSTACK_VERSION": "3"}, never)
+    assert (settings.version, settings.label) == (None, "stable")
+    assert "label = stable (--label)" in settings.lines()
+
+
 def test_no_retries_is_a_setting_too() -> None:
     settings = resolve({"host": "h", "model": "m", "retries": 0}, {}, never)
     assert "retries = 0 (--retries)" in settings.lines()

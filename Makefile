@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 IN_STACK := eval "$$($(BIN)/python -m local env)" &&
 CHECKED := infra training serving client local tests benchmarks __main__.py
 
-.PHONY: help setup up predict status env destroy down data check test test-cluster
+.PHONY: help setup up predict status logs env destroy down data check test test-cluster
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
@@ -28,8 +28,11 @@ predict: setup ## make predict IMAGE=digit.png
 	@test -n "$(IMAGE)" || { echo 'name a picture: make predict IMAGE=digit.png'; exit 2; }
 	@$(IN_STACK) $(BIN)/python -m client predict $(IMAGE)
 
-status: setup ## the parts, the model and the addresses
+status: setup ## the parts, the job, the models and the addresses
 	@$(BIN)/python -m local status
+
+logs: setup ## follow the training job's log: make logs, or RUN=5a1dcbe5 for that of an earlier run
+	@$(IN_STACK) $(BIN)/python -m infra logs $(if $(RUN),--run $(RUN),-f)
 
 env: setup ## shell variables for pulumi, kubectl and the client: eval "$(make env)"
 	@$(BIN)/python -m local env

@@ -25,6 +25,10 @@ _GPU_TAINT = "nvidia.com/gpu"
 _TIMEOUT_SECONDS = 10
 
 
+class NoAnswer(pulumi.RunError):
+    """The cluster can't be reached, or an answer broke off: trying again may help."""
+
+
 @dataclass(frozen=True)
 class Node:
     """A node that takes pods."""
@@ -111,14 +115,39 @@ def watch(context: str, path: str, seconds: int) -> Iterator[dict[str, Any]]:
         path: of the collection, with a query.
         seconds: the end of the watch.
     """
-    with _opened(context, f"{path}&watch=true&timeoutSeconds={seconds}", seconds) as answer:
+    for kind, changed in events(context, path, seconds):
+        if kind in ("ADDED", "MODIFIED"):
+            yield changed
+
+
+def events(context: str, path: str, seconds: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ADDED, MODIFIED or DELETED and the object, as `watch` does."""
+    for line in lines(context, f"{path}&watch=true&timeoutSeconds={seconds}", seconds):
+        event = json.loads(line)
+        if event["type"] in ("ADDED", "MODIFIED", "DELETED"):
+            yield event["type"], event["object"]
+
+
+def lines(context: str, path: str, seconds: int) -> Iterator[bytes]:
+    """Yield the lines of the answer to GET `path` as they arrive, without their ends.
+
+    Args:
+        context: of the kubeconfig; empty for its current one.
+        path: with its query.
+        seconds: how long the answer may be silent, beyond what the network may take.
+
+    Raises:
+        NoAnswer: it was silent for longer, or broke off.
+    """
+    with _opened(context, path, seconds) as answer:
+        if answer.status == 404:
+            return
         rest = b""
         for chunk in answer.stream(65536):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                event = json.loads(line)
-                if event["type"] in ("ADDED", "MODIFIED"):
-                    yield event["object"]
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+        if rest:
+            yield rest
 
 
 @contextmanager
@@ -152,12 +181,14 @@ def _opened(context: str, path: str, seconds: int = 0) -> Iterator[Any]:
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=_TIMEOUT_SECONDS, read=_TIMEOUT_SECONDS + seconds),
             )
-            if answer.status not in (200, 404):
-                raise _refused(configuration.host, path, answer.status, answer.reason)
-            yield answer
-            answer.release_conn()
+            try:
+                if answer.status not in (200, 404):
+                    raise _refused(configuration.host, path, answer.status, answer.reason)
+                yield answer
+            finally:
+                answer.close()
         except urllib3.exceptions.HTTPError as exc:
-            raise pulumi.RunError(
+            raise NoAnswer(
                 f"No Kubernetes answers at '{configuration.host}': {_reason(exc)}. "
                 "Start the cluster, or set KUBECONFIG to one that runs."
             ) from exc
@@ -171,9 +202,14 @@ def _headers(configuration: Any) -> dict[str, str]:
 
 
 def _refused(host: str, path: str, status: int, reason: str) -> pulumi.RunError:
+    if status >= 500:
+        return NoAnswer(
+            f"The cluster at '{host}' can't answer '{path}': {status} {reason}. Try again, or see "
+            "how its nodes are ('kubectl get nodes')."
+        )
     return pulumi.RunError(
         f"The cluster at '{host}' refuses '{path}': {status} {reason}. "
-        "Use a kubeconfig whose user may read nodes, namespaces, Jobs and Secrets."
+        "Use a kubeconfig whose user may read nodes, namespaces and what is in the stack's."
     )
 
 

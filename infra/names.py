@@ -16,6 +16,14 @@ OBJECT_STORE = "object-store"
 
 TENSORBOARD = "tensorboard"
 PREDICTION = "prediction"
+TRAINING = "training"
+
+DESCRIPTION = "stack"
+"""The ConfigMap in which a stack says what its commands have to know: a contract."""
+
+RUN_HASH_ANNOTATION = "dlstack.dev/run-hash"
+ATTEMPT_ANNOTATION = "dlstack.dev/attempt"
+"""Of the pods of a training Job."""
 
 
 def namespace(name: str) -> str:

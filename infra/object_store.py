@@ -24,6 +24,8 @@ from .exposure import Exposed
 from .settings import ServiceType
 
 PORT = 8333
+METRICS_PORT = 9327
+"""Listens on the pod's own loopback address only, as all but S3: see docs/operations.md."""
 REGION = "us-east-1"
 
 _COMMAND = (
@@ -36,6 +38,8 @@ _COMMAND = (
     "-ip.bind=127.0.0.1",
     "-master.electionTimeout=1s",
     "-master.telemetry=false",
+    # How many requests of which kind there were, and how long they took, for Prometheus.
+    f"-metricsPort={METRICS_PORT}",
     # Each bucket takes several volumes, and the disk's size divided by this is how many there are.
     "-master.volumeSizeLimitMB=128",
     "-volume.max=0",

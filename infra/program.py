@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes.core.v1 import EnvVarArgs, Namespace, Secret
+from pulumi_kubernetes.core.v1 import ConfigMap, EnvVarArgs, Namespace, Secret
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from . import checksums, cluster, names, packages, pod_specs, s3
+from . import checksums, cluster, deployed, names, packages, pod_specs, s3
 from .credentials import ACCESS_KEY, SECRET_KEY, GeneratedCredentials, Store
 from .object_store import REGION, ObjectStore, ObjectStoreArgs
 from .prediction_service import PredictionService, PredictionServiceArgs
 from .published_model import PublishedModel
-from .run_hash import digest, run_hash
+from .run_hash import digest, run_hash, short
 from .settings import ExternalStore, Settings
 from .storage import Bucket, DestroyGuard, Folder
 from .tensorboard import TensorBoard, TensorBoardArgs
-from .training_job import TrainingJob, TrainingJobArgs, next_attempt
+from .training_job import TrainingJob, TrainingJobArgs, is_there, next_attempt
 
 
 def build(settings: Settings) -> Mapping[str, Any]:
@@ -68,6 +68,21 @@ def build(settings: Settings) -> Mapping[str, Any]:
             store=store.props,
         ).url
     output_url = pulumi.Output.concat("s3://", output_bucket.bucket)
+    ConfigMap(
+        "description",
+        metadata=ObjectMetaArgs(
+            name=names.DESCRIPTION,
+            namespace=place.namespace,
+            labels=names.labels(names.DESCRIPTION, settings.stack),
+        ),
+        data=deployed.description(
+            stack=settings.stack,
+            host=place.host,
+            bucket=output_bucket.bucket,
+            model_name=settings.model_name,
+            store=store.props,
+        ),
+    )
 
     training = place.package("training", run.library)
     serving = place.package("serving", packages.read("serving"))
@@ -85,8 +100,10 @@ def build(settings: Settings) -> Mapping[str, Any]:
             forced_host=settings.host,
         ),
     )
+    old_jobs = (jobs or {}).get("items", [])
+    attempt = next_attempt(old_jobs, run.hash)
     job = TrainingJob(
-        "training",
+        names.TRAINING,
         TrainingJobArgs(
             namespace=place.namespace,
             instance=settings.stack,
@@ -104,9 +121,15 @@ def build(settings: Settings) -> Mapping[str, Any]:
             provenance=run.provenance,
             flavour=settings.flavour,
             timeout_seconds=settings.timeout_seconds,
-            attempt=next_attempt((jobs or {}).get("items", []), run.hash),
+            attempt=attempt,
         ),
     )
+    if not (is_there(old_jobs, run.hash, attempt) or pulumi.runtime.is_dry_run()):
+        pulumi.log.info(
+            f"Training run {short(run.hash)}, attempt {attempt}: follow it with "
+            "'python -m infra logs -f'.",
+            job.job,
+        )
     model = PublishedModel(
         "model",
         bucket=output_bucket.bucket,

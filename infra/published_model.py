@@ -60,9 +60,9 @@ def find(
 ) -> tuple[int, dict[str, Any]]:
     """Return number and manifest of `version`, or else of the newest one made by `run_hash`."""
     prefix = f"models/{model}/"
-    versions = _published(s3.list_objects(client, bucket, prefix), prefix)
+    versions = published_versions(client, bucket, model)
     for number in versions if version is None else [version] if version in versions else []:
-        manifest = _manifest(client, bucket, f"{prefix}{number}/manifest.json")
+        manifest = read_manifest(client, bucket, model, number)
         if version is not None or manifest["run_hash"] == run_hash:
             return number, manifest
     there = ", ".join(map(str, versions)) or "none"
@@ -78,14 +78,18 @@ def find(
     )
 
 
-def _published(keys: dict[str, Any], prefix: str) -> list[int]:
-    """Return the versions that have a manifest, the newest first."""
+def published_versions(client: "S3Client", bucket: str, model: str) -> list[int]:
+    """Return the versions of `model` that have a manifest, the newest first."""
+    prefix = f"models/{model}/"
+    keys = s3.list_objects(client, bucket, prefix)
     parts = [key.removeprefix(prefix).split("/") for key in keys]
     numbers = (part[0] for part in parts if part[1:] == ["manifest.json"])
     return sorted((int(number) for number in numbers if number.isdecimal()), reverse=True)
 
 
-def _manifest(client: "S3Client", bucket: str, key: str) -> dict[str, Any]:
+def read_manifest(client: "S3Client", bucket: str, model: str, version: int) -> dict[str, Any]:
+    """Return the manifest of a published version; raise `s3.StoreError` if it is none."""
+    key = f"models/{model}/{version}/manifest.json"
     try:
         manifest = json.loads(s3.read(client, bucket, key))
         if isinstance(manifest["run_hash"], str) and isinstance(manifest["metrics"], dict):

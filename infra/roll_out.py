@@ -4,14 +4,17 @@ Pulumi waits for Deployments as well, but old versions of its Kubernetes plugin 
 controller has: they take the pods of the template before for those of the new one.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
-from pulumi_kubernetes.apps.v1 import Deployment
 
 from . import cluster
 from .dynamic_provider import Provider, changed, inputs_of
+
+if TYPE_CHECKING:
+    # 0.4 s, and who only asks how a roll-out goes declares nothing.
+    from pulumi_kubernetes.apps.v1 import Deployment
 
 
 def wait(context: str, namespace: str, name: str, seconds: int) -> None:
@@ -89,7 +92,7 @@ class RollOut(Resource, module="apps", name="RollOut"):
         self,
         name: str,
         *,
-        deployment: Deployment,
+        deployment: "Deployment",
         context: str,
         seconds: int,
         opts: pulumi.ResourceOptions | None = None,

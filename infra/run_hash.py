@@ -44,6 +44,11 @@ def run_hash(
     )
 
 
+def short(run_hash: str) -> str:
+    """Return the first digits of a run hash, which name the run's folder (docs/contracts.md)."""
+    return run_hash[:12]
+
+
 def digest(document: object) -> str:
     """Return the SHA-256 of `document` as canonical JSON."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

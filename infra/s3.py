@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -149,6 +150,32 @@ def list_objects(client: "S3Client", bucket: str, prefix: str = "") -> dict[str,
     return found
 
 
+def list_folders(client: "S3Client", bucket: str, prefix: str) -> list[str]:
+    """Return the names of the folders directly below `prefix`, which ends in '/'."""
+    found = []
+    with _explained(client, f"list the bucket '{bucket}'"):
+        pages = client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=prefix, Delimiter="/"
+        )
+        for page in pages:
+            for item in page.get("CommonPrefixes", []):
+                found.append(item["Prefix"][len(prefix) : -1])
+    return found
+
+
+def written(client: "S3Client", bucket: str, keys: Iterable[str]) -> dict[str, datetime]:
+    """Return key -> time of its last change of those objects that there are."""
+
+    def look(key: str) -> tuple[str, datetime | None]:
+        try:
+            with _explained(client, f"look at '{bucket}/{key}'"):
+                return key, client.head_object(Bucket=bucket, Key=key)["LastModified"]
+        except Gone:
+            return key, None
+
+    return {key: moment for key, moment in parallel(look, keys) if moment}
+
+
 def mark(client: "S3Client", bucket: str, key: str) -> str | None:
     """Return the SHA-256 of an uploaded object; None if it isn't there or somebody else's."""
     try:
@@ -160,7 +187,7 @@ def mark(client: "S3Client", bucket: str, key: str) -> str | None:
 
 def marks(client: "S3Client", bucket: str, keys: Iterable[str]) -> dict[str, str]:
     """Return key -> SHA-256 of those objects that `upload` put there."""
-    found = _parallel(lambda key: (key, mark(client, bucket, key)), keys)
+    found = parallel(lambda key: (key, mark(client, bucket, key)), keys)
     return {key: sha256 for key, sha256 in found if sha256}
 
 
@@ -179,7 +206,7 @@ def upload(client: "S3Client", bucket: str, files: Iterable[tuple[Path, str, str
                 ExtraArgs={"ChecksumAlgorithm": "SHA256", "Metadata": {_MARK: sha256}},
             )
 
-    for _ in _parallel(put, files):
+    for _ in parallel(put, files):
         pass
 
 
@@ -208,8 +235,8 @@ def read(client: "S3Client", bucket: str, key: str) -> bytes:
         return client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
-def _parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """Call `function` on all items in a few threads; raise the first error and drop the rest."""
+def parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """Yield `function` of each item, called in a few threads; raise the first error at once."""
     with ThreadPoolExecutor(_TRANSFERS) as pool:
         futures = [pool.submit(function, item) for item in items]
         try:

@@ -17,7 +17,12 @@ from .packages import Package
 from .settings import ServiceType
 
 PORT = 6006
-REFRESH_SECONDS = 5
+
+# A scalar is shown at most 10 s after it was written: the agent uploads it within 2 s and the time
+# that this takes, the mirror lists the bucket once in 5 s, and TensorBoard looks at its files
+# every second. Only the second of these costs requests to the object store.
+MIRROR_SECONDS = 5
+RELOAD_SECONDS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +58,11 @@ class TensorBoard(pulumi.ComponentResource):
             *("python3", "-m", "training", "mirror"),
             pulumi.Output.concat("--source_url=", args.runs_url),
             "--target_dir=/logs",
-            f"--interval_seconds={REFRESH_SECONDS}",
+            f"--interval_seconds={MIRROR_SECONDS}",
         ]
         board = [
             *("python3", "-m", "tensorboard.main", "--logdir=/logs"),
-            *("--host=0.0.0.0", f"--port={PORT}", f"--reload_interval={REFRESH_SECONDS}"),
+            *("--host=0.0.0.0", f"--port={PORT}", f"--reload_interval={RELOAD_SECONDS}"),
         ]
         deployment = Deployment(
             f"{name}-server",

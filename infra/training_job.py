@@ -12,10 +12,8 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from . import names, pod_specs
 from .flavours import Flavour
+from .names import ATTEMPT_ANNOTATION, RUN_HASH_ANNOTATION
 from .packages import Package
-
-RUN_HASH_ANNOTATION = "dlstack.dev/run-hash"
-ATTEMPT_ANNOTATION = "dlstack.dev/attempt"
 
 _START_SECONDS = 120
 """What scheduling and pulling the image may add to the timeout before Pulumi gives up waiting."""
@@ -70,6 +68,15 @@ def next_attempt(jobs: Iterable[Mapping[str, Any]], run_hash: str) -> int:
         failed = any(c["type"] == "Failed" and c["status"] == "True" for c in conditions)
         attempt = max(attempt, int(annotations.get(ATTEMPT_ANNOTATION, "1")) + failed)
     return attempt
+
+
+def is_there(jobs: Iterable[Mapping[str, Any]], run_hash: str, attempt: int) -> bool:
+    """Say whether one of `jobs` is this attempt at the run, so that no new Job will be made."""
+    wanted = {RUN_HASH_ANNOTATION: run_hash, ATTEMPT_ANNOTATION: str(attempt)}
+    return any(
+        wanted.items() <= job["spec"]["template"]["metadata"].get("annotations", {}).items()
+        for job in jobs
+    )
 
 
 def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:

@@ -136,35 +136,21 @@ def deploy(platform: Platform) -> None:
         print("\nheld-out digit " + " ".join(f"{truth:>2}" for truth in truths))
         print("answer         " + " ".join(f"{answer:>2}" for answer in answers))
         print(f"               {right} of {len(truths)} right")
+    print(flush=True)
+    stack.status()
     print()
-    _print_addresses(outputs)
     say(f"pulumi up {deployed - begun:.1f} s, all answers after {time.monotonic() - begun:.1f} s")
     print(
         "\nNext:\n"
         "  make predict IMAGE=picture.png   # any picture of a digit\n"
-        "  make status                      # the parts and their addresses\n"
+        "  make status                      # the parts, the job, the models and the addresses\n"
+        "  make logs                        # what the training job said\n"
         '  eval "$(make env)"               # pulumi, kubectl and the client in this shell\n'
         "  make destroy                     # take the stack down\n"
         "  make down                        # and the cluster"
     )
     if right * 2 < len(truths):
         raise LocalError("most answers are wrong.", "The log of the training Job may say why.")
-
-
-def _print_addresses(outputs: dict[str, object]) -> None:
-    metrics = outputs.get("metrics")
-    accuracy = metrics.get("accuracy") if isinstance(metrics, dict) else None
-    rows = {
-        "gRPC": f"{outputs.get('host')}:{outputs.get('grpcPort')}",
-        "REST": outputs.get("restUrl"),
-        "page": outputs.get("pageUrl"),
-        "TensorBoard": outputs.get("tensorboardUrl"),
-        "model": f"{outputs.get('modelName')}, version {outputs.get('modelVersion')}"
-        + (f", test accuracy {accuracy:.4f}" if isinstance(accuracy, float) else ""),
-        "run hash": outputs.get("runHash"),
-    }
-    for name, value in rows.items():
-        print(f"{name:<12} {value}")
 
 
 @command("show the parts of the platform and the stack's addresses")
@@ -183,12 +169,12 @@ def status(platform: Platform) -> None:
             return
     from .stack import Stack
 
-    outputs = Stack(platform.environment()).outputs()
-    if outputs:
-        print()
-        _print_addresses(outputs)
-    else:
+    stack = Stack(platform.environment())
+    if not stack.exists():
         print("\nno stack is deployed. `make up` deploys it.")
+        return
+    print(flush=True)
+    stack.status()
 
 
 @command("print the shell variables for `pulumi`, `kubectl` and the client")

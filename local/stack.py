@@ -75,7 +75,9 @@ class Stack:
             LocalError: it failed; Pulumi has said why.
         """
         self._show(
-            "up", "Put right what it says above, then run `make up` again: what is done is kept."
+            "up",
+            "Put right what it says above, then run `make up` again: what is done is kept. "
+            "`make logs` shows the whole log of the training job.",
         )
 
     def destroy(self) -> None:
@@ -92,6 +94,21 @@ class Stack:
     def outputs(self) -> dict[str, object]:
         """The stack's outputs; empty when nothing is deployed."""
         return json.loads(self._read("stack", "output", "--json")) if self.exists() else {}
+
+    def status(self) -> None:
+        """Print the table of `python -m infra status`.
+
+        Raises:
+            LocalError: it could not tell all, and has said why.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "infra", "status"],
+            cwd=REPOSITORY,
+            env={**os.environ, **self.variables},
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode:
+            raise LocalError("the stack's status is not complete.", "`make up` deploys it anew.")
 
     def _show(self, command: str, remedy: str) -> None:
         # Pulumi's table of the resources goes to stderr with our own progress: stdout is for

@@ -15,6 +15,8 @@ from training.command_line import ArgumentParser, TrainingError, positive_float
 from training.object_store import ObjectGone, ObjectStore, S3Url, StoredObject, StoreError
 
 _EVENT_FILE_MARK = "tfevents"
+OBJECTS_IN_A_LISTING = 1000
+"""What S3 tells in answer to one request."""
 
 
 class EventMirror:
@@ -25,18 +27,28 @@ class EventMirror:
         self._source = source
         self._target = target
         self._etags: dict[str, str] = {}
+        self.list_calls = 0
+        """Requests that the last listing took."""
 
     def refresh(self) -> int:
         """Make the folder like the store once; return how many bytes were fetched."""
-        listed = {
-            entry.path: entry for entry in self._store.objects(self._source) if _wanted(entry)
-        }
+        entries = list(self._store.objects(self._source))
+        self.list_calls = 1 + len(entries) // OBJECTS_IN_A_LISTING
+        listed = {entry.path: entry for entry in entries if _wanted(entry)}
         fetched = sum(self._refresh_file(entry) for entry in listed.values())
         for file in self._target.rglob(f"*{_EVENT_FILE_MARK}*"):
             if file.is_file() and file.relative_to(self._target).as_posix() not in listed:
                 file.unlink()
                 self._etags.pop(file.relative_to(self._target).as_posix(), None)
         return fetched
+
+    def pause_after(self, fetched: int, interval: float) -> float:
+        """Return how many seconds to wait after `refresh` has fetched so many bytes.
+
+        While something happens that is the interval. While nothing does it is one for each list
+        call: a bucket of many runs then costs no more requests than one of few.
+        """
+        return interval if fetched else interval * self.list_calls
 
     def _refresh_file(self, entry: StoredObject) -> int:
         file = self._target / entry.path
@@ -78,7 +90,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--source_url", required=True, help="s3:// prefix of the event files")
     parser.add_argument("--target_dir", required=True, type=Path, help="local folder for the copy")
     parser.add_argument(
-        "--interval_seconds", type=positive_float, default=5.0, help="pause between two listings"
+        "--interval_seconds",
+        type=positive_float,
+        default=5.0,
+        help="pause between two listings, or two requests of a long one when idle",
     )
     options = parser.parse_args(arguments)
     # Nothing here needs an orderly end: a file cut short is completed by the next start.
@@ -101,8 +116,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     failing = False
     while True:
+        pause = options.interval_seconds
         try:
-            mirror.refresh()
+            fetched = mirror.refresh()
+            pause = mirror.pause_after(fetched, options.interval_seconds)
             if failing:
                 print("The object store answers again", flush=True)
             failing = False
@@ -110,7 +127,7 @@ def main(arguments: Sequence[str]) -> int:
             if not failing:
                 print(f"warning: {error} Trying again.", file=sys.stderr, flush=True)
             failing = True
-        time.sleep(options.interval_seconds)
+        time.sleep(pause)
 
 
 def _wanted(entry: StoredObject) -> bool:

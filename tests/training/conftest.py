@@ -125,8 +125,8 @@ def bucket(object_store: SeaweedFS) -> Iterator[Bucket]:
     one = Bucket(object_store, client, f"training-{uuid4().hex[:12]}")
     client.create_bucket(Bucket=one.name)
     yield one
-    for key in one.listing():
-        client.delete_object(Bucket=one.name, Key=key)
+    while keys := one.listing():
+        client.delete_objects(Bucket=one.name, Delete={"Objects": [{"Key": key} for key in keys]})
     client.delete_bucket(Bucket=one.name)
     client.close()
 

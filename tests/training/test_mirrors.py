@@ -12,7 +12,7 @@ from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket, eventually
 from training.command_line import TrainingError
 from training.event_mirror import EventMirror
-from training.object_store import ObjectStore, S3Url
+from training.object_store import ObjectStore, S3Url, in_parallel
 from training.upload_mirror import UploadMirror
 
 EVENTS = "events.out.tfevents.1"
@@ -128,6 +128,33 @@ def test_another_file_of_the_same_name_replaces_the_copy_and_a_deleted_one_goes(
     bucket.client.delete_object(Bucket=bucket.name, Key=f"runs/1/a/{EVENTS}")
     mirror.refresh()
     assert not (tmp_path / "a" / EVENTS).exists()
+
+
+def test_an_idle_mirror_makes_one_list_call_an_interval_and_no_other_request(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    requests: list[str] = []
+    store = ObjectStore()
+    store._client.meta.events.register(
+        "before-send.s3.*", lambda request, **_: requests.append(request.url)
+    )
+    mirror = EventMirror(store, run_url, tmp_path)
+    bucket.put(f"runs/1/{EVENTS}", b"first")
+    fetched = mirror.refresh()
+    assert len(requests) == 2
+    assert mirror.pause_after(fetched, 5) == 5
+    requests.clear()
+    for _ in range(3):
+        assert mirror.pause_after(mirror.refresh(), 5) == 5
+    assert len(requests) == 3 and all("list-type=2" in url for url in requests)
+
+    # More than fit in one answer: twice the calls, half as often, until something happens.
+    in_parallel(lambda number: store.write(run_url / f"file-{number}", b""), range(1000))
+    requests.clear()
+    assert mirror.pause_after(mirror.refresh(), 5) == 10
+    assert len(requests) == 2
+    bucket.put(f"runs/1/{EVENTS}", b"first second")
+    assert mirror.pause_after(mirror.refresh(), 5) == 5
 
 
 def mirror_command(bucket: Bucket, target: Path) -> list[str]:

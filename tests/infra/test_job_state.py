@@ -1,0 +1,181 @@
+"""How a Job is, read from what the cluster's API tells of it and its pods."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from infra import job_state
+from infra.job_state import JobState
+
+RUN = "5a1dcbe5" * 8
+STARTED = "2026-03-01T10:00:00Z"
+NOW = datetime(2026, 3, 1, 10, 0, 30, tzinfo=UTC)
+
+TRACEBACK = """\
+    one(400)
+    ~~~^^^^^
+  File "/work/boot.py", line 9, in one
+    raise ValueError("no pictures")
+ValueError: no pictures
+Ran boot file 'boot.py' in 3.1 s
+boot file 'boot.py' exited with status 1
+"""
+
+
+def job(
+    name: str = "training-1",
+    run: str = RUN,
+    created: str = STARTED,
+    conditions: tuple[dict[str, str], ...] = (),
+    **spec: Any,
+) -> dict[str, Any]:
+    annotations = {"dlstack.dev/run-hash": run, "dlstack.dev/attempt": "2"}
+    return {
+        "metadata": {"name": name, "uid": f"uid-of-{name}", "creationTimestamp": created},
+        "spec": {"template": {"metadata": {"annotations": annotations}}, **spec},
+        "status": {"startTime": STARTED, "conditions": list(conditions)},
+    }
+
+
+def ended(kind: str, **more: str) -> dict[str, str]:
+    return {"type": kind, "status": "True", "lastTransitionTime": "2026-03-01T10:01:05Z", **more}
+
+
+def pod(
+    name: str = "a",
+    owner: str = "training-1",
+    created: str = STARTED,
+    worker: int | None = None,
+    conditions: tuple[dict[str, str], ...] = (),
+    **state: Any,
+) -> dict[str, Any]:
+    labels = {} if worker is None else {"batch.kubernetes.io/job-completion-index": str(worker)}
+    return {
+        "metadata": {
+            "name": name,
+            "uid": f"uid-of-{name}",
+            "creationTimestamp": created,
+            "ownerReferences": [{"uid": f"uid-of-{owner}"}],
+            "labels": labels,
+        },
+        "status": {
+            "phase": "Pending",
+            "conditions": list(conditions),
+            "containerStatuses": [{"state": state}] if state else [],
+        },
+    }
+
+
+def state(one: dict[str, Any], *pods: dict[str, Any]) -> JobState:
+    return job_state.state_of(one, pods, NOW)
+
+
+def test_a_running_job_counts_its_seconds() -> None:
+    found = state(job(), pod(running={}))
+    assert found == JobState("training-1", RUN, 2, 1, "running", "", STARTED, 30.0)
+
+
+def test_a_finished_one_took_as_long_as_it_took() -> None:
+    found = state(job(conditions=(ended("Complete"),)), pod(terminated={"exitCode": 0}))
+    assert (found.state, found.reason, found.seconds) == ("succeeded", "", 65.0)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "reason"),
+    [
+        ([], "no pod yet"),
+        ([pod(owner="another", running={})], "no pod yet"),
+        ([pod()], "Pending"),
+        (
+            [
+                pod(
+                    conditions=(
+                        {
+                            "type": "PodScheduled",
+                            "status": "False",
+                            "reason": "Unschedulable",
+                            "message": "0/1 nodes are available",
+                        },
+                    )
+                )
+            ],
+            "Unschedulable: 0/1 nodes are available",
+        ),
+        (
+            [pod(waiting={"reason": "ErrImagePull", "message": "no such host"})],
+            "ErrImagePull: no such host",
+        ),
+    ],
+    ids=["no pod", "another's pod", "not seen yet", "no room", "no image"],
+)
+def test_a_job_that_waits_says_for_what(waiting: list[dict[str, Any]], reason: str) -> None:
+    found = state(job(), *waiting)
+    assert (found.state, found.reason) == ("pending", reason)
+
+
+def test_several_workers_run_when_all_do() -> None:
+    two = job(completions=2)
+    first = pod("a", worker=0, running={})
+    waiting = pod("b", worker=1, waiting={"reason": "ContainerCreating"})
+    assert state(two, first, waiting).reason == "ContainerCreating"
+    assert state(two, first, pod("b", worker=1, running={})).state == "running"
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("step 1\nerror: Metric accuracy is 0.5.\n", "exit status 1: Metric accuracy is 0.5."),
+        (TRACEBACK, "exit status 1: ValueError: no pictures"),
+        ("step 1\nkilled\n", "exit status 1: killed"),
+        ("", "exit status 1"),
+    ],
+    ids=["an error of ours", "a traceback", "neither", "nothing"],
+)
+def test_a_failed_job_is_explained_by_the_pods_last_words(message: str, words: str) -> None:
+    failed = job(conditions=(ended("Failed", reason="BackoffLimitExceeded", message="too often"),))
+    stopped = {"exitCode": 1, "reason": "Error", "message": message}
+    assert state(failed, pod(terminated=stopped)).reason == words
+
+
+def test_the_worker_that_failed_first_is_the_one_that_is_quoted() -> None:
+    failed = job(conditions=(ended("Failed", reason="BackoffLimitExceeded"),), completions=2)
+    lost = {"exitCode": 1, "finishedAt": "2026-03-01T10:00:20Z", "message": "lost the other one"}
+    cause = {
+        "exitCode": 137,
+        "reason": "OOMKilled",
+        "finishedAt": "2026-03-01T10:00:10Z",
+        "message": "step 7",
+    }
+    found = state(failed, pod("a", terminated=lost), pod("b", terminated=cause))
+    assert found.reason == "exit status 137 (OOMKilled): step 7"
+
+
+def test_a_job_that_took_too_long_says_so() -> None:
+    condition = ended("Failed", reason="DeadlineExceeded", message="active longer than deadline")
+    found = state(job(conditions=(condition,)), pod(terminated={"exitCode": 143}))
+    assert found.reason == "DeadlineExceeded: active longer than deadline"
+
+
+def test_the_newest_job_is_that_of_the_last_run_or_of_the_one_asked_for() -> None:
+    jobs = [
+        job("b", run="b" * 64, created="2026-03-01T11:00:00Z"),
+        job("a", run="a" * 64, created="2026-03-01T10:00:00Z"),
+        job("other", run="", created="2026-03-01T12:00:00Z"),
+    ]
+
+    def newest(run: str = "") -> str | None:
+        found = job_state.newest(jobs, run)
+        return found["metadata"]["name"] if found else None
+
+    assert (newest(), newest("aa"), newest("c")) == ("b", "a", None)
+
+
+def test_a_workers_pod_is_its_newest() -> None:
+    pods = [
+        pod("old", worker=1, created="2026-03-01T10:00:00Z"),
+        pod("new", worker=1, created="2026-03-01T10:00:09Z"),
+        pod("first", worker=0, created="2026-03-01T10:00:10Z"),
+    ]
+    found = [job_state.worker_pod(pods, job(), worker) for worker in (0, 1, 2)]
+    assert [one and one["metadata"]["name"] for one in found] == ["first", "new", None]

@@ -1,0 +1,406 @@
+"""What the commands of `python -m infra` say: a cluster's answers, and a bucket in a SeaweedFS."""
+
+import base64
+import json
+import re
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pulumi
+import pytest
+
+from infra import addresses, cli, deployed, runs, status_text
+from tests.infra.conftest import Engine, FakeCluster, Up
+from tests.infra.test_job_state import RUN, ended, job, pod
+from tests.seaweedfs import REGION, SeaweedFS
+
+PLACE = "/api/v1/namespaces/dlstack-dev"
+APPS = "/apis/apps/v1/namespaces/dlstack-dev/deployments"
+JOBS = "/apis/batch/v1/namespaces/dlstack-dev/jobs"
+OTHER = "b" * 64
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def deployment(name: str, version: int = 2, **state: int) -> dict[str, Any]:
+    counts = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "readyReplicas": 1}
+    return {
+        "metadata": {"name": name, "generation": 1},
+        "spec": {"replicas": 1, "template": {"spec": serving(version)}},
+        "status": {"observedGeneration": 1, **counts, **state},
+    }
+
+
+def serving(version: int) -> dict[str, Any]:
+    return {"initContainers": [{"command": ["python3", f"--model_version={version}"]}]}
+
+
+def prediction_pod(version: int, ready: bool) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "p", "labels": {"app.kubernetes.io/name": "prediction"}},
+        "spec": serving(version),
+        "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
+    }
+
+
+def service(name: str, type_: str = "NodePort", **ports: int) -> dict[str, Any]:
+    numbered = [
+        {"name": port, "port": 8000, "nodePort": number} if number else {"name": port, "port": 8000}
+        for port, number in ports.items()
+    ]
+    return {
+        "metadata": {"name": name, "namespace": "dlstack-dev"},
+        "spec": {"type": type_, "ports": numbered},
+    }
+
+
+@dataclass
+class Bucket:
+    client: Any
+    name: str
+
+    def put(self, key: str, text: str) -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=text.encode())
+
+    def publish(self, version: int, run: str, **metrics: float) -> None:
+        created = f"2026-03-0{version}T10:00:00+00:00"
+        manifest = {"run_hash": run, "metrics": metrics, "created": created}
+        self.put(f"models/mnist/{version}/manifest.json", json.dumps(manifest))
+
+
+@pytest.fixture
+def bucket(object_store: SeaweedFS) -> Iterator[Bucket]:
+    one = Bucket(object_store.client(), f"infra-{uuid4().hex[:12]}")
+    one.client.create_bucket(Bucket=one.name)
+    yield one
+    for entry in one.client.list_objects_v2(Bucket=one.name).get("Contents", []):
+        one.client.delete_object(Bucket=one.name, Key=entry["Key"])
+    one.client.delete_bucket(Bucket=one.name)
+    one.client.close()
+
+
+@pytest.fixture
+def stack(
+    fake_cluster: FakeCluster, bucket: Bucket, object_store: SeaweedFS
+) -> dict[str, dict[str, Any]]:
+    """The cluster's answers of a stack that has trained twice and serves the second version."""
+    keys = object_store.environment()
+    secret = {
+        key: base64.b64encode(keys[key].encode()).decode()
+        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    }
+    told = deployed.description(
+        stack="dlstack-dev",
+        host="203.0.113.1",
+        bucket=bucket.name,
+        model_name="mnist",
+        store={"in_stack": True, "endpoint": object_store.endpoint, "region": REGION},
+    )
+    bucket.publish(1, OTHER, accuracy=0.87)
+    bucket.publish(2, RUN, accuracy=0.9927, loss=0.0221)
+    bucket.put(f"runs/{OTHER[:12]}/log.txt", "old\n")
+    bucket.put(f"runs/{RUN[:12]}/log.txt", "new\n")
+    bucket.put("runs/without-a-log/events", "")
+    done = job(conditions=(ended("Complete"),))
+    fake_cluster.answers |= {
+        f"{PLACE}/configmaps/stack": {"data": told},
+        f"{PLACE}/secrets/object-store": {"data": secret},
+        JOBS: {"items": [done]},
+        f"{JOBS}/training-1": done,
+        f"{PLACE}/pods": {"items": [pod(terminated={"exitCode": 0}), prediction_pod(2, True)]},
+        f"{PLACE}/pods?labelSelector=job-name=training-1": {"items": []},
+        APPS: {"items": [deployment(n) for n in ("prediction", "tensorboard", "object-store")]},
+        f"{PLACE}/services": {
+            "items": [
+                service("prediction", grpc=31670, rest=30800, page=32127),
+                service("tensorboard", http=32307),
+            ]
+        },
+    }
+    return fake_cluster.answers
+
+
+def program(folder: Path, text: str) -> None:
+    """Make `text` the shell script that `pulumi` is."""
+    file = folder / "pulumi"
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Run:
+    """`python -m infra` in the folder of a project whose stack `dev` is selected."""
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin", '[ "$1" = stack ] && echo dev || echo {}')
+    (tmp_path / "Pulumi.yaml").write_text("name: dlstack\nruntime: python\n")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.delenv("PULUMI_STACK", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        result = cli.main(words)
+        output, errors = capfdbinary.readouterr()
+        return result, output.decode(), errors.decode()
+
+    return call
+
+
+@pytest.mark.usefixtures("stack")
+class TestStatus:
+    def test_as_json_is_stable(self, run: Run) -> None:
+        code, output, errors = run("status", "--json")
+        assert (code, errors) == (0, "")
+        assert json.loads(output) == {
+            "stack": "dlstack-dev",
+            "namespace": "dlstack-dev",
+            "job": {
+                "name": "training-1",
+                "state": "succeeded",
+                "reason": None,
+                "runHash": RUN,
+                "attempt": 2,
+                "nodes": 1,
+                "started": "2026-03-01T10:00:00Z",
+                "seconds": 65.0,
+            },
+            "model": "mnist",
+            "versions": [
+                {
+                    "version": 2,
+                    "served": True,
+                    "metrics": {"accuracy": 0.9927, "loss": 0.0221},
+                    "runHash": RUN,
+                    "created": "2026-03-02T10:00:00+00:00",
+                },
+                {
+                    "version": 1,
+                    "served": False,
+                    "metrics": {"accuracy": 0.87},
+                    "runHash": OTHER,
+                    "created": "2026-03-01T10:00:00+00:00",
+                },
+            ],
+            "wantedVersion": 2,
+            "services": {
+                name: {"state": "ready", "reason": None, "ready": 1, "replicas": 1}
+                for name in ("prediction", "tensorboard", "object-store")
+            },
+            "addresses": {
+                "grpc": "203.0.113.1:31670",
+                "rest": "http://203.0.113.1:30800",
+                "page": "http://203.0.113.1:32127",
+                "tensorboard": "http://203.0.113.1:32307",
+            },
+            "problem": None,
+        }
+
+    def test_as_a_table_has_it_all(self, run: Run) -> None:
+        code, output, errors = run("status")
+        assert (code, errors) == (0, "")
+        # Times are in the zone of whoever reads them.
+        shown = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", output)
+        assert [re.split(r"  +", line) for line in shown.splitlines()] == [
+            ["stack", "dlstack-dev"],
+            ["job", "succeeded", "run 5a1dcbe55a1d, 1 node, attempt 2, started TIME, 1 min 5 s"],
+            ["prediction", "serving", "version 2, 1 of 1 pods"],
+            ["tensorboard", "ready", "1 of 1 pods"],
+            ["object store", "ready", "1 of 1 pods"],
+            [""],
+            ["model", "version", "metrics", "run", "published"],
+            ["mnist", "2", "served", "accuracy 0.9927, loss 0.0221", "5a1dcbe55a1d", "TIME"],
+            ["mnist", "1", "accuracy 0.87", "bbbbbbbbbbbb", "TIME"],
+            [""],
+            ["gRPC", "203.0.113.1:31670"],
+            ["REST", "http://203.0.113.1:30800"],
+            ["page", "http://203.0.113.1:32127"],
+            ["TensorBoard", "http://203.0.113.1:32307"],
+        ]
+
+    def test_while_a_version_rolls_out_says_which_one_answers(
+        self, run: Run, stack: dict[str, Any]
+    ) -> None:
+        stack[f"{PLACE}/pods"] = {"items": [prediction_pod(1, True), prediction_pod(2, False)]}
+        stack[APPS] = {"items": [deployment("prediction", replicas=2, availableReplicas=1)]}
+        found = json.loads(run("status", "--json")[1])
+        assert found["services"]["prediction"]["state"] == "rolling out"
+        assert [one["version"] for one in found["versions"] if one["served"]] == [1]
+        assert "version 2, 1 of 1 pods; answers now: 1" in run("status")[1]
+
+    def test_of_a_first_run_has_no_version_and_already_a_tensorboard(
+        self, run: Run, stack: dict[str, Any], bucket: Bucket
+    ) -> None:
+        for version in (1, 2):
+            key = f"models/mnist/{version}/manifest.json"
+            bucket.client.delete_object(Bucket=bucket.name, Key=key)
+        stack[JOBS] = {"items": [job()]}
+        stack[f"{PLACE}/pods"] = {"items": [pod(running={})]}
+        stack[APPS] = {"items": [deployment("tensorboard")]}
+        found = json.loads(run("status", "--json")[1])
+        assert (found["job"]["state"], found["versions"]) == ("running", [])
+        assert found["services"]["prediction"] is None
+        output = run("status")[1]
+        assert "no version of the model 'mnist' is published yet" in output
+        assert "http://203.0.113.1:32307" in output
+
+    def test_without_the_bucket_shows_the_rest_and_says_why(
+        self, run: Run, stack: dict[str, Any]
+    ) -> None:
+        del stack[f"{PLACE}/secrets/object-store"]
+        code, output, errors = run("status")
+        assert code == 1
+        assert "serving" in output
+        assert errors.startswith("error: The Secret 'object-store'") and errors.count("\n") == 1
+
+    def test_shows_no_credential(self, run: Run, object_store: SeaweedFS) -> None:
+        for words in (["status"], ["status", "--json"], ["runs"], ["logs"]):
+            _, output, errors = run(*words)
+            assert object_store.secret_key not in output + errors
+
+
+@pytest.mark.usefixtures("stack")
+class TestRuns:
+    def test_are_listed_with_what_they_published(self, run: Run) -> None:
+        found = json.loads(run("runs", "--json")[1])["runs"]
+        # The logs were put within a second.
+        assert sorted((one["run"], one["version"]) for one in found) == [
+            (RUN[:12], 2),
+            (OTHER[:12], 1),
+        ]
+        assert "version 2" in run("runs")[1] and "accuracy 0.87" in run("runs")[1]
+
+    def test_of_an_earlier_one_the_log_is_in_the_bucket(self, run: Run) -> None:
+        assert run("logs", "--run", OTHER)[:2] == (0, "old\n")
+        assert run("logs", "--run", "bbb", "--follow")[:2] == (0, "old\n")
+
+    def test_the_log_of_the_newest_is_shown_whatever_became_of_its_pod(self, run: Run) -> None:
+        assert run("logs") == (0, "new\n", "")
+        code, output, errors = run("logs", "-f")
+        assert (code, output) == (0, "new\n")
+        assert errors == "The Job 'training-1' succeeded after 1 min 5 s\n"
+
+    def test_after_the_last_job_is_gone_the_newest_is_found_in_the_bucket(
+        self, run: Run, stack: dict[str, Any]
+    ) -> None:
+        stack[JOBS] = {"items": []}
+        assert run("logs")[0] == 0
+
+    @pytest.mark.parametrize(
+        ("words", "problem"),
+        [
+            (["--run", "zz"], "--run 'zz' is no run. There are, the newest first: "),
+            (["--worker", "1"], "--worker 1: the run 5a1dcbe55a1d has 1 of them."),
+        ],
+    )
+    def test_what_is_not_there_is_told(self, run: Run, words: list[str], problem: str) -> None:
+        code, output, errors = run("logs", *words)
+        assert (code, output) == (1, "")
+        assert errors.startswith(f"error: {problem}") and errors.count("\n") == 1
+
+    def test_a_job_that_has_not_begun_says_why(
+        self, run: Run, stack: dict[str, Any], bucket: Bucket
+    ) -> None:
+        bucket.client.delete_object(Bucket=bucket.name, Key=f"runs/{RUN[:12]}/log.txt")
+        stack[JOBS] = {"items": [job()]}
+        waiting = {"items": [pod(waiting={"reason": "ErrImagePull"})]}
+        stack[f"{PLACE}/pods"] = waiting
+        code, _, errors = run("logs")
+        assert code == 1
+        assert "yet: its Job is pending (ErrImagePull)" in errors
+
+
+class TestTheStack:
+    def test_that_is_not_deployed_is_told(self, run: Run, fake_cluster: FakeCluster) -> None:
+        code, output, errors = run("status")
+        assert (code, output) == (1, "")
+        assert errors.startswith("error: The stack 'dlstack-dev' is not deployed in the namespace")
+
+    def test_in_anothers_namespace_is_told(self, run: Run, stack: dict[str, Any]) -> None:
+        stack[f"{PLACE}/configmaps/stack"]["data"]["stack"] = "other-prod"
+        assert "belongs to the stack 'other-prod'" in run("status")[2]
+
+    def test_that_pulumi_does_not_know_is_told_in_its_words(self, run: Run, tmp_path: Path) -> None:
+        program(tmp_path / "bin", "echo \"error: no stack named 'qa' found\" >&2; exit 255")
+        code, _, errors = run("status", "--stack", "qa")
+        assert code == 1
+        assert "failed: no stack named 'qa' found. Choose a stack with --stack" in errors
+
+    def test_needs_a_project(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "Pulumi.yaml").unlink()
+        assert "has no Pulumi project" in run("status")[2]
+
+    def test_needs_pulumi(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert "There is no `pulumi` on PATH" in run("status")[2]
+
+    def test_is_the_selected_one_with_its_own_namespace_and_context(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = {"dlstack:namespace": {"value": "ml"}, "kubernetes:context": {"value": "big"}}
+        program(tmp_path / "bin", f"[ $1 = stack ] && echo dev || echo '{json.dumps(config)}'")
+        assert deployed.selected(None) == deployed.Selected("dlstack-dev", "ml", "big")
+        monkeypatch.setenv("PULUMI_STACK", "org/dlstack/qa")
+        assert deployed.selected(None).name == "dlstack-qa"
+        assert deployed.selected("prod").name == "dlstack-prod"
+
+    def test_describes_itself_as_the_commands_read_it(
+        self, up: Up, engine: Engine, fake_cluster: FakeCluster
+    ) -> None:
+        up(host="203.0.113.1", modelName="digits")
+        declared = engine.the("kubernetes:core/v1:ConfigMap", "description")
+        fake_cluster.answers[f"{PLACE}/configmaps/stack"] = declared
+        assert declared["metadata"]["name"] == "stack"
+        found = deployed.find(deployed.Selected("dlstack-dev", "dlstack-dev", ""))
+        assert (found.host, found.output_bucket) == ("203.0.113.1", "dlstack-dev-output")
+        assert found.model_name == "digits"
+        of_the_folder = engine.the("pulumi-python:dynamic/s3:Folder", "code")["store"]
+        assert found.store == of_the_folder
+
+
+def test_an_ambiguous_beginning_of_a_hash_names_the_runs() -> None:
+    with pytest.raises(pulumi.RunError, match="fits 2 runs: abc1.*, abc2.*Give more digits"):
+        runs.the_run("abc", ["abc1" * 16, "abc2" * 3])
+    # A run that is in the cluster and in the bucket is one.
+    assert runs.the_run("abc", ["abc1" * 16, "abc1" * 3])
+
+
+@pytest.mark.parametrize(
+    ("one", "found"),
+    [
+        (service("tensorboard", http=32307), "http://node:32307"),
+        (service("tensorboard", "LoadBalancer", http=0), None),
+        (
+            service("tensorboard", "LoadBalancer", http=0)
+            | {"status": {"loadBalancer": {"ingress": [{"hostname": "lb.example"}]}}},
+            "http://lb.example:8000",
+        ),
+        (service("tensorboard", "ClusterIP", http=0), "http://tensorboard.dlstack-dev.svc:8000"),
+    ],
+    ids=["node port", "no load balancer yet", "load balancer", "in the cluster"],
+)
+def test_the_address_of_a_service_is_as_it_is_exposed(
+    one: dict[str, Any], found: str | None
+) -> None:
+    assert addresses.of_services([one], "node").get("tensorboard") == found
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(41.2, "41 s"), (185, "3 min 5 s"), (7400, "2 h 3 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert status_text.duration_text(seconds) == text
+
+
+def test_times_are_the_readers_own() -> None:
+    moment = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
+    version = runs.Version(1, RUN, {}, moment.isoformat())
+    shown = status_text.runs_text([runs.Run(RUN[:12], moment, version)])
+    assert moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") in shown

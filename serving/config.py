@@ -42,13 +42,26 @@ class ServerConfig:
     rest_api_enable_cors_support: bool = _flag(False, "Send CORS headers to browsers.")
     model_name: str = _flag("default", "Name of the model.")
     model_base_path: str = _flag(
-        "", "Folder whose numbered sub-folders are the model's versions; absolute, required."
+        "", "Folder whose numbered sub-folders are the model's versions; absolute."
+    )
+    model_config_file: str = _flag(
+        "", "Text-format ModelServerConfig; replaces --model_name and --model_base_path."
+    )
+    model_config_file_poll_wait_seconds: int = _flag(
+        0, "Seconds between looks at --model_config_file; 0 reads it once."
+    )
+    allow_version_labels_for_unavailable_models: bool = _flag(
+        False, "Let a new label name a version that is not loaded yet."
     )
     file_system_poll_wait_seconds: int = _flag(
         1, "Seconds between looks for new versions; 0 looks once at the start, below 0 never."
     )
     max_num_load_retries: int = _flag(5, "How often a failed load is tried again.")
     load_retry_interval_micros: int = _flag(60_000_000, "Wait between these tries, in us.")
+    num_load_threads: int = _flag(
+        0, "Versions loaded side by side once the first are loaded; 0 means 1."
+    )
+    num_unload_threads: int = _flag(0, "Versions unloaded side by side; 0 means 1.")
     saved_model_tags: str = _flag("serve", "Comma-separated tags of the meta graph to load.")
     grpc_channel_arguments: str = _flag("", "Comma-separated key=value list for the gRPC server.")
     enable_serialization_as_tensor_content: bool = _flag(
@@ -65,7 +78,6 @@ UNSUPPORTED = frozenset(
         "batching_parameters_file",
         "enable_batching",
         "enable_per_model_batching_parameters",
-        "model_config_file",
         "monitoring_config_file",
         "platform_config_file",
         "prefer_tflite_model",
@@ -76,16 +88,12 @@ UNSUPPORTED = frozenset(
 
 IGNORED = frozenset(
     {
-        "allow_version_labels_for_unavailable_models",
         "enable_grpc_healthcheck_service",
         "enable_model_warmup",
         "enable_profiler",
         "enable_signature_method_name_check",
         "flush_filesystem_caches",
-        "model_config_file_poll_wait_seconds",
-        "num_load_threads",
         "num_request_iterations_for_warmup",
-        "num_unload_threads",
         "per_process_gpu_memory_fraction",
         "remove_unused_fields_from_bundle_metagraph",
         "skip_initialize_tpu",
@@ -172,14 +180,9 @@ _PARSERS: dict[str, Callable[[str], object]] = {"int": int, "bool": _bool, "str"
 
 
 def _check(config: ServerConfig) -> None:
-    if not config.model_base_path:
+    if not config.model_base_path and not config.model_config_file:
         raise InvalidArgument(
             "Both server_options.model_base_path and server_options.model_config_file are empty!"
-        )
-    if not config.model_base_path.startswith("/"):
-        raise InvalidArgument(
-            f"Expected model {config.model_name} to have an absolute path or URI; "
-            f"got base_path()={config.model_base_path}"
         )
     if not config.port and not config.grpc_socket_path:
         raise InvalidArgument(

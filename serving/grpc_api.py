@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -12,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_management_pb2,
     model_pb2,
     model_service_pb2,
     model_service_pb2_grpc,
@@ -123,9 +125,30 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
 
         return _call(answer, context)
 
-    def HandleReloadConfigRequest(self, request: object, context: grpc.ServicerContext) -> None:
-        """Not offered yet."""
-        _call(_unimplemented("HandleReloadConfigRequest"), context)
+    def HandleReloadConfigRequest(
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Replace the list of models; answer once those new in it are AVAILABLE."""
+
+        def answer() -> model_management_pb2.ReloadConfigResponse:
+            if request.config.WhichOneof("config") != "model_config_list":
+                raise InvalidArgument(
+                    "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                    "Only ModelConfigList is currently supported"
+                )
+            names = self._models.replace(request.config)
+            # A model without a version would hold this thread for ever.
+            gone = threading.Event()
+
+            def give_up() -> None:
+                gone.set()
+                self._models.wake()
+
+            context.add_callback(give_up)
+            self._models.wait_until_available(names, "model(s)", gone.is_set)
+            return model_management_pb2.ReloadConfigResponse()
+
+        return _call(answer, context)
 
 
 class GrpcServer:

@@ -6,14 +6,15 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tensorflow.core.protobuf import config_pb2
+from tensorflow_serving.config import model_server_config_pb2
 
+from . import model_config
 from .config import ServerConfig
-from .models import LoadOptions, Model, Models
+from .errors import ServingError
+from .models import LoadOptions, Models
 
 if TYPE_CHECKING:
     from .grpc_api import GrpcServer
@@ -26,13 +27,19 @@ DRAIN_SECONDS = 2.0
 
 
 def run(config: ServerConfig) -> None:
-    """Load the model, serve until SIGTERM or SIGINT, drain and return.
+    """Load the models, serve until SIGTERM or SIGINT, drain and return.
 
     Raises:
-        ServingError: the model can't be loaded, or a port can't be bound.
+        ServingError: a model can't be loaded, or a port can't be bound.
     """
     stopping = threading.Event()
-    models = Models([_model(config, lambda: update_health())])
+    models = Models(
+        _load_options(config),
+        early_labels=config.allow_version_labels_for_unavailable_models,
+        load_threads=config.num_load_threads,
+        unload_threads=config.num_unload_threads,
+        on_change=lambda: update_health(),
+    )
     grpc_server = None
 
     def update_health() -> None:
@@ -47,12 +54,14 @@ def run(config: ServerConfig) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    models.start()
+    configured = model_config.from_flags(config)
+    names = models.replace(configured)
     # Imported while TensorFlow loads the model in its own thread, without the GIL.
     from .grpc_api import GrpcServer
     from .rest_api import RestServer
 
-    models.wait_until_available()
+    models.wait_until_available(names)
+    models.first_models_loaded()
     if stopping.is_set():
         return
     grpc_server = GrpcServer(config, models)
@@ -66,6 +75,8 @@ def run(config: ServerConfig) -> None:
     if rest_server:
         rest_server.start()
         log.info("Exporting HTTP/REST API at:localhost:%d ...", config.rest_api_port)
+    if config.model_config_file and config.model_config_file_poll_wait_seconds > 0:
+        _follow_config_file(config, configured, models, stopping)
     stopping.wait()
     _drain(grpc_server, rest_server)
 
@@ -82,17 +93,36 @@ def _drain(grpc_server: GrpcServer, rest_server: RestServer | None) -> None:
     log.info("Stopped after %.2f s of draining.", time.monotonic() - started)
 
 
-def _model(config: ServerConfig, on_change: Callable[[], None]) -> Model:
+def _follow_config_file(
+    config: ServerConfig,
+    applied: model_server_config_pb2.ModelServerConfig,
+    models: Models,
+    stopping: threading.Event,
+) -> None:
+    """Apply `--model_config_file` whenever it changes, until told to stop.
+
+    What is refused (a label on a version that is not loaded yet) is tried again at the next poll.
+    """
+    while not stopping.wait(config.model_config_file_poll_wait_seconds):
+        try:
+            wanted = model_config.from_flags(config)
+            if wanted != applied:
+                models.replace(wanted)
+                applied = wanted
+        except ServingError as error:
+            log.error("%s changes nothing: %s", config.model_config_file, error)
+
+
+def _load_options(config: ServerConfig) -> LoadOptions:
     threads = config.tensorflow_session_parallelism
     session_config = config_pb2.ConfigProto(
         intra_op_parallelism_threads=config.tensorflow_intra_op_parallelism or threads,
         inter_op_parallelism_threads=config.tensorflow_inter_op_parallelism or threads,
     )
-    options = LoadOptions(
+    return LoadOptions(
         poll_seconds=config.file_system_poll_wait_seconds,
         retries=config.max_num_load_retries,
         retry_seconds=config.load_retry_interval_micros / 1e6,
         tags=tuple(config.saved_model_tags.split(",")),
         session_config=session_config.SerializeToString(),
     )
-    return Model(config.model_name, Path(config.model_base_path), options, on_change)

@@ -120,7 +120,7 @@ def test_a_first_version_that_never_loads_is_a_start_failure(tmp_path: Path) -> 
     )
     assert done.returncode == 255
     assert (
-        "1 servable(s) did not become available: {{name: m version: 1} due to error: "
+        "1 servable(s) did not become available: {{{name: m version: 1} due to error: "
         in done.stdout
     )
 

@@ -63,6 +63,9 @@ class ServerConfig:
     )
     num_unload_threads: int = _flag(0, "Versions unloaded side by side; 0 means 1.")
     saved_model_tags: str = _flag("serve", "Comma-separated tags of the meta graph to load.")
+    enable_signature_method_name_check: bool = _flag(
+        False, "Refuse requests for signatures whose method_name is another."
+    )
     grpc_channel_arguments: str = _flag("", "Comma-separated key=value list for the gRPC server.")
     enable_serialization_as_tensor_content: bool = _flag(
         False, "Answer with tensor_content instead of float_val and its like."
@@ -91,7 +94,6 @@ IGNORED = frozenset(
         "enable_grpc_healthcheck_service",
         "enable_model_warmup",
         "enable_profiler",
-        "enable_signature_method_name_check",
         "flush_filesystem_caches",
         "num_request_iterations_for_warmup",
         "per_process_gpu_memory_fraction",

@@ -8,11 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import grpc
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_pb2,
     model_service_pb2,
@@ -20,11 +23,12 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
-from . import handlers, tensors
+from . import handlers, inference
 from .config import ServerConfig
-from .errors import Code, InvalidArgument, ServingError, Unimplemented, as_serving_error
+from .errors import Code, InvalidArgument, ServingError, as_serving_error
 from .models import Models
 
 T = TypeVar("T")
@@ -58,20 +62,45 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         """Run one signature on the inputs given."""
 
         def answer() -> predict_pb2.PredictResponse:
-            name, number, label = _spec(request)
-            with self._models.lease(name, number, label) as version:
-                signature = handlers.predict_signature(version, request.model_spec.signature_name)
-                inputs = handlers.decode_inputs(signature, request.inputs)
-                fetch = handlers.choose_outputs(signature, request.output_filter)
-                outputs = version.run(signature, inputs, fetch, _milliseconds_left(context))
-                response = predict_pb2.PredictResponse()
-                response.model_spec.name = name
-                response.model_spec.signature_name = signature.key
-                response.model_spec.version.value = version.number
-                for alias, array in outputs.items():
-                    proto = tensors.to_proto(array, as_content=self._as_content)
-                    response.outputs[alias].CopyFrom(proto)
-                return response
+            with self._models.lease(*_spec(request)) as version:
+                return handlers.predict(
+                    version, request, _milliseconds_left(context), as_content=self._as_content
+                )
+
+        return _call(answer, context)
+
+    def Classify(
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        """Run a classification signature on Examples."""
+
+        def answer() -> classification_pb2.ClassificationResponse:
+            with self._models.lease(*_spec(request)) as version:
+                return inference.classify(version, request, _milliseconds_left(context))
+
+        return _call(answer, context)
+
+    def Regress(
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        """Run a regression signature on Examples."""
+
+        def answer() -> regression_pb2.RegressionResponse:
+            with self._models.lease(*_spec(request)) as version:
+                return inference.regress(version, request, _milliseconds_left(context))
+
+        return _call(answer, context)
+
+    def MultiInference(
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
+        """Run several signatures on the same Examples."""
+
+        def answer() -> inference_pb2.MultiInferenceResponse:
+            # Without tasks: the error of a ModelSpec without a name, as from TensorFlow Serving.
+            first = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
+            with self._models.lease(*_named(first.model_spec)) as version:
+                return inference.multi_inference(version, request, _milliseconds_left(context))
 
         return _call(answer, context)
 
@@ -94,18 +123,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
                 return handlers.model_metadata(version)
 
         return _call(answer, context)
-
-    def Classify(self, request: object, context: grpc.ServicerContext) -> None:
-        """Not offered yet."""
-        _call(_unimplemented("Classify"), context)
-
-    def Regress(self, request: object, context: grpc.ServicerContext) -> None:
-        """Not offered yet."""
-        _call(_unimplemented("Regress"), context)
-
-    def MultiInference(self, request: object, context: grpc.ServicerContext) -> None:
-        """Not offered yet."""
-        _call(_unimplemented("MultiInference"), context)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
@@ -217,13 +234,14 @@ class GrpcServer:
         self._server.stop(grace_seconds).wait()
 
 
-def _spec(
-    request: predict_pb2.PredictRequest,
-) -> tuple[str, int | None, str]:
-    """Return name, version and label of a request's model spec."""
+def _spec(request: Message) -> tuple[str, int | None, str]:
+    """Return name, version and label of the model that a request is for."""
     if not request.HasField("model_spec"):
         raise InvalidArgument("Missing ModelSpec")
-    spec: model_pb2.ModelSpec = request.model_spec
+    return _named(request.model_spec)
+
+
+def _named(spec: model_pb2.ModelSpec) -> tuple[str, int | None, str]:
     number = spec.version.value if spec.HasField("version") else None
     return spec.name, number, spec.version_label
 
@@ -238,13 +256,6 @@ def _call(answer: Callable[[], T], context: grpc.ServicerContext) -> T:
             message = message[: _LONGEST_MESSAGE - len(_TRUNCATED)] + _TRUNCATED
         context.abort(_STATUS_CODES[known.code], message)
         raise  # abort() has raised already; this tells the type checker.
-
-
-def _unimplemented(method: str) -> Callable[[], None]:
-    def answer() -> None:
-        raise Unimplemented(f"{method} is not supported by this server.")
-
-    return answer
 
 
 def _milliseconds_left(context: grpc.ServicerContext) -> int:

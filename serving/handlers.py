@@ -11,23 +11,59 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from . import tensors
-from .errors import FailedPrecondition, InvalidArgument
+from .errors import Code, FailedPrecondition, InvalidArgument, ServingError
 from .models import DEFAULT_SIGNATURE, Models, Signature, Version
 
+_PREDICT_METHODS = tuple(
+    f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress")
+)
 
-def predict_signature(version: Version, key: str) -> Signature:
-    """Return the signature that Predict runs.
+
+def predict(
+    version: Version,
+    request: predict_pb2.PredictRequest,
+    timeout_ms: int,
+    *,
+    as_content: bool = False,
+) -> predict_pb2.PredictResponse:
+    """Run one signature on the tensors given, for at most `timeout_ms` (0: no limit).
 
     Raises:
-        FailedPrecondition: the model has none of this name.
+        ServingError: the request does not fit the signature, or the graph fails.
     """
+    key = request.model_spec.signature_name
     signature = version.signature(key)
     if signature is None:
         raise FailedPrecondition(f'Serving signature key "{key or DEFAULT_SIGNATURE}" not found.')
-    return signature
+    check_predict_method(version, signature)
+    inputs = decode_inputs(signature, request.inputs)
+    fetch = choose_outputs(signature, request.output_filter)
+    outputs = version.run(signature, inputs, fetch, timeout_ms)
+    response = predict_pb2.PredictResponse()
+    response.model_spec.name = version.model_name
+    response.model_spec.signature_name = signature.key
+    response.model_spec.version.value = version.number
+    for alias, array in outputs.items():
+        response.outputs[alias].CopyFrom(tensors.to_proto(array, as_content=as_content))
+    return response
+
+
+def check_predict_method(version: Version, signature: Signature) -> None:
+    """Check the signature's method name, if the server was told to.
+
+    Raises:
+        ServingError: it is none that Predict runs.
+    """
+    found = signature.definition.method_name
+    if version.check_method_names and found not in _PREDICT_METHODS:
+        raise ServingError(
+            Code.INTERNAL,
+            "Expected prediction signature method_name to be one of "
+            f"{{{', '.join(_PREDICT_METHODS)}}}. Was: {found}",
+        )
 
 
 def decode_inputs(

@@ -64,7 +64,7 @@ def parse(content: bytes) -> dict[str, Json]:
     except ValueError:  # Python refuses to read integers of thousands of digits.
         raise InvalidArgument("JSON Parse error: Number too big to be stored in double.") from None
     if not isinstance(document, dict):
-        raise InvalidArgument(f"JSON Value: {_shown(document)} Is not object")
+        raise InvalidArgument(f"JSON Value: {shown(document)} Is not object")
     return document
 
 
@@ -77,7 +77,7 @@ def signature_name(document: dict[str, Json]) -> str:
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise InvalidArgument(
-            f"JSON Value: {_shown(document)} not formatted correctly. "
+            f"JSON Value: {shown(document)} not formatted correctly. "
             "'signature_name' key must be a string value."
         )
     return name
@@ -96,15 +96,15 @@ def read_inputs(
     if "instances" in document:
         rows = document["instances"]
         if "inputs" in document:
-            raise _format_error(
+            raise format_error(
                 document,
                 "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to "
                 "exist ",
             )
         if not isinstance(rows, list):
-            raise _format_error(document, "Expecting 'instances' to be an list/array")
+            raise format_error(document, "Expecting 'instances' to be an list/array")
         if not rows:
-            raise _format_error(document, "No values in 'instances' array")
+            raise format_error(document, "No values in 'instances' array")
         return _read_rows(rows, signature), True
     if "inputs" in document:
         return _read_columns(document["inputs"], signature), False
@@ -137,7 +137,7 @@ def _read_rows(rows: list[Json], signature: Signature) -> dict[str, np.ndarray]:
         if len(row) != len(aliases):
             raise InvalidArgument(
                 f"Failed to process element: {position} of 'instances' list. JSON object: "
-                f"{_shown(row)} keys must be equal to: {','.join(aliases)}"
+                f"{shown(row)} keys must be equal to: {','.join(aliases)}"
             )
     return {
         alias: _stack([row[alias] for row in rows], alias, signature, f" key: {alias}")
@@ -189,7 +189,7 @@ def _to_array(value: Json, data_type: int) -> np.ndarray:
     if array is None:
         _explain(value, 0, _dense_shape(value), data_type)
         # Only reached for a value that the two disagree on; say so rather than guess.
-        raise InvalidArgument(f"JSON Value: {_shown(value)} can't be made a tensor.")
+        raise InvalidArgument(f"JSON Value: {shown(value)} can't be made a tensor.")
     return array
 
 
@@ -247,7 +247,9 @@ def _strings(elements: np.ndarray, kinds: set[type]) -> np.ndarray | None:
     flat = np.empty(elements.size, dtype=object)
     for position, element in enumerate(elements.flat):
         try:
-            flat[position] = _base64(element) if isinstance(element, dict) else element.encode()
+            flat[position] = (
+                decode_base64(element) if isinstance(element, dict) else element.encode()
+            )
         except (ServingError, UnicodeEncodeError):
             return None
     return flat.reshape(elements.shape)
@@ -270,11 +272,11 @@ def _explain(value: Json, level: int, shape: tuple[int, ...], data_type: int) ->
         return
     if level != len(shape):
         raise InvalidArgument(
-            f"JSON Value: {_shown(value)} found at incorrect level: {level + 1} "
+            f"JSON Value: {shown(value)} found at incorrect level: {level + 1} "
             f"in the JSON DOM. Expected at level: {len(shape)}"
         )
     if isinstance(value, dict) and data_type == STRING:
-        _base64(value)
+        decode_base64(value)
         return
     dtype = NUMPY_TYPES[data_type]
     name = data_type_name(data_type)
@@ -284,14 +286,14 @@ def _explain(value: Json, level: int, shape: tuple[int, ...], data_type: int) ->
         and dtype not in _INTEGERS
         and dtype not in _FLOATS
     ):
-        raise Unimplemented(f"Conversion of JSON Value: {_shown(value)} to type: {name}")
+        raise Unimplemented(f"Conversion of JSON Value: {shown(value)} to type: {name}")
     if _convert(value, data_type) is None:
         if dtype in _FLOATS and type(value) in (int, float):
             raise InvalidArgument(
-                f"Cannot convert JSON value: {_shown(value)} to {name} without loss of precision."
+                f"Cannot convert JSON value: {shown(value)} to {name} without loss of precision."
             )
         raise InvalidArgument(
-            f"JSON Value: {_shown(value)} Type: {_type_name(value)} is not of expected type: {name}"
+            f"JSON Value: {shown(value)} Type: {type_name(value)} is not of expected type: {name}"
         )
 
 
@@ -303,11 +305,14 @@ def _dense_shape(value: Json) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _base64(value: dict[str, Json]) -> bytes:
-    if not _is_base64(value):
-        raise InvalidArgument(
-            f"JSON Value: {_shown(value)} not formatted correctly for base64 data"
-        )
+def decode_base64(value: dict[str, Json]) -> bytes:
+    """Return the bytes of `{"b64": ...}`.
+
+    Raises:
+        InvalidArgument: it is something else.
+    """
+    if not is_base64(value):
+        raise InvalidArgument(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
     text = value["b64"].strip()
     try:
         # Padding may be missing, as for absl::Base64Unescape.
@@ -316,12 +321,13 @@ def _base64(value: dict[str, Json]) -> bytes:
         raise InvalidArgument("Unable to base64 decode") from None
 
 
-def _is_base64(value: Json) -> bool:
+def is_base64(value: Json) -> bool:
+    """Whether a value stands for bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def _is_object(value: Json) -> bool:
-    return isinstance(value, dict) and not _is_base64(value)
+    return isinstance(value, dict) and not is_base64(value)
 
 
 def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> str:
@@ -385,7 +391,7 @@ def _element_texts(array: np.ndarray, alias: str) -> Iterator[str]:
     flat = array.ravel()
     match flat.dtype.kind:
         case "f":
-            return iter(_float_texts(flat))
+            return iter(float_texts(flat))
         case "b":
             return ("true" if value else "false" for value in flat.tolist())
         case "i" | "u":
@@ -398,7 +404,7 @@ def _element_texts(array: np.ndarray, alias: str) -> Iterator[str]:
     raise InvalidArgument(f"Failed to write JSON value for tensor type: {flat.dtype.name}")
 
 
-def _float_texts(flat: np.ndarray) -> list[str]:
+def float_texts(flat: np.ndarray) -> list[str]:
     """Return the shortest of %g and full precision that reads back as the same number."""
     if flat.dtype == np.float16:
         flat = flat.astype(np.float32)
@@ -417,7 +423,7 @@ def _float_texts(flat: np.ndarray) -> list[str]:
 _SPECIAL = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
-def _shown(value: Json) -> str:
+def shown(value: Json) -> str:
     """Return a value as error texts show it."""
     return dump(value)[:_SHOWN_CHARACTERS]
 
@@ -426,15 +432,17 @@ def _listed(shape: tuple[int, ...]) -> str:
     return "[" + ",".join(map(str, shape)) + "]"
 
 
-def _type_name(value: Json) -> str:
+def type_name(value: Json) -> str:
+    """Return rapidjson's name for the type of a value."""
     if isinstance(value, bool):
         return str(value)
     names = {type(None): "Null", dict: "Object", list: "Array", str: "String"}
     return names.get(type(value), "Number")
 
 
-def _format_error(document: Json, text: str) -> InvalidArgument:
-    return InvalidArgument(f"JSON Value: {_shown(document)} {text}")
+def format_error(document: Json, text: str) -> InvalidArgument:
+    """Return the error for a request that has not the form it should have."""
+    return InvalidArgument(f"JSON Value: {shown(document)} {text}")
 
 
 def _element_error(

@@ -19,15 +19,15 @@ from urllib.parse import unquote
 
 import uvicorn
 from google.protobuf import json_format  # type: ignore[import-untyped]
+from tensorflow_serving.apis import classification_pb2, regression_pb2
 
-from . import handlers, json_tensors
+from . import handlers, inference, json_examples, json_tensors
 from .config import ServerConfig
 from .errors import (
     HTTP_STATUS,
     Code,
     InvalidArgument,
     ServingError,
-    Unimplemented,
     as_serving_error,
 )
 from .models import DEFAULT_SIGNATURE, Models
@@ -111,9 +111,12 @@ class RestApi:
         match = _RUN.fullmatch(path) if method == "POST" else None
         if match and match["name"]:
             name, number, label = _target(match)
-            if match["method"].lower() != "predict":
-                raise Unimplemented(f"{match['method']} is not supported by this server.")
-            return self._predict(name, number, label, content)
+            answer = {
+                "predict": self._predict,
+                "classify": self._classify,
+                "regress": self._regress,
+            }[match["method"].lower()]
+            return answer(name, number, label, content)
         match = _LOOK.fullmatch(path) if method == "GET" else None
         if not match:
             raise InvalidArgument(f"Malformed request: {method} {path}")
@@ -143,10 +146,25 @@ class RestApi:
                     f'Serving signature name: "{key or DEFAULT_SIGNATURE}" '
                     "not found in signature def"
                 )
+            handlers.check_predict_method(version, signature)
             inputs, by_row = json_tensors.read_inputs(document, signature)
             fetch = list(signature.outputs)
             outputs = version.run(signature, inputs, fetch, self._timeout_ms)
         return json_tensors.dump_outputs(outputs, by_row=by_row)
+
+    def _classify(self, name: str, number: int | None, label: str, content: bytes) -> str:
+        request = classification_pb2.ClassificationRequest()
+        _fill(request, content)
+        with self._models.lease(name, number, label) as version:
+            response = inference.classify(version, request, self._timeout_ms)
+        return json_examples.dump_classifications(response.result)
+
+    def _regress(self, name: str, number: int | None, label: str, content: bytes) -> str:
+        request = regression_pb2.RegressionRequest()
+        _fill(request, content)
+        with self._models.lease(name, number, label) as version:
+            response = inference.regress(version, request, self._timeout_ms)
+        return json_examples.dump_regressions(response.result)
 
 
 class RestServer:
@@ -189,6 +207,16 @@ _NOT_FOUND_PAGE = (
     b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n"
     b"</BODY></HTML>\n"
 )
+
+
+def _fill(
+    request: classification_pb2.ClassificationRequest | regression_pb2.RegressionRequest,
+    content: bytes,
+) -> None:
+    """Read a JSON body of classify or regress into a request."""
+    document = json_tensors.parse(content)
+    request.model_spec.signature_name = json_tensors.signature_name(document)
+    request.input.CopyFrom(json_examples.read_input(document))
 
 
 def _target(match: re.Match[str]) -> tuple[str, int | None, str]:

@@ -125,4 +125,5 @@ def _load_options(config: ServerConfig) -> LoadOptions:
         retry_seconds=config.load_retry_interval_micros / 1e6,
         tags=tuple(config.saved_model_tags.split(",")),
         session_config=session_config.SerializeToString(),
+        check_method_names=config.enable_signature_method_name_check,
     )

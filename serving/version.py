@@ -41,6 +41,8 @@ class LoadOptions:
     tags: tuple[str, ...] = ("serve",)
     session_config: bytes = b""
     """Serialised `ConfigProto`."""
+    check_method_names: bool = False
+    """Whether requests must fit a signature's `method_name`, not only its inputs and outputs."""
 
 
 class Signature:
@@ -99,6 +101,7 @@ class Version:
     error: ServingError | None = None
     saved_model: SavedModel | None = None
     signatures: dict[str, Signature] = field(default_factory=dict)
+    check_method_names: bool = False
     files: version_folders.Fingerprint = ()
     """What was on disk when the last load began."""
     attempts: int = 0
@@ -131,6 +134,7 @@ class Version:
             ServingError: it can't be loaded, or its files changed meanwhile.
         """
         self.files = version_folders.fingerprint(self.path)
+        self.check_method_names = options.check_method_names
         saved_model = SavedModel(self.path, options.tags, options.session_config)
         try:
             if version_folders.fingerprint(self.path) != self.files:

@@ -165,6 +165,9 @@ def _main(kind: str, path: str, argument: str) -> None:
     def signature(*specs: tf.TensorSpec):
         return tf.function(input_signature=specs, autograph=False)
 
+    if kind == "examples":
+        _save_examples_model(tf, path)
+        return
     images = tf.TensorSpec([None, 784], tf.float32, "images")
     model = tf.Module()
     if kind == "mnist":
@@ -213,6 +216,67 @@ def _main(kind: str, path: str, argument: str) -> None:
     else:
         signatures = _kinds(tf, signature)
     tf.saved_model.save(model, path, signatures=signatures)
+
+
+def _save_examples_model(tf, path: str) -> None:
+    """Save a graph that parses Examples, as TensorFlow 1 does: all signatures share one input.
+
+    Feature `x` times feature `w` (default 1) is y. Classify: `pos` scores y, `neg` 1 - y.
+    """
+    v1 = tf.compat.v1
+    with v1.Graph().as_default(), v1.Session() as session:
+        serialized = v1.placeholder(tf.string, [None], "serialized")
+        features = v1.io.parse_example(
+            serialized,
+            {
+                "x": v1.io.FixedLenFeature([1], tf.float32),
+                "w": v1.io.FixedLenFeature([1], tf.float32, [1.0]),
+                "prefix": v1.io.FixedLenFeature([1], tf.string, [""]),
+                "shift": v1.io.FixedLenFeature([1], tf.int64, [0]),
+            },
+        )
+        y = features["x"] * features["w"] + tf.cast(features["shift"], tf.float32)
+        classes = tf.repeat(features["prefix"], 2, 1) + tf.constant([["pos", "neg"]])
+        scores = tf.concat([y, 1 - y], 1)
+        two = v1.placeholder(tf.float32, [None], "two")
+
+        def signature(method, inputs, **outputs):
+            build = v1.saved_model.utils.build_tensor_info
+            return v1.saved_model.build_signature_def(
+                {alias: build(tensor) for alias, tensor in inputs.items()},
+                {alias: build(tensor) for alias, tensor in outputs.items()},
+                f"tensorflow/serving/{method}",
+            )
+
+        given = {"inputs": serialized}
+        signatures = {
+            "serving_default": signature("classify", given, classes=classes, scores=scores),
+            "classes_only": signature("classify", given, classes=classes),
+            "scores_only": signature("classify", given, scores=scores),
+            "regress": signature("regress", given, outputs=y),
+            "regress_flat": signature("regress", given, outputs=tf.reshape(y, [-1])),
+            "predict": signature("predict", given, outputs=y),
+            "odd_method": signature("odd", given, outputs=y),
+            "two_inputs": signature("classify", given | {"two": two}, scores=scores),
+            "other_input": signature("classify", {"examples": serialized}, scores=scores),
+            "three_outputs": signature("classify", given, scores=scores, classes=classes, y=y),
+            "other_outputs": signature("classify", given, y=y),
+            "flat_scores": signature("classify", given, scores=tf.reshape(scores, [-1])),
+            "double_scores": signature("classify", given, scores=tf.cast(scores, tf.float64)),
+            "one_score": signature("classify", given, scores=scores[:1]),
+            "three_scores": signature(
+                "classify", given, classes=classes, scores=tf.concat([scores, y], 1)
+            ),
+            "wide": signature("regress", given, outputs=scores),
+            "short": signature("regress", given, outputs=y[:1]),
+            "double": signature("regress", given, outputs=tf.cast(y, tf.float64)),
+            "other_regress_input": signature("regress", {"examples": serialized}, outputs=y),
+            "other_regress_output": signature("regress", given, y=y),
+            "other_tensor": signature("regress", {"inputs": two}, outputs=two * 1),
+        }
+        builder = v1.saved_model.Builder(path)
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
 
 
 def _kinds(tf, signature):

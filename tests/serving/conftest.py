@@ -35,7 +35,7 @@ if _stub:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the SavedModels `mnist`, `half_plus_two`, `half_plus_three` and `kinds`."""
+    """A folder with SavedModels: see the calls below and `serving_fixtures`."""
     folder = tmp_path_factory.mktemp("models")
     # In one child: most of its time goes into importing TensorFlow.
     export_models(
@@ -43,6 +43,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("half_plus_two", folder / "half_plus_two", "2"),
         ("half_plus_two", folder / "half_plus_three", "3"),
         ("kinds", folder / "kinds", ""),
+        ("examples", folder / "examples", ""),
     )
     return folder
 
@@ -59,6 +60,14 @@ def kinds(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mo
     """A server with many signatures, version 3."""
     base = served(models, tmp_path_factory.mktemp("serving") / "kinds", "kinds", 3)
     with running_server(base, "kinds", ["--rest_api_enable_cors_support"]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def examples(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    """A server of a model that takes Examples, version 5."""
+    base = served(models, tmp_path_factory.mktemp("serving") / "examples", "examples", 5)
+    with running_server(base, "examples") as server:
         yield server
 
 

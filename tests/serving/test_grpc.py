@@ -15,7 +15,6 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
-    inference_pb2,
     predict_pb2,
 )
 
@@ -265,12 +264,6 @@ def test_status_of_a_model(kinds: ModelServer) -> None:
         "NOT_FOUND",
         "Could not find any versions of model nope",
     )
-
-
-def test_what_is_not_offered_says_so(kinds: ModelServer) -> None:
-    code, text = refused(predict_stub(kinds).MultiInference, inference_pb2.MultiInferenceRequest())
-    assert code == "UNIMPLEMENTED"
-    assert text == "MultiInference is not supported by this server."
 
 
 @pytest.mark.parametrize(

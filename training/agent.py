@@ -18,18 +18,29 @@ from types import FrameType
 from typing import Any
 
 from training.boot_process import BootProcess, JobLog
-from training.cluster import Cluster
-from training.command_line import EXIT_FAILED, ArgumentParser, TrainingError
+from training.command_line import (
+    EXIT_FAILED,
+    EXIT_WORKER_LOST,
+    ArgumentParser,
+    TrainingError,
+    positive_float,
+    positive_int,
+)
 from training.metrics import Bar, read_metrics
 from training.object_store import ObjectStore, S3Url
 from training.publishing import MODEL_FOLDER, Provenance, check_model, find_published, publish
 from training.upload_mirror import CHECKPOINT_FOLDER, UploadMirror
+from training.workers import Membership, Workers
 
 LOG_FILE = "log.txt"
 EXIT_TERMINATED = 128 + signal.SIGTERM
 # Together below the 2 s in which the agent promises to be gone.
 _CHILD_GRACE_SECONDS = 0.5
 _LAST_UPLOAD_SECONDS = 0.8
+# A boot file that fails may do so because another worker is gone. How long to wait for the news of
+# that, by exit status: long where TensorFlow says or, by an abort, suggests that it is so.
+_NEWS_SECONDS = {EXIT_WORKER_LOST: 60.0, 128 + signal.SIGABRT: 15.0}
+_OTHER_NEWS_SECONDS = 5.0
 
 
 class _Terminated(BaseException):
@@ -60,15 +71,17 @@ class Agent:
         self._data_url = S3Url.parse(options.data_url, "data_url")
         self._train_url = S3Url.parse(options.train_url, "train_url")
         self._model_url = S3Url.parse(options.model_url, "model_url")
-        self._cluster = Cluster.of_environment()
+        self._membership = Membership.of(options.workers, options.chief)
+        self._index = self._membership.index if self._membership else 0
         self._store = ObjectStore()
+        self._workers: Workers | None = None
         self._boot: BootProcess | None = None
         self._mirror: UploadMirror | None = None
 
     def run(self) -> int:
         """Return the process's exit status: the boot file's, or 0 when its model is published."""
         options = self._options
-        published = find_published(self._store, self._model_url, options.run_hash)
+        published = self._find_published()
         if published is not None:
             version = published["version"]
             print(
@@ -90,17 +103,22 @@ class Agent:
             self._stop_at_once()
             raise
         finally:
+            if self._workers is not None:
+                self._workers.close()
             shutil.rmtree(work_dir, ignore_errors=True)
+
+    def _find_published(self) -> dict[str, Any] | None:
+        return find_published(self._store, self._model_url, self._options.run_hash)
 
     def _run_in(self, work_dir: Path) -> int:
         code_dir, data_dir, train_dir = (work_dir / name for name in ("code", "data", "train"))
-        chief = self._cluster.is_chief
+        chief = self._index == 0
         train_dir.mkdir()
         mirror = UploadMirror(
             self._store,
             train_dir,
             # The chief's checkpoints and log are the run's.
-            self._train_url if chief else self._train_url / f"workers/{self._cluster.index}",
+            self._train_url if chief else self._train_url / f"workers/{self._index}",
             # Published under its version instead.
             exclude=frozenset({MODEL_FOLDER}),
             on_failure=self._stop_training,
@@ -113,10 +131,20 @@ class Agent:
         mirror.start()
         # Not before: what has not started can't be finished when SIGTERM comes.
         self._mirror = mirror
+        if self._membership is not None:
+            self._workers = Workers(
+                self._membership,
+                run_hash=self._options.run_hash,
+                on_lost=self._stop_training,
+                is_published=lambda: self._find_published() is not None,
+                join_seconds=self._options.join_seconds,
+            )
         try:
             status = self._train_and_publish(log, mirror, code_dir, data_dir, train_dir)
         except TrainingError as error:
             log.error(str(error))
+            if self._workers is not None:
+                self._workers.tell_failure(EXIT_FAILED)
             mirror.finish()
             return EXIT_FAILED
         mirror.finish()
@@ -132,17 +160,15 @@ class Agent:
         log.line(f"Fetched code and data, {fetched / 1e6:.1f} MB, in {phases.end('fetch'):.1f} s")
 
         arguments = [f"--data_url={data_dir}", f"--train_url={train_dir}", *self._boot_arguments]
-        mirror.check()
-        self._boot = BootProcess(code_dir, options.boot_file, arguments, log)
-        status = self._boot.wait()
+        status = self._train(log, mirror, code_dir, train_dir, arguments)
         log.line(f"Ran boot file '{options.boot_file}' in {phases.end('train'):.1f} s")
-        mirror.check()
         if status != 0:
             log.line(f"boot file '{options.boot_file}' exited with status {status}")
-            return status
+            # To Kubernetes it means that the pod was told to end, and is to be started again.
+            return EXIT_FAILED if status == EXIT_TERMINATED else status
 
-        if not self._cluster.is_chief:
-            log.line(f"Worker {self._cluster.index} is done; worker 0 publishes the model")
+        if self._index > 0:
+            log.line(f"Worker {self._index} is done; worker 0 has published the model")
             return 0
 
         model_dir = check_model(train_dir, options.boot_file)
@@ -156,12 +182,71 @@ class Agent:
                 run_hash=options.run_hash,
                 metrics=metrics,
                 parameters=run_parameters(self._boot_arguments),
-                details={"boot_file": options.boot_file, **options.provenance},
+                details={
+                    "boot_file": options.boot_file,
+                    **({"commit": options.commit} if options.commit else {}),
+                    **options.provenance,
+                },
                 seconds=phases.seconds,
             ),
         )
         log.line(f"Published version {version} in {phases.end('publish'):.1f} s: {url}")
+        if self._workers is not None:
+            self._workers.tell_published()
         return 0
+
+    def _train(
+        self,
+        log: JobLog,
+        mirror: UploadMirror,
+        code_dir: Path,
+        train_dir: Path,
+        arguments: Sequence[str],
+    ) -> int:
+        """Run the boot file to its end and return its exit status, or 128 + N after signal N.
+
+        Of several workers, all run theirs at the same time, anew when one of them was lost, and
+        those that don't publish return when worker 0 has.
+        """
+        workers = self._workers
+        if workers is None:
+            return self._run_boot_file(log, mirror, code_dir, arguments, {})
+        while True:
+            config = workers.join()
+            if config is None:
+                return 0
+            # What a round before has exported.
+            shutil.rmtree(train_dir / MODEL_FOLDER, ignore_errors=True)
+            status = self._run_boot_file(log, mirror, code_dir, arguments, {"TF_CONFIG": config})
+            if workers.lost is None and status == 0:
+                if self._index == 0:
+                    workers.finish_round()
+                    return 0
+                if workers.await_published():
+                    return 0
+            elif not workers.await_loss(_NEWS_SECONDS.get(status, _OTHER_NEWS_SECONDS)):
+                workers.tell_failure(status)
+                return status
+            log.line(f"{workers.lost}. Going on from the last checkpoint when all are there again")
+
+    def _run_boot_file(
+        self,
+        log: JobLog,
+        mirror: UploadMirror,
+        code_dir: Path,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+    ) -> int:
+        mirror.check()
+        self._boot = BootProcess(code_dir, self._options.boot_file, arguments, log, environment)
+        # Too early for it to be ended by `_stop_training`.
+        if self._workers is not None and self._workers.lost:
+            self._stop_training()
+        status = self._boot.wait()
+        # Its number may be another process's by the time that somebody wants to end it.
+        self._boot = None
+        mirror.check()
+        return status
 
     def _check_bars(self, metrics: Mapping[str, float]) -> None:
         """Raise TrainingError when a metric is missing or misses its bar."""
@@ -178,11 +263,13 @@ class Agent:
         return sum(entry.size for entry in objects)
 
     def _stop_training(self) -> None:
-        """Training on is a waste when what it writes can't be kept."""
-        if self._boot is not None:
-            self._boot.terminate(_CHILD_GRACE_SECONDS)
+        """Training on is a waste when what it writes can't be kept, or another worker is gone."""
+        if boot := self._boot:
+            boot.terminate(_CHILD_GRACE_SECONDS)
 
     def _stop_at_once(self) -> None:
+        if self._workers is not None:
+            self._workers.close()
         if self._boot is not None:
             self._boot.terminate(_CHILD_GRACE_SECONDS)
         if self._mirror is not None:
@@ -281,6 +368,10 @@ def _parser() -> ArgumentParser:
     bar("--min_metric", type=_lowest_bar, metavar=pair, help="publish no model with less")
     bar("--max_metric", type=_highest_bar, metavar=pair, help="publish no model with more")
     bar("--min_accuracy", type=_accuracy_bar, metavar=number, help="--min_metric=accuracy:NUMBER")
+    add("--workers", type=positive_int, default=1, help="how many train one model together")
+    add("--chief", default="", metavar="HOST:PORT", help="where worker 0 listens for the others")
+    add("--join_seconds", type=positive_float, default=600.0, help="wait so long for the others")
     add("--provenance", type=_json_object, default={}, help="JSON object for the manifest")
+    add("--commit", help="Git commit of the code, for the manifest")
     add("--work_dir", help="folder for temporary files; default: the system's")
     return parser

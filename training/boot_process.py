@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -45,9 +45,18 @@ class BootProcess:
     """A started boot file. It leads a process group of its own, so that all of it can be ended."""
 
     def __init__(
-        self, code_dir: Path, boot_file: str, arguments: Sequence[str], log: JobLog
+        self,
+        code_dir: Path,
+        boot_file: str,
+        arguments: Sequence[str],
+        log: JobLog,
+        environment: Mapping[str, str],
     ) -> None:
-        """Start `boot_file` in `code_dir`; raise TrainingError when it is not there."""
+        """Start `boot_file` in `code_dir`; raise TrainingError when it is not there.
+
+        Args:
+            environment: variables that it has beside the agent's own.
+        """
         if not (code_dir / boot_file).is_file():
             there = sorted(
                 file.relative_to(code_dir).as_posix()
@@ -63,7 +72,7 @@ class BootProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-u", boot_file, *arguments],
             cwd=code_dir,
-            env=_environment(code_dir),
+            env={**_environment(code_dir), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

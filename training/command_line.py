@@ -7,10 +7,21 @@ from typing import NoReturn
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_WORKER_LOST = 75
+"""A boot file's: another worker is gone. `EX_TEMPFAIL` of sysexits.h, "try again later"."""
 
 
 class TrainingError(Exception):
     """Something the user can put right. The text says what was wrong and what to do."""
+
+    exit_status = EXIT_FAILED
+    """Of the process that it ends."""
+
+
+class WorkerLost(TrainingError):
+    """Another worker is gone, so this one can't go on; all have to begin again together."""
+
+    exit_status = EXIT_WORKER_LOST
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -32,13 +43,13 @@ class ArgumentParser(argparse.ArgumentParser):
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Call `main` with the process's arguments and exit with its status.
 
-    A TrainingError becomes one line on stderr and exit status 1.
+    A TrainingError becomes one line on stderr, and its exit status.
     """
     try:
         sys.exit(main(sys.argv[1:]))
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(EXIT_FAILED)
+        sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from training.cluster import Cluster
-from training.command_line import TrainingError
+from training.command_line import TrainingError, WorkerLost
 from training.quiet_tensorflow import tf
 
 _Values = TypeVar("_Values")
@@ -109,13 +109,13 @@ class Distribution:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn TensorFlow's error for a lost connection into a TrainingError."""
+        """Turn TensorFlow's error for a lost connection into a WorkerLost."""
         try:
             yield
         except _LOST as error:
             if self._cluster.workers == 1:
                 raise
-            raise TrainingError(
+            raise WorkerLost(
                 f"Worker {self._cluster.index} has lost another one ({type(error).__name__}). "
                 "The logs of the others tell why. Started again, all go on from the checkpoint."
             ) from error

@@ -52,7 +52,8 @@ def await_key(job: Bucket, key: str) -> None:
 
 def test_a_run_leaves_a_version_with_a_manifest_that_describes_every_file(job: Bucket) -> None:
     details = json.dumps({"image": "training:1", "node_count": 1})
-    done = job.run(job.agent("--epochs=3", "--wide=yes", min_accuracy="0.9", provenance=details))
+    flags = {"min_accuracy": "0.9", "provenance": details, "commit": "c0ffee-dirty"}
+    done = job.run(job.agent("--epochs=3", "--wide=yes", **flags))
 
     assert (done.returncode, done.stderr) == (0, "")
     manifest = json.loads(job.get("models/toy/1/manifest.json"))
@@ -62,6 +63,7 @@ def test_a_run_leaves_a_version_with_a_manifest_that_describes_every_file(job: B
     assert manifest["parameters"] == {"epochs": "3", "wide": "yes"}
     assert manifest["provenance"] == {
         "boot_file": "boot.py",
+        "commit": "c0ffee-dirty",
         "image": "training:1",
         "node_count": 1,
     }
@@ -194,6 +196,15 @@ def test_the_agent_exits_with_the_boot_files_status_and_says_so_last(
     assert done.stdout.splitlines()[-1] == last_line
     assert job.get("runs/1/log.txt").decode().splitlines()[-1] == last_line
     assert job.listing("models/") == []
+
+
+def test_a_boot_file_that_ends_by_sigterm_is_no_pod_that_was_deleted(job: Bucket) -> None:
+    """Kubernetes would start it again for ever."""
+    boot(job, "os.kill(os.getpid(), signal.SIGTERM)")
+    done = job.run(job.agent())
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "boot file 'boot.py' exited with status 143"
 
 
 def test_output_is_passed_on_and_mirrored_while_the_boot_file_runs(job: Bucket) -> None:

@@ -1,8 +1,11 @@
-"""Two workers train one model: two processes that know each other by TF_CONFIG."""
+"""Two workers train one model: two agents on this machine, and the boot files that they start."""
 
 import json
+import os
 import signal
 import socket
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,9 @@ from tests.training.conftest import Bucket, eventually
 from tests.training.test_resume import BOOT, last_variables
 from training.cluster import Cluster
 from training.command_line import TrainingError
+from training.workers import INDEX_VARIABLE
+
+Worker = subprocess.Popen[str]
 
 #: Leaves each worker's weights where the test finds them, and drops no units: each worker would
 #: drop others than a single one does.
@@ -40,21 +46,25 @@ DISTRIBUTED_BOOT = (
 )
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+def start_workers(job: Bucket, count: int, *arguments: str, **options: str) -> list[Worker]:
+    """Start the agents of all workers, which meet at a port of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        chief = f"127.0.0.1:{one.getsockname()[1]}"
+    command = job.agent(*arguments, workers=str(count), chief=chief, **options)
+    return [job.start(command, {INDEX_VARIABLE: str(index)}) for index in range(count)]
 
 
-def configurations(workers: int) -> list[dict[str, str]]:
-    """TF_CONFIG of each worker."""
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(workers)]}
-    return [
-        {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
-        for index in range(workers)
-    ]
+def ends(workers: Sequence[Worker]) -> list[tuple[str, str, int]]:
+    """Output, errors and exit status of each."""
+    found = []
+    for worker in workers:
+        with worker:
+            try:
+                output, errors = worker.communicate(timeout=110)
+            finally:
+                worker.kill()
+        found.append((output, errors, worker.returncode))
+    return found
 
 
 @pytest.fixture
@@ -77,11 +87,7 @@ def weights(
 def test_two_workers_end_with_the_same_weights_and_as_one_does(
     job: Bucket, environment: SeaweedFS, tmp_path: Path
 ) -> None:
-    agents = [job.start(job.agent(), one) for one in configurations(2)]
-    outcomes = []
-    for agent in agents:
-        with agent:
-            outcomes.append((*agent.communicate(timeout=110), agent.returncode))
+    outcomes = ends(start_workers(job, 2))
     assert [status for *_, status in outcomes] == [0, 0], outcomes
     alone = job.run(
         job.agent(
@@ -92,7 +98,7 @@ def test_two_workers_end_with_the_same_weights_and_as_one_does(
 
     assert "shared by 2 replicas" in outcomes[0][0]
     assert "step 100/100" in outcomes[0][0] and "step 100/100" not in outcomes[1][0]
-    assert "Worker 1 is done; worker 0 publishes the model" in outcomes[1][0]
+    assert "Worker 1 is done; worker 0 has published the model" in outcomes[1][0]
     # Worker 1 leaves nothing in the run's folder, and no second version.
     assert {"runs/1/workers/1/log.txt", "runs/1/workers/1/weights.npy"} == set(
         job.listing("runs/1/workers/")
@@ -109,41 +115,75 @@ def test_two_workers_end_with_the_same_weights_and_as_one_does(
     assert ours == pytest.approx(theirs, abs=0.005)
 
 
+def children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+def await_checkpoint(job: Bucket, step: int) -> None:
+    """Return when the checkpoint is in the bucket: what is left of a worker that is lost."""
+    state = "runs/1/checkpoints/checkpoint"
+    eventually(lambda: state in job.listing() and b'path: "step-%d"' % step in job.get(state))
+
+
+def held(worker: Worker) -> str:
+    """Read on until the boot file holds; return the output."""
+    assert worker.stdout is not None
+    read: list[str] = []
+    for line in worker.stdout:
+        read.append(line)
+        if line.startswith("holding"):
+            break
+    return "".join(read)
+
+
 @pytest.mark.slow
-def test_a_killed_worker_fails_the_others_and_all_go_on_from_the_checkpoint(
-    job: Bucket, environment: SeaweedFS, tmp_path: Path
+@pytest.mark.parametrize(
+    ("lost", "how"),
+    [(0, signal.SIGKILL), (1, signal.SIGTERM)],
+    ids=["the first is killed", "another is told to end"],
+)
+def test_a_lost_worker_stops_the_others_which_go_on_with_it_from_the_checkpoint(
+    job: Bucket, environment: SeaweedFS, tmp_path: Path, lost: int, how: signal.Signals
 ) -> None:
-    command = job.agent("--hold_at=65")
-    first, second = (job.start(command, one) for one in configurations(2))
-    with first, second:
-        assert first.stdout is not None
-        assert any(line.startswith("holding") for line in first.stdout)
-        eventually(
-            lambda: (
-                "runs/1/checkpoints/checkpoint" in job.listing()
-                and b'path: "step-60"' in job.get("runs/1/checkpoints/checkpoint")
-            )
-        )
-        first.send_signal(signal.SIGTERM)
-        assert first.wait(10) == 143
-        # It is not left waiting for the first for ever.
-        try:
-            output, _ = second.communicate(timeout=100)
-        finally:
-            second.terminate()
-        assert second.returncode != 0
-        assert "error: Worker 1 has lost another one (" in output
-    again = [job.start(command, one) for one in configurations(2)]
-    outcomes = []
-    for agent in again:
-        with agent:
-            outcomes.append((*agent.communicate(timeout=110), agent.returncode))
+    """Killed are all its processes, as with a pod that is deleted, or whose machine is gone."""
+    workers = start_workers(job, 2, "--hold_at=65")
+    before = held(workers[0])
+    await_checkpoint(job, 60)
+    gone = workers[lost]
+    for child in children(gone.pid) if how == signal.SIGKILL else ():
+        os.killpg(child, signal.SIGKILL)
+    gone.send_signal(how)
+    assert gone.wait(10) == (143 if how == signal.SIGTERM else -9)
+    # The other one is still there, and waits.
+    assert workers[1 - lost].poll() is None
+    again = job.start(gone.args, {INDEX_VARIABLE: str(lost)})
+    for one in (gone.stdout, gone.stderr):
+        assert one is not None
+        one.close()
+    workers[lost] = again
+    outcomes = ends(workers)
     assert [status for *_, status in outcomes] == [0, 0], outcomes
-    assert "Going on from the checkpoint of step 60\nstep 70/100 " in outcomes[0][0]
+    assert f"Worker {lost} is gone. Going on from the last" in outcomes[1 - lost][0]
+    assert "Going on from the checkpoint of step 60\nstep 70/100 " in outcomes[0][0], before
     assert np.array_equal(
         weights(job, "runs/1", tmp_path), weights(job, "runs/1/workers/1", tmp_path)
     )
     assert last_variables(job, "runs/1", tmp_path / "last")
+    assert not job.listing("models/toy/2/")
+
+
+@pytest.mark.slow
+def test_a_boot_file_that_fails_ends_its_worker_and_not_the_others(job: Bucket) -> None:
+    """Which of them began is known, whatever TensorFlow does to the others' boot files."""
+    job.put("code/boot.py", DISTRIBUTED_BOOT.replace("signal.pause()", "os._exit(9)").encode())
+    first, second = start_workers(job, 2, "--hold_at=65", join_seconds="20")
+    outcomes = ends([first, second])
+    assert [status for *_, status in outcomes] == [9, 1]
+    assert "boot file 'boot.py' exited with status 9" in outcomes[0][0]
+    assert "Worker 0 ended with status 9, its log tells why. Going on" in outcomes[1][0]
+    assert "error: Worker 0 and all others were not there within 20 s, asked at" in outcomes[1][1]
+    assert not job.listing("models/")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,367 @@
+"""The agents of one run's workers: they find each other, and each learns at once of another's end.
+
+TensorFlow alone doesn't do that: a worker that is lost is noticed within a minute, by an error, by
+an abort or, in code that isn't made for it, not at all. So worker 0 keeps a connection to each of
+the others. All begin when all are there; when one is lost, all stop, and begin again together.
+"""
+
+import contextlib
+import ipaddress
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from training.command_line import TrainingError
+
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+"""Set by Kubernetes in each pod of an Indexed Job."""
+
+_CONNECT_SECONDS = 5.0
+_HELLO_SECONDS = 10.0
+_RETRY_SECONDS = 0.5
+_LINE_BYTES = 65536
+_KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""A machine that is gone without a word is noticed after 25 s."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Which of how many workers this is, and where worker 0 is found."""
+
+    count: int
+    index: int
+    chief_host: str
+    chief_port: int
+
+    @classmethod
+    def of(cls, count: int, chief: str) -> "Membership | None":
+        """Read flags and environment; None for a single worker. Raises TrainingError."""
+        if count == 1:
+            return None
+        host, _, port = chief.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise TrainingError(f"--chief={chief!r} is no address. Give it as host:port.")
+        text = os.environ.get(INDEX_VARIABLE, "")
+        if not text.isdecimal() or int(text) >= count:
+            raise TrainingError(
+                f"{INDEX_VARIABLE} is {text!r}. Set it to this worker's number, 0 to {count - 1}."
+            )
+        return cls(count, int(text), host, int(port))
+
+
+class Workers:
+    """This worker's view of the others. `join` and the rest are called in one thread.
+
+    Between two calls of `join` lies a round: all train until all are done, or one is lost.
+
+    Args:
+        run_hash: what all of them run.
+        on_lost: called once a round, in another thread, when the round can't go on.
+        is_published: says whether the run's model is there, so that nobody needs to be awaited.
+        join_seconds: how long `join` waits for the others.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        *,
+        run_hash: str,
+        on_lost: Callable[[], None],
+        is_published: Callable[[], bool],
+        join_seconds: float,
+    ) -> None:
+        self._me = membership
+        self._run_hash = run_hash
+        self._on_lost = on_lost
+        self._is_published = is_published
+        self._join_seconds = join_seconds
+        self._changed = threading.Condition()
+        self._waiting: dict[int, _Peer] = {}
+        """Worker 0: those who asked to begin."""
+        self._round: dict[int, _Peer] = {}
+        """With whom this one trains; for the others, worker 0 alone."""
+        self._lost: str | None = None
+        self._published = False
+        self._closed = False
+        self._listener: socket.socket | None = None
+        if membership.index == 0:
+            self._listener = _listen(membership.chief_port)
+            threading.Thread(target=self._accept, name="workers", daemon=True).start()
+
+    @property
+    def lost(self) -> str | None:
+        """Why this round can't go on, as a sentence without its full stop; None while it can."""
+        with self._changed:
+            return self._lost
+
+    def join(self) -> str | None:
+        """Begin a round when all workers are there; return TF_CONFIG for it.
+
+        Returns:
+            None when the model has been published meanwhile.
+
+        Raises:
+            TrainingError: the others did not come in time.
+        """
+        with self._changed:
+            for peer in self._round.values():
+                # Those who have not noticed yet learn of it here.
+                peer.close()
+            self._round, self._lost = {}, None
+        until = time.monotonic() + self._join_seconds
+        return self._gather(until) if self._me.index == 0 else self._ask(until)
+
+    def tell_failure(self, status: int) -> None:
+        """Tell the others that this one ends with an error of its own."""
+        self._tell({"failed": status})
+
+    def tell_published(self) -> None:
+        """Tell the others that the model is published."""
+        with self._changed:
+            self._published = True
+        self._tell({"published": True})
+
+    def await_loss(self, seconds: float) -> bool:
+        """Return whether this round is lost, as soon as it is, or after `seconds`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._lost is not None, seconds)
+
+    def await_published(self) -> bool:
+        """Return when worker 0 has published (True) or this round is lost (False)."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._published or self._lost is not None)
+            return self._published
+
+    def finish_round(self) -> None:
+        """From now on nobody is needed any more: who goes is not lost."""
+        with self._changed:
+            self._round, finished = {}, self._round
+            # They wait for `tell_published`, or for a new round.
+            self._waiting = {**finished, **self._waiting}
+
+    def close(self) -> None:
+        """End all connections; the others see it at once."""
+        with self._changed:
+            self._closed = True
+            for peer in [*self._round.values(), *self._waiting.values()]:
+                peer.close()
+        if self._listener is not None:
+            self._listener.close()
+
+    # Worker 0.
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(_Peer(connection),), daemon=True).start()
+
+    def _serve(self, peer: "_Peer") -> None:
+        """Take one of the others in, and listen to it until its end."""
+        hello = peer.hear(_HELLO_SECONDS)
+        index = hello.get("index") if hello else None
+        known = isinstance(index, int) and 0 < index < self._me.count
+        # Whatever else finds an open port is none of ours.
+        if not hello or not known or hello.get("run_hash") != self._run_hash:
+            peer.close()
+            return
+        assert isinstance(index, int)
+        peer.address = _join_address(peer.host, hello.get("port", 0))
+        with self._changed:
+            if self._closed or self._published:
+                peer.tell({"published": self._published})
+                peer.close()
+                return
+            if older := self._waiting.get(index):
+                older.close()
+            self._waiting[index] = peer
+            self._changed.notify_all()
+            running = index in self._round
+        if running:
+            self._lose(f"Worker {index} was started anew")
+        self._listen_to(index, peer)
+
+    def _gather(self, until: float) -> str:
+        others = range(1, self._me.count)
+        with self._changed:
+            while True:
+                complete = self._changed.wait_for(
+                    lambda: len(self._waiting) == len(others), until - time.monotonic()
+                )
+                if not complete:
+                    raise TrainingError(
+                        f"Of {self._me.count} workers, {_listed(set(others) - set(self._waiting))} "
+                        f"did not come within {self._join_seconds:.0f} s. 'kubectl describe pods' "
+                        "tells what they wait for, as room on a node or the image."
+                    )
+                self._round, self._waiting = self._waiting, {}
+                addresses = [_join_address(self._round[1].own_host, _free_port())]
+                addresses += [self._round[index].address for index in others]
+                for index, peer in self._round.items():
+                    if not peer.tell({"workers": addresses}):
+                        self._lost = f"Worker {index} is gone"
+                return _tf_config(addresses, 0)
+
+    # The others.
+
+    def _ask(self, until: float) -> str | None:
+        next_look = 0.0
+        where = f"{self._me.chief_host}:{self._me.chief_port}"
+        while time.monotonic() < until:
+            # Its pod may have ended well, and its name be gone, while this one was started anew.
+            if time.monotonic() >= next_look:
+                if self._is_published():
+                    return None
+                next_look = time.monotonic() + 10 * _RETRY_SECONDS
+            try:
+                connection = socket.create_connection(
+                    (self._me.chief_host, self._me.chief_port), _CONNECT_SECONDS
+                )
+            except OSError:
+                # Not started yet, or its name not yet known.
+                time.sleep(_RETRY_SECONDS)
+                continue
+            peer = _Peer(connection)
+            port = _free_port()
+            peer.tell({"run_hash": self._run_hash, "index": self._me.index, "port": port})
+            answer = peer.hear(until - time.monotonic()) or {}
+            if answer.get("published"):
+                peer.close()
+                return None
+            if "workers" in answer:
+                with self._changed:
+                    self._round = {0: peer}
+                threading.Thread(target=self._listen_to, args=(0, peer), daemon=True).start()
+                return _tf_config(answer["workers"], self._me.index)
+            peer.close()
+            time.sleep(_RETRY_SECONDS)
+        raise TrainingError(
+            f"Worker 0 and all others were not there within {self._join_seconds:.0f} s, asked at "
+            f"'{where}'. 'kubectl describe pods' tells what they wait for, as room on a node or "
+            "the image."
+        )
+
+    # Both.
+
+    def _listen_to(self, index: int, peer: "_Peer") -> None:
+        reason = f"Worker {index} is gone"
+        while message := peer.hear(None):
+            if message.get("published"):
+                with self._changed:
+                    self._published = True
+                    self._changed.notify_all()
+                return
+            if "failed" in message:
+                reason = f"Worker {index} ended with status {message['failed']}, its log tells why"
+                break
+        peer.close()
+        with self._changed:
+            if self._waiting.get(index) is peer:
+                del self._waiting[index]
+            needed = self._round.get(index) is peer
+        if needed:
+            self._lose(reason)
+
+    def _lose(self, reason: str) -> None:
+        with self._changed:
+            if self._lost is not None or self._closed:
+                return
+            self._lost = reason
+            self._changed.notify_all()
+        self._on_lost()
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        with self._changed:
+            peers = [*self._round.values(), *self._waiting.values()]
+        for peer in peers:
+            peer.tell(message)
+
+
+class _Peer:
+    """A connection that carries one JSON object a line."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE.items():
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        self._lines = connection.makefile("rb")
+        self.address = ""
+        """Where its TensorFlow will listen."""
+
+    @property
+    def host(self) -> str:
+        return str(self._socket.getpeername()[0])
+
+    @property
+    def own_host(self) -> str:
+        """The address by which the other one reached this one."""
+        return str(self._socket.getsockname()[0])
+
+    def tell(self, message: dict[str, Any]) -> bool:
+        """Send `message`; return whether the other one was still there."""
+        try:
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            return False
+        return True
+
+    def hear(self, seconds: float | None) -> dict[str, Any] | None:
+        """Return the next message; None at the end, after `seconds`, or if it is no message."""
+        try:
+            self._socket.settimeout(seconds)
+            message = json.loads(self._lines.readline(_LINE_BYTES) or b"null")
+        except (OSError, ValueError):
+            return None
+        return message if isinstance(message, dict) else None
+
+    def close(self) -> None:
+        """End the connection, also for a thread that listens to it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+def _listen(port: int) -> socket.socket:
+    both = socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server(
+            ("", port),
+            family=socket.AF_INET6 if both else socket.AF_INET,
+            dualstack_ipv6=both,
+        )
+    except OSError as error:
+        raise TrainingError(
+            f"Worker 0 can't listen on port {port}: {error.strerror}. Give another in --chief."
+        ) from error
+
+
+def _free_port() -> int:
+    with socket.create_server(("", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def _join_address(host: str, port: object) -> str:
+    """Return `host:port`, of an IPv4 address that came as IPv6 the former."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def _tf_config(addresses: list[str], index: int) -> str:
+    return json.dumps(
+        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    )
+
+
+def _listed(indexes: set[int]) -> str:
+    return "worker" + "s" * (len(indexes) > 1) + " " + ", ".join(map(str, sorted(indexes)))

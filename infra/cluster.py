@@ -6,7 +6,6 @@ cost more than the rest of a `pulumi up` that changes nothing.
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +13,11 @@ from typing import Any
 
 import pulumi
 
-from .flavours import GIB, Flavour
+from .flavours import GIB, Flavour, Taint
+from .quantities import quantity
 
 STACK_LABEL = "dlstack.dev/stack"
 """Label of a namespace: the stack that made it."""
-
-_GPU_TAINT = "nvidia.com/gpu"
-"""Taint by which clusters keep GPU nodes free of other pods; pods with GPUs tolerate it."""
 
 _TIMEOUT_SECONDS = 10
 
@@ -31,7 +28,7 @@ class NoAnswer(pulumi.RunError):
 
 @dataclass(frozen=True)
 class Node:
-    """A node that takes pods."""
+    """A node that may take pods."""
 
     name: str
     cpu: float
@@ -40,14 +37,25 @@ class Node:
     """All that is allocatable, GPUs included."""
     addresses: Mapping[str, str]
     """Address type -> the first address of that type."""
+    labels: Mapping[str, str]
+    taints: Sequence[Taint]
+    """Those that keep pods off."""
 
-    def holds(self, flavour: Flavour) -> bool:
-        """Say whether a pod of `flavour` fits when nothing else runs here."""
-        return (
-            self.cpu >= flavour.cpu
-            and self.memory_gib >= flavour.memory_gib
-            and self.gpus(flavour) >= flavour.gpus
+    def takes(self, flavour: Flavour) -> bool:
+        """Say whether labels and taints let a pod of `flavour` run here."""
+        return flavour.node_selector.items() <= self.labels.items() and all(
+            any(toleration.covers(taint) for toleration in flavour.tolerations)
+            for taint in self.taints
         )
+
+    def holds(self, flavour: Flavour) -> int:
+        """Return how many pods of `flavour` fit when nothing else runs here."""
+        if not self.takes(flavour):
+            return 0
+        fit = [self.cpu // flavour.cpu, self.memory_gib // flavour.memory_gib]
+        if flavour.gpus:
+            fit.append(self.gpus(flavour) // flavour.gpus)
+        return int(min(fit))
 
     def gpus(self, flavour: Flavour) -> int:
         """Return the number of GPUs of the kind that `flavour` asks for."""
@@ -55,22 +63,36 @@ class Node:
 
 
 def nodes(context: str) -> list[Node]:
-    """Return the nodes that take pods, by name."""
+    """Return the nodes that may take pods, by name; those with taints come last."""
     document = get(context, "/api/v1/nodes") or {}
-    found = [_node(item) for item in document.get("items", []) if _takes_pods(item)]
+    found = [_node(i) for i in document.get("items", []) if not i["spec"].get("unschedulable")]
     if not found:
         raise pulumi.RunError(
             "The cluster has no node that takes pods. Add one, or wait until it is Ready "
             "('kubectl get nodes' shows them)."
         )
-    return sorted(found, key=lambda node: node.name)
+    return sorted(found, key=lambda node: (bool(node.taints), node.name))
 
 
-def require_room(found: Sequence[Node], flavour: Flavour, key: str) -> None:
-    """Raise unless a node holds `flavour`: its pod would be pending for ever."""
-    if any(node.holds(flavour) for node in found):
+def require_room(found: Sequence[Node], flavour: Flavour, key: str, pods: int = 1) -> None:
+    """Raise unless the nodes hold `pods` of `flavour`: one would be pending for ever."""
+    held = sum(node.holds(flavour) for node in found)
+    if held >= pods:
         return
-    biggest = max(found, key=lambda node: (node.gpus(flavour), node.cpu, node.memory_gib))
+    if held:
+        raise pulumi.RunError(
+            f"dlstack:nodeCount is {pods}, but the nodes of the cluster hold no more than {held} "
+            f"of {key} {flavour}. Set a lower nodeCount, choose a smaller flavour, or add nodes."
+        )
+    taking = [node for node in found if node.takes(flavour)]
+    if not taking:
+        wanted = ", ".join(f"{k}={v}" for k, v in flavour.node_selector.items()) or "none"
+        raise pulumi.RunError(
+            f"{key} {flavour} is taken by no node of the cluster: none has the labels that it "
+            f"selects ({wanted}) and no taint that it doesn't tolerate. Correct its nodeSelector "
+            "and tolerations in dlstack:flavours, or label a node."
+        )
+    biggest = max(taking, key=lambda node: (node.gpus(flavour), node.cpu, node.memory_gib))
     raise pulumi.RunError(
         f"{key} {flavour} fits on no node of the cluster. The biggest, '{biggest.name}', has "
         f"{biggest.cpu:g} cores, {biggest.memory_gib:.1f} GiB and {biggest.gpus(flavour)} GPU. "
@@ -218,13 +240,6 @@ def _reason(exc: BaseException) -> str:
     return str(getattr(exc, "reason", None) or exc).rsplit(": ", 1)[-1].rstrip(".")
 
 
-def _takes_pods(item: Mapping[str, Any]) -> bool:
-    taints = item["spec"].get("taints", [])
-    return not item["spec"].get("unschedulable") and all(
-        taint["effect"] == "PreferNoSchedule" or taint["key"] == _GPU_TAINT for taint in taints
-    )
-
-
 def _node(item: Mapping[str, Any]) -> Node:
     allocatable = item["status"]["allocatable"]
     addresses: dict[str, str] = {}
@@ -236,16 +251,10 @@ def _node(item: Mapping[str, Any]) -> Node:
         memory_gib=quantity(allocatable["memory"]) / GIB,
         resources=allocatable,
         addresses=addresses,
+        labels=item["metadata"].get("labels", {}),
+        taints=[
+            Taint(key=taint["key"], value=taint.get("value", ""), effect=taint["effect"])
+            for taint in item["spec"].get("taints", [])
+            if taint["effect"] != "PreferNoSchedule"
+        ],
     )
-
-
-_UNITS = {"m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", start=1)}
-
-
-def quantity(text: str) -> float:
-    """Return the number that a Kubernetes quantity means: '500m' is 0.5, '1Ki' is 1024."""
-    match = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", text)
-    if not match or match[2] not in _UNITS:
-        raise ValueError(f"'{text}' is no Kubernetes quantity")
-    return float(match[1]) * _UNITS[match[2]]

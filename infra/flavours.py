@@ -1,10 +1,43 @@
 """Node flavours: the short names under which a job or a service asks for cores, memory and GPUs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pulumi
 
 GIB = 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taint:
+    """What keeps pods off a node that don't tolerate it."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toleration:
+    """Which taints of nodes a pod bears, as in Kubernetes."""
+
+    key: str | None = None
+    """None, with `Exists`: any."""
+    operator: str = "Equal"
+    """`Equal` or `Exists`."""
+    value: str | None = None
+    effect: str | None = None
+    """None: any."""
+    seconds: int | None = None
+    """How long, for the effect `NoExecute`; None: for ever."""
+
+    def covers(self, taint: Taint) -> bool:
+        """Say whether a pod with this gets onto a node with `taint`."""
+        return (
+            self.effect in (None, taint.effect)
+            and self.key in (None, taint.key)
+            and (self.operator == "Exists" or (self.value or "") == taint.value)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +55,10 @@ class Flavour:
     gpus: int = 0
     gpu_resource: str = "nvidia.com/gpu"
     """The extended resource that the cluster's device plugin announces."""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the nodes that it runs on."""
+    own_tolerations: tuple[Toleration, ...] = ()
+    """See `tolerations`."""
 
     @property
     def requests(self) -> dict[str, str]:
@@ -37,11 +74,18 @@ class Flavour:
         return self._gpus | {"memory": f"{round(self.memory_limit_gib * 1024)}Mi"}
 
     @property
+    def tolerations(self) -> tuple[Toleration, ...]:
+        """Return the pod's tolerations: its own, and the usual taint of nodes with its GPUs."""
+        usual = (Toleration(key=self.gpu_resource, operator="Exists"),) if self.gpus else ()
+        return (*usual, *self.own_tolerations)
+
+    @property
     def _gpus(self) -> dict[str, str]:
         return {self.gpu_resource: str(self.gpus)} if self.gpus else {}
 
     def __str__(self) -> str:
-        gpus = f", {self.gpus} GPU" if self.gpus else ""
+        kind = "" if self.gpu_resource == Flavour.gpu_resource else f" {self.gpu_resource}"
+        gpus = f", {self.gpus} GPU{kind}" if self.gpus else ""
         return f"'{self.name}' ({self.cpu:g} cores, {self.memory_gib:g} GiB{gpus})"
 
 
@@ -53,7 +97,7 @@ def _flavour(
     )
 
 
-_TABLE = {
+TABLE: Mapping[str, Flavour] = {
     flavour.name: flavour
     for flavour in (
         _flavour("cpu-small", 0.1, 0.5, limit=2),
@@ -66,18 +110,15 @@ _TABLE = {
         _flavour("gpu-4", 32, 256, gpus=4),
     )
 }
+"""Those that every stack has, smallest first."""
 
 
-def find(name: str, key: str) -> Flavour:
+def find(name: str, key: str, table: Mapping[str, Flavour] = TABLE) -> Flavour:
     """Return the flavour `name`; `key` is the configuration key that asked for it."""
     try:
-        return _TABLE[name]
+        return table[name]
     except KeyError:
         raise pulumi.RunError(
-            f"{key} '{name}' is no flavour. Use one of: {', '.join(names())}."
+            f"{key} '{name}' is no flavour. Use one of: {', '.join(table)}; or describe it in "
+            "dlstack:flavours."
         ) from None
-
-
-def names() -> tuple[str, ...]:
-    """Return the names of all flavours, smallest first."""
-    return tuple(_TABLE)

@@ -15,6 +15,9 @@ State = Literal["pending", "running", "succeeded", "failed"]
 _INDEX = "batch.kubernetes.io/job-completion-index"
 """Label and annotation of an Indexed Job's pods: the worker's number."""
 
+_TERMINATED = 143
+"""Exit status after SIGTERM: the pod was told to end."""
+
 _REASONS_SAID_BY_THE_POD = ("BackoffLimitExceeded", "PodFailurePolicy")
 
 
@@ -136,17 +139,20 @@ def _state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> tuple[S
 
 
 def _why_failed(end: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> str:
-    """Return the last words of the worker that ended first, as it took the others along."""
+    """Return the last words of the pod that failed last by itself.
+
+    The agents of other workers wait for it until the Job's end tells them to end as well.
+    """
     reason = str(end.get("reason", ""))
     failed = [ended for pod in pods if (ended := _container(pod).get("terminated", {}))]
-    failed = [ended for ended in failed if ended.get("exitCode")]
+    failed = [ended for ended in failed if ended.get("exitCode") not in (0, None, _TERMINATED)]
     if reason not in _REASONS_SAID_BY_THE_POD or not failed:
         return f"{reason}: {end.get('message', '')}".strip(": ")
-    first = min(failed, key=lambda ended: str(ended.get("finishedAt", "")))
-    status = f"exit status {first['exitCode']}"
-    if first.get("reason") not in (None, "Error"):
-        status += f" ({first['reason']})"
-    return f"{status}: {_last_words(first.get('message', ''))}".strip(": ")
+    last = max(failed, key=lambda ended: str(ended.get("finishedAt", "")))
+    status = f"exit status {last['exitCode']}"
+    if last.get("reason") not in (None, "Error"):
+        status += f" ({last['reason']})"
+    return f"{status}: {_last_words(last.get('message', ''))}".strip(": ")
 
 
 def _last_words(log: str) -> str:

@@ -14,6 +14,9 @@ _MODEL = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]*")
 OBJECT_STORE = "object-store"
 """DNS name of the in-stack object store, and the Secret with its credentials: a contract."""
 
+WORKERS = "training-workers"
+"""DNS name below which the pods of a training run on several nodes have theirs."""
+
 TENSORBOARD = "tensorboard"
 PREDICTION = "prediction"
 TRAINING = "training"

@@ -122,7 +122,8 @@ def template(
     grace_seconds: int,
     restart_policy: str = "Always",
     annotations: Mapping[str, str] | None = None,
-    gpu_resource: str | None = None,
+    subdomain: pulumi.Input[str] | None = None,
+    flavour: Flavour | None = None,
 ) -> PodTemplateSpecArgs:
     """Return a pod template.
 
@@ -132,7 +133,8 @@ def template(
         grace_seconds: time from SIGTERM to SIGKILL.
         restart_policy: as in Kubernetes.
         annotations: of the pods.
-        gpu_resource: the GPUs that a container asks for: their nodes' taint is tolerated.
+        subdomain: the headless Service in which they have names.
+        flavour: which nodes it runs on.
     """
     return PodTemplateSpecArgs(
         metadata=ObjectMetaArgs(labels=dict(labels), annotations=annotations),
@@ -144,9 +146,21 @@ def template(
             termination_grace_period_seconds=grace_seconds,
             automount_service_account_token=False,
             enable_service_links=False,
-            tolerations=[TolerationArgs(key=gpu_resource, operator="Exists")]
-            if gpu_resource
+            node_selector=dict(flavour.node_selector) or None if flavour else None,
+            tolerations=[
+                TolerationArgs(
+                    key=one.key,
+                    operator=one.operator,
+                    value=one.value,
+                    effect=one.effect,
+                    toleration_seconds=one.seconds,
+                )
+                for one in flavour.tolerations
+            ]
+            or None
+            if flavour
             else None,
+            subdomain=subdomain,
             security_context=PodSecurityContextArgs(
                 run_as_non_root=True,
                 run_as_user=USER,

@@ -170,7 +170,7 @@ class PredictionService(pulumi.ComponentResource):
                     init_containers=[sync],
                     volumes=[args.package.volume, pod_specs.scratch("models")],
                     grace_seconds=5,
-                    gpu_resource=args.flavour.gpu_resource if args.flavour.gpus else None,
+                    flavour=args.flavour,
                 ),
             ),
             opts=pulumi.ResourceOptions.merge(

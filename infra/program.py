@@ -8,7 +8,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap, EnvVarArgs, Namespace, Secret
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from . import checksums, cluster, deployed, names, packages, pod_specs, s3
+from . import checksums, cluster, deployed, git, names, packages, pod_specs, s3
 from .credentials import ACCESS_KEY, SECRET_KEY, GeneratedCredentials, Store
 from .object_store import REGION, ObjectStore, ObjectStoreArgs
 from .prediction_service import PredictionService, PredictionServiceArgs
@@ -24,7 +24,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
     """Declare the whole stack and return its outputs (docs/contracts.md)."""
     run = _Run.of(settings)
     nodes = cluster.nodes(settings.kube_context)
-    cluster.require_room(nodes, settings.flavour, "dlstack:flavour")
+    cluster.require_room(nodes, settings.flavour, "dlstack:flavour", settings.node_count)
     cluster.require_room(nodes, settings.serving_flavour, "dlstack:servingFlavour")
     cluster.require_own_namespace(settings.kube_context, settings.namespace, settings.stack)
     jobs = cluster.get(
@@ -101,7 +101,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
         ),
     )
     old_jobs = (jobs or {}).get("items", [])
-    attempt = next_attempt(old_jobs, run.hash)
+    attempt = next_attempt(old_jobs, run.hash, lambda: git.commit(settings.code_dir, run.code))
     job = TrainingJob(
         names.TRAINING,
         TrainingJobArgs(
@@ -118,15 +118,19 @@ def build(settings: Settings) -> Mapping[str, Any]:
             run_hash=run.hash,
             model_name=settings.model_name,
             min_accuracy=settings.min_accuracy,
+            min_metrics=settings.min_metrics,
+            max_metrics=settings.max_metrics,
             provenance=run.provenance,
             flavour=settings.flavour,
+            node_count=settings.node_count,
             timeout_seconds=settings.timeout_seconds,
+            retries=settings.retries,
             attempt=attempt,
         ),
     )
     if not (is_there(old_jobs, run.hash, attempt) or pulumi.runtime.is_dry_run()):
         pulumi.log.info(
-            f"Training run {short(run.hash)}, attempt {attempt}: follow it with "
+            f"Training run {short(run.hash)}, attempt {attempt.number}: follow it with "
             "'python -m infra logs -f'.",
             job.job,
         )
@@ -179,6 +183,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
         "modelVersion": model.version,
         "runHash": model.run_hash,
         "metrics": model.metrics,
+        "provenance": model.provenance,
     }
 
 

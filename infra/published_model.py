@@ -52,7 +52,14 @@ def _outputs(props: dict[str, Any]) -> dict[str, Any]:
         "version": version,
         "run_hash": manifest["run_hash"],
         "metrics": manifest["metrics"],
+        "provenance": _provenance(manifest),
     }
+
+
+def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return what made the model: the manifest's `provenance` and what stands beside it there."""
+    beside = {key: manifest[key] for key in ("parameters", "created", "seconds") if key in manifest}
+    return {**manifest.get("provenance", {}), **beside}
 
 
 def find(
@@ -109,6 +116,8 @@ class PublishedModel(Resource, module="models", name="PublishedModel"):
     run_hash: pulumi.Output[str]
     """Which code and data made it: differs from the present ones for a pinned version."""
     metrics: pulumi.Output[dict[str, Any]]
+    provenance: pulumi.Output[dict[str, Any]]
+    """Commit, hashes, parameters, times: docs/contracts.md."""
 
     def __init__(
         self,
@@ -141,5 +150,6 @@ class PublishedModel(Resource, module="models", name="PublishedModel"):
             "version": None,
             "run_hash": None,
             "metrics": None,
+            "provenance": None,
         }
         super().__init__(_PublishedModelProvider(), name, props, opts)

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, Literal, NoReturn, cast, get_args
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from . import flavours, names
+from . import flavour_settings, flavours, names
 
 ServiceType = Literal["NodePort", "LoadBalancer", "ClusterIP"]
 ServingEngine = Literal["embedded", "tensorflow-serving"]
@@ -52,8 +53,14 @@ class Settings:
     node_count: int = 1
     timeout_seconds: int = 3600
     """A Job that runs longer fails."""
+    retries: int = 0
+    """How often a Job starts anew what failed by itself."""
     min_accuracy: float | None = None
     """A model with less is not published."""
+    min_metrics: Mapping[str, float] = field(default_factory=dict)
+    """Metric -> the least that it may be for the model to be published."""
+    max_metrics: Mapping[str, float] = field(default_factory=dict)
+    """Metric -> the most that it may be."""
     model_name: str = "mnist"
     model_version: int | None = None
     """Serve this published version in place of the one that the present code and data make."""
@@ -99,9 +106,11 @@ def load() -> Settings:
     grpc_node_port = config.integer("grpcNodePort", low=1, high=65535)
     if grpc_node_port and service_type != "NodePort":
         config.fail("grpcNodePort", f"needs serviceType NodePort, not '{service_type}'")
-    node_count = config.integer("nodeCount", low=1) or 1
-    if node_count > 1:
-        config.fail("nodeCount", "is not supported yet: a run uses one node. Set it to 1")
+    own_flavours = flavour_settings.read(
+        config.objects("flavours", 'Write it like {"gpu-a": {"cpu": 8, "memory": "64Gi"}}'),
+        lambda problem: config.fail("flavours", problem),
+    )
+    table = {**flavours.TABLE, **own_flavours}
     bucket_prefix = config.text("bucketPrefix", stack)
     for role in ("data", "output"):
         names.bucket(bucket_prefix, role)
@@ -113,10 +122,13 @@ def load() -> Settings:
         image=config.text("image", runtime_image),
         **_code(config),
         run_parameters=_run_parameters(config),
-        flavour=flavours.find(config.text("flavour", "cpu"), "dlstack:flavour"),
-        node_count=node_count,
+        flavour=flavours.find(config.text("flavour", "cpu"), "dlstack:flavour", table),
+        node_count=config.integer("nodeCount", low=1) or Settings.node_count,
         timeout_seconds=_duration(config, "timeout", Settings.timeout_seconds),
+        retries=config.integer("retries", low=0) or Settings.retries,
         min_accuracy=_fraction(config, "minAccuracy"),
+        min_metrics=_metrics(config, "minMetrics"),
+        max_metrics=_metrics(config, "maxMetrics"),
         model_name=names.model(config.text("modelName", Settings.model_name)),
         model_version=config.integer("modelVersion", low=1),
         serving_engine=cast(
@@ -125,7 +137,7 @@ def load() -> Settings:
         ),
         serving_replicas=config.integer("servingReplicas", low=1) or Settings.serving_replicas,
         serving_flavour=flavours.find(
-            config.text("servingFlavour", "cpu-small"), "dlstack:servingFlavour"
+            config.text("servingFlavour", "cpu-small"), "dlstack:servingFlavour", table
         ),
         service_type=cast(ServiceType, service_type),
         grpc_node_port=grpc_node_port,
@@ -145,15 +157,19 @@ KEYS = (
     "codeDir",
     "dataDir",
     "flavour",
+    "flavours",
     "forceDestroy",
     "grpcNodePort",
     "host",
     "image",
+    "maxMetrics",
     "minAccuracy",
+    "minMetrics",
     "modelName",
     "modelVersion",
     "namespace",
     "nodeCount",
+    "retries",
     "runParameters",
     "runtimeImage",
     "s3AccessKey",
@@ -230,6 +246,16 @@ class _Config:
             self.fail(key, f"is no whole number in range. Use {allowed}")
         return int(value)
 
+    def objects(self, key: str, advice: str) -> dict[str, Any]:
+        """Return a value that is an object of names and values, empty unless set."""
+        try:
+            document = json.loads(self.text(key, "{}"))
+        except json.JSONDecodeError:
+            document = None
+        if not isinstance(document, dict):
+            self.fail(key, f"is no object of names and values. {advice}")
+        return document
+
     def flag(self, key: str) -> bool:
         value = self.text(key, "false")
         if value not in ("true", "false"):
@@ -299,16 +325,9 @@ def _code(config: _Config) -> dict[str, Any]:
 
 
 def _run_parameters(config: _Config) -> dict[str, str]:
-    text = config.text("runParameters", "{}")
     advice = "Set one with 'pulumi config set --path dlstack:runParameters.NAME VALUE'"
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict):
-        config.fail("runParameters", f"is no object of names and values. {advice}")
     parameters = {}
-    for key, value in sorted(document.items()):
+    for key, value in sorted(config.objects("runParameters", advice).items()):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", key):
             config.fail("runParameters", f"has '{key}', which is no flag name. {advice}")
         if key in _RESERVED_PARAMETERS:
@@ -343,6 +362,20 @@ def _fraction(config: _Config, key: str) -> float | None:
     if not 0 <= value <= 1:
         config.fail(key, "is out of range. Use a number from 0 to 1, as 0.95")
     return value
+
+
+def _metrics(config: _Config, key: str) -> dict[str, float]:
+    advice = f"Set one with 'pulumi config set --path dlstack:{key}.NAME NUMBER'"
+    metrics = {}
+    for name, value in sorted(config.objects(key, advice).items()):
+        try:
+            # Text, as --path writes fractions; but true is no 1.
+            metrics[name] = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            metrics[name] = math.nan
+        if not name or not math.isfinite(metrics[name]):
+            config.fail(key, f"has '{name}' with a value that is no number. {advice}")
+    return metrics
 
 
 def _quantity(config: _Config, key: str, default: str) -> str:

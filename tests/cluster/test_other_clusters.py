@@ -28,7 +28,24 @@ from tests.infra.conftest import (  # noqa: F401  (fixtures)
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 NAMESPACE = "dlstack-dev"
-GPU_NODE = {"resources": {"nvidia.com/gpu": "4"}}
+POOL = {"dlstack.dev/pool": "amd"}
+GPU_NODE = {"resources": {"nvidia.com/gpu": "4", "amd.com/gpu": "4"}, "labels": POOL}
+AMD = {
+    "cpu": 8,
+    "memory": "64Gi",
+    "gpus": 1,
+    "gpuResource": "amd.com/gpu",
+    "nodeSelector": POOL,
+    "tolerations": [
+        {"key": "team", "value": "a", "effect": "NoSchedule"},
+        {"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60},
+    ],
+}
+OWN_FLAVOUR = {
+    "flavours": json.dumps({"amd-1": AMD}),
+    "flavour": "amd-1",
+    "servingFlavour": "amd-1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +87,11 @@ def objects(engine) -> list[dict]:  # noqa: F811
         {"servingEngine": "tensorflow-serving", "servingReplicas": "3"},
         {"serviceType": "LoadBalancer"},
         {"flavour": "gpu-1", "servingFlavour": "gpu-1"},
+        OWN_FLAVOUR,
+        {"nodeCount": "4", "retries": "3", "flavour": "gpu-1"},
         {"s3Region": "eu-central-1", "s3AccessKey": "a", "s3SecretKey": "b"},
     ],
-    ids=lambda settings: " ".join(settings.values()) or "defaults",
+    ids=lambda settings: " ".join(v for v in settings.values() if "{" not in v) or "defaults",
 )
 def test_the_api_server_takes_every_object(settings, kubectl, up, engine, fake_cluster):  # noqa: F811
     fake_cluster.nodes(node("big", "64", "512Gi", **GPU_NODE))
@@ -85,20 +104,33 @@ def test_the_api_server_takes_every_object(settings, kubectl, up, engine, fake_c
     assert "Warning" not in done.stderr
 
 
-def test_a_node_that_advertises_gpus_gets_the_job(kubectl, platform, up, engine, fake_cluster):  # noqa: F811
+@pytest.mark.parametrize(
+    ("settings", "resource"),
+    [({"flavour": "gpu-1"}, "nvidia.com/gpu"), (OWN_FLAVOUR, "amd.com/gpu")],
+    ids=["nvidia", "amd"],
+)
+def test_a_node_that_advertises_gpus_gets_the_job(
+    settings,
+    resource,
+    kubectl,
+    platform,
+    up,  # noqa: F811
+    engine,  # noqa: F811
+    fake_cluster,  # noqa: F811
+):
     if platform.brought_kubeconfig is not None:
         pytest.skip("changes the status of a node, which is the embedded cluster's to bear")
     fake_cluster.nodes(node("big", "64", "512Gi", **GPU_NODE))
-    up(flavour="gpu-1")
+    up(**settings)
     (job,) = [o for o in objects(engine) if o["kind"] == "Job"]
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert container["resources"]["limits"][resource] == "1"
     # The node has the GPUs only in name, and not the cores: neither is what is tried here.
-    container["resources"] = {"limits": {"cpu": "50m", "memory": "64Mi", "nvidia.com/gpu": "1"}}
+    container["resources"] = {"limits": {"cpu": "50m", "memory": "64Mi", resource: "1"}}
     container |= {"image": platform.runtime_image, "command": ["python3", "-c", "pass"], "env": []}
     job["spec"]["template"]["spec"]["volumes"] = []
     container["volumeMounts"] = []
-    status = f"/status/{{}}/{'nvidia.com/gpu'.replace('/', '~1')}"
+    status = f"/status/{{}}/{resource.replace('/', '~1')}"
     patch = [
         {"op": "add", "path": status.format(place), "value": "4"}
         for place in ("capacity", "allocatable")
@@ -108,6 +140,15 @@ def test_a_node_that_advertises_gpus_gets_the_job(kubectl, platform, up, engine,
     try:
         created = kubectl("create", "--filename=-", given=job)
         assert created.returncode == 0, created.stderr
+        if resource == "amd.com/gpu":
+            # No node has the label that its flavour selects.
+            done = kubectl(
+                *("wait", "pods", "--all", "--namespace", NAMESPACE, "--timeout=30s"),
+                "--for=jsonpath={.status.conditions[0].reason}=Unschedulable",
+            )
+            assert done.returncode == 0, done.stderr
+            ((label, value),) = POOL.items()
+            assert kubectl("label", "node", NODE_NAME, f"{label}={value}").returncode == 0
         done = kubectl(
             *("wait", "job", job["metadata"]["name"], "--namespace", NAMESPACE),
             *("--for=condition=Complete", "--timeout=60s"),
@@ -116,6 +157,8 @@ def test_a_node_that_advertises_gpus_gets_the_job(kubectl, platform, up, engine,
     finally:
         undo = [{"op": "remove", "path": change["path"]} for change in patch]
         kubectl(*words, "--patch", json.dumps(undo))
+        kubectl("label", "node", NODE_NAME, *(f"{label}-" for label in POOL))
+        kubectl("delete", "job", "--all", "--namespace", NAMESPACE)
 
 
 def test_the_nodes_of_a_real_cluster_are_read(platform, monkeypatch):

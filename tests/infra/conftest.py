@@ -58,6 +58,7 @@ class Engine(Mocks):
                 "version": state.get("wanted_version") or 3,
                 "run_hash": RUN_HASH,
                 "metrics": {"accuracy": 0.99},
+                "provenance": {"commit": "c" * 40},
             }
         elif args.typ.endswith(":GeneratedCredentials"):
             state |= {"access_key": "GENERATED", "secret_key": "generated-secret"}
@@ -102,7 +103,7 @@ def node(name: str, cpu: str, memory: str, **extra: Any) -> dict[str, Any]:
     """A node as the cluster's API tells it."""
     resources = {"cpu": cpu, "memory": memory, **extra.get("resources", {})}
     return {
-        "metadata": {"name": name},
+        "metadata": {"name": name, "labels": extra.get("labels", {})},
         "spec": extra.get("spec", {}),
         "status": {
             "allocatable": resources,

@@ -12,6 +12,8 @@ import pulumi
 import pytest
 
 from infra import cluster, credentials, flavours, s3
+from infra.flavours import Flavour, Taint, Toleration
+from infra.quantities import quantity
 from tests.infra.conftest import FakeCluster, node
 
 ANSWERS: dict[str, tuple[int, Any]] = {
@@ -135,7 +137,10 @@ class TestNodes:
         self, fake_cluster: FakeCluster, spec: dict[str, Any]
     ) -> None:
         fake_cluster.nodes(node("big", "64", "512Gi", spec=spec), node("small", "2", "8Gi"))
-        assert [found.name for found in cluster.nodes("")] == ["small"]
+        found = cluster.nodes("")
+        assert found[0].name == "small"
+        with pytest.raises(pulumi.RunError, match="The biggest, 'small', has 2 cores"):
+            cluster.require_room(found, flavours.find("cpu-4", "flavour"), "flavour")
 
     def test_with_gpus_count_although_they_are_tainted(self, fake_cluster: FakeCluster) -> None:
         spec = {"taints": [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]}
@@ -154,6 +159,50 @@ class TestNodes:
         with pytest.raises(pulumi.RunError, match=r"'cpu-8' \(8 cores, 64 GiB\) fits on no node"):
             cluster.require_room(cluster.nodes(""), flavours.find("cpu-8", "flavour"), "flavour")
 
+    def test_together_hold_the_pods_of_several_workers(self, fake_cluster: FakeCluster) -> None:
+        fake_cluster.nodes(node("one", "3900m", "64Gi"), node("two", "4", "5Gi"))
+        cpu = flavours.find("cpu", "dlstack:flavour")
+        cluster.require_room(cluster.nodes(""), cpu, "dlstack:flavour", pods=5)
+        problem = r"nodeCount is 6, but .* no more than 5 of dlstack:flavour 'cpu' .*add nodes"
+        with pytest.raises(pulumi.RunError, match=problem):
+            cluster.require_room(cluster.nodes(""), cpu, "dlstack:flavour", pods=6)
+
+    def test_are_chosen_by_labels_and_taints(self, fake_cluster: FakeCluster) -> None:
+        spec = {"taints": [{"key": "team", "value": "a", "effect": "NoSchedule"}]}
+        fake_cluster.nodes(
+            node("open", "64", "512Gi"),
+            node("ours", "8", "64Gi", labels={"pool": "ours"}, spec=spec),
+        )
+        one = {"name": "x", "cpu": 1, "memory_gib": 1, "memory_limit_gib": 1}
+        ours = {"node_selector": {"pool": "ours"}, "own_tolerations": (Toleration(key="team"),)}
+        nobody = (
+            "'x' .* is taken by no node .* selects \\(pool=ours\\) and no taint that it doesn't"
+        )
+        with pytest.raises(pulumi.RunError, match=nobody):
+            cluster.require_room(cluster.nodes(""), Flavour(**one, **ours), "flavour")
+        ours["own_tolerations"] = (Toleration(key="team", value="a"),)
+        cluster.require_room(cluster.nodes(""), Flavour(**one, **ours), "flavour", pods=8)
+        with pytest.raises(pulumi.RunError, match="no more than 8"):
+            cluster.require_room(cluster.nodes(""), Flavour(**one, **ours), "flavour", pods=9)
+
+    @pytest.mark.parametrize(
+        ("toleration", "covered"),
+        [
+            ({"operator": "Exists"}, True),
+            ({"key": "gpu", "operator": "Exists"}, True),
+            ({"key": "gpu", "operator": "Exists", "effect": "NoExecute"}, False),
+            ({"key": "gpu", "value": "a100"}, True),
+            ({"key": "gpu", "value": "a100", "effect": "NoSchedule"}, True),
+            ({"key": "gpu"}, False),
+            ({"key": "cpu", "operator": "Exists"}, False),
+        ],
+    )
+    def test_taints_are_tolerated_as_in_kubernetes(
+        self, toleration: dict[str, Any], covered: bool
+    ) -> None:
+        taint = Taint(key="gpu", value="a100", effect="NoSchedule")
+        assert Toleration(**toleration).covers(taint) is covered
+
     def test_an_external_address_is_preferred(self, fake_cluster: FakeCluster) -> None:
         external = [
             {"type": "InternalIP", "address": "10.0.0.9"},
@@ -167,4 +216,4 @@ class TestNodes:
     ("text", "number"), [("2", 2), ("1930m", 1.93), ("8Gi", 8 * 1024**3), ("1k", 1000)]
 )
 def test_quantities(text: str, number: float) -> None:
-    assert cluster.quantity(text) == number
+    assert quantity(text) == number

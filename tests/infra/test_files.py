@@ -8,7 +8,7 @@ import pytest
 
 from infra import checksums, packages
 from infra.run_hash import run_hash
-from infra.training_job import next_attempt
+from infra.training_job import Attempt, next_attempt
 
 RUN = {
     "code": {"train.py": "1"},
@@ -61,8 +61,12 @@ class TestRunHash:
 
 class TestNextAttempt:
     @staticmethod
-    def job(run: str, attempt: str, condition: str | None) -> dict[str, Any]:
+    def job(
+        run: str, attempt: str, condition: str | None, commit: str | None = None
+    ) -> dict[str, Any]:
         annotations = {"dlstack.dev/run-hash": run, "dlstack.dev/attempt": attempt}
+        if commit:
+            annotations["dlstack.dev/commit"] = commit
         conditions = [{"type": condition, "status": "True"}] if condition else []
         return {
             "spec": {"template": {"metadata": {"annotations": annotations}}},
@@ -70,16 +74,24 @@ class TestNextAttempt:
         }
 
     def test_is_the_first_for_a_new_run(self) -> None:
-        assert next_attempt([self.job("other", "3", "Failed")], "run") == 1
+        jobs = [self.job("other", "3", "Failed", "old")]
+        assert next_attempt(jobs, "run", lambda: "new") == Attempt(1, "new")
 
     @pytest.mark.parametrize("condition", [None, "Complete"])
     def test_stays_while_the_last_did_not_fail(self, condition: str | None) -> None:
         """Symptom otherwise: an `up` without changes that replaces the Job."""
-        assert next_attempt([self.job("run", "2", condition)], "run") == 2
+        jobs = [self.job("run", "2", condition), self.job("run", "1", "Failed")]
+        assert next_attempt(jobs, "run", lambda: None) == Attempt(2)
+
+    @pytest.mark.parametrize("then", ["a" * 40, None])
+    def test_keeps_its_commit_while_no_code_changes(self, then: str | None) -> None:
+        """Symptom otherwise: a commit of something else trains anew."""
+        jobs = [self.job("run", "1", "Complete", then)]
+        assert next_attempt(jobs, "run", lambda: "b" * 40) == Attempt(1, then)
 
     def test_rises_when_the_last_failed(self) -> None:
         jobs = [self.job("run", "1", "Failed"), self.job("run", "2", "Failed")]
-        assert next_attempt(jobs, "run") == 3
+        assert next_attempt(jobs, "run", lambda: "new") == Attempt(3, "new")
 
 
 class TestPackages:

@@ -138,16 +138,18 @@ def test_a_failed_job_is_explained_by_the_pods_last_words(message: str, words: s
     assert state(failed, pod(terminated=stopped)).reason == words
 
 
-def test_the_worker_that_failed_first_is_the_one_that_is_quoted() -> None:
+def test_the_pod_that_failed_last_by_itself_is_the_one_that_is_quoted() -> None:
     failed = job(conditions=(ended("Failed", reason="BackoffLimitExceeded"),), completions=2)
-    lost = {"exitCode": 1, "finishedAt": "2026-03-01T10:00:20Z", "message": "lost the other one"}
+    retried = {"exitCode": 7, "finishedAt": "2026-03-01T10:00:00Z", "message": "step 3"}
+    told = {"exitCode": 143, "finishedAt": "2026-03-01T10:00:20Z", "message": "waiting"}
     cause = {
         "exitCode": 137,
         "reason": "OOMKilled",
         "finishedAt": "2026-03-01T10:00:10Z",
         "message": "step 7",
     }
-    found = state(failed, pod("a", terminated=lost), pod("b", terminated=cause))
+    pods = (retried, told, cause, {**told, "finishedAt": "2026-03-01T09:00:00Z"})
+    found = state(failed, *(pod(f"{n}", terminated=one) for n, one in enumerate(pods)))
     assert found.reason == "exit status 137 (OOMKilled): step 7"
 
 

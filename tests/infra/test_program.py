@@ -1,6 +1,8 @@
 """The resource graph: what is declared, for which settings. Providers are tested elsewhere."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,17 @@ EXTERNAL = {
     "s3AccessKey": "ACCESS",
     "s3SecretKey": "hunter2",
 }
+
+
+def in_git(folder: Path, *words: str) -> str:
+    """Run Git in `folder`, as somebody with an empty configuration; return what it prints."""
+    who = [word for key in ("name", "email") for word in ("-c", f"user.{key}=tester")]
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    done = subprocess.run(
+        ["git", *who, *words], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def containers(inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -52,6 +65,7 @@ def test_outputs_are_those_of_the_contract(up: Up) -> None:
         "modelVersion": 3,
         "runHash": RUN_HASH,
         "metrics": {"accuracy": 0.99},
+        "provenance": {"commit": "c" * 40},
     }
 
 
@@ -151,6 +165,97 @@ class TestTrainingJob:
             {"key": "nvidia.com/gpu", "operator": "Exists"}
         ]
 
+    def test_own_flavours_reach_job_and_server(
+        self, up: Up, engine: Engine, fake_cluster: FakeCluster
+    ) -> None:
+        labels = {"pool": "amd"}
+        fake_cluster.nodes(node("a", "32", "512Gi", labels=labels, resources={"amd.com/gpu": "4"}))
+        amd = {
+            "cpu": 4,
+            "memory": "8Gi",
+            "gpus": 2,
+            "gpuResource": "amd.com/gpu",
+            "nodeSelector": labels,
+            "tolerations": [{"key": "team", "value": "a", "effect": "NoSchedule"}],
+        }
+        up(flavours=json.dumps({"amd-2": amd}), flavour="amd-2", servingFlavour="amd-2")
+        for type_, name, container in (
+            (JOB, "training-job", "training"),
+            (DEPLOYMENT, "prediction-server", "server"),
+        ):
+            inputs = engine.the(type_, name)
+            spec = inputs["spec"]["template"]["spec"]
+            assert spec["nodeSelector"] == labels
+            assert spec["tolerations"] == [
+                {"key": "amd.com/gpu", "operator": "Exists"},
+                {"key": "team", "operator": "Equal", "value": "a", "effect": "NoSchedule"},
+            ]
+            assert containers(inputs)[container]["resources"]["limits"]["amd.com/gpu"] == "2"
+
+    def test_what_is_a_failure_counts_and_a_deleted_pod_is_none(
+        self, up: Up, engine: Engine
+    ) -> None:
+        up(retries="3")
+        spec = engine.the(JOB, "training-job")["spec"]
+        assert spec["backoffLimit"] == 3
+        (by_status, by_condition) = spec["podFailurePolicy"]["rules"]
+        assert by_status["action"] == by_condition["action"] == "Ignore"
+        assert by_status["onExitCodes"] == {
+            "containerName": "training",
+            "operator": "In",
+            "values": [143],
+        }
+        assert by_condition["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+
+    def test_any_metric_can_have_a_bar(self, up: Up, engine: Engine) -> None:
+        up(minMetrics='{"f1": 0.8, "top-5": "0.95"}', maxMetrics='{"loss": 0.3}')
+        command = containers(engine.the(JOB, "training-job"))["training"]["command"]
+        bars = [word for word in command if word.startswith(("--min_", "--max_"))]
+        assert bars == ["--min_metric=f1:0.8", "--min_metric=top-5:0.95", "--max_metric=loss:0.3"]
+
+    def test_parameters_arrive_as_they_are_whatever_kubernetes_reads_into_them(
+        self, up: Up, engine: Engine
+    ) -> None:
+        """Symptom: `$(HOME)` in a parameter became `/tmp`, and `$$` lost a dollar."""
+        up(runParameters='{"pattern": "^a$$|$(HOME)"}')
+        command = containers(engine.the(JOB, "training-job"))["training"]["command"]
+        assert command[-1] == "--pattern=^a$$$$|$$(HOME)"
+
+    def test_the_commit_is_told_beside_the_command_line(
+        self, up: Up, engine: Engine, project: Path
+    ) -> None:
+        up()
+        job = engine.the(JOB, "training-job")
+        assert "dlstack.dev/commit" not in job["spec"]["template"]["metadata"]["annotations"]
+        assert "--commit=$(GIT_COMMIT)" not in containers(job)["training"]["command"]
+        in_git(project, "init", "--quiet")
+        in_git(project, "add", "code")
+        in_git(project, "commit", "--quiet", "--message=first")
+        head = in_git(project, "rev-parse", "HEAD")
+        up()
+        job = engine.the(JOB, "training-job")
+        template = job["spec"]["template"]
+        assert template["metadata"]["annotations"]["dlstack.dev/commit"] == head
+        training = containers(job)["training"]
+        assert "--commit=$(GIT_COMMIT)" in training["command"]
+        assert environment(training)["GIT_COMMIT"]["fieldRef"] == {
+            "fieldPath": "metadata.annotations['dlstack.dev/commit']"
+        }
+
+    def test_a_new_commit_of_the_same_code_changes_nothing(
+        self, up: Up, engine: Engine, project: Path, fake_cluster: FakeCluster
+    ) -> None:
+        in_git(project, "init", "--quiet")
+        in_git(project, "add", ".")
+        in_git(project, "commit", "--quiet", "--message=first")
+        up()
+        job = engine.the(JOB, "training-job")
+        jobs = f"/apis/batch/v1/namespaces/{STACK}/jobs"
+        fake_cluster.answers[jobs] = {"items": [job]}
+        in_git(project, "commit", "--quiet", "--allow-empty", "--message=second")
+        up()
+        assert engine.the(JOB, "training-job") == job
+
     @pytest.mark.parametrize(
         "changes",
         [
@@ -167,7 +272,13 @@ class TestTrainingJob:
 
     @pytest.mark.parametrize(
         "changes",
-        [{"timeout": "2h"}, {"servingReplicas": "2"}, {"serviceType": "ClusterIP"}],
+        [
+            {"timeout": "2h"},
+            {"retries": "2"},
+            {"minMetrics": '{"f1": 0.9}'},
+            {"servingReplicas": "2"},
+            {"serviceType": "ClusterIP"},
+        ],
     )
     def test_what_does_not_change_the_model_leaves_the_run_hash(
         self, up: Up, engine: Engine, changes: dict[str, str]
@@ -187,6 +298,43 @@ def _run_hash(up: Up, engine: Engine, **values: str) -> str:
     up(**values)
     template = engine.the(JOB, "training-job")["spec"]["template"]
     return str(template["metadata"]["annotations"]["dlstack.dev/run-hash"])
+
+
+class TestSeveralNodes:
+    def test_make_an_indexed_job_whose_pods_have_names(self, up: Up, engine: Engine) -> None:
+        up(nodeCount="2")
+        job = engine.the(JOB, "training-job")
+        spec = job["spec"]
+        assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == (
+            "Indexed",
+            2,
+            2,
+        )
+        service = engine.the(SERVICE, "training-workers")
+        assert service["spec"]["clusterIP"] == "None"
+        assert service["spec"]["publishNotReadyAddresses"] is True
+        assert spec["template"]["spec"]["subdomain"] == service["metadata"]["name"]
+        training = containers(job)["training"]
+        assert "--workers=2" in training["command"]
+        assert "--chief=$(JOB_NAME)-0.training-workers:2223" in training["command"]
+        assert environment(training)["JOB_NAME"]["fieldRef"] == {
+            "fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"
+        }
+
+    def test_are_another_run_than_one(self, up: Up, engine: Engine) -> None:
+        assert _run_hash(up, engine) != _run_hash(up, engine, nodeCount="2")
+
+    def test_one_needs_none_of_that(self, up: Up, engine: Engine) -> None:
+        up()
+        assert "training-workers" not in [r.name for r in engine.created(SERVICE)]
+        spec = engine.the(JOB, "training-job")["spec"]
+        assert {"completionMode", "completions", "parallelism"}.isdisjoint(spec)
+        assert "subdomain" not in spec["template"]["spec"]
+
+    def test_that_the_cluster_has_not_are_refused(self, up: Up, engine: Engine) -> None:
+        with pytest.raises(pulumi.RunError, match=r"nodeCount is 4, .* no more than 2 of dlstack:"):
+            up(nodeCount="4", flavour="cpu-2")
+        assert not engine.resources
 
 
 class TestObjectStore:

@@ -1,5 +1,6 @@
 """The configuration: what is refused, and with which words. Defaults are not repeated here."""
 
+import json
 from pathlib import Path
 
 import pulumi
@@ -21,7 +22,11 @@ from tests.infra.conftest import Configure
         ("bootFile", "../data/images.gz", r"leads out of the code folder"),
         ("flavour", "tpu", r"dlstack:flavour 'tpu' is no flavour\. Use one of: .*gpu-1"),
         ("servingFlavour", "tpu", r"dlstack:servingFlavour 'tpu' is no flavour"),
-        ("nodeCount", "2", r"dlstack:nodeCount '2' is not supported yet"),
+        ("retries", "-1", r"dlstack:retries '-1' is no whole number in range\. Use 0 or more"),
+        ("minMetrics", "[]", r"dlstack:minMetrics '\[\]' is no object .*minMetrics\.NAME NUMBER"),
+        ("minMetrics", '{"f1": "high"}', r"minMetrics .* has 'f1' with a value that is no number"),
+        ("maxMetrics", '{"loss": true}', r"maxMetrics .* has 'loss' with a value that is no numbe"),
+        ("maxMetrics", '{"loss": "nan"}', r"maxMetrics .* has 'loss' with a value that is no num"),
         ("nodeCount", "two", r"dlstack:nodeCount 'two' is no whole number in range\. Use 1 or"),
         ("timeout", "soon", r"dlstack:timeout 'soon' is no duration\. .*'1h30m'"),
         ("timeout", "0", r"dlstack:timeout '0' is no duration"),
@@ -86,6 +91,83 @@ def test_a_second_kubeconfig_is_refused(configure: Configure) -> None:
 def test_durations(configure: Configure, text: str, seconds: int) -> None:
     configure(timeout=text)
     assert settings.load().timeout_seconds == seconds
+
+
+OWN_FLAVOURS = {
+    "amd-1": {
+        "cpu": "7500m",
+        "memory": "60Gi",
+        "gpus": "1",
+        "gpuResource": "amd.com/gpu",
+        "nodeSelector": {"pool": "amd"},
+        "tolerations": [
+            {"key": "team", "value": "a", "effect": "NoSchedule"},
+            {"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60},
+        ],
+    },
+    "cpu": {"cpu": 0.5, "memory": "1Gi", "memoryLimit": "3Gi"},
+}
+
+
+def test_own_flavours_stand_beside_those_of_the_table_or_in_their_place(
+    configure: Configure,
+) -> None:
+    configure(flavours=json.dumps(OWN_FLAVOURS), flavour="amd-1", servingFlavour="cpu")
+    loaded = settings.load()
+    assert loaded.flavour.requests == {"amd.com/gpu": "1", "cpu": "7500m", "memory": "61440Mi"}
+    assert loaded.flavour.node_selector == {"pool": "amd"}
+    assert [one.key for one in loaded.flavour.tolerations] == ["amd.com/gpu", "team", "spot"]
+    assert str(loaded.flavour) == "'amd-1' (7.5 cores, 60 GiB, 1 GPU amd.com/gpu)"
+    assert loaded.serving_flavour.requests == {"cpu": "500m", "memory": "1024Mi"}
+    assert loaded.serving_flavour.limits == {"memory": "3072Mi"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("big", r"has 'x', which is no object\. Write it like"),
+        ({"cpu": 1}, r"has 'x', in which 'memory' is missing"),
+        ({"memory": "1Gi"}, r"in which 'cpu' is missing"),
+        ({"cpu": 1, "memory": "lots"}, r"in which memory is 'lots', no quantity\. Write it like"),
+        ({"cpu": 1, "memory": 64}, r"in which memory is '64', too little\. .*unit, as '64Gi'"),
+        ({"cpu": 0, "memory": "1Gi"}, r"in which cpu is '0'\. Write a number of cores"),
+        ({"cpu": 1, "memory": "2Gi", "memoryLimit": "1Gi"}, r"whose memoryLimit is below"),
+        ({"gpus": "two"}, r"in which gpus is 'two'\. Write a whole number"),
+        ({"gpus": 1, "gpuResource": "gpu"}, r"gpuResource is 'gpu'\. Name it like 'nvidia.com/g"),
+        ({"gpuResource": "amd.com/gpu"}, r"which has a gpuResource, but no gpus"),
+        ({"gpu": 1}, r"in which 'gpu' is no key\. Use: cpu, memory, "),
+        ({"nodeSelector": "a=b"}, r"whose nodeSelector is no object"),
+        ({"nodeSelector": {"gpu": True}}, r"nodeSelector has 'gpu' with a value .* in quotes"),
+        ({"tolerations": {"key": "a"}}, r"whose tolerations are no list of objects"),
+        ({"tolerations": [{"keys": "a"}]}, r"a toleration of which has 'keys'\. Use: key, "),
+        ({"tolerations": [{"key": 1}]}, r"has 'key' with a value that is no text"),
+        ({"tolerations": [{"key": "a", "operator": "In"}]}, r"the operator 'In'\. Use Equal or"),
+        ({"tolerations": [{"value": "a"}]}, r"has no key\. Name one"),
+        ({"tolerations": [{"key": "a", "effect": "Never"}]}, r"effect 'Never'\. Use NoSchedule"),
+        (
+            {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]},
+            r"has a value, but the operator Exists",
+        ),
+        ({"tolerations": [{"key": "a", "tolerationSeconds": 5}]}, r"with the effect NoExecute"),
+    ],
+)
+def test_a_wrong_flavour_is_named_with_what_to_do(
+    configure: Configure, fields: object, message: str
+) -> None:
+    given = fields
+    if isinstance(fields, dict) and not {"cpu", "memory"} & fields.keys():
+        given = {"cpu": 1, "memory": "1Gi", **fields}
+    configure(flavours=json.dumps({"x": given}))
+    with pytest.raises(pulumi.RunError, match=message) as caught:
+        settings.load()
+    assert str(caught.value).startswith('dlstack:flavours \'{"x": ')
+
+
+def test_bars_are_numbers_however_they_are_written(configure: Configure) -> None:
+    configure(minMetrics='{"f1": "0.8", "recall": 1}', maxMetrics='{"loss": 1e-3}')
+    loaded = settings.load()
+    assert loaded.min_metrics == {"f1": 0.8, "recall": 1.0}
+    assert loaded.max_metrics == {"loss": 0.001}
 
 
 def test_run_parameters_are_written_as_json_writes_them(configure: Configure) -> None:

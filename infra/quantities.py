@@ -1,0 +1,14 @@
+"""Kubernetes quantities: '500m' is 0.5, '1Ki' is 1024."""
+
+import re
+
+_UNITS = {"m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", start=1)}
+
+
+def quantity(text: str) -> float:
+    """Return the number that a quantity means; raise ValueError if it is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([a-zA-Z]*)", text)
+    if not match or match[2] not in _UNITS:
+        raise ValueError(f"'{text}' is no Kubernetes quantity")
+    return float(match[1]) * _UNITS[match[2]]

@@ -30,6 +30,9 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", 
 
 _WHITE = 255
 
+#: How many times as fine as the input a picture is decoded at least.
+_FINER = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -125,7 +128,9 @@ def load_picture(
     """
     if frame.channels == 0:
         return _encoded(path, invert, content)
-    picture, _ = _decoded(path, content)
+    # A photograph for a small input: JPEG decodes to an eighth of its size in a tenth of the time,
+    # and what is left is still several times as fine as what it will be resized to.
+    picture, _ = _decoded(path, content, (_FINER * frame.width, _FINER * frame.height))
     inverted = invert == "yes" or (
         invert == "auto" and frame.channels == 1 and _border(picture.convert("L")) > _WHITE // 2
     )
@@ -147,10 +152,17 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _decoded(path: str, content: bytes | None) -> tuple[Image.Image, bool]:
-    """Return a file's picture, upright, in mode L or RGB, and whether its pixels are the file's."""
+def _decoded(
+    path: str, content: bytes | None, least: tuple[int, int] | None = None
+) -> tuple[Image.Image, bool]:
+    """Return a file's picture, upright, in mode L or RGB, and whether any decoder sees it so.
+
+    With `least`, a JPEG may come smaller, but not below this size.
+    """
     try:
         with Image.open(path if content is None else io.BytesIO(content)) as opened:
+            if least is not None:
+                opened.draft(None, least)
             upright = ImageOps.exif_transpose(opened)
             plain = (
                 opened.format in ("PNG", "JPEG")

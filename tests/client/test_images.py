@@ -127,6 +127,17 @@ def test_pictures_of_any_size_fit_without_being_stretched(
     assert picture.row.min() == 1  # The background fills the rest, with no frame around it.
 
 
+def test_a_photograph_for_a_small_input_is_decoded_small_and_looks_the_same(
+    load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = stroke(1500, 1200)
+    small = load(pixels, suffix=".jpg", quality=95).row
+    monkeypatch.setattr("client._images._FINER", 100)
+    difference = np.abs(small - load(pixels, suffix=".jpg", quality=95).row)
+    assert difference.max() < 0.06  # At the edges of the bar.
+    assert 0 < difference.mean() < 0.003
+
+
 def test_proportions_are_kept(load: Any) -> None:
     wide = np.zeros((50, 100), np.uint8)
     wide[10:40, 35:65] = 255

@@ -27,6 +27,7 @@ from ._labels import read_labels
 from ._tls import Tls
 from ._types import (
     ExamplePrediction,
+    ExamplePredictions,
     ModelMetadata,
     ModelStatus,
     Prediction,
@@ -42,6 +43,7 @@ __all__ = [
     "ConnectionFailed",
     "DeadlineExceeded",
     "ExamplePrediction",
+    "ExamplePredictions",
     "FileError",
     "InvalidInput",
     "ModelMetadata",

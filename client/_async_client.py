@@ -1,4 +1,4 @@
-"""The asyncio client: the same calls as the blocking one, over gRPC."""
+"""The asyncio client: the same calls as the blocking one."""
 
 from __future__ import annotations
 
@@ -6,60 +6,40 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ._client import DEFAULT_PORTS
-from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientCore, Pause, Steps, T
+from ._core import ClientCore, Pause, Steps, T, TransportName
 from ._deadline import Deadline
 from ._exceptions import FileError, PredictionError
-from ._tls import Security, Tls
-from ._types import ExamplePrediction, ModelMetadata, ModelStatus, Prediction, Signature
+from ._tls import Security
+from ._types import (
+    Endpoint,
+    ExamplePrediction,
+    ModelMetadata,
+    ModelStatus,
+    Prediction,
+    Signature,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
 
+    from ._aio import AsyncTransport
     from ._files import Example
     from ._images import Invert
 
 
-class AsyncClient(ClientCore):
+class AsyncClient(ClientCore["AsyncTransport"]):
     """Predictions of one model on one TensorFlow Serving server, from one event loop.
 
-    Any number of calls may be under way at once, all over one connection:
+    Any number of calls may be under way at once; over gRPC all use one connection, over REST each
+    takes a thread and a connection:
 
         async with AsyncClient("127.0.0.1", "mnist", port=31670) as client:
             answers = await asyncio.gather(*map(client.predict, batches))
 
-    Args and errors are those of `Client`; the transport is gRPC.
+    Args and errors are those of `Client`.
     """
-
-    def __init__(
-        self,
-        host: str,
-        model: str,
-        *,
-        port: int = DEFAULT_PORTS["grpc"],
-        signature: str | None = None,
-        version: int | None = None,
-        version_label: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        retries: int = DEFAULT_RETRIES,
-        tls: Tls | None = None,
-        token: str | None = None,
-    ) -> None:
-        super().__init__(
-            host,
-            port,
-            model,
-            signature=signature,
-            version=version,
-            version_label=version_label,
-            timeout=timeout,
-            retries=retries,
-        )
-        from ._grpc_aio import AsyncGrpcTransport
-
-        self._transport = AsyncGrpcTransport(self._endpoint, Security(tls, token))
 
     async def predict(
         self,
@@ -139,6 +119,14 @@ class AsyncClient(ClientCore):
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def _connect(
+        self, transport: TransportName, endpoint: Endpoint, security: Security
+    ) -> AsyncTransport:
+        from ._aio import AsyncGrpcTransport, AsyncRestTransport
+
+        kind = AsyncGrpcTransport if transport == "grpc" else AsyncRestTransport
+        return kind(endpoint, security)
 
     async def _run(self, steps: Steps[T]) -> T:
         # Not above: it takes 80 ms, which the command would pay too.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientCore, Pause, Steps, T
+from ._core import ClientCore, Pause, Steps, T, TransportName
 from ._deadline import Deadline
-from ._exceptions import FileError, PredictionError, SettingsError
-from ._tls import Security, Tls
+from ._exceptions import FileError, PredictionError
+from ._tls import Security
 from ._types import (
     Endpoint,
     ExamplePrediction,
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from ._images import Invert
     from ._types import Array
 
-TransportName = Literal["grpc", "rest"]
-
-#: TF Serving's own ports (model_servers/main.cc and its Docker entry point).
-DEFAULT_PORTS: Mapping[str, int] = {"grpc": 8500, "rest": 8501}
-
 
 class Transport(Protocol):
     """One way to call one model on one server; both have the same errors."""
@@ -49,7 +44,7 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
-class Client(ClientCore):
+class Client(ClientCore[Transport]):
     """Predictions of one model on one TensorFlow Serving server.
 
     Connections are kept for the life of the client, which is safe to use from many threads:
@@ -74,36 +69,6 @@ class Client(ClientCore):
     Raises:
         SettingsError: a value makes no sense. No connection is made before the first call.
     """
-
-    def __init__(
-        self,
-        host: str,
-        model: str,
-        *,
-        port: int | None = None,
-        transport: TransportName = "grpc",
-        signature: str | None = None,
-        version: int | None = None,
-        version_label: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        retries: int = DEFAULT_RETRIES,
-        tls: Tls | None = None,
-        token: str | None = None,
-    ) -> None:
-        if transport not in DEFAULT_PORTS:
-            raise SettingsError(f"Transport {transport!r} is unknown. Take grpc or rest.")
-        port = DEFAULT_PORTS[transport] if port is None else port
-        super().__init__(
-            host,
-            port,
-            model,
-            signature=signature,
-            version=version,
-            version_label=version_label,
-            timeout=timeout,
-            retries=retries,
-        )
-        self._transport = _connect(transport, self._endpoint, Security(tls, token))
 
     def predict(
         self,
@@ -234,6 +199,18 @@ class Client(ClientCore):
     ) -> None:
         self.close()
 
+    def _connect(
+        self, transport: TransportName, endpoint: Endpoint, security: Security
+    ) -> Transport:
+        # Each transport is imported only when it is used: gRPC alone takes 80 ms.
+        if transport == "rest":
+            from ._rest import RestTransport
+
+            return RestTransport(endpoint, security)
+        from ._grpc import GrpcTransport
+
+        return GrpcTransport(endpoint, security)
+
     def _run(self, steps: Steps[T]) -> T:
         try:
             step = next(steps)
@@ -266,14 +243,3 @@ class Client(ClientCore):
         for batch in batches(examples, signature, on_error):
             prediction = self.predict(stack(batch), signature=signature.name)
             yield from answers(batch, prediction, output=output, top=top, labels=labels or {})
-
-
-def _connect(transport: TransportName, endpoint: Endpoint, security: Security) -> Transport:
-    # Each transport is imported only when it is used: gRPC alone takes 80 ms.
-    if transport == "rest":
-        from ._rest import RestTransport
-
-        return RestTransport(endpoint, security)
-    from ._grpc import GrpcTransport
-
-    return GrpcTransport(endpoint, security)

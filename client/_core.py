@@ -11,21 +11,20 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from ._deadline import Deadline
 from ._exceptions import ConnectionFailed, PredictionError, ServerError, SettingsError
-from ._types import (
-    Endpoint,
-    ModelMetadata,
-    ModelStatus,
-    Prediction,
-    Signature,
-    format_address,
-)
+from ._tls import Security, Tls
+from ._types import Endpoint, ModelMetadata, ModelStatus, Prediction, Signature
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+TransportName = Literal["grpc", "rest"]
+
+#: TF Serving's own ports (model_servers/main.cc and its Docker entry point).
+DEFAULT_PORTS: Mapping[str, int] = {"grpc": 8500, "rest": 8501}
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds. The managed service's client had MAX_RESPONSE_TIME = 3000, meant as milliseconds:
@@ -42,6 +41,8 @@ _LONGEST_PAUSE = 2.0
 _INIT_SIGNATURE = "__saved_model_init_op"
 
 T = TypeVar("T")
+#: The subclass's kind of transport.
+Wire = TypeVar("Wire")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ Step = Callable[[Any], Any] | Pause
 Steps = Generator[Step, Any, T]
 
 
-class ClientCore:
+class ClientCore(Generic[Wire]):
     """Settings and calls of a client, of which the subclasses take the steps.
 
     Attributes:
@@ -67,15 +68,21 @@ class ClientCore:
     def __init__(
         self,
         host: str,
-        port: int,
         model: str,
         *,
-        signature: str | None,
-        version: int | None,
-        version_label: str | None,
-        timeout: float,
-        retries: int,
+        port: int | None = None,
+        transport: TransportName = "grpc",
+        signature: str | None = None,
+        version: int | None = None,
+        version_label: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int = DEFAULT_RETRIES,
+        tls: Tls | None = None,
+        token: str | None = None,
     ) -> None:
+        if transport not in DEFAULT_PORTS:
+            raise SettingsError(f"Transport {transport!r} is unknown. Take grpc or rest.")
+        port = DEFAULT_PORTS[transport] if port is None else port
         host = _bare(host)
         if not model or not model.isprintable():
             raise SettingsError(
@@ -95,13 +102,17 @@ class ClientCore:
             raise SettingsError(f"Timeout {timeout} is no time. Give seconds above 0.")
         if retries < 0:
             raise SettingsError(f"Retries {retries} is negative. Give 0 for none.")
-        self.address = format_address(host, port)
-        self._endpoint = Endpoint(host, port, model, version, version_label)
+        endpoint = Endpoint(host, port, model, version, version_label)
+        self.address = endpoint.address
         self.model = model
         self.signature = signature
         self.timeout = timeout
         self.retries = retries
         self._metadata: ModelMetadata | None = None
+        self._transport = self._connect(transport, endpoint, Security(tls, token))
+
+    def _connect(self, transport: TransportName, endpoint: Endpoint, security: Security) -> Wire:
+        raise NotImplementedError
 
     def _predict_steps(
         self,

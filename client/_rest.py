@@ -69,6 +69,7 @@ class RestTransport:
             self._path += f"/labels/{quote(endpoint.version_label, safe='')}"
         # Appending to a deque and popping from it are atomic: no lock is needed.
         self._idle: deque[http.client.HTTPConnection] = deque()
+        self._closed = False
 
     def predict(
         self, signature: Signature, inputs: Mapping[str, Array], deadline: Deadline
@@ -130,7 +131,8 @@ class RestTransport:
             raise self._not_serving("a status without versions") from exc
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close all connections, those of calls that are under way at their end."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()
 
@@ -225,6 +227,8 @@ class RestTransport:
             connection.close()
         else:
             self._idle.append(connection)
+            if self._closed:
+                self.close()
         return response.status, b"".join(parts)
 
     def _connect(self, deadline: Deadline) -> http.client.HTTPConnection:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ._client import DEFAULT_PORTS, Client, TransportName
-from ._core import DEFAULT_RETRIES, DEFAULT_TIMEOUT
+from ._client import Client
+from ._core import DEFAULT_PORTS, DEFAULT_RETRIES, DEFAULT_TIMEOUT, TransportName
 from ._exceptions import SettingsError
 from ._tls import Tls
 

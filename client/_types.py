@@ -161,6 +161,21 @@ class ExamplePrediction:
         return example_html(self)
 
 
+class ExamplePredictions(tuple[ExamplePrediction, ...]):
+    """Answers for several examples, which notebooks show as one table.
+
+    `ExamplePredictions(client.predict_files(["digits"], top=3))`
+    """
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        from ._html import examples_html
+
+        return examples_html(self)
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Which server and model a transport asks."""

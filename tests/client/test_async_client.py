@@ -21,21 +21,31 @@ from client import (
 )
 from tests.serving_fixtures import ModelServer, free_port
 
-from .conftest import digit
+from .conftest import digit, port_of
 from .flaky import flaky_server
 
-
-def run(server: ModelServer, use: Callable[[AsyncClient], Awaitable[Any]], **settings: Any) -> Any:
-    async def main() -> Any:
-        settings.setdefault("port", server.grpc_port)
-        settings.setdefault("model", server.name)
-        async with AsyncClient("127.0.0.1", **settings) as client:
-            return await use(client)
-
-    return asyncio.run(main())
+Run = Callable[..., Any]
 
 
-def test_many_predictions_are_under_way_at_once(mnist: ModelServer) -> None:
+@pytest.fixture
+def run(transport: str) -> Run:
+    """Run `use`, a function of a client of a server; other arguments are the client's own."""
+
+    def call(
+        server: ModelServer, use: Callable[[AsyncClient], Awaitable[Any]], **settings: Any
+    ) -> Any:
+        async def main() -> Any:
+            settings.setdefault("port", port_of(server, transport))
+            settings.setdefault("model", server.name)
+            async with AsyncClient("127.0.0.1", transport=transport, **settings) as client:
+                return await use(client)
+
+        return asyncio.run(main())
+
+    return call
+
+
+def test_many_predictions_are_under_way_at_once(run: Run, mnist: ModelServer) -> None:
     async def use(client: AsyncClient) -> list[int]:
         answers = await asyncio.gather(
             *(client.predict(digit(k % 10)[np.newaxis]) for k in range(30))
@@ -45,7 +55,7 @@ def test_many_predictions_are_under_way_at_once(mnist: ModelServer) -> None:
     assert run(mnist, use) == [k % 10 for k in range(30)]
 
 
-def test_status_and_metadata(mnist: ModelServer) -> None:
+def test_status_and_metadata(run: Run, mnist: ModelServer) -> None:
     async def use(client: AsyncClient) -> tuple[Any, Any]:
         assert (await client.choose_signature()).name == "predict_object"
         return await client.status(), await client.metadata()
@@ -55,7 +65,9 @@ def test_status_and_metadata(mnist: ModelServer) -> None:
     assert list(metadata.signatures) == ["image_bytes", "predict_object", "serving_default"]
 
 
-def test_files_come_in_order_and_errors_go_aside(mnist: ModelServer, tmp_path: Path) -> None:
+def test_files_come_in_order_and_errors_go_aside(
+    run: Run, mnist: ModelServer, tmp_path: Path
+) -> None:
     for k in (3, 5):
         pixels = np.uint8(digit(k) * 255).reshape(28, 28)
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")
@@ -70,7 +82,7 @@ def test_files_come_in_order_and_errors_go_aside(mnist: ModelServer, tmp_path: P
     assert [error.path for error in errors] == [str(tmp_path / "missing.png")]
 
 
-def test_texts(kinds: ModelServer) -> None:
+def test_texts(run: Run, kinds: ModelServer) -> None:
     async def use(client: AsyncClient) -> list[Any]:
         texts = client.predict_texts(["abc"], input="in_bytes", output="text")
         return [answer.prediction async for answer in texts]
@@ -78,7 +90,9 @@ def test_texts(kinds: ModelServer) -> None:
     assert run(kinds, use) == ["ABC"]
 
 
-def test_errors_are_those_of_the_blocking_client(mnist: ModelServer) -> None:
+def test_errors_are_those_of_the_blocking_client(
+    run: Run, mnist: ModelServer, transport: str
+) -> None:
     async def predict(client: AsyncClient) -> None:
         await client.predict(np.zeros((1, 785), np.float32))
 
@@ -87,13 +101,14 @@ def test_errors_are_those_of_the_blocking_client(mnist: ModelServer) -> None:
     with pytest.raises(ServerError, match="NOT_FOUND") as caught:
         run(mnist, predict, model="mnst")
     assert caught.value.model == "mnst"
-    with pytest.raises(ConnectionFailed, match="Use the transport `rest`"):
-        run(mnist, predict, port=mnist.rest_port)
+    other = "rest" if transport == "grpc" else "grpc"
+    with pytest.raises(ConnectionFailed, match=f"Use the transport `{other}`"):
+        run(mnist, predict, port=port_of(mnist, other))
     with pytest.raises(ConnectionFailed, match="Connection refused"):
         run(mnist, predict, port=free_port(), retries=0)
 
 
-def test_a_call_that_takes_too_long_ends_at_its_deadline(kinds: ModelServer) -> None:
+def test_a_call_that_takes_too_long_ends_at_its_deadline(run: Run, kinds: ModelServer) -> None:
     async def use(client: AsyncClient) -> None:
         await client.predict(np.array([5000], np.int32), signature="slow")
 
@@ -101,7 +116,7 @@ def test_a_call_that_takes_too_long_ends_at_its_deadline(kinds: ModelServer) -> 
         run(kinds, use, timeout=0.25)
 
 
-def test_a_call_can_be_cancelled_and_the_client_lives_on(kinds: ModelServer) -> None:
+def test_a_call_can_be_cancelled_and_the_client_lives_on(run: Run, kinds: ModelServer) -> None:
     async def use(client: AsyncClient) -> Any:
         await client.metadata()
         slow = client.predict(np.array([5000], np.int32), signature="slow")
@@ -112,10 +127,10 @@ def test_a_call_can_be_cancelled_and_the_client_lives_on(kinds: ModelServer) -> 
     assert run(kinds, use) == [1.5]
 
 
-def test_an_unavailable_server_is_asked_again(mnist: ModelServer) -> None:
+def test_an_unavailable_server_is_asked_again(run: Run, mnist: ModelServer, transport: str) -> None:
     async def use(client: AsyncClient) -> Any:
         return await client.status()
 
-    with flaky_server("grpc", failures=2) as flaky:
+    with flaky_server(transport, failures=2) as flaky:
         assert run(mnist, use, port=flaky.port).versions == ()
     assert len(flaky.requests) == 3

@@ -9,6 +9,7 @@ import pytest
 
 from client import (
     ExamplePrediction,
+    ExamplePredictions,
     ModelMetadata,
     ModelStatus,
     Prediction,
@@ -37,6 +38,9 @@ RESULTS = [
     ExamplePrediction(EVIL, EVIL, False, EVIL, 1, EVIL, (Score(1, 0.5, EVIL),), EVIL),
     ModelMetadata(EVIL, 1, {EVIL: Signature(EVIL, {EVIL: TensorSpec(EVIL, EVIL, None)}, {})}),
     ModelStatus(EVIL, (VersionStatus(1, "END", "INTERNAL", EVIL),)),
+    ExamplePredictions(
+        [ExamplePrediction(EVIL, EVIL, False, EVIL, 1, EVIL, (Score(1, 0.5, EVIL),), EVIL)]
+    ),
 ]
 
 
@@ -68,6 +72,22 @@ def test_an_example_has_its_answer_and_a_bar_for_each_class() -> None:
     ]
     bars = [bar.get("style", "") for bar in shown(example).iter("div")][1:]
     assert [bar.rpartition("width:")[2] for bar in bars] == ["75.0%", "0.0%", "100.0%"]
+
+
+def test_several_examples_are_one_table_of_bounded_length() -> None:
+    score = Score(3, 0.75, "three")
+    inverted = ExamplePrediction("a.png", 3, True, "m", 1, "s", (score,), "three")
+    plain = ExamplePrediction("b.png", "no", False, "m", 1, "s")
+    assert cells(ExamplePredictions([inverted, plain])) == [
+        ["source", "prediction", "", "", ""],
+        ["a.png", "3 (three)", "", "75.00%", "inverted"],
+        ["b.png", "no", "", "", ""],
+    ]
+    many = ExamplePredictions([plain] * 10_000)
+    html = many._repr_html_()
+    assert len(html) < 20_000
+    assert "and 9800 more" in html
+    assert cells(ExamplePredictions()) == []
 
 
 def test_metadata_and_status_are_tables() -> None:

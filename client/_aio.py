@@ -1,4 +1,8 @@
-"""The asyncio transport over gRPC: TF Serving's PredictionService and ModelService."""
+"""The asyncio transports: gRPC over one channel, and REST in threads.
+
+The standard library has no HTTP for asyncio: each request waits in a thread of the event loop's
+own pool (a few for each core), over the connections that the blocking transport keeps.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import grpc.aio
 
 from ._deadline import Deadline
 from ._grpc_codec import METADATA, OPTIONS, PREDICT, STATUS, GrpcCodec, Method
+from ._rest import RestTransport
 from ._tls import Security
 from ._types import Endpoint, ModelMetadata, ModelStatus, Signature
 
@@ -74,3 +79,31 @@ class AsyncGrpcTransport:
         except grpc.RpcError as exc:
             # It asks the port, which blocks.
             raise await asyncio.to_thread(self._codec.error, exc, deadline) from exc
+
+
+class AsyncRestTransport:
+    """Calls one model on one server over a connection for each call that is under way."""
+
+    def __init__(self, endpoint: Endpoint, security: Security) -> None:
+        self._blocking = RestTransport(endpoint, security)
+
+    async def predict(
+        self, signature: Signature, inputs: Mapping[str, Array], deadline: Deadline
+    ) -> tuple[dict[str, Array], int | None]:
+        """Return the outputs by name and the version that was asked for."""
+        return await asyncio.to_thread(self._blocking.predict, signature, inputs, deadline)
+
+    async def metadata(self, deadline: Deadline) -> ModelMetadata:
+        """Return the signatures of the model."""
+        return await asyncio.to_thread(self._blocking.metadata, deadline)
+
+    async def status(self, deadline: Deadline) -> ModelStatus:
+        """Return the state of the model's versions."""
+        return await asyncio.to_thread(self._blocking.status, deadline)
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        self._blocking.close()
+
+
+AsyncTransport = AsyncGrpcTransport | AsyncRestTransport

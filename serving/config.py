@@ -19,8 +19,8 @@ def _flag(default: object, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
-def _default_threads() -> int:
-    return 4 * (os.cpu_count() or 1)
+_THREADS_WITH_BATCHING = 128
+"""A request that waits for its batch holds a thread, which costs next to nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +30,11 @@ class ServerConfig:
     port: int = _flag(8500, "TCP port for gRPC, on 0.0.0.0; 0 turns it off.")
     grpc_socket_path: str = _flag("", "Unix socket to listen on for gRPC as well.")
     rest_api_port: int = _flag(0, "TCP port for HTTP/REST; 0 turns it off.")
-    rest_api_num_threads: int = field(
-        default_factory=_default_threads,
-        metadata={"help": "Threads that answer HTTP requests. Default: 4 per CPU."},
+    rest_api_num_threads: int = _flag(
+        0, "Threads that answer HTTP requests; 0: 4 per CPU, with batching at least 128."
     )
-    grpc_max_threads: int = field(
-        default_factory=_default_threads,
-        metadata={"help": "Threads that answer gRPC calls. Default: 4 per CPU."},
+    grpc_max_threads: int = _flag(
+        0, "Threads that answer gRPC calls; 0: 4 per CPU, with batching at least 128."
     )
     rest_api_timeout_in_ms: int = _flag(30000, "Longest run of a model for a REST request, in ms.")
     rest_api_enable_cors_support: bool = _flag(False, "Send CORS headers to browsers.")
@@ -55,6 +53,15 @@ class ServerConfig:
     )
     file_system_poll_wait_seconds: int = _flag(
         1, "Seconds between looks for new versions; 0 looks once at the start, below 0 never."
+    )
+    enable_batching: bool = _flag(False, "Run requests that wait at the same time as one.")
+    batching_parameters_file: str = _flag(
+        "", "File with a BatchingParameters message in text form; needs --enable_batching."
+    )
+    enable_per_model_batching_parameters: bool = _flag(
+        False,
+        "Batch those models alone that have a file batching_params.pbtxt in the version's folder, "
+        "by its values; of --batching_parameters_file only num_batch_threads counts then.",
     )
     max_num_load_retries: int = _flag(5, "How often a failed load is tried again.")
     load_retry_interval_micros: int = _flag(60_000_000, "Wait between these tries, in us.")
@@ -75,12 +82,23 @@ class ServerConfig:
     tensorflow_inter_op_parallelism: int = _flag(0, "Threads for operations side by side.")
     version: bool = _flag(False, "Print the version and exit.")
 
+    @property
+    def grpc_threads(self) -> int:
+        """Return how many threads answer gRPC calls."""
+        return self.grpc_max_threads or self._threads()
+
+    @property
+    def rest_threads(self) -> int:
+        """Return how many threads answer HTTP requests."""
+        return self.rest_api_num_threads or self._threads()
+
+    def _threads(self) -> int:
+        usual = 4 * (os.cpu_count() or 1)
+        return max(usual, _THREADS_WITH_BATCHING) if self.enable_batching else usual
+
 
 UNSUPPORTED = frozenset(
     {
-        "batching_parameters_file",
-        "enable_batching",
-        "enable_per_model_batching_parameters",
         "monitoring_config_file",
         "platform_config_file",
         "prefer_tflite_model",
@@ -185,6 +203,11 @@ def _check(config: ServerConfig) -> None:
     if not config.model_base_path and not config.model_config_file:
         raise InvalidArgument(
             "Both server_options.model_base_path and server_options.model_config_file are empty!"
+        )
+    if config.batching_parameters_file and not config.enable_batching:
+        raise InvalidArgument(
+            "server_options.batching_parameters_file is set without setting "
+            "server_options.enable_batching to true."
         )
     if not config.port and not config.grpc_socket_path:
         raise InvalidArgument(

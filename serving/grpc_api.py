@@ -179,7 +179,7 @@ class GrpcServer:
         self._models = models
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._server = grpc.server(
-            ThreadPoolExecutor(config.grpc_max_threads, thread_name_prefix="grpc"),
+            ThreadPoolExecutor(config.grpc_threads, thread_name_prefix="grpc"),
             options=[
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_receive_message_length", -1),

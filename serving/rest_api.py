@@ -58,7 +58,7 @@ class RestApi:
         self._models = models
         self._timeout_ms = config.rest_api_timeout_in_ms
         self._cors = _CORS if config.rest_api_enable_cors_support else ()
-        self._threads = ThreadPoolExecutor(config.rest_api_num_threads, thread_name_prefix="rest")
+        self._threads = ThreadPoolExecutor(config.rest_threads, thread_name_prefix="rest")
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""

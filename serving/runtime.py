@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -140,6 +141,14 @@ def skip_tensorflow_import() -> None:
         sys.modules["tensorflow"] = importlib.util.module_from_spec(_package())
 
 
+_SLOW = frozenset({"TF_LoadSessionFromSavedModel", "TF_SessionRun", "TF_CloseSession"})
+"""Functions during which other threads may run Python. The others take less time than giving the
+GIL away and getting it back, which each call would do a dozen times."""
+
+_LARGE = 1 << 18
+"""Bytes from which on a copy is slow in this sense, too: about 20 us."""
+
+
 class _Library:
     """The C functions of `_PROTOTYPES`, as attributes."""
 
@@ -149,11 +158,14 @@ class _Library:
         folder = Path(_package().submodule_search_locations[0])  # type: ignore[index]
         suffix = ".2.dylib" if sys.platform == "darwin" else ".so.2"
         # The framework library must be global before the other: its symbols are resolved there.
-        handles = [
-            ctypes.CDLL(str(folder / name), mode=ctypes.RTLD_GLOBAL)
+        paths = [
+            str(folder / name)
             for name in (f"libtensorflow_framework{suffix}", f"libtensorflow_cc{suffix}")
         ]
+        slow = [ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL) for path in paths]
+        quick = [ctypes.PyDLL(path, mode=ctypes.RTLD_GLOBAL) for path in paths]
         for name, (result, arguments) in _PROTOTYPES.items():
+            handles = slow if name in _SLOW else quick
             function = next(getattr(handle, name) for handle in handles if hasattr(handle, name))
             function.restype = result
             function.argtypes = arguments
@@ -239,14 +251,15 @@ class SavedModel:
 
     def run(
         self,
-        feeds: Mapping[str, np.ndarray],
+        feeds: Mapping[str, Sequence[np.ndarray]],
         fetches: Sequence[str],
         run_options: bytes = b"",
     ) -> list[np.ndarray]:
         """Run the graph once.
 
         Args:
-            feeds: graph tensor name (`x:0`) to value.
+            feeds: graph tensor name (`x:0`) to value: one array, or several of one type which
+                differ in axis 0 alone, to be put one below the other.
             fetches: graph tensor names.
             run_options: a serialised `tensorflow.RunOptions` (time-out).
 
@@ -264,8 +277,8 @@ class SavedModel:
         output_values = (c_void_p * n_out)()
         options = lib.TF_NewBufferFromString(run_options, len(run_options)) if run_options else None
         try:
-            for position, array in enumerate(feeds.values()):
-                input_values[position] = _to_tensor(lib, array)
+            for position, arrays in enumerate(feeds.values()):
+                input_values[position] = _to_tensor(lib, arrays)
             with _Status(lib) as status:
                 lib.TF_SessionRun(
                     self._session,
@@ -316,29 +329,42 @@ def _delete(lib: _Library, tensors: Iterable[int | None]) -> None:
             lib.TF_DeleteTensor(tensor)
 
 
-def _to_tensor(lib: _Library, array: np.ndarray) -> int:
-    """Copy an array into a new `TF_Tensor`: one memcpy, as TensorFlow's own FromProto does.
+def _to_tensor(lib: _Library, arrays: Sequence[np.ndarray]) -> int:
+    """Copy arrays into one new `TF_Tensor`: one memcpy each, as TensorFlow's own FromProto does.
 
-    A view into the array would need a callback from TensorFlow's threads when an output shares it.
+    A view into an array would need a callback from TensorFlow's threads when an output shares it.
     """
-    data_type = DATA_TYPES[array.dtype]
-    dims = (c_int64 * array.ndim)(*array.shape)
-    size = array.size * _TSTRING_BYTES if data_type == STRING else array.nbytes
-    tensor: int = lib.TF_AllocateTensor(data_type, dims, array.ndim, size)
+    first = arrays[0]
+    shape = first.shape
+    if len(arrays) > 1:
+        shape = (sum(map(len, arrays)), *shape[1:])
+    data_type = DATA_TYPES[first.dtype]
+    dims = (c_int64 * len(shape))(*shape)
+    width = _TSTRING_BYTES if data_type == STRING else first.itemsize
+    tensor: int = lib.TF_AllocateTensor(data_type, dims, len(shape), math.prod(shape) * width)
     if not tensor:
         raise ServingError(
-            Code.RESOURCE_EXHAUSTED, f"No memory for a tensor of shape {list(array.shape)}."
+            Code.RESOURCE_EXHAUSTED, f"No memory for a tensor of shape {list(shape)}."
         )
     address = lib.TF_TensorData(tensor)
-    if data_type != STRING:
-        array = np.ascontiguousarray(array)
-        ctypes.memmove(address, array.ctypes.data, array.nbytes)
-        return tensor
-    for value in array.flat:
-        lib.TF_StringInit(address)
-        lib.TF_StringCopy(address, value, len(value))
-        address += _TSTRING_BYTES
+    for array in arrays:
+        if data_type != STRING:
+            array = np.ascontiguousarray(array)
+            copy = _copy_slowly if array.nbytes > _LARGE else _copy
+            copy(address, array.ctypes.data, array.nbytes)
+            address += array.nbytes
+            continue
+        for value in array.flat:
+            lib.TF_StringInit(address)
+            lib.TF_StringCopy(address, value, len(value))
+            address += _TSTRING_BYTES
     return tensor
+
+
+_copy_slowly = ctypes.memmove
+_copy = ctypes.PyDLL(None).memmove
+_copy.restype = c_void_p
+_copy.argtypes = [c_void_p, c_void_p, c_size_t]
 
 
 def _to_array(lib: _Library, tensor: int) -> np.ndarray:

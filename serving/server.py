@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from . import model_config
+from . import batching_parameters, model_config
+from .batching import BatchScheduler
+from .batching_parameters import BatchingConfig, BatchingParameters
 from .config import ServerConfig
 from .errors import ServingError
 from .models import LoadOptions, Models
@@ -119,6 +121,7 @@ def _load_options(config: ServerConfig) -> LoadOptions:
         intra_op_parallelism_threads=config.tensorflow_intra_op_parallelism or threads,
         inter_op_parallelism_threads=config.tensorflow_inter_op_parallelism or threads,
     )
+    batching = _batching(config)
     return LoadOptions(
         poll_seconds=config.file_system_poll_wait_seconds,
         retries=config.max_num_load_retries,
@@ -126,4 +129,15 @@ def _load_options(config: ServerConfig) -> LoadOptions:
         tags=tuple(config.saved_model_tags.split(",")),
         session_config=session_config.SerializeToString(),
         check_method_names=config.enable_signature_method_name_check,
+        batching=batching,
+        batch_scheduler=BatchScheduler(batching.common.num_batch_threads if batching else 1),
     )
+
+
+def _batching(config: ServerConfig) -> BatchingConfig | None:
+    if not config.enable_batching:
+        return None
+    common = BatchingParameters()
+    if config.batching_parameters_file:
+        common = batching_parameters.read(config.batching_parameters_file)
+    return BatchingConfig(common, per_model=config.enable_per_model_batching_parameters)

@@ -6,12 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from . import version_folders
+from .batching import BatchQueue, BatchScheduler, Parts
+from .batching_parameters import BatchingConfig
 from .errors import Code, ServingError
 from .runtime import SavedModel
 
@@ -43,6 +46,9 @@ class LoadOptions:
     """Serialised `ConfigProto`."""
     check_method_names: bool = False
     """Whether requests must fit a signature's `method_name`, not only its inputs and outputs."""
+    batching: BatchingConfig | None = None
+    batch_scheduler: BatchScheduler = field(default_factory=lambda: BatchScheduler(1))
+    """Shared by all models."""
 
 
 class Signature:
@@ -52,7 +58,10 @@ class Signature:
         key: its name in the SavedModel.
         definition: the `SignatureDef`.
         inputs, outputs: alias to `TensorInfo`, sorted by alias.
+        queue: where requests meet to run together; None: each runs alone.
     """
+
+    queue: BatchQueue | None = None
 
     def __init__(self, key: str, definition: meta_graph_pb2.SignatureDef) -> None:
         self.key = key
@@ -62,7 +71,7 @@ class Signature:
         self._quickest_seconds = float("inf")
 
     def run(
-        self, model: SavedModel, inputs: Mapping[str, np.ndarray], fetch: Sequence[str], ms: int
+        self, model: SavedModel, inputs: Parts, fetch: Sequence[str], ms: int
     ) -> dict[str, np.ndarray]:
         """Run the graph from and to aliases, for at most `ms` milliseconds (0: no limit).
 
@@ -124,8 +133,11 @@ class Version:
         timeout_ms: int,
     ) -> dict[str, np.ndarray]:
         """Run a signature of this version; only while it is leased."""
+        if signature.queue is not None:
+            return signature.queue.run(inputs, fetch, timeout_ms)
         assert self.saved_model is not None
-        return signature.run(self.saved_model, inputs, fetch, timeout_ms)
+        parts = {alias: [array] for alias, array in inputs.items()}
+        return signature.run(self.saved_model, parts, fetch, timeout_ms)
 
     def load(self, options: LoadOptions) -> None:
         """Read the SavedModel from disk; takes as long as it takes.
@@ -135,6 +147,7 @@ class Version:
         """
         self.files = version_folders.fingerprint(self.path)
         self.check_method_names = options.check_method_names
+        batching = options.batching.of_version(self.path) if options.batching else None
         saved_model = SavedModel(self.path, options.tags, options.session_config)
         try:
             if version_folders.fingerprint(self.path) != self.files:
@@ -146,6 +159,10 @@ class Version:
                 key: Signature(key, definition)
                 for key, definition in meta_graph.signature_def.items()
             }
+            if batching is not None:
+                for signature in self.signatures.values():
+                    run = partial(signature.run, saved_model)
+                    signature.queue = options.batch_scheduler.queue(run, batching)
             self.saved_model = saved_model
         except BaseException:
             self.saved_model = None

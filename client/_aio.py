@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
-from ._deadline import Deadline
 from ._grpc_codec import METADATA, OPTIONS, PREDICT, STATUS, GrpcCodec, Method
 from ._rest import RestTransport
 from ._tls import Security
-from ._types import Endpoint, ModelMetadata, ModelStatus, Signature
+from ._transport import Deadline, Endpoint
+from ._types import ModelMetadata, ModelStatus, Signature
 
 if TYPE_CHECKING:
     from ._types import Array

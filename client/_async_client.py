@@ -7,11 +7,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ._core import ClientCore, Pause, Steps, T, TransportName
-from ._deadline import Deadline
 from ._exceptions import FileError, PredictionError
 from ._tls import Security
+from ._transport import Deadline, Endpoint
 from ._types import (
-    Endpoint,
     ExamplePrediction,
     ModelMetadata,
     ModelStatus,

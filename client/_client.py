@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from ._core import ClientCore, Pause, Steps, T, TransportName
-from ._deadline import Deadline
 from ._exceptions import FileError, PredictionError
 from ._tls import Security
+from ._transport import Deadline, Endpoint, Transport
 from ._types import (
-    Endpoint,
     ExamplePrediction,
     ModelMetadata,
     ModelStatus,
@@ -27,21 +26,6 @@ if TYPE_CHECKING:
 
     from ._files import Example
     from ._images import Invert
-    from ._types import Array
-
-
-class Transport(Protocol):
-    """One way to call one model on one server; both have the same errors."""
-
-    def predict(
-        self, signature: Signature, inputs: Mapping[str, Array], deadline: Deadline
-    ) -> tuple[dict[str, Array], int | None]: ...
-
-    def metadata(self, deadline: Deadline) -> ModelMetadata: ...
-
-    def status(self, deadline: Deadline) -> ModelStatus: ...
-
-    def close(self) -> None: ...
 
 
 class Client(ClientCore[Transport]):

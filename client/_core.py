@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from ._deadline import Deadline
 from ._exceptions import ConnectionFailed, PredictionError, ServerError, SettingsError
 from ._tls import Security, Tls
-from ._types import Endpoint, ModelMetadata, ModelStatus, Prediction, Signature
+from ._transport import Deadline, Endpoint
+from ._types import ModelMetadata, ModelStatus, Prediction, Signature
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from ._deadline import Deadline
 from ._grpc_codec import METADATA, OPTIONS, PREDICT, STATUS, GrpcCodec, Method
 from ._tls import Security
-from ._types import Endpoint, ModelMetadata, ModelStatus, Signature
+from ._transport import Deadline, Endpoint
+from ._types import ModelMetadata, ModelStatus, Signature
 
 if TYPE_CHECKING:
     from ._types import Array

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _messages as messages
-from ._deadline import Deadline
 from ._exceptions import ConnectionFailed, DeadlineExceeded, PredictionError, ServerError
 from ._probe import HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
 from ._tensors import decode, encode
 from ._tls import Security
+from ._transport import Deadline, Endpoint
 from ._types import (
     DTYPES,
-    Endpoint,
     ModelMetadata,
     ModelStatus,
     Signature,

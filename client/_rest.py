@@ -17,13 +17,12 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ._deadline import Deadline
 from ._exceptions import ConnectionFailed, DeadlineExceeded, ServerError
 from ._probe import HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
 from ._tls import Security
+from ._transport import Deadline, Endpoint
 from ._types import (
     DTYPES,
-    Endpoint,
     ModelMetadata,
     ModelStatus,
     Signature,

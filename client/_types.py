@@ -176,31 +176,8 @@ class ExamplePredictions(tuple[ExamplePrediction, ...]):
         return examples_html(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Which server and model a transport asks."""
-
-    host: str
-    port: int
-    model: str
-    version: int | None
-    """Absent, and without a label: the highest that is loaded."""
-    version_label: str | None
-    """What the server's configuration calls one of its versions."""
-
-    @property
-    def address(self) -> str:
-        """`host:port`."""
-        return format_address(self.host, self.port)
-
-
 def format_shape(shape: tuple[int | None, ...] | None) -> str:
     """Return `[?, 784]` for (None, 784), and `[...]` for a shape of unknown rank."""
     if shape is None:
         return "[...]"
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
-
-
-def format_address(host: str, port: int) -> str:
-    """Return `host:port`, with an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -114,6 +114,12 @@ def test_the_flags_are_some_there_are(capsys: pytest.CaptureFixture[str]) -> Non
     assert set(re.findall(r"(?<=[`\s])--[a-z-]+", told)) <= known
 
 
+def test_every_module_is_in_the_table_of_the_folder() -> None:
+    table = DOCS.partition("## The folder")[2].partition("\n\nImports")[0]
+    modules = {path.stem for path in Path(client.__file__).parent.glob("*.py")}
+    assert set(re.findall(r"`(\w+)`", table)) == modules - {"__init__", "__main__"}
+
+
 def test_the_errors_are_those_there_are() -> None:
     kinds = {
         name

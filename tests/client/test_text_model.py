@@ -43,7 +43,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
 
 
 @pytest.fixture
-def run(text: ModelServer, transport: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def led(text: ModelServer, transport: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Lead the command to the model."""
     monkeypatch.chdir(tmp_path)
     for name, value in {

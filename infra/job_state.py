@@ -129,25 +129,31 @@ def _state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> tuple[S
     if end and end["type"] == "Complete":
         return "succeeded", ""
     if end:
-        return "failed", _why_failed(end, pods)
-    running = [pod for pod in pods if "running" in _container(pod)]
+        reason = str(end.get("reason", ""))
+        said = _last_words_of(pods) if reason in _REASONS_SAID_BY_THE_POD else ""
+        return "failed", said or f"{reason}: {end.get('message', '')}".strip(": ")
+    newest_pods = [pod for n in range(nodes(job)) if (pod := worker_pod(pods, job, n))]
     # All workers or none: with one missing the others wait for it.
-    if len(running) >= nodes(job):
-        return "running", ""
-    waiting = [pod for pod in pods if not has_log(pod)]
-    return "pending", waits_for(waiting[0]) if waiting else "no pod yet"
+    waiting = [pod for pod in newest_pods if not has_log(pod)]
+    if waiting:
+        return "pending", waits_for(waiting[0])
+    if len(newest_pods) < nodes(job):
+        return "pending", "no pod yet"
+    if any(_container(pod).get("terminated", {}).get("exitCode") for pod in newest_pods):
+        said = _last_words_of(newest_pods)
+        return "pending", f"to be started again after {said}" if said else "to be started again"
+    return "running", ""
 
 
-def _why_failed(end: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> str:
-    """Return the last words of the pod that failed last by itself.
+def _last_words_of(pods: Sequence[Mapping[str, Any]]) -> str:
+    """Return the last words of the pod that failed last by itself; empty if none did.
 
     The agents of other workers wait for it until the Job's end tells them to end as well.
     """
-    reason = str(end.get("reason", ""))
     failed = [ended for pod in pods if (ended := _container(pod).get("terminated", {}))]
     failed = [ended for ended in failed if ended.get("exitCode") not in (0, None, _TERMINATED)]
-    if reason not in _REASONS_SAID_BY_THE_POD or not failed:
-        return f"{reason}: {end.get('message', '')}".strip(": ")
+    if not failed:
+        return ""
     last = max(failed, key=lambda ended: str(ended.get("finishedAt", "")))
     status = f"exit status {last['exitCode']}"
     if last.get("reason") not in (None, "Error"):

@@ -120,6 +120,19 @@ def test_several_workers_run_when_all_do() -> None:
     waiting = pod("b", worker=1, waiting={"reason": "ContainerCreating"})
     assert state(two, first, waiting).reason == "ContainerCreating"
     assert state(two, first, pod("b", worker=1, running={})).state == "running"
+    done = pod("b", worker=1, terminated={"exitCode": 0})
+    assert state(two, first, done).state == "running"
+
+
+def test_a_job_whose_pod_failed_and_that_may_try_again_is_waiting_to() -> None:
+    first = pod("a", terminated={"exitCode": 1, "message": "error: no disk\n"})
+    found = state(job(), first)
+    assert (found.state, found.reason) == (
+        "pending",
+        "to be started again after exit status 1: no disk",
+    )
+    again = pod("b", created="2026-03-01T10:00:20Z", running={})
+    assert state(job(), first, again).state == "running"
 
 
 @pytest.mark.parametrize(

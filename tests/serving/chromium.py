@@ -110,8 +110,11 @@ class Page:
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[Page]:
-    """Run the browser with a profile folder of its own and give its one tab."""
+def chromium(profile: Path, *, webgl: bool = False) -> Iterator[Page]:
+    """Run the browser with a profile folder of its own and give its one tab.
+
+    With `webgl`, pages draw as with a graphics card, computed by the processor.
+    """
     assert PROGRAM is not None
     process = subprocess.Popen(
         [
@@ -119,7 +122,8 @@ def chromium(profile: Path) -> Iterator[Page]:
             "--headless=new",
             # Tests run as root in containers, where Chromium's sandbox can't.
             "--no-sandbox",
-            "--disable-gpu",
+            *(["--enable-unsafe-swiftshader", "--use-angle=swiftshader"] if webgl else []),
+            *([] if webgl else ["--disable-gpu"]),
             "--disable-dev-shm-usage",
             "--remote-debugging-port=0",
             "--remote-allow-origins=*",

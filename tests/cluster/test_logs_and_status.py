@@ -1,0 +1,410 @@
+"""What a person sees of a run while it trains and afterwards: log, status, TensorBoard.
+
+The tests build on each other and run in the order in which they stand here. Pods that come and go
+are those of small Jobs like the stack's own, made by hand: a run that trains would take minutes
+for each. Not covered: clusters whose nodes' clocks differ from this machine's.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from infra import names
+from local.home import REPOSITORY
+from tests.cluster.conftest import STACK
+from tests.serving.chromium import PROGRAM, Page, chromium
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+NAMESPACE = f"dlstack-{STACK}"
+
+#: Writes a scalar now and then, and ends with a traceback of many lines.
+BOOT = textwrap.dedent(
+    """
+    import sys, time
+    from pathlib import Path
+    from training.summaries import ScalarWriter
+
+    def one(depth):
+        another(depth - 1)
+
+    def another(depth):
+        if depth < 0:
+            raise ValueError("the data set has no pictures of the digit 7")
+        one(depth - 1)
+
+    flags = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:])
+    with ScalarWriter(Path(flags["train_url"])) as writer:
+        for step in range(1, 16):
+            writer.write(step, {"clock": float(step)})
+            writer.flush()
+            print(f"step {step}", flush=True)
+            time.sleep(2.3)
+    one(400)
+    """
+)
+
+
+def infra(deployment, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m infra`; its output is shown when a test fails."""
+    with started(deployment, *words) as process:
+        output, errors = process.communicate(timeout=120)
+    print(output, errors)
+    return subprocess.CompletedProcess(words, process.returncode, output, errors)
+
+
+@contextmanager
+def started(deployment, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "infra", *words],
+        cwd=REPOSITORY,
+        env={**os.environ, **deployment.variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@dataclass
+class GoingUp:
+    """A `pulumi up` that goes on meanwhile."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def finish(self) -> tuple[int, str]:
+        """Return its exit status and what it printed, which is shown when a test fails."""
+        status = self.process.wait(300)
+        print(self.log.read_text())
+        return status, self.log.read_text()
+
+
+@contextmanager
+def going_up(deployment, folder: Path) -> Iterator[GoingUp]:
+    with (folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["pulumi", "up", "--yes", "--skip-preview", f"--stack={STACK}", "--non-interactive"],
+            cwd=REPOSITORY,
+            env={**os.environ, **deployment.variables},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield GoingUp(process, folder / "up.log")
+    finally:
+        # One that is killed leaves its lock, and the stack could not be destroyed.
+        process.wait(300)
+
+
+def await_job(deployment, before: list[str]) -> None:
+    """Return when the namespace has a Job that was not there before."""
+    until = time.monotonic() + 120
+    while not set(deployment.names("jobs")) - set(before):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def get(url: str) -> object:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
+def test_a_stack_that_is_not_deployed_is_told_in_one_line(deployment):
+    for words in (["status"], ["logs"], ["logs", "-f"], ["runs"]):
+        done = infra(deployment, *words)
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert done.stderr.startswith("error: The stack 'dlstack-cluster-test' is not deployed")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_first_run_is_followed_while_pulumi_up_waits_for_it(deployment, tmp_path):
+    deployment.configure("runParameters.model=softmax")
+    with going_up(deployment, tmp_path) as up:
+        # The namespace first.
+        until = time.monotonic() + 60
+        while deployment.kubectl("get", "namespace", NAMESPACE).returncode:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        await_job(deployment, [])
+        with started(deployment, "logs", "-f") as logs:
+            assert logs.stdout is not None
+            first = logs.stdout.readline()
+            # What is on the way is not in Pulumi's outputs yet.
+            assert up.process.poll() is None
+            status = json.loads(infra(deployment, "status", "--json").stdout)
+            rest, errors = logs.communicate(timeout=120)
+            assert logs.returncode == 0, errors
+        status_of_up, output = up.finish()
+        assert status_of_up == 0
+    assert first.startswith("Fetched code and data")
+    assert "Published version 1" in rest.splitlines()[-1]
+    assert " succeeded after " in errors
+    assert status["job"]["state"] in ("running", "succeeded")
+    assert status["services"]["tensorboard"] is not None
+    assert "tensorboard" in status["addresses"]
+    assert "python -m infra logs -f" in output
+
+
+def test_status_tells_job_versions_and_addresses(deployment):
+    outputs = deployment.outputs()
+    status = json.loads(infra(deployment, "status", "--json").stdout)
+    assert status["job"]["state"] == "succeeded"
+    assert status["job"]["runHash"] == outputs["runHash"]
+    assert status["addresses"] == {
+        "grpc": f"{outputs['host']}:{outputs['grpcPort']}",
+        "rest": outputs["restUrl"],
+        "page": outputs["pageUrl"],
+        "tensorboard": outputs["tensorboardUrl"],
+    }
+    (version,) = status["versions"]
+    assert version["version"] == 1 and version["served"]
+    assert version["metrics"] == outputs["metrics"]
+    assert {one["state"] for one in status["services"].values()} == {"ready"}
+
+    done = infra(deployment, "status")
+    assert done.returncode == 0 and done.stderr == ""
+    for word in ("succeeded", "serving", "served", "accuracy 0.8", outputs["pageUrl"]):
+        assert str(word) in done.stdout
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium: apt-get install chromium")
+def test_tensorboard_draws_the_scalars_of_several_runs(deployment, tmp_path):
+    """The picture in docs/ is one of those that this test makes."""
+    deployment.configure("runParameters.learning_rate=0.1")
+    assert deployment.up().returncode == 0
+    status = json.loads(infra(deployment, "status", "--json").stdout)
+    assert [one["served"] for one in status["versions"]] == [True, False]
+    url = f"{deployment.outputs()['tensorboardUrl']}/?tagFilter=.#timeseries"
+    picture = tmp_path / "tensorboard.png"
+    with chromium(tmp_path / "profile", webgl=True) as page:
+        page.send(
+            "Emulation.setDeviceMetricsOverride",
+            **dict(width=1280, height=1050, deviceScaleFactor=1, mobile=False),
+        )
+        runs = [one["runHash"][:12] for one in status["versions"]]
+        until = time.monotonic() + 60
+        while not set(runs) <= set(get(f"{url.partition('/?')[0]}/data/runs")):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        page.open(url)
+        page.wait_for("document.querySelectorAll('scalar-card').length === 4", 60)
+        page.evaluate(
+            "[...document.querySelectorAll('button')]"
+            ".find(button => button.textContent.includes('Settings')).click()"
+        )
+        page.wait_for("!document.body.innerText.includes('Horizontal Axis')")
+        text = page.evaluate("document.body.innerText")
+        for word in (*runs, "accuracy", "global_step", "learning_rate", "loss"):
+            assert word in text
+        # The accuracy of the last step, in the table below its curve.
+        assert "0.91" in text or "0.92" in text
+        until = time.monotonic() + 30
+        while drawn(page, picture) < len(runs):
+            assert time.monotonic() < until, "the curves are not drawn"
+            time.sleep(0.5)
+        time.sleep(1)
+        page.screenshot(picture)
+        assert page.complaints == []
+    print(f"{picture}: {picture.stat().st_size} bytes")
+
+
+def drawn(page: Page, picture: Path) -> int:
+    """Return in how many of the runs' colours there is a curve in the first chart."""
+    page.screenshot(picture)
+    box = page.evaluate(
+        "(() => { const box = document.querySelector('scalar-card canvas').getBoundingClientRect();"
+        " return [box.left, box.top, box.right, box.bottom]; })()"
+    )
+    colours = page.evaluate(
+        "[...document.querySelectorAll('.run-color-swatch')]"
+        ".map(swatch => swatch.style.backgroundColor.match(/[0-9]+/g).map(Number))"
+    )
+    with Image.open(picture) as shown:
+        pixels = shown.convert("RGB").crop([round(edge) for edge in box]).getcolors(1 << 20)
+    assert pixels is not None
+    found = [
+        sum(count for count, colour in pixels if math.dist(colour, wanted) < 30)
+        for wanted in colours
+    ]
+    print(found)
+    # The single point of an evaluation is smaller.
+    return sum(count > 150 for count in found)
+
+
+def test_the_log_outlives_the_pod(deployment):
+    before = infra(deployment, "logs").stdout
+    assert "Published version 1" in before
+    deleted = deployment.kubectl(
+        "delete", "pod", "--namespace", NAMESPACE, "--selector=app.kubernetes.io/name=training"
+    )
+    assert "deleted" in deleted.stdout
+    assert infra(deployment, "logs").stdout == before
+    followed = infra(deployment, "logs", "--follow")
+    assert (followed.returncode, followed.stdout) == (0, before)
+    run = json.loads(infra(deployment, "runs", "--json").stdout)["runs"][0]
+    assert run["version"] == 1
+    assert infra(deployment, "logs", "--run", run["run"][:6]).stdout == before
+    assert "is no run. There are" in infra(deployment, "logs", "--run", "zz").stderr
+
+
+def job(deployment, name: str, run: str, script: str, **spec: object) -> dict:
+    """A Job like the stack's own, with another command."""
+    listed = deployment.kubectl("get", "jobs", "--namespace", NAMESPACE, "--output", "json")
+    pattern = json.loads(listed.stdout)["items"][0]["spec"]["template"]
+    (container,) = pattern["spec"]["containers"]
+    container |= {"command": ["sh", "-c", script], "name": names.TRAINING}
+    metadata = {"annotations": {names.RUN_HASH_ANNOTATION: run}}
+    template = {"metadata": metadata, "spec": pattern["spec"]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"template": template, **spec},
+    }
+
+
+@contextmanager
+def created(deployment, document: Mapping[str, object]) -> Iterator[str]:
+    name = document["metadata"]["name"]
+    done = subprocess.run(
+        ["kubectl", "create", "--filename=-"],
+        env={**os.environ, **deployment.variables},
+        input=json.dumps(document),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    try:
+        yield name
+    finally:
+        deployment.kubectl("delete", "job", name, "--namespace", NAMESPACE)
+
+
+def test_following_goes_on_over_a_pod_that_is_replaced(deployment):
+    script = (
+        "echo begun on $HOSTNAME; i=0; while [ $i -lt 20 ]; do i=$((i+1)); sleep 0.5; "
+        "echo $HOSTNAME line $i; done"
+    )
+    one = job(deployment, "replaced", "1" * 64, script, backoffLimit=3)
+    with created(deployment, one) as name, started(deployment, "logs", "-f") as logs:
+        assert logs.stdout is not None
+        first = logs.stdout.readline().split()[-1]
+        assert logs.stdout.readline().startswith(f"{first} line 1")
+        deployment.kubectl("delete", "pod", first, "--namespace", NAMESPACE, "--wait=false")
+        output, errors = logs.communicate(timeout=120)
+    assert logs.returncode == 0, errors
+    lines = [line for line in output.splitlines() if not line.startswith(first)]
+    second = lines[0].split()[-1]
+    assert second != first
+    assert lines == [f"begun on {second}", *(f"{second} line {i}" for i in range(1, 21))]
+    assert "Waiting for the pod" in errors and f"The Job '{name}' succeeded" in errors
+
+
+def test_each_worker_has_a_log_of_its_own(deployment):
+    spec = {"completions": 2, "parallelism": 2, "completionMode": "Indexed"}
+    script = "echo worker $JOB_COMPLETION_INDEX; sleep 2; echo end; exit $JOB_COMPLETION_INDEX"
+    one = job(deployment, "workers", "2" * 64, script, backoffLimit=0, **spec)
+    with created(deployment, one):
+        for worker in (0, 1):
+            done = infra(deployment, "logs", "-f", f"--worker={worker}")
+            assert done.stdout.splitlines() == [f"worker {worker}", "end"]
+            # The Job's end counts, not the worker's.
+            assert done.returncode == 1
+        assert "failed" in done.stderr and "exit status 1: end" in done.stderr
+        beyond = infra(deployment, "logs", "--worker=2")
+        assert beyond.returncode == 1
+        assert "--worker 2: the run 222222222222 has 2 of them" in beyond.stderr
+
+
+def test_tensorboard_shows_a_scalar_within_ten_seconds_and_a_failure_its_last_words(
+    deployment, tmp_path
+):
+    """Latencies by the clock in the event file: of the pod, which has this machine's."""
+    (tmp_path / "boot.py").write_text(BOOT)
+    deployment.configure(f"codeDir={tmp_path}", "bootFile=boot.py", "runParameters={}")
+    url = deployment.outputs()["tensorboardUrl"]
+    before = deployment.names("jobs")
+    seen: dict[int, float] = {}
+    with going_up(deployment, tmp_path) as up:
+        await_job(deployment, before)
+        status = json.loads(infra(deployment, "status", "--json").stdout)
+        run = status["job"]["runHash"][:12]
+        until = time.monotonic() + 120
+        while 15 not in seen and time.monotonic() < until:
+            if run in get(f"{url}/data/runs"):
+                points = get(f"{url}/data/plugin/scalars/scalars?run={run}&tag=clock")
+                for written, step, _ in points:
+                    seen.setdefault(step, time.time() - written)
+            time.sleep(0.1)
+        status_of_up, output = up.finish()
+    print({step: round(seconds, 1) for step, seconds in seen.items()})
+    assert sorted(seen) == list(range(1, 16))
+    assert max(seen.values()) <= 10
+
+    assert status_of_up != 0
+    for words in (
+        "ValueError: the data set has no pictures of the digit 7",
+        "boot file 'boot.py' exited with status 1",
+        "python -m infra logs",
+    ):
+        assert words in output
+    followed = infra(deployment, "logs", "-f")
+    assert followed.returncode == 1
+    assert "step 1\n" in followed.stdout and followed.stdout.count("in another") > 100
+    assert "exit status 1: ValueError: the data set has no pictures" in followed.stderr
+    job_now = json.loads(infra(deployment, "status", "--json").stdout)["job"]
+    assert job_now["state"] == "failed"
+    assert "no pictures of the digit 7" in job_now["reason"]
+
+
+def test_idle_it_lists_the_store_once_in_five_seconds(deployment):
+    pods = deployment.kubectl(
+        *("get", "pods", "--namespace", NAMESPACE, "--output", "name"),
+        "--selector=app.kubernetes.io/name=object-store",
+    ).stdout.split()
+    with subprocess.Popen(
+        ["kubectl", "port-forward", "--namespace", NAMESPACE, pods[0], ":9327"],
+        env={**os.environ, **deployment.variables},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as forward:
+        try:
+            assert forward.stdout is not None
+            port = forward.stdout.readline().split("->")[0].rpartition(":")[2].strip()
+
+            def calls() -> dict[str, float]:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                    lines = answer.read().decode().splitlines()
+                return {
+                    line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+                    for line in lines
+                    if line.startswith("SeaweedFS_s3_request_total{")
+                }
+
+            began, first = time.monotonic(), calls()
+            time.sleep(60)
+            last, took = calls(), time.monotonic() - began
+        finally:
+            forward.kill()
+    made = {name: last[name] - first.get(name, 0) for name in last if last[name] != first.get(name)}
+    print(took, made)
+    assert made and all('type="LIST"' in name for name in made)
+    assert 1 <= sum(made.values()) <= 1 + took / 5

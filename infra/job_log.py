@@ -24,6 +24,9 @@ _MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT")
 _OVERLAP_LINES = 1000
 _SILENT_SECONDS = 60
 """A stream that is silent for longer is opened again: its connection may be dead."""
+_PAUSE_SECONDS = 1
+_TRIES = 5
+"""How often an ended Job's log is asked for whose node does not answer."""
 _AWAY_SECONDS = 30.0
 """How long the cluster may be unreachable while a log is followed."""
 _SNAPSHOT_SECONDS = 3.0
@@ -96,6 +99,7 @@ class RunLog:
         """
         name = job["metadata"]["name"]
         complete = waiting = ""
+        broken = 0
         while True:
             job = self._patiently(self._job, name)
             pod = self._patiently(self._worker_pod, job)
@@ -103,8 +107,13 @@ class RunLog:
             if pod is not None and unread and job_state.has_log(pod):
                 # Looked at before the log is read: then nothing came after what was read.
                 ended = job_state.has_ended(pod)
-                if self._stream(pod) and ended:
+                whole = self._stream(pod)
+                broken = 0 if whole else broken + 1
+                if whole and ended or broken > _TRIES and job_state.end_of(job) is not None:
                     complete = pod["metadata"]["uid"]
+                    continue
+                if not whole:
+                    time.sleep(_PAUSE_SECONDS)
                     continue
             elif job_state.end_of(job) is not None:
                 return job
@@ -198,7 +207,7 @@ class RunLog:
                 # Not of a watch that went well for long before.
                 if began > last:
                     raise
-                time.sleep(1)
+                time.sleep(_PAUSE_SECONDS)
 
 
 def log_key(run: str, worker: int) -> str:

@@ -79,9 +79,9 @@ def find(
             f"to one of those in '{bucket}/{prefix}': {there}."
         )
     raise s3.StoreError(
-        f"The training run {run_hash[:12]} published no version of the model '{model}'. See the "
-        f"log of its Job, or set dlstack:modelVersion to one of those in '{bucket}/{prefix}': "
-        f"{there}."
+        f"The training run {run_hash[:12]} published no version of the model '{model}'. 'python "
+        "-m infra logs' shows its log. Or set dlstack:modelVersion to one of those in "
+        f"'{bucket}/{prefix}': {there}."
     )
 
 

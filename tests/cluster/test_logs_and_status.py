@@ -251,7 +251,7 @@ def drawn(page: Page, picture: Path) -> int:
 
 def test_the_log_outlives_the_pod(deployment):
     before = infra(deployment, "logs").stdout
-    assert "Published version 1" in before
+    assert "Published version 2" in before
     deleted = deployment.kubectl(
         "delete", "pod", "--namespace", NAMESPACE, "--selector=app.kubernetes.io/name=training"
     )
@@ -260,7 +260,7 @@ def test_the_log_outlives_the_pod(deployment):
     followed = infra(deployment, "logs", "--follow")
     assert (followed.returncode, followed.stdout) == (0, before)
     run = json.loads(infra(deployment, "runs", "--json").stdout)["runs"][0]
-    assert run["version"] == 1
+    assert run["version"] == 2
     assert infra(deployment, "logs", "--run", run["run"][:6]).stdout == before
     assert "is no run. There are" in infra(deployment, "logs", "--run", "zz").stderr
 

@@ -131,8 +131,8 @@ def build(settings: Settings) -> Mapping[str, Any]:
     if not (is_there(old_jobs, run.hash, attempt) or pulumi.runtime.is_dry_run()):
         # Of the stack, not of the Job: a resource's messages wait until it is made, or has failed.
         pulumi.log.info(
-            f"Training run {short(run.hash)}, attempt {attempt.number}. Its log, while it goes on and "
-            "afterwards: python -m infra logs -f"
+            f"Training run {short(run.hash)}, attempt {attempt.number}. "
+            "Its log, while it goes on and afterwards: python -m infra logs -f"
         )
     model = PublishedModel(
         "model",

@@ -70,6 +70,13 @@ class ServerConfig:
     )
     num_unload_threads: int = _flag(0, "Versions unloaded side by side; 0 means 1.")
     saved_model_tags: str = _flag("serve", "Comma-separated tags of the meta graph to load.")
+    enable_model_warmup: bool = _flag(
+        True, "Run the requests in a version's assets.extra/tf_serving_warmup_requests first."
+    )
+    num_request_iterations_for_warmup: int = _flag(0, "How often each is run; 0 means once.")
+    monitoring_config_file: str = _flag(
+        "", "Text-format MonitoringConfig: where the REST port shows metrics for Prometheus."
+    )
     enable_signature_method_name_check: bool = _flag(
         False, "Refuse requests for signatures whose method_name is another."
     )
@@ -99,7 +106,6 @@ class ServerConfig:
 
 UNSUPPORTED = frozenset(
     {
-        "monitoring_config_file",
         "platform_config_file",
         "prefer_tflite_model",
         "ssl_config_file",
@@ -110,10 +116,8 @@ UNSUPPORTED = frozenset(
 IGNORED = frozenset(
     {
         "enable_grpc_healthcheck_service",
-        "enable_model_warmup",
         "enable_profiler",
         "flush_filesystem_caches",
-        "num_request_iterations_for_warmup",
         "per_process_gpu_memory_fraction",
         "remove_unused_fields_from_bundle_metagraph",
         "skip_initialize_tpu",

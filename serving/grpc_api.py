@@ -26,7 +26,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from . import handlers, inference
+from . import handlers, inference, metrics
 from .config import ServerConfig
 from .errors import Code, InvalidArgument, ServingError, as_serving_error
 from .models import Models
@@ -67,7 +67,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
                     version, request, _milliseconds_left(context), as_content=self._as_content
                 )
 
-        return _call(answer, context)
+        return self._counted("Predict", request.model_spec.name, answer, context)
 
     def Classify(
         self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
@@ -78,7 +78,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             with self._models.lease(*_spec(request)) as version:
                 return inference.classify(version, request, _milliseconds_left(context))
 
-        return _call(answer, context)
+        return self._counted("Classify", request.model_spec.name, answer, context)
 
     def Regress(
         self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
@@ -89,20 +89,20 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             with self._models.lease(*_spec(request)) as version:
                 return inference.regress(version, request, _milliseconds_left(context))
 
-        return _call(answer, context)
+        return self._counted("Regress", request.model_spec.name, answer, context)
 
     def MultiInference(
         self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
     ) -> inference_pb2.MultiInferenceResponse:
         """Run several signatures on the same Examples."""
+        # Without tasks: the error of a ModelSpec without a name, as from TensorFlow Serving.
+        first = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
 
         def answer() -> inference_pb2.MultiInferenceResponse:
-            # Without tasks: the error of a ModelSpec without a name, as from TensorFlow Serving.
-            first = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
             with self._models.lease(*_named(first.model_spec)) as version:
                 return inference.multi_inference(version, request, _milliseconds_left(context))
 
-        return _call(answer, context)
+        return self._counted("MultiInference", first.model_spec.name, answer, context)
 
     def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
@@ -123,6 +123,12 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
                 return handlers.model_metadata(version)
 
         return _call(answer, context)
+
+    def _counted(
+        self, api: str, name: str, answer: Callable[[], T], context: grpc.ServicerContext
+    ) -> T:
+        known = self._models.metric_name(name)
+        return _call(lambda: metrics.counted(known, api, "GRPC", answer), context)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]

@@ -7,15 +7,20 @@ TensorFlow's `cc/saved_model/util.cc`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
-from . import tensors
+from . import metrics, tensors
 from .errors import Code, FailedPrecondition, InvalidArgument, ServingError
-from .models import DEFAULT_SIGNATURE, Models, Signature, Version
+from .version import DEFAULT_SIGNATURE, Signature, Version
+
+if TYPE_CHECKING:
+    from .models import Models
 
 _PREDICT_METHODS = tuple(
     f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress")
@@ -41,7 +46,7 @@ def predict(
     check_predict_method(version, signature)
     inputs = decode_inputs(signature, request.inputs)
     fetch = choose_outputs(signature, request.output_filter)
-    outputs = version.run(signature, inputs, fetch, timeout_ms)
+    outputs = run(version, "Predict", signature, inputs, fetch, timeout_ms)
     response = predict_pb2.PredictResponse()
     response.model_spec.name = version.model_name
     response.model_spec.signature_name = signature.key
@@ -49,6 +54,22 @@ def predict(
     for alias, array in outputs.items():
         response.outputs[alias].CopyFrom(tensors.to_proto(array, as_content=as_content))
     return response
+
+
+def run(
+    version: Version,
+    api: str,
+    signature: Signature,
+    inputs: Mapping[str, np.ndarray],
+    fetch: Sequence[str],
+    timeout_ms: int,
+) -> dict[str, np.ndarray]:
+    """Run a signature, and count how long that took for the API of this name."""
+    started = time.perf_counter()
+    outputs = version.run(signature, inputs, fetch, timeout_ms)
+    microseconds = (time.perf_counter() - started) * 1e6
+    metrics.RUNTIME_LATENCY.add(microseconds, version.model_name, api, "TF1")
+    return outputs
 
 
 def check_predict_method(version: Version, signature: Signature) -> None:

@@ -21,6 +21,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from . import handlers, metrics
 from .errors import FailedPrecondition, InvalidArgument, Unimplemented
 from .runtime import DATA_TYPES
 from .version import DEFAULT_SIGNATURE, Signature, Version
@@ -47,7 +48,8 @@ def classify(
     signature = _signature(version, request.model_spec)
     aliases = _check_classification(version, signature)
     examples = serialized_examples(request.input)
-    outputs = version.run(signature, {_INPUT: examples}, aliases, timeout_ms)
+    inputs = {_INPUT: examples}
+    outputs = handlers.run(version, "Classify", signature, inputs, aliases, timeout_ms)
     response = classification_pb2.ClassificationResponse()
     _set_spec(response.model_spec, version, signature)
     _fill_classifications(response.result, outputs, len(examples))
@@ -65,7 +67,8 @@ def regress(
     signature = _signature(version, request.model_spec)
     aliases = _check_regression(version, signature)
     examples = serialized_examples(request.input)
-    outputs = version.run(signature, {_INPUT: examples}, aliases, timeout_ms)
+    inputs = {_INPUT: examples}
+    outputs = handlers.run(version, "Regress", signature, inputs, aliases, timeout_ms)
     response = regression_pb2.RegressionResponse()
     _set_spec(response.model_spec, version, signature)
     _fill_regressions(response.result, outputs, len(examples))
@@ -105,7 +108,11 @@ def multi_inference(
         tasks.append((task, signature, aliases))
     examples = serialized_examples(request.input)
     together = Signature("", joint)
-    found = version.run(together, {_INPUT: examples}, list(together.outputs), timeout_ms)
+    metrics.EXAMPLE_COUNTS.add(len(examples), version.model_name)
+    metrics.EXAMPLE_COUNT_TOTAL.add(version.model_name, amount=len(examples))
+    fetch = list(together.outputs)
+    inputs = {_INPUT: examples}
+    found = handlers.run(version, "MultiInference", together, inputs, fetch, timeout_ms)
     response = inference_pb2.MultiInferenceResponse()
     for task, signature, aliases in tasks:
         result = response.results.add()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from . import version_folders
+from . import metrics, version_folders, warmup
 from .errors import NotFound, ServingError, as_serving_error
 from .model_config import ModelSettings
 from .version import LoadOptions, State, Version
@@ -276,9 +276,10 @@ class Model:
             started = time.monotonic()
             if version.number in self._wanted:
                 try:
-                    version.load(self._options)
+                    self._load_and_warm_up(version)
                 except Exception as failure:
                     error = as_serving_error(failure)
+                    version.close()
         with self._changed:
             version.busy = False
             if error is not None:
@@ -295,6 +296,19 @@ class Model:
             self._ended = True
             self._changed.notify_all()
         self._on_change()
+
+    def _load_and_warm_up(self, version: Version) -> None:
+        path, started = str(version.path), time.perf_counter()
+        status = "fail"
+        try:
+            version.load(self._options)
+            status = "success"
+        finally:
+            metrics.LOAD_ATTEMPTS.add(path, status)
+            microseconds = int((time.perf_counter() - started) * 1e6)
+            metrics.LOAD_LATENCY.add(path, amount=microseconds)
+        if self._options.warmup_iterations:
+            warmup.run(version, self._options.warmup_iterations)
 
     def _load_failed(self, version: Version, error: ServingError) -> None:
         version.attempts += 1
@@ -315,10 +329,8 @@ class Model:
     def _unload(self, version: Version) -> None:
         with self._changed:
             self._changed.wait_for(lambda: not version.leases)
-            saved_model, version.saved_model = version.saved_model, None
-        assert saved_model is not None
         with self._unloads:
-            saved_model.close()
+            version.close()
         with self._changed:
             version.state = State.END
             self._look_again = self._look_again or version.number in self._wanted

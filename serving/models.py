@@ -130,6 +130,13 @@ class Models:
         """Whether every model has a version that serves."""
         return all(self._models[name].available for name in self._configured())
 
+    def metric_name(self, name: str) -> str:
+        """Return a model's name for metrics; empty for one that was never served.
+
+        Whatever clients make up must not fill the memory.
+        """
+        return name if name in self._models else ""
+
     @contextmanager
     def lease(self, name: str, number: int | None = None, label: str = "") -> Iterator[Version]:
         """Hold the version a request asks for.

@@ -21,7 +21,7 @@ import uvicorn
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
-from . import handlers, inference, json_examples, json_tensors
+from . import handlers, inference, json_examples, json_tensors, metrics
 from .config import ServerConfig
 from .errors import (
     HTTP_STATUS,
@@ -52,9 +52,14 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class RestApi:
-    """ASGI application: reads the request on the event loop, answers it in a thread."""
+    """ASGI application: reads the request on the event loop, answers it in a thread.
 
-    def __init__(self, models: Models, config: ServerConfig) -> None:
+    Args:
+        metrics_path: answers with the metrics, in Prometheus' text form; empty: nothing does.
+    """
+
+    def __init__(self, models: Models, config: ServerConfig, metrics_path: str) -> None:
+        self._metrics_path = metrics_path
         self._models = models
         self._timeout_ms = config.rest_api_timeout_in_ms
         self._cors = _CORS if config.rest_api_enable_cors_support else ()
@@ -73,6 +78,8 @@ class RestApi:
         if method == "OPTIONS":
             origin = headers.get(b"origin", b"")
             status, body = (200 if b"http://" in origin or b"https://" in origin else 400), b""
+        elif self._metrics_path and path == self._metrics_path:
+            status, body, content_type = 200, metrics.page().encode(), b"text/plain"
         elif not path.lower().startswith("/v1/"):
             status, body, content_type = 404, _NOT_FOUND_PAGE, b"text/html"
         else:
@@ -116,7 +123,12 @@ class RestApi:
                 "classify": self._classify,
                 "regress": self._regress,
             }[match["method"].lower()]
-            return answer(name, number, label, content)
+            return metrics.counted(
+                self._models.metric_name(name),
+                match["method"].lower(),
+                "REST",
+                lambda: answer(name, number, label, content),
+            )
         match = _LOOK.fullmatch(path) if method == "GET" else None
         if not match:
             raise InvalidArgument(f"Malformed request: {method} {path}")
@@ -149,7 +161,7 @@ class RestApi:
             handlers.check_predict_method(version, signature)
             inputs, by_row = json_tensors.read_inputs(document, signature)
             fetch = list(signature.outputs)
-            outputs = version.run(signature, inputs, fetch, self._timeout_ms)
+            outputs = handlers.run(version, "Predict", signature, inputs, fetch, self._timeout_ms)
         return json_tensors.dump_outputs(outputs, by_row=by_row)
 
     def _classify(self, name: str, number: int | None, label: str, content: bytes) -> str:
@@ -174,11 +186,11 @@ class RestServer:
         ServingError: the port can't be bound.
     """
 
-    def __init__(self, config: ServerConfig, models: Models) -> None:
+    def __init__(self, config: ServerConfig, models: Models, metrics_path: str = "") -> None:
         self._socket = _bind(config.rest_api_port)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                RestApi(models, config),
+                RestApi(models, config, metrics_path),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

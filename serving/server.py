@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from . import batching_parameters, model_config
+from . import batching_parameters, metrics, model_config
 from .batching import BatchScheduler
 from .batching_parameters import BatchingConfig, BatchingParameters
 from .config import ServerConfig
@@ -56,6 +56,7 @@ def run(config: ServerConfig) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    metrics_path = metrics.path(config.monitoring_config_file)
     configured = model_config.from_flags(config)
     names = models.replace(configured)
     # Imported while TensorFlow loads the model in its own thread, without the GIL.
@@ -71,7 +72,7 @@ def run(config: ServerConfig) -> None:
     if config.rest_api_port and config.rest_api_port == config.port:
         log.error("--rest_api_port is the same as --port: not serving HTTP/REST.")
     elif config.rest_api_port:
-        rest_server = RestServer(config, models)
+        rest_server = RestServer(config, models, metrics_path)
     grpc_server.start()
     log.info("Running gRPC ModelServer at 0.0.0.0:%d ...", config.port)
     if rest_server:
@@ -128,6 +129,9 @@ def _load_options(config: ServerConfig) -> LoadOptions:
         retry_seconds=config.load_retry_interval_micros / 1e6,
         tags=tuple(config.saved_model_tags.split(",")),
         session_config=session_config.SerializeToString(),
+        warmup_iterations=(
+            max(1, config.num_request_iterations_for_warmup) if config.enable_model_warmup else 0
+        ),
         check_method_names=config.enable_signature_method_name_check,
         batching=batching,
         batch_scheduler=BatchScheduler(batching.common.num_batch_threads if batching else 1),

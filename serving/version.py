@@ -44,6 +44,8 @@ class LoadOptions:
     tags: tuple[str, ...] = ("serve",)
     session_config: bytes = b""
     """Serialised `ConfigProto`."""
+    warmup_iterations: int = 1
+    """How often each warm-up record is run; 0: records are not looked at."""
     check_method_names: bool = False
     """Whether requests must fit a signature's `method_name`, not only its inputs and outputs."""
     batching: BatchingConfig | None = None
@@ -148,23 +150,22 @@ class Version:
         self.files = version_folders.fingerprint(self.path)
         self.check_method_names = options.check_method_names
         batching = options.batching.of_version(self.path) if options.batching else None
-        saved_model = SavedModel(self.path, options.tags, options.session_config)
-        try:
-            if version_folders.fingerprint(self.path) != self.files:
-                raise ServingError(
-                    Code.UNAVAILABLE, f"The files in {self.path} changed while they were read."
-                )
-            meta_graph = meta_graph_pb2.MetaGraphDef.FromString(saved_model.meta_graph)
-            self.signatures = {
-                key: Signature(key, definition)
-                for key, definition in meta_graph.signature_def.items()
-            }
-            if batching is not None:
-                for signature in self.signatures.values():
-                    run = partial(signature.run, saved_model)
-                    signature.queue = options.batch_scheduler.queue(run, batching)
-            self.saved_model = saved_model
-        except BaseException:
-            self.saved_model = None
+        self.saved_model = SavedModel(self.path, options.tags, options.session_config)
+        if version_folders.fingerprint(self.path) != self.files:
+            raise ServingError(
+                Code.UNAVAILABLE, f"The files in {self.path} changed while they were read."
+            )
+        meta_graph = meta_graph_pb2.MetaGraphDef.FromString(self.saved_model.meta_graph)
+        self.signatures = {
+            key: Signature(key, definition) for key, definition in meta_graph.signature_def.items()
+        }
+        if batching is not None:
+            for signature in self.signatures.values():
+                run = partial(signature.run, self.saved_model)
+                signature.queue = options.batch_scheduler.queue(run, batching)
+
+    def close(self) -> None:
+        """Free what `load` took, also after it failed; nothing may run or follow."""
+        saved_model, self.saved_model = self.saved_model, None
+        if saved_model is not None:
             saved_model.close()
-            raise

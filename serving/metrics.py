@@ -1,0 +1,190 @@
+"""Counters and histograms with TensorFlow Serving's names, in Prometheus' text form.
+
+Names, labels and buckets: `util/prometheus_exporter.cc`, `servables/tensorflow/util.cc` and
+`servables/tensorflow/saved_model_warmup_util.cc`. They count for the whole process, also when
+nobody asks for them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from . import text_protos
+from .errors import InvalidArgument, as_serving_error
+
+T = TypeVar("T")
+
+DEFAULT_PATH = "/monitoring/prometheus/metrics"
+
+_PREFIX = "/tensorflow/serving/"
+
+
+class Counter:
+    """A number for each combination of label values that only grows."""
+
+    kind = "counter"
+
+    def __init__(self, name: str, *labels: str) -> None:
+        self.name = name
+        self.labels = labels
+        self._lock = threading.Lock()
+        self._values: dict[tuple[str, ...], int] = {}
+        _ALL.append(self)
+
+    def add(self, *values: str, amount: int = 1) -> None:
+        """Add to the number of these label values."""
+        with self._lock:
+            self._values[values] = self._values.get(values, 0) + amount
+
+    def lines(self, name: str) -> Iterator[str]:
+        """Yield a line for each number."""
+        with self._lock:
+            values = dict(self._values)
+        for labels, value in values.items():
+            yield f"{name}{{{_pairs(self.labels, labels)}}} {value}"
+
+
+class Histogram:
+    """How often a measure fell into each bucket, for each combination of label values.
+
+    Args:
+        name: `/`-separated.
+        labels: their names.
+        bounds: upper bounds of the buckets, without the last, which has none.
+    """
+
+    kind = "histogram"
+
+    def __init__(self, name: str, *labels: str, bounds: list[float]) -> None:
+        self.name = name
+        self.labels = labels
+        self._bounds = bounds
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[str, ...], list[int]] = {}
+        self._sums: dict[tuple[str, ...], float] = {}
+        _ALL.append(self)
+
+    def add(self, value: float, *values: str) -> None:
+        """Count one measurement."""
+        bucket = bisect_left(self._bounds, value)
+        with self._lock:
+            if values not in self._counts:
+                self._counts[values] = [0] * (len(self._bounds) + 1)
+                self._sums[values] = 0.0
+            self._counts[values][bucket] += 1
+            self._sums[values] += value
+
+    def lines(self, name: str) -> Iterator[str]:
+        """Yield the lines of each histogram; buckets hold what is at or below their bound."""
+        with self._lock:
+            found = [(key, list(counts), self._sums[key]) for key, counts in self._counts.items()]
+        limits = [f"{bound:g}" for bound in self._bounds] + ["+Inf"]
+        for labels, counts, total in found:
+            pairs = _pairs(self.labels, labels)
+            comma = "," if pairs else ""
+            for limit, count in zip(limits, itertools.accumulate(counts), strict=True):
+                yield f'{name}_bucket{{{pairs}{comma}le="{limit}"}} {count}'
+            yield f"{name}_sum{{{pairs}}} {total:.15g}"
+            yield f"{name}_count{{{pairs}}} {sum(counts)}"
+
+
+_ALL: list[Counter | Histogram] = []
+
+
+def exponential(start: float, growth: float, count: int) -> list[float]:
+    """Return bucket bounds, each `growth` times the one before."""
+    return [start * growth**step for step in range(count)]
+
+
+_MICROSECONDS = exponential(10, 1.8, 33)
+
+REQUEST_COUNT = Counter(_PREFIX + "request_count", "model_name", "status")
+REQUEST_LATENCY = Histogram(
+    _PREFIX + "request_latency", "model_name", "API", "entrypoint", bounds=_MICROSECONDS
+)
+"""In microseconds, of requests that succeeded."""
+RUNTIME_LATENCY = Histogram(
+    _PREFIX + "runtime_latency", "model_name", "API", "runtime", bounds=_MICROSECONDS
+)
+"""In microseconds, of the graph alone."""
+EXAMPLE_COUNTS = Histogram(
+    _PREFIX + "request_example_counts", "model", bounds=exponential(1, 2, 20)
+)
+EXAMPLE_COUNT_TOTAL = Counter(_PREFIX + "request_example_count_total", "model")
+WARMUP_LATENCY = Histogram(
+    _PREFIX + "model_warmup_latency", "model_path", "status", bounds=_MICROSECONDS
+)
+WARMUP_RECORDS = Counter(_PREFIX + "model_warmup_records_read", "model_path", "status")
+LOAD_ATTEMPTS = Counter("/tensorflow/cc/saved_model/load_attempt_count", "model_path", "status")
+LOAD_LATENCY = Counter("/tensorflow/cc/saved_model/load_latency", "model_path")
+"""In microseconds, summed up."""
+
+
+def counted(model_name: str, api: str, entrypoint: str, answer: Callable[[], T]) -> T:
+    """Return what `answer` returns, and count the request.
+
+    Raises:
+        ServingError: whatever it raises.
+    """
+    started = time.perf_counter()
+    try:
+        result = answer()
+    except Exception as error:
+        known = as_serving_error(error)
+        REQUEST_COUNT.add(model_name, known.code.name)
+        raise known from None
+    REQUEST_COUNT.add(model_name, "OK")
+    REQUEST_LATENCY.add((time.perf_counter() - started) * 1e6, model_name, api, entrypoint)
+    return result
+
+
+def page() -> str:
+    """Return all metrics that have counted anything, sorted by name."""
+    text = []
+    for metric in sorted(_ALL, key=lambda metric: metric.name):
+        name = metric.name.replace("/", ":")
+        lines = list(metric.lines(name))
+        if lines:
+            text += [f"# TYPE {name} {metric.kind}", *lines]
+    return "\n".join(text) + "\n"
+
+
+def path(config_file: str) -> str:
+    """Return where `--monitoring_config_file` has the metrics shown; empty: nowhere.
+
+    Raises:
+        ServingError: the file can't be read.
+    """
+    if not config_file:
+        return ""
+    prometheus = text_protos.read(config_file, _monitoring_config()).prometheus_config
+    if not prometheus.enable:
+        return ""
+    chosen: str = prometheus.path or DEFAULT_PATH
+    if not chosen.startswith("/"):
+        raise InvalidArgument(
+            f"prometheus_config has the path '{chosen}' in {config_file}. Begin it with '/'."
+        )
+    return chosen
+
+
+def _monitoring_config() -> Any:
+    prometheus = text_protos.message_type(
+        "PrometheusConfig", {"enable": (1, bool), "path": (2, str)}
+    )
+    return text_protos.message_type("MonitoringConfig", {"prometheus_config": (1, prometheus)})()
+
+
+def _pairs(names: tuple[str, ...], values: tuple[str, ...]) -> str:
+    return ",".join(
+        f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True)
+    )
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,145 @@
+"""Metrics for Prometheus: names, labels, and where they are shown."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from serving.metrics import Counter, Histogram, exponential
+from tests.serving.conftest import predict_request, predict_stub, served
+from tests.serving.test_examples import REGRESS, classification, example, multi, regression
+from tests.serving.test_rest import http_call
+from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server, server_command
+
+PATH = "/monitoring/prometheus/metrics"
+
+
+def scrape(server: ModelServer, path: str = PATH) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return sample name, without the prefix, to label values (but `le`) to value; last bucket."""
+    status, text = http_call(server, "GET", path)
+    assert status == 200
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = tuple(value for name, value in sample.labels.items() if name != "le")
+            name = sample.name.removeprefix(":tensorflow:serving:")
+            found.setdefault(name, {})[labels] = sample.value
+    return found
+
+
+@pytest.fixture(scope="module")
+def monitored(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    folder = tmp_path_factory.mktemp("monitored")
+    config = folder / "monitoring.config"
+    config.write_text("prometheus_config { enable: true }")
+    base = served(models, folder / "examples", "examples", 1)
+    with running_server(base, "examples", [f"--monitoring_config_file={config}"]) as server:
+        yield server
+
+
+def test_requests_are_counted_by_model_and_status(monitored: ModelServer) -> None:
+    stub = predict_stub(monitored)
+    one = example(x=0.5)
+    stub.Classify(classification("", one))
+    stub.Regress(regression("regress", one))
+    stub.MultiInference(multi(("regress", REGRESS), given=(one, one)))
+    stub.Predict(
+        predict_request("examples", "predict", inputs=np.array([one.SerializeToString()], object))
+    )
+    for name in ("examples", "made up"):
+        with pytest.raises(grpc.RpcError):
+            stub.Predict(predict_request(name, "nope"))
+    body = {"examples": [{"x": 0.5}]}
+    assert http_call(monitored, "POST", "/v1/models/examples:classify", body)[0] == 200
+    assert http_call(monitored, "POST", "/v1/models/examples:PREDICT", {})[0] == 400
+    found = scrape(monitored)
+    assert found["request_count_total"] == {
+        ("examples", "OK"): 5,
+        ("examples", "FAILED_PRECONDITION"): 1,
+        ("examples", "INVALID_ARGUMENT"): 1,
+        ("", "NOT_FOUND"): 1,
+    }
+    assert found["request_latency_count"] == {
+        ("examples", "Classify", "GRPC"): 1,
+        ("examples", "Regress", "GRPC"): 1,
+        ("examples", "MultiInference", "GRPC"): 1,
+        ("examples", "Predict", "GRPC"): 1,
+        ("examples", "classify", "REST"): 1,
+    }
+    assert found["request_latency_bucket"] == found["request_latency_count"], "all below +Inf"
+    assert found["runtime_latency_count"][("examples", "Classify", "TF1")] == 2
+    assert found["request_latency_sum"][("examples", "Classify", "GRPC")] > 10, "microseconds"
+    assert found["request_example_count_total"] == {("examples",): 2}
+    path = str(monitored.base_path / "1")
+    loads = found[":tensorflow:cc:saved_model:load_attempt_count_total"]
+    assert loads == {(path, "success"): 1}
+
+
+def test_the_text_is_as_tensorflow_serving_writes_it(monitored: ModelServer) -> None:
+    http_call(monitored, "POST", "/v1/models/examples:classify", {"examples": [{"x": 0.5}]})
+    connection = http.client.HTTPConnection("127.0.0.1", monitored.rest_port, timeout=30)
+    connection.request("GET", PATH)
+    response = connection.getresponse()
+    lines = response.read().decode().splitlines()
+    connection.close()
+    assert response.getheader("Content-Type") == "text/plain"
+    assert "# TYPE :tensorflow:serving:request_count counter" in lines
+    assert "# TYPE :tensorflow:serving:request_latency histogram" in lines
+    bucket = ':tensorflow:serving:request_latency_bucket{model_name="examples",API="classify",'
+    limits = [line.split('le="')[1].split('"')[0] for line in lines if line.startswith(bucket)]
+    assert limits[:4] == ["10", "18", "32.4", "58.32"]
+    assert len(limits) == 34
+    assert limits[-1] == "+Inf"
+
+
+def test_labels_are_escaped_and_buckets_include_their_bound() -> None:
+    counter = Counter("/a/b", "name")
+    counter.add('q"\\\n')
+    assert list(counter.lines("x")) == ['x{name="q\\"\\\\\\n"} 1']
+    histogram = Histogram("/a/c", bounds=exponential(10, 2, 2))
+    for value in (10, 10.5, 20, 99):
+        histogram.add(value)
+    assert list(histogram.lines("y")) == [
+        'y_bucket{le="10"} 1',
+        'y_bucket{le="20"} 3',
+        'y_bucket{le="+Inf"} 4',
+        "y_sum{} 139.5",
+        "y_count{} 4",
+    ]
+
+
+def test_nothing_is_shown_unless_asked_for(kinds: ModelServer) -> None:
+    assert http_call(kinds, "GET", PATH)[0] == 404
+
+
+def test_the_path_can_be_chosen(models: Path, tmp_path: Path) -> None:
+    config = tmp_path / "monitoring.config"
+    config.write_text('prometheus_config { enable: true path: "/metrics" }')
+    base = served(models, tmp_path / "m", "half_plus_two", 1)
+    with running_server(base, "m", [f"--monitoring_config_file={config}"]) as server:
+        assert ":tensorflow:cc:saved_model:load_latency_total" in scrape(server, "/metrics")
+        assert http_call(server, "GET", PATH)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("prometheus { }", "INVALID_ARGUMENT: Invalid protobuf file: "),
+        ('prometheus_config { enable: true path: "x" }', "has the path 'x' in "),
+    ],
+)
+def test_a_bad_file_is_a_start_failure(tmp_path: Path, text: str, error: str) -> None:
+    config = tmp_path / "monitoring.config"
+    config.write_text(text)
+    command = server_command(tmp_path, "m", free_port(), 0, [f"--monitoring_config_file={config}"])
+    done: Any = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 255
+    assert error in done.stdout

@@ -48,6 +48,8 @@ class BenchResult:
     """Seconds of each answered request, ascending."""
     errors: Mapping[str, int]
     """How many requests failed, by the code of the server or the name of the client's error."""
+    interrupted: bool = False
+    """Whether Ctrl-C ended it before its time."""
 
     @property
     def requests_per_second(self) -> float:
@@ -118,6 +120,8 @@ def bench(
 ) -> BenchResult:
     """Send `inputs` from `callers` threads until `requests` are sent or `seconds` are over.
 
+    Ctrl-C ends it, too.
+
     One request is sent before, and not counted: it opens the connection, and shows what is wrong.
 
     Raises:
@@ -144,12 +148,15 @@ def bench(
             else:
                 latencies[index].append(time.perf_counter() - before)
 
+    interrupted = False
     with ThreadPoolExecutor(callers) as pool:
         try:
             for future in [pool.submit(call, index) for index in range(callers)]:
                 future.result()
+        except KeyboardInterrupt:
+            interrupted = True
         finally:
-            over.set()  # At Ctrl-C, for the others.
+            over.set()  # For the others, whatever ended one.
     elapsed = time.perf_counter() - started
     return BenchResult(
         model=first.model,
@@ -160,6 +167,7 @@ def bench(
         seconds=elapsed,
         latencies=tuple(sorted(second for each in latencies for second in each)),
         errors=dict(sorted(sum(errors, Counter[str]()).items())),
+        interrupted=interrupted,
     )
 
 

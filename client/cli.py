@@ -23,6 +23,9 @@ from ._output import answer_text, answers_json, metadata_json, printable, status
 from ._settings import from_surroundings
 from ._types import ExamplePrediction
 
+#: What shells give a process that Ctrl-C ended.
+_INTERRUPTED = 130
+
 
 def run() -> NoReturn:
     """Be the process: set up its streams, run the command, and end with its exit status."""
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"{PROGRAM}: {exc}")
         return 2 if isinstance(exc, SettingsError) else 1
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
 
 
 class _Unwritable(Exception):
@@ -189,7 +192,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     else:
         for line in bench_text(result).splitlines():
             _line(line)
-    return 1 if result.errors else 0
+    return _INTERRUPTED if result.interrupted else 1 if result.errors else 0
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,18 @@ def test_the_text_has_the_figures_bars_and_failures() -> None:
     assert last.startswith("  <=      8.00 ms")
     assert failed == "failed: 2 UNAVAILABLE"
     assert "latency" not in bench_text(result(errors={"UNAVAILABLE": 1}))
+
+
+def test_an_interrupt_ends_it_with_the_figures_so_far() -> None:
+    """The signal comes from a caller's thread; Python handles it in the main thread, as Ctrl-C."""
+
+    def answer(number: int) -> None:
+        if number == 20:
+            signal.raise_signal(signal.SIGINT)
+
+    found = bench(Scripted(answer), SIGNATURE, {}, callers=3, requests=10**9, seconds=60)
+    assert found.interrupted
+    assert len(found.latencies) >= 19 - 1  # Without the first, which is not counted.
 
 
 def test_requests_are_bounded_by_number_and_failures_counted() -> None:

@@ -29,6 +29,7 @@ from tensorflow_serving.apis import (
 from . import handlers, inference, metrics
 from .config import ServerConfig
 from .errors import Code, InvalidArgument, ServingError, as_serving_error
+from .grpc_parsing import ParsingInterceptor
 from .models import Models
 
 T = TypeVar("T")
@@ -186,6 +187,7 @@ class GrpcServer:
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._server = grpc.server(
             ThreadPoolExecutor(config.grpc_threads, thread_name_prefix="grpc"),
+            interceptors=[ParsingInterceptor()],
             options=[
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_receive_message_length", -1),

@@ -203,7 +203,9 @@ def _convert(value: Json, data_type: int) -> np.ndarray | None:
         elements = np.array(value, dtype=object)
     except ValueError:
         return None
-    kinds = set(map(type, elements.flat))
+    # Not `flat`, which refuses more than 32 dimensions.
+    flat = elements.ravel()
+    kinds = set(map(type, flat))
     if kinds & {list, type(None)}:
         return None
     if data_type == STRING:
@@ -214,10 +216,7 @@ def _convert(value: Json, data_type: int) -> np.ndarray | None:
         if not kinds <= {int}:
             return None
         limits = _INTEGERS[dtype]
-        if (
-            elements.size
-            and not limits.min <= min(elements.flat) <= max(elements.flat) <= limits.max
-        ):
+        if elements.size and not limits.min <= min(flat) <= max(flat) <= limits.max:
             return None
         return elements.astype(limits.dtype).astype(dtype)
     if dtype not in _FLOATS or not kinds <= {int, float}:
@@ -238,14 +237,14 @@ def _convert(value: Json, data_type: int) -> np.ndarray | None:
 
 def _has_lossy_integer(elements: np.ndarray, wide: np.ndarray, bits: int) -> bool:
     suspects = elements[np.abs(wide) >= 2**bits]
-    return any(type(element) is int for element in suspects.flat)
+    return any(type(element) is int for element in suspects.ravel())
 
 
 def _strings(elements: np.ndarray, kinds: set[type]) -> np.ndarray | None:
     if not kinds <= {str, dict}:
         return None
     flat = np.empty(elements.size, dtype=object)
-    for position, element in enumerate(elements.flat):
+    for position, element in enumerate(elements.ravel()):
         try:
             flat[position] = (
                 decode_base64(element) if isinstance(element, dict) else element.encode()

@@ -327,3 +327,18 @@ def test_an_answer_goes_out_at_once(kinds: ModelServer) -> None:
         seconds.append(time.monotonic() - started)
     connection.close()
     assert statistics.median(seconds) < 0.03
+
+
+@pytest.mark.parametrize("depth", [32, 33, 64, 65, 254, 255, 5000])
+def test_deep_lists_are_an_answer_or_a_clear_400(kinds: ModelServer, depth: int) -> None:
+    """numpy's own limits (32 dimensions for iterators, 64 for arrays) used to be a 500."""
+    value = json.loads("[" * depth + "1.5" + "]" * depth) if depth < 900 else None
+    text = "[" * depth + "1.5" + "]" * depth
+    body = f'{{"signature_name": "echo_float32", "inputs": {text}}}'.encode()
+    status, answer = http_call(kinds, "POST", f"{K}:predict", body)
+    if status == 200:
+        assert json.loads(answer) == {"outputs": value}
+    else:
+        assert status == 400, answer
+        assert json.loads(answer)["error"]
+    assert (status == 200) == (depth <= 64)

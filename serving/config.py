@@ -87,6 +87,9 @@ class ServerConfig:
     tensorflow_session_parallelism: int = _flag(0, "Threads for both of the following.")
     tensorflow_intra_op_parallelism: int = _flag(0, "Threads within one operation.")
     tensorflow_inter_op_parallelism: int = _flag(0, "Threads for operations side by side.")
+    per_process_gpu_memory_fraction: float = _flag(
+        0.0, "Share of a GPU's memory to take at the start; 0: all of it."
+    )
     version: bool = _flag(False, "Print the version and exit.")
 
     @property
@@ -106,9 +109,12 @@ class ServerConfig:
 
 UNSUPPORTED = frozenset(
     {
+        "mixed_precision",
         "platform_config_file",
         "prefer_tflite_model",
         "ssl_config_file",
+        "use_alts_credentials",
+        "use_tflite_model",
     }
 )
 """Flags that change what clients see or how safe the server is: refused rather than ignored."""
@@ -118,12 +124,11 @@ IGNORED = frozenset(
         "enable_grpc_healthcheck_service",
         "enable_profiler",
         "flush_filesystem_caches",
-        "per_process_gpu_memory_fraction",
+        "num_tflite_interpreters_per_pool",
+        "num_tflite_pools",
         "remove_unused_fields_from_bundle_metagraph",
         "skip_initialize_tpu",
         "thread_pool_factory_config_file",
-        "use_alts_credentials",
-        "use_tflite_model",
         "xla_cpu_compilation_enabled",
         "xla_gpu_compilation_enabled",
     }
@@ -200,7 +205,12 @@ def _bool(value: str) -> bool:
     return value == "true"
 
 
-_PARSERS: dict[str, Callable[[str], object]] = {"int": int, "bool": _bool, "str": str}
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "int": int,
+    "float": float,
+    "bool": _bool,
+    "str": str,
+}
 
 
 def _check(config: ServerConfig) -> None:

@@ -185,16 +185,12 @@ class GrpcServer:
     def __init__(self, config: ServerConfig, models: Models) -> None:
         self._models = models
         self._health = health.HealthServicer(experimental_non_blocking=True)
+        arguments = _channel_arguments(config.grpc_channel_arguments)
         self._server = grpc.server(
             ThreadPoolExecutor(config.grpc_threads, thread_name_prefix="grpc"),
             interceptors=[ParsingInterceptor()],
-            options=[
-                ("grpc.max_send_message_length", -1),
-                ("grpc.max_receive_message_length", -1),
-                # Two servers on one port would share the requests without a word.
-                ("grpc.so_reuseport", 0),
-                *_channel_arguments(config.grpc_channel_arguments),
-            ],
+            # Given twice, the first value of an argument would count.
+            options=list((_CHANNEL_ARGUMENTS | arguments).items()),
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(models, as_content=config.enable_serialization_as_tensor_content),
@@ -273,10 +269,18 @@ def _milliseconds_left(context: grpc.ServicerContext) -> int:
     return 0 if seconds is None or seconds > 1e6 else max(1, int(seconds * 1000))
 
 
-def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
+_CHANNEL_ARGUMENTS: dict[str, int | str] = {
+    "grpc.max_send_message_length": -1,
+    "grpc.max_receive_message_length": -1,
+    # Two servers on one port would share the requests without a word.
+    "grpc.so_reuseport": 0,
+}
+
+
+def _channel_arguments(text: str) -> dict[str, int | str]:
     """Parse `key=value,key=value`; a value that looks like an integer is one."""
-    arguments: list[tuple[str, int | str]] = []
+    arguments: dict[str, int | str] = {}
     for pair in filter(None, text.split(",")):
         key, _, value = pair.partition("=")
-        arguments.append((key, int(value) if value.lstrip("-").isdigit() else value))
+        arguments[key] = int(value) if value.lstrip("-").isdigit() else value
     return arguments

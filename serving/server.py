@@ -121,6 +121,9 @@ def _load_options(config: ServerConfig) -> LoadOptions:
     session_config = config_pb2.ConfigProto(
         intra_op_parallelism_threads=config.tensorflow_intra_op_parallelism or threads,
         inter_op_parallelism_threads=config.tensorflow_inter_op_parallelism or threads,
+        gpu_options=config_pb2.GPUOptions(
+            per_process_gpu_memory_fraction=config.per_process_gpu_memory_fraction
+        ),
     )
     batching = _batching(config)
     return LoadOptions(

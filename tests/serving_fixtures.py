@@ -109,6 +109,7 @@ def running_server(
     flags: Sequence[str] = (),
     *,
     wait: bool = True,
+    port: bool = True,
 ) -> Iterator[ModelServer]:
     """Serve the versions below `base_path` (absolute) until the block ends.
 
@@ -117,9 +118,10 @@ def running_server(
         name: the served model name.
         flags: further `--name=value` flags of the server.
         wait: until the model is AVAILABLE; ports are closed before that.
+        port: without one gRPC is off, or at a Unix socket that `flags` name.
     """
     log_path = base_path.parent / f"{base_path.name}-{time.monotonic_ns()}.log"
-    grpc_port, rest_port = free_port(), free_port()
+    grpc_port, rest_port = free_port() if port else 0, free_port()
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             server_command(base_path, name, grpc_port, rest_port, flags),
@@ -147,7 +149,7 @@ def running_server(
 def await_ready(server: ModelServer, seconds: float = START_SECONDS) -> None:
     """Wait until both ports of a server answer; the gRPC port opens once the model is AVAILABLE."""
     deadline = time.monotonic() + seconds
-    for port in (server.grpc_port, server.rest_port):
+    for port in filter(None, (server.grpc_port, server.rest_port)):
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()

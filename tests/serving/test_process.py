@@ -75,6 +75,8 @@ def test_a_bad_value_is_usage_and_exit_255(flag: str, text: str) -> None:
         ),
         # Would be plain text where the operator asked for TLS.
         (["--model_base_path=/m", "--ssl_config_file=/x"], "UNIMPLEMENTED: --ssl_config_file is"),
+        (["--model_base_path=/m", "--use_alts_credentials"], "UNIMPLEMENTED: --use_alts_cred"),
+        (["--model_base_path=/m", "--prefer_tflite_model"], "UNIMPLEMENTED: --prefer_tflite_m"),
     ],
 )
 def test_what_cannot_be_served_is_a_start_failure(flags: list[str], text: str) -> None:
@@ -86,10 +88,11 @@ def test_what_cannot_be_served_is_a_start_failure(flags: list[str], text: str) -
 
 def test_unknown_arguments_are_reported_and_passed_over(models: Path, tmp_path: Path) -> None:
     base = served(models, tmp_path / "m", "half_plus_two", 1)
-    flags = ["--no_such_flag=1", "stray", "--port", "--per_process_gpu_memory_fraction=0.5"]
+    flags = ["--no_such_flag=1", "stray", "--port", "--flush_filesystem_caches"]
     with running_server(base, "m", flags) as server:
         for argument in ("--no_such_flag=1", "stray", "--port"):
             assert f"unknown argument: {argument}\n" in server.log()
+        assert "--flush_filesystem_caches has no effect on this server.\n" in server.log()
 
 
 @pytest.mark.parametrize("which", ["grpc", "rest"])
@@ -128,7 +131,7 @@ def test_a_first_version_that_never_loads_is_a_start_failure(tmp_path: Path) -> 
 def test_a_unix_socket_serves_too(models: Path, tmp_path: Path) -> None:
     base = served(models, tmp_path / "m", "half_plus_two", 1)
     path = tmp_path / "grpc.sock"
-    with running_server(base, "m", [f"--grpc_socket_path={path}"]) as server:
+    with running_server(base, "m", [f"--grpc_socket_path={path}"], port=False) as server:
         server.channel.close()
         server.channel = grpc.insecure_channel(f"unix:{path}")
         answer = predict_stub(server).Predict(predict_request("m", x=np.array([2], np.float32)))

@@ -63,7 +63,10 @@ def ask(server: ModelServer) -> tuple[int, float]:
     return answer.model_spec.version.value, answer.outputs["y"].float_val[0]
 
 
-def test_hot_swaps_under_load_lose_no_request(models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [[], ["--enable_batching"]], ids=["alone", "batched"])
+def test_hot_swaps_under_load_lose_no_request(
+    models: Path, tmp_path: Path, flags: list[str]
+) -> None:
     base = served(models, tmp_path / "m", "half_plus_two", 1)
     failures: list[str] = []
     answers: set[tuple[str, float]] = set()
@@ -84,7 +87,7 @@ def test_hot_swaps_under_load_lose_no_request(models: Path, tmp_path: Path) -> N
             else:
                 failures.append(text)
 
-    with running_server(base, "m") as server:
+    with running_server(base, "m", flags) as server:
         threads = [threading.Thread(target=f) for f in (over_grpc, over_rest) * 2]
         for thread in threads:
             thread.start()
@@ -132,6 +135,51 @@ def test_a_failed_load_is_tried_again(models: Path, tmp_path: Path) -> None:
         (base / "2" / "saved_model.pb").unlink()
         shutil.copytree(models / "half_plus_three", base / "2", dirs_exist_ok=True)
         eventually(lambda: ask(server) == (2, 4.0))
+
+
+def test_a_version_mended_in_place_is_tried_again(models: Path, tmp_path: Path) -> None:
+    """Also when all tries are used up: other files are another version of the truth."""
+    base = served(models, tmp_path / "m", "half_plus_two", 1)
+    with running_server(base, "m", FAST) as server:
+        broken(base, 2)
+        eventually(lambda: statuses(server).get(2) == "END")
+        (base / "2" / "saved_model.pb").unlink()
+        shutil.copytree(models / "half_plus_three", base / "2", dirs_exist_ok=True)
+        eventually(lambda: ask(server) == (2, 4.0))
+
+
+def test_a_version_that_is_being_copied_is_not_seen_until_it_is_whole(
+    models: Path, tmp_path: Path
+) -> None:
+    """A slow copy below the final name: the graph first, the variables in pieces, an asset last."""
+    base = served(models, tmp_path / "m", "half_plus_two", 1)
+    source = models / "half_plus_three"
+    files = sorted(
+        (path for path in source.rglob("*") if path.is_file()),
+        key=lambda path: path.name != "saved_model.pb",
+    )
+    with running_server(base, "m", FAST) as server:
+        (base / "2").mkdir()
+        eventually(lambda: "2 is passed over: it has no saved_model.pb (yet)." in server.log())
+        assert statuses(server) == {1: "AVAILABLE"}
+        seen: set[int] = set()
+        for path in files:
+            target = base / "2" / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            content = path.read_bytes()
+            with target.open("wb") as file:
+                # The copy goes on for longer than the server waits between its looks.
+                deadline = time.monotonic() + 0.5
+                while time.monotonic() < deadline:
+                    file.seek(0)
+                    file.write(content[: len(content) // 2])
+                    file.flush()
+                    seen |= statuses(server).keys()
+                    assert ask(server) == (1, 3.0)
+                file.write(content[len(content) // 2 :])
+        assert seen == {1}, "not even as LOADING"
+        eventually(lambda: ask(server) == (2, 4.0))
+        assert "Loading servable {name: m version: 2} failed" not in server.log()
 
 
 def test_folders_that_are_no_versions_are_skipped(models: Path, tmp_path: Path) -> None:

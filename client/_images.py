@@ -38,10 +38,11 @@ _FINER = 4
 class Frame:
     """How one picture goes into one row of an input."""
 
-    shape: tuple[int, ...]
-    """Of the row, without the dimension of the examples."""
-    height: int
-    width: int
+    rank: int
+    """Of the row: 1: all pixels one after the other; 2: [height, width]; 3: with the channels."""
+    height: int | None
+    width: int | None
+    """None: as the picture has it, or as keeps its proportions where the other is known."""
     channels: int
     """1: grey, 3: red, green and blue; 0: the encoded file itself."""
     dtype: str
@@ -51,25 +52,35 @@ class Frame:
         """Return the frame for the input `spec`.
 
         Numeric inputs may be [n, side * side] (grey), [n, height, width] (grey) or
-        [n, height, width, 1 or 3]; inputs of strings [n] take PNG and JPEG files as they are.
+        [n, height, width, 1 or 3], the last two of any height or width where the model says
+        none; inputs of strings [n] take PNG and JPEG files.
 
         Raises:
             InvalidInput: pictures do not go into this input.
         """
         if spec.dtype == "string" and (spec.shape is None or len(spec.shape) == 1):
-            return cls((), 0, 0, 0, spec.dtype)
-        sizes = [size for size in (spec.shape or ())[1:] if size is not None]
-        if spec.dtype not in ("string", "bool") and len(sizes) == len(spec.shape or ()) - 1:
-            if len(sizes) == 1 and (side := math.isqrt(sizes[0])) ** 2 == sizes[0]:
-                return cls((sizes[0],), side, side, 1, spec.dtype)
-            if len(sizes) == 2:
-                return cls(tuple(sizes), sizes[0], sizes[1], 1, spec.dtype)
-            if len(sizes) == 3 and sizes[2] in (1, 3):
-                return cls(tuple(sizes), sizes[0], sizes[1], sizes[2], spec.dtype)
+            return cls(0, None, None, 0, spec.dtype)
+        row = (spec.shape or ())[1:]
+        if spec.dtype not in ("string", "bool"):
+            if len(row) == 1 and row[0] and (side := math.isqrt(row[0])) ** 2 == row[0]:
+                return cls(1, side, side, 1, spec.dtype)
+            if len(row) == 2:
+                return cls(2, row[0], row[1], 1, spec.dtype)
+            if len(row) == 3 and row[2] in (1, 3):
+                return cls(3, row[0], row[1], row[2], spec.dtype)
         raise InvalidInput(
             f"Input {spec.name!r} ({spec}) takes no pictures: neither [?, side * side], "
-            "[?, height, width] nor [?, height, width, 1 or 3] of known sizes. "
+            "[?, height, width] nor [?, height, width, 1 or 3]. "
             "Take another signature, or call Client.predict with arrays."
+        )
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height in the row of a picture that has these."""
+        if self.width is None and self.height is None:
+            return width, height
+        return (
+            self.width or max(1, round(width * (self.height or 1) / height)),
+            self.height or max(1, round(height * (self.width or 1) / width)),
         )
 
 
@@ -130,13 +141,14 @@ def load_picture(
         return _encoded(path, invert, content)
     # A photograph for a small input: JPEG decodes to an eighth of its size in a tenth of the time,
     # and what is left is still several times as fine as what it will be resized to.
-    picture, _ = _decoded(path, content, (_FINER * frame.width, _FINER * frame.height))
+    fine = (_FINER * frame.width, _FINER * frame.height) if frame.width and frame.height else None
+    picture, _ = _decoded(path, content, fine)
     inverted = invert == "yes" or (
         invert == "auto" and frame.channels == 1 and _border(picture.convert("L")) > _WHITE // 2
     )
     picture = picture.convert("L" if frame.channels == 1 else "RGB")
     # The managed service's client resized with the same filter (then named ANTIALIAS).
-    size = (frame.width, frame.height)
+    size = frame.size(*picture.size)
     if picture.size != size:
         background = tuple(_border(band) for band in picture.split())
         picture = ImageOps.pad(picture, size, Image.Resampling.LANCZOS, color=background)
@@ -145,7 +157,8 @@ def load_picture(
         pixels = _WHITE - pixels
     if np.dtype(frame.dtype).kind == "f":
         pixels = pixels / np.float32(_WHITE)
-    return Picture(path, pixels.astype(frame.dtype).reshape(frame.shape), inverted)
+    shape = {1: (-1,), 2: pixels.shape[:2], 3: (*pixels.shape[:2], frame.channels)}[frame.rank]
+    return Picture(path, pixels.astype(frame.dtype).reshape(shape), inverted)
 
 
 def _is_picture(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ def answers_json(model: str, answers: Sequence[ExamplePrediction]) -> dict[str, 
 def _answer_json(answer: ExamplePrediction) -> dict[str, Any]:
     result = {
         "source": answer.source,
-        "prediction": answer.prediction,
+        "prediction": _finite(answer.prediction),
         "inverted": answer.inverted,
     }
     if answer.label is not None:
@@ -64,8 +65,19 @@ def _answer_json(answer: ExamplePrediction) -> dict[str, Any]:
 
 
 def _score_json(score: Score) -> dict[str, Any]:
-    result = {"class": score.class_, "probability": score.probability}
+    result = {"class": score.class_, "probability": _finite(score.probability)}
     return result if score.label is None else {**result, "label": score.label}
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` with the floats that JSON has no number for as protobuf's JSON writes them."""
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def status_json(status: ModelStatus) -> dict[str, Any]:

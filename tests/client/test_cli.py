@@ -290,6 +290,17 @@ def test_texts_and_keys_are_taken_from_the_command_line(
     assert capsys.readouterr().out == "abc: ABC\nd: D\n"
 
 
+def test_json_is_valid_whatever_a_model_answers(
+    kinds: ModelServer, transport: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "a.npy", np.float32([[np.nan, np.inf, -np.inf, 0.5]]))
+    server = ["--host=127.0.0.1", "--model=kinds", f"--transport={transport}"]
+    server += [f"--port={port_of(kinds, transport)}", "--signature=echo_float32", "--json"]
+    assert cli.main(["predict", *server, str(tmp_path / "a.npy")]) == 0
+    (answer,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["predictions"]
+    assert answer["prediction"] == [["NaN", "Infinity", "-Infinity", 0.5]]
+
+
 def test_json_is_one_object_even_without_answers(run: Run, tmp_path: Path) -> None:
     status, out, err = run("predict", tmp_path / "missing.png", "--json")
     assert (status, err.count("\n")) == (1, 1)

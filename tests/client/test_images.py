@@ -176,6 +176,23 @@ def test_rows_have_the_shape_dtype_and_range_of_the_input(
     assert picture.row.max() == picture.row.min() == top
 
 
+@pytest.mark.parametrize(
+    ("shape", "row"),
+    [
+        ((None, None, None, 3), (30, 60, 3)),
+        ((1, None, None), (30, 60)),
+        ((None, 10, None, 1), (10, 20, 1)),
+        ((None, None, 20, 3), (10, 20, 3)),
+    ],
+)
+def test_where_a_model_takes_any_size_pictures_keep_theirs_or_their_proportions(
+    load: Any, shape: tuple[int | None, ...], row: tuple[int, ...]
+) -> None:
+    frame = Frame.of(TensorSpec("x", "uint8", shape))
+    for suffix in (".png", ".jpg"):
+        assert load(np.full((30, 60), 9, np.uint8), frame, suffix).row.shape == row
+
+
 def test_colour_pictures_keep_their_colours_and_are_not_inverted_unasked(load: Any) -> None:
     frame = Frame.of(TensorSpec("x", "uint8", (None, 2, 2, 3)))
     picture = load(np.full((2, 2, 3), (200, 220, 240), np.uint8), frame)
@@ -242,7 +259,7 @@ def test_a_broken_file_is_not_sent_to_inputs_of_strings_either(tmp_path: Path) -
         ("float32", (None,)),
         ("float32", ()),
         ("float32", (None, 785)),
-        ("float32", (None, None, None, 3)),
+        ("float32", (None, 28, 28, None)),
         ("float32", (None, 28, 28, 4)),
         ("string", (None, 3)),
         ("bool", (None, 784)),

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from . import metrics
 from .batching_parameters import BatchingParameters
 from .errors import Code, FailedPrecondition, InvalidArgument, ServingError, as_serving_error
 
@@ -50,6 +51,7 @@ class _Task:
     fetch: Sequence[str]
     deadline: float
     """`time.monotonic`, infinite without a limit."""
+    queued: float = field(default_factory=time.monotonic)
     done: _Gate | None = None
     """None: the one whose thread runs the batch."""
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
@@ -225,6 +227,13 @@ class BatchQueue:
             )
         milliseconds = 0 if deadline == float("inf") else max(1, int((deadline - now) * 1000))
         rows = self._parameters.padded(batch.rows) if batch.rows else 0
+        for task in tasks:
+            microseconds = (now - task.queued) * 1e6
+            metrics.QUEUING_LATENCY.add(microseconds, self._parameters.thread_pool_name)
+            metrics.INPUT_BATCH_SIZE.add(task.rows)
+        metrics.PADDING_SIZE.add(rows - batch.rows)
+        metrics.PROCESSED_BATCH_SIZE.add(rows)
+        metrics.WRAPPED_RUN_COUNT.add()
         inputs = _merge(
             [task.inputs for task in tasks],
             rows - batch.rows,

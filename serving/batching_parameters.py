@@ -41,8 +41,9 @@ _WRAPPED = (
     "num_batch_threads",
     "enable_large_batch_splitting",
     "max_execution_batch_size",
+    "thread_pool_name",
 )
-"""Fields that say whether they were given. `thread_pool_name` labels a metric, nothing else."""
+"""Fields that say whether they were given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,8 @@ class BatchingParameters:
     enable_large_batch_splitting: bool = False
     max_execution_batch_size: int = 0
     """Rows of a batch with splitting, `max_batch_size` being those of a request; 0: the same."""
+    thread_pool_name: str = "batch_threads"
+    """Labels a metric, nothing else."""
 
     def __post_init__(self) -> None:
         """Refuse what can't work.

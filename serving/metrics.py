@@ -120,6 +120,20 @@ WARMUP_LATENCY = Histogram(
     _PREFIX + "model_warmup_latency", "model_path", "status", bounds=_MICROSECONDS
 )
 WARMUP_RECORDS = Counter(_PREFIX + "model_warmup_records_read", "model_path", "status")
+_BATCHING = _PREFIX + "batching_session/"
+_ROWS = exponential(1, 2, 14)
+QUEUING_LATENCY = Histogram(
+    _BATCHING + "queuing_latency", "thread_pool_name", bounds=exponential(100, 1.2, 52)
+)
+"""In microseconds, of each request."""
+WRAPPED_RUN_COUNT = Counter(_BATCHING + "wrapped_run_count")
+"""Runs of the graph that batches made."""
+INPUT_BATCH_SIZE = Histogram(_BATCHING + "input_batch_size", bounds=_ROWS)
+"""Rows of each request, or of each part of a large one."""
+PADDING_SIZE = Histogram(_BATCHING + "padding_size", bounds=_ROWS)
+"""Rows that a batch was filled up with."""
+PROCESSED_BATCH_SIZE = Histogram(_BATCHING + "processed_batch_size", bounds=_ROWS)
+"""Rows of each batch."""
 LOAD_ATTEMPTS = Counter("/tensorflow/cc/saved_model/load_attempt_count", "model_path", "status")
 LOAD_LATENCY = Counter("/tensorflow/cc/saved_model/load_latency", "model_path")
 """In microseconds, summed up."""

@@ -386,6 +386,7 @@ def test_every_parameter_is_read(tmp_path: Path) -> None:
         pad_variable_length_inputs=True,
         enable_large_batch_splitting=True,
         max_execution_batch_size=32,
+        thread_pool_name="threads",
     )
     path.write_text("")
     assert read(str(path)) == BatchingParameters()

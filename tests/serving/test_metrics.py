@@ -120,12 +120,39 @@ def test_nothing_is_shown_unless_asked_for(kinds: ModelServer) -> None:
     assert http_call(kinds, "GET", PATH)[0] == 404
 
 
-def test_the_path_can_be_chosen(models: Path, tmp_path: Path) -> None:
+def test_the_path_can_be_chosen_and_batches_are_counted(models: Path, tmp_path: Path) -> None:
     config = tmp_path / "monitoring.config"
     config.write_text('prometheus_config { enable: true path: "/metrics" }')
+    parameters = tmp_path / "batching.config"
+    parameters.write_text(
+        'max_batch_size { value: 4 } allowed_batch_sizes: 4 thread_pool_name { value: "pool" }'
+    )
     base = served(models, tmp_path / "m", "half_plus_two", 1)
-    with running_server(base, "m", [f"--monitoring_config_file={config}"]) as server:
-        assert ":tensorflow:cc:saved_model:load_latency_total" in scrape(server, "/metrics")
+    flags = [
+        f"--monitoring_config_file={config}",
+        f"--batching_parameters_file={parameters}",
+        "--enable_batching",
+    ]
+    with running_server(base, "m", flags) as server:
+        predict_stub(server).Predict(predict_request("m", x=np.array([1, 2, 3], np.float32)))
+        found = scrape(server, "/metrics")
+        assert ":tensorflow:cc:saved_model:load_latency_total" in found
+        batches = {
+            name.removeprefix("batching_session:"): values
+            for name, values in found.items()
+            if name.startswith("batching_session:") and not name.endswith("_bucket")
+        }
+        assert batches.pop("queuing_latency_sum")[("pool",)] > 0
+        assert batches == {
+            "queuing_latency_count": {("pool",): 1},
+            "wrapped_run_count_total": {(): 1},
+            "input_batch_size_sum": {(): 3},
+            "input_batch_size_count": {(): 1},
+            "padding_size_sum": {(): 1},
+            "padding_size_count": {(): 1},
+            "processed_batch_size_sum": {(): 4},
+            "processed_batch_size_count": {(): 1},
+        }
         assert http_call(server, "GET", PATH)[0] == 404
 
 

@@ -230,9 +230,13 @@ class Model:
             files = version_folders.fingerprint(found[number])
             if self._options.poll_seconds and not version_folders.is_settled(files):
                 all_whole = False
-            elif version is None or (
-                version.state == State.END
-                and (version.error is None or version.dropped or version.files != files)
+            elif (
+                version is None
+                or version.path != found[number]
+                or (
+                    version.state == State.END
+                    and (version.error is None or version.dropped or version.files != files)
+                )
             ):
                 fresh.append(Version(self.name, number, found[number]))
             elif version.state == State.LOADING and not version.busy and version.files != files:

@@ -78,6 +78,8 @@ def read(
             )
     for model in models:
         _check_platform(model, model.name in known)
+        if model.HasField("logging_config"):
+            raise InvalidArgument("No request-logger-creator provided.")
         if "://" in model.base_path:
             raise Unimplemented(
                 f"Model {model.name} has the URI {model.base_path} as base_path. This server reads "

@@ -262,6 +262,11 @@ def test_a_label_of_a_version_to_come_needs_the_flag_and_never_moves(
             "Only ModelConfigList is currently supported",
         ),
         (
+            listed(model("new", "/x", 'logging_config { log_collector_config { type: "t" } }')),
+            "INVALID_ARGUMENT",
+            "No request-logger-creator provided.",
+        ),
+        (
             listed(model("new", "s3://bucket/new")),
             "UNIMPLEMENTED",
             "Model new has the URI s3://bucket/new as base_path. This server reads local folders "
@@ -295,6 +300,29 @@ def test_a_reload_says_which_new_model_failed_and_leaves_the_others(
     )
     assert text.endswith("}, }")
     assert ask(server, "a") == 3
+
+
+def test_a_failed_model_is_tried_again_when_its_base_path_changes(
+    server: ModelServer, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    base = tmp_path / "moved"
+    base.mkdir()
+    broken(base, 3)
+    entry = model("moved", base)
+    code, _ = refused(
+        model_stub(server).HandleReloadConfigRequest,
+        reload_request(listed(model("a", bases["a"]), entry)),
+    )
+    assert code == "UNKNOWN"
+    replace(server, model("a", bases["a"]), model("moved", bases["b"]))
+    assert eventually(lambda: answers(server, "moved")) == 3
+
+
+def answers(server: ModelServer, name: str) -> float | None:
+    try:
+        return ask(server, name)
+    except grpc.RpcError:
+        return None
 
 
 def test_a_reload_that_nobody_waits_for_does_not_block_the_next(

@@ -92,9 +92,9 @@ def answers(
     for index, example in enumerate(batch):
         row = outputs if example.whole else {name: out[index] for name, out in outputs.items()}
         answer = None if ranked and output else _answer(row)
-        known = dict(labels)
-        if names is not None and isinstance(answer, int):
-            known.setdefault(answer, _plain(names[index]))
+        known = labels
+        if names is not None and type(answer) is int:
+            known = {answer: _plain(names[index]), **labels}
         scores = _best(row[ranked], top, known) if ranked else ()
         if answer is None:
             # An output that was asked for to be ranked is a list of numbers: its best is it.

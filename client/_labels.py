@@ -6,6 +6,12 @@ from pathlib import Path
 
 from ._exceptions import FileError
 
+#: Of a class: what int64 holds, TF's type for them.
+_DIGITS = 19
+
+#: Characters of a wrong line that are shown.
+_QUOTED = 80
+
 
 def read_labels(path: str | Path) -> dict[int, str]:
     """Return the names of classes by number, as the file at `path` has them.
@@ -32,10 +38,10 @@ def read_labels(path: str | Path) -> dict[int, str]:
             continue
         key, colon, name = (part.strip() for part in line.partition(":"))
         # isdecimal alone takes digits of every script, which int() does too; files mean ASCII.
-        if not (colon and name and key.isascii() and key.isdecimal()):
+        if not (colon and name and key.isascii() and key.isdecimal() and len(key) < _DIGITS):
             raise FileError(
                 path,
-                f"Line {number} of labels file {path!r} is {line.strip()!r}. "
+                f"Line {number} of labels file {path!r} is {line.strip()[:_QUOTED]!r}. "
                 "Write `id:name`, the id a whole number from 0 up.",
             )
         if int(key) in labels:

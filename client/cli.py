@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, NoReturn
 
 from ._arguments import PROGRAM, parser
@@ -25,6 +26,9 @@ from ._types import ExamplePrediction
 
 #: What shells give a process that Ctrl-C ended.
 _INTERRUPTED = 130
+
+#: Classes without a name that are listed at most.
+_SHOWN = 10
 
 
 def run() -> NoReturn:
@@ -130,7 +134,8 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _labels(arguments: argparse.Namespace) -> int:
     labels = read_labels(arguments.file)
-    absent = sorted(set(range(max(labels) + 1)) - labels.keys())
+    # Not a set of all: a single mistyped class may be far above the others.
+    absent = list(islice((key for key in range(max(labels)) if key not in labels), _SHOWN + 1))
     if arguments.json:
         classes = [{"class": key, "label": name} for key, name in sorted(labels.items())]
         _print_json({"file": arguments.file, "labels": classes})
@@ -138,7 +143,7 @@ def _labels(arguments: argparse.Namespace) -> int:
         for key, name in sorted(labels.items()):
             _line(f"{key}: {name}")
     if absent:
-        shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
+        shown = ", ".join(map(str, absent[:_SHOWN])) + (", ..." if len(absent) > _SHOWN else "")
         _say(f"{PROGRAM}: {arguments.file!r} has no name for class {shown}. Add a line for each.")
         return 1
     return 0

@@ -280,6 +280,15 @@ def test_labels_shows_and_checks_a_file(tmp_path: Path, capsys: pytest.CaptureFi
     )
 
 
+def test_a_class_far_above_the_others_is_no_reason_to_count_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text("0:zero\n999999999999999999:typing error\n")
+    assert cli.main(["labels", str(path)]) == 1
+    assert "no name for class 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ..." in capsys.readouterr().err
+
+
 def test_texts_and_keys_are_taken_from_the_command_line(
     kinds: ModelServer, transport: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

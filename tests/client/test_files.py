@@ -309,6 +309,7 @@ def test_labels_are_read_by_number(tmp_path: Path) -> None:
         (b"0:a\nb\n", "Line 2 .* is 'b'"),
         (b"-1:a", "Line 1"),
         (b"0:", "Line 1"),
+        (b"9" * 5000 + b":many", "Line 1"),
         ("٣:three".encode(), "Line 1"),
         (b"0:a\n0:b", "Line 2 .* names class 0 again"),
         (b"\n", "is empty"),

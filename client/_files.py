@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 
+#: Characters of a library's reason that are shown.
+_QUOTED = 200
+
 _NPY_MAGIC = b"\x93NUMPY"
 #: The keys of TF Serving's own request bodies.
 _ROWS, _COLUMNS = "instances", "inputs"
@@ -168,8 +171,10 @@ class Reader:
         try:
             # Pickles run code: an array of objects from a stranger must not.
             array = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError, OSError) as exc:
-            reason = " ".join(str(exc).split())
+        except Exception as exc:
+            # A damaged header is read as Python, and fails as that may: TokenError, SyntaxError,
+            # RecursionError, or MemoryError for a shape that nobody has.
+            reason = " ".join(str(exc).split())[:_QUOTED]
             raise FileError(
                 path, f"Cannot read array {path!r} ({reason}). Save it with numpy.save."
             ) from exc

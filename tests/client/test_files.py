@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client import FileError, InvalidInput, Prediction, read_labels
+from client import FileError, InvalidInput, Prediction, Signature, TensorSpec, read_labels
 from client._examples import answers
-from client._files import Example
+from client._files import Example, Reader
 from tests.serving_fixtures import ModelServer
 
 from .conftest import Connect, digit
@@ -158,6 +158,22 @@ def test_a_file_that_makes_no_sense_is_said_and_does_not_lose_the_others(
     assert said in str(error)
     assert path in str(error)
     assert "\n" not in str(error)
+
+
+def test_every_damage_of_an_array_is_a_file_error_or_still_an_array(tmp_path: Path) -> None:
+    """numpy reads the header as Python: bytes overwritten at random find out what that raises."""
+    random = np.random.default_rng(1)
+    signature = Signature("s", {"x": TensorSpec("x", "float32", (None, 3))}, {})
+    buffer = io.BytesIO()
+    np.save(buffer, np.ones((2, 3), np.float32))
+    for _ in range(500):
+        content = bytearray(buffer.getvalue())
+        for position in random.integers(6, 128, 3):
+            content[position] = random.integers(0, 256)
+        (tmp_path / "x.npy").write_bytes(content)
+        for found in Reader(signature, None, "no").files([tmp_path / "x.npy"]):
+            assert isinstance(found, FileError | Example)
+            assert not isinstance(found, FileError) or len(str(found)) < 600
 
 
 def test_an_array_with_pickles_is_not_opened(

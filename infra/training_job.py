@@ -1,6 +1,6 @@
 """The training run: a Kubernetes Job whose pod template carries the run hash.
 
-On several nodes it is an Indexed Job, whose pods find worker 0 by its name in a headless Service.
+On several nodes it is an Indexed Job, whose pods find worker 0 by its name.
 """
 
 import json
@@ -21,22 +21,16 @@ from pulumi_kubernetes.core.v1 import (
     EnvVarArgs,
     EnvVarSourceArgs,
     ObjectFieldSelectorArgs,
-    Service,
-    ServicePortArgs,
-    ServiceSpecArgs,
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from . import names, pod_specs
+from . import names, pod_specs, workers
 from .flavours import Flavour
 from .names import ATTEMPT_ANNOTATION, RUN_HASH_ANNOTATION
 from .packages import Package
 
 COMMIT_ANNOTATION = "dlstack.dev/commit"
-
-WORKERS_PORT = 2223
-"""Where worker 0's agent listens for the others; 2222 is the usual one of TensorFlow itself."""
 
 EXIT_TERMINATED = 143
 """The agent's status after SIGTERM, and of nothing else: the pod was deleted."""
@@ -131,13 +125,8 @@ def is_there(jobs: Iterable[Mapping[str, Any]], run_hash: str, attempt: Attempt)
     )
 
 
-def command(args: TrainingJobArgs, service: str) -> list[pulumi.Input[str]]:
-    """Return the agent's command line (docs/contracts.md).
-
-    Args:
-        args: what to run.
-        service: the headless Service of several workers.
-    """
+def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:
+    """Return the agent's command line (docs/contracts.md)."""
     provenance = json.dumps(args.provenance, sort_keys=True)
     flags: list[pulumi.Input[str]] = [
         pulumi.Output.concat("--code_url=", args.code_url),
@@ -153,7 +142,7 @@ def command(args: TrainingJobArgs, service: str) -> list[pulumi.Input[str]]:
         flags.append("--commit=$(GIT_COMMIT)")
     if args.node_count > 1:
         flags.append(f"--workers={args.node_count}")
-        flags.append(f"--chief=$(JOB_NAME)-0.{service}:{WORKERS_PORT}")
+        flags.append(f"--chief=$(JOB_NAME)-0.{names.WORKERS}:{workers.PORT}")
     if args.min_accuracy is not None:
         flags.append(f"--min_accuracy={args.min_accuracy}")
     for flag, bars in (("min_metric", args.min_metrics), ("max_metric", args.max_metrics)):
@@ -227,7 +216,9 @@ class TrainingJob(pulumi.ComponentResource):
         labels = names.labels(name, args.instance)
         awaited = f"{args.timeout_seconds + _START_SECONDS}s"
         several = args.node_count > 1
-        subdomain = _workers_service(name, args, self) if several else None
+        subdomain = None
+        if several:
+            subdomain = workers.declare(name, args.namespace, args.instance, self)
         annotations = {
             RUN_HASH_ANNOTATION: args.run_hash,
             ATTEMPT_ANNOTATION: str(args.attempt.number),
@@ -255,7 +246,7 @@ class TrainingJob(pulumi.ComponentResource):
                         pod_specs.container(
                             name,
                             args.image,
-                            command(args, names.WORKERS),
+                            command(args),
                             env=_environment(args),
                             mounts=[
                                 args.package.mount,
@@ -278,28 +269,3 @@ class TrainingJob(pulumi.ComponentResource):
             ),
         )
         self.register_outputs({"job": self.job.metadata.name})
-
-
-def _workers_service(
-    name: str, args: TrainingJobArgs, parent: pulumi.Resource
-) -> pulumi.Output[str]:
-    """Declare the headless Service that gives the workers' pods names; return its own name."""
-    service = Service(
-        f"{name}-workers",
-        metadata=ObjectMetaArgs(
-            name=names.WORKERS,
-            namespace=args.namespace,
-            labels=names.labels(name, args.instance),
-            # It has pods only while a Job runs.
-            annotations={"pulumi.com/skipAwait": "true"},
-        ),
-        spec=ServiceSpecArgs(
-            cluster_ip="None",
-            selector=names.selector(name, args.instance),
-            # They look for each other before any of them is ready.
-            publish_not_ready_addresses=True,
-            ports=[ServicePortArgs(name="agent", port=WORKERS_PORT)],
-        ),
-        opts=pulumi.ResourceOptions(parent=parent),
-    )
-    return service.metadata.apply(lambda metadata: str(metadata.name))

@@ -70,9 +70,10 @@ class Deployment:
     def outputs(self) -> dict[str, object]:
         return json.loads(self.pulumi("stack", "output", "--json").stdout)
 
-    def kubectl(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def kubectl(self, *words: str, given: str | None = None) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             ["kubectl", *words],
+            input=given,
             env={**os.environ, **self.variables},
             capture_output=True,
             text=True,

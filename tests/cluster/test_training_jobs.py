@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from local.home import REPOSITORY
 from tests.cluster.conftest import STACK
+from tests.infra.test_program import in_git
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -30,6 +31,9 @@ def job(deployment, tmp_path_factory):
     """The stack, with a code folder of its own, so that a note in it makes another run."""
     code = tmp_path_factory.mktemp("job") / "code"
     shutil.copytree(REPOSITORY / "training" / "mnist", code)
+    in_git(code, "init", "--quiet")
+    in_git(code, "add", ".")
+    in_git(code, "commit", "--quiet", "--message=first")
     deployment.configure(f"codeDir={code}", "flavour=cpu-small")
     return Job(deployment, code)
 
@@ -123,6 +127,16 @@ class Job:
         done = self.deployment.kubectl("delete", "pod", name, "--namespace", NAMESPACE)
         assert done.returncode == 0, done.stderr
 
+    def evict(self, pod: dict) -> None:
+        """Let the API delete it as it does when a node is drained."""
+        name = pod["metadata"]["name"]
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/eviction"
+        done = self.deployment.kubectl(
+            "create", "--raw", path, "--filename=-", given=json.dumps(eviction)
+        )
+        assert done.returncode == 0, done.stderr
+
     def kill_boot_file(self, pod: dict) -> None:
         """Kill all processes of the container but the first, the agent."""
         done = self.deployment.kubectl(
@@ -152,8 +166,13 @@ def test_the_manifest_and_the_outputs_say_what_made_the_model(job, undisturbed):
     assert made["boot_file"] == "train_mnist.py"
     assert made["parameters"]["model"] == "softmax"
     assert {"code_sha256", "data_sha256", "image", "node_count", "created", "seconds"} <= set(made)
-    # The code folder of this test is in no work tree.
-    assert "commit" not in made
+    assert made["commit"] == in_git(job.code, "rev-parse", "HEAD")
+    assert job.deployment.outputs()["runHash"]
+
+
+def test_a_commit_alone_replaces_nothing(job, undisturbed):
+    in_git(job.code, "commit", "--quiet", "--allow-empty", "--message=second")
+    assert job.deployment.pulumi("preview", "--expect-no-changes").returncode == 0
 
 
 def test_a_deleted_pod_resumes_from_its_checkpoint_and_ends_as_if_undisturbed(job, undisturbed):
@@ -167,6 +186,8 @@ def test_a_deleted_pod_resumes_from_its_checkpoint_and_ends_as_if_undisturbed(jo
     print(f"undisturbed {undisturbed}, deleted and resumed {job.accuracy()}")
     assert job.accuracy() == undisturbed
     assert job.versions() == [1, 2]
+    commit = in_git(job.code, "rev-parse", "HEAD")
+    assert job.deployment.outputs()["provenance"]["commit"] == f"{commit}-dirty"
 
 
 def test_a_job_that_was_deleted_finds_its_model_and_trains_nothing(job):
@@ -233,14 +254,16 @@ def test_two_workers_publish_one_model_as_good_as_that_of_one(job, single):
     assert job.deployment.pulumi("preview", "--expect-no-changes").returncode == 0
 
 
-@pytest.mark.parametrize("lost", ["0", "1"])
-def test_a_worker_whose_pod_is_deleted_is_awaited_and_all_go_on(job, single, lost):
-    def delete(pods):
+@pytest.mark.parametrize(
+    ("lost", "how"), [("0", Job.evict), ("1", Job.delete)], ids=["0 evicted", "1 deleted"]
+)
+def test_a_worker_whose_pod_goes_is_awaited_and_all_go_on(job, single, lost, how):
+    def lose(pods):
         (pod,) = [one for one in pods if index(one) == lost]
-        job.delete(pod)
+        how(job, pod)
 
     before = job.versions()
-    done = job.disturbed_up(delete)
+    done = job.disturbed_up(lose)
     assert done.returncode == 0
     assert f"Worker {lost} is gone. Going on from" in job.log(1 - int(lost))
     assert "Going on from the checkpoint of step " in job.log()
@@ -277,3 +300,15 @@ def test_fewer_nodes_take_the_workers_names_away(job, single):
     assert job.deployment.up().returncode == 0
     assert "training-workers" not in job.deployment.names("services")
     assert job.accuracy() == single
+
+
+def test_too_little_memory_fails_the_job_and_is_told(job):
+    job.deployment.configure("flavours.small.cpu=100m", "flavours.small.memory=128Mi")
+    job.deployment.configure("flavour=small")
+    job.another_run()
+    before = job.versions()
+    assert job.deployment.up().returncode != 0
+    (pod,) = job.pods()
+    ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (137, "OOMKilled")
+    assert job.versions() == before

@@ -313,6 +313,12 @@ class TestSeveralNodes:
         service = engine.the(SERVICE, "training-workers")
         assert service["spec"]["clusterIP"] == "None"
         assert service["spec"]["publishNotReadyAddresses"] is True
+        policy = engine.the(
+            "kubernetes:networking.k8s.io/v1:NetworkPolicy", "training-workers-only"
+        )
+        pods = policy["spec"]["podSelector"]
+        assert pods["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+        assert policy["spec"]["ingress"] == [{"from": [{"podSelector": pods}]}]
         assert spec["template"]["spec"]["subdomain"] == service["metadata"]["name"]
         training = containers(job)["training"]
         assert "--workers=2" in training["command"]
@@ -326,7 +332,7 @@ class TestSeveralNodes:
 
     def test_one_needs_none_of_that(self, up: Up, engine: Engine) -> None:
         up()
-        assert "training-workers" not in [r.name for r in engine.created(SERVICE)]
+        assert not [r.name for r in engine.resources if r.name.startswith("training-workers")]
         spec = engine.the(JOB, "training-job")["spec"]
         assert {"completionMode", "completions", "parallelism"}.isdisjoint(spec)
         assert "subdomain" not in spec["template"]["spec"]

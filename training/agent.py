@@ -131,15 +131,15 @@ class Agent:
         mirror.start()
         # Not before: what has not started can't be finished when SIGTERM comes.
         self._mirror = mirror
-        if self._membership is not None:
-            self._workers = Workers(
-                self._membership,
-                run_hash=self._options.run_hash,
-                on_lost=self._stop_training,
-                is_published=lambda: self._find_published() is not None,
-                join_seconds=self._options.join_seconds,
-            )
         try:
+            if self._membership is not None:
+                self._workers = Workers(
+                    self._membership,
+                    run_hash=self._options.run_hash,
+                    on_lost=self._stop_training,
+                    is_published=lambda: self._find_published() is not None,
+                    join_seconds=self._options.join_seconds,
+                )
             status = self._train_and_publish(log, mirror, code_dir, data_dir, train_dir)
         except TrainingError as error:
             log.error(str(error))

@@ -6,6 +6,7 @@ Not covered here: a real model; see test_mnist.py.
 import hashlib
 import json
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -205,6 +206,16 @@ def test_a_boot_file_that_ends_by_sigterm_is_no_pod_that_was_deleted(job: Bucket
 
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "boot file 'boot.py' exited with status 143"
+
+
+def test_a_port_that_is_taken_is_told_in_the_log_too(job: Bucket) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        chief = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = job.run(job.agent(workers="2", chief=chief), {"JOB_COMPLETION_INDEX": "0"})
+
+    assert done.returncode == 1
+    assert "error: Worker 0 can't listen on port" in done.stderr
+    assert job.get("runs/1/log.txt").decode().endswith(done.stderr)
 
 
 def test_output_is_passed_on_and_mirrored_while_the_boot_file_runs(job: Bucket) -> None:

@@ -80,6 +80,15 @@ class ServerConfig:
     enable_signature_method_name_check: bool = _flag(
         False, "Refuse requests for signatures whose method_name is another."
     )
+    ssl_config_file: str = _flag(
+        "", "Text-format SSLConfig: key and certificate of the gRPC port; REST stays plain."
+    )
+    token_file: str = _flag(
+        "", "File with a token that requests have to bring, over gRPC and REST. Not TF Serving's."
+    )
+    rest_api_host: str = _flag(
+        "", "Address that the REST port is bound to; empty: all. Not TF Serving's."
+    )
     grpc_channel_arguments: str = _flag("", "Comma-separated key=value list for the gRPC server.")
     enable_serialization_as_tensor_content: bool = _flag(
         False, "Answer with tensor_content instead of float_val and its like."
@@ -112,7 +121,6 @@ UNSUPPORTED = frozenset(
         "mixed_precision",
         "platform_config_file",
         "prefer_tflite_model",
-        "ssl_config_file",
         "use_alts_credentials",
         "use_tflite_model",
     }

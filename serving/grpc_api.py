@@ -26,9 +26,11 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from . import handlers, inference, metrics
+from . import grpc_access, handlers, inference, metrics
+from .access import Token
 from .config import ServerConfig
 from .errors import Code, InvalidArgument, ServingError, as_serving_error
+from .grpc_access import TokenInterceptor
 from .grpc_parsing import ParsingInterceptor
 from .models import Models
 
@@ -185,10 +187,12 @@ class GrpcServer:
     def __init__(self, config: ServerConfig, models: Models) -> None:
         self._models = models
         self._health = health.HealthServicer(experimental_non_blocking=True)
+        token = Token.read(config.token_file)
+        credentials = grpc_access.credentials(config.ssl_config_file)
         arguments = _channel_arguments(config.grpc_channel_arguments)
         self._server = grpc.server(
             ThreadPoolExecutor(config.grpc_threads, thread_name_prefix="grpc"),
-            interceptors=[ParsingInterceptor()],
+            interceptors=[*([TokenInterceptor(token)] if token else []), ParsingInterceptor()],
             # Given twice, the first value of an argument would count.
             options=list((_CHANNEL_ARGUMENTS | arguments).items()),
         )
@@ -214,7 +218,10 @@ class GrpcServer:
             addresses.append(f"unix:{config.grpc_socket_path}")
         for address in addresses:
             try:
-                self._server.add_insecure_port(address)
+                if credentials is not None:
+                    self._server.add_secure_port(address, credentials)
+                else:
+                    self._server.add_insecure_port(address)
             except RuntimeError:
                 raise ServingError(
                     Code.UNKNOWN, f"Couldn't start gRPC server on {address}: is it in use?"

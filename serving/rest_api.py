@@ -22,6 +22,7 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from . import handlers, inference, json_examples, json_tensors, metrics
+from .access import Token
 from .config import ServerConfig
 from .errors import (
     HTTP_STATUS,
@@ -187,10 +188,12 @@ class RestServer:
     """
 
     def __init__(self, config: ServerConfig, models: Models, metrics_path: str = "") -> None:
-        self._socket = _bind(config.rest_api_port)
+        token = Token.read(config.token_file)
+        api = RestApi(models, config, metrics_path)
+        self._socket = _bind(config.rest_api_host, config.rest_api_port)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                RestApi(models, config, metrics_path),
+                token.guard(api) if token else api,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -267,10 +270,16 @@ def _unpack(content: bytes) -> bytes:
     return unpacked
 
 
-def _bind(port: int) -> socket.socket:
-    """Return a listening socket on [::] for both families, or on 0.0.0.0 where there is no IPv6."""
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Without a host it is on [::] for both families, or on 0.0.0.0 where there is no IPv6.
+    """
     try:
-        if socket.has_dualstack_ipv6():
+        if host:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.create_server((host, port), family=family, backlog=1024)
+        elif socket.has_dualstack_ipv6():
             listener = socket.create_server(
                 ("::", port), family=socket.AF_INET6, backlog=1024, dualstack_ipv6=True
             )

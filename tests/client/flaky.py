@@ -12,19 +12,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 
+from tests.certificates import Pem
+
 #: HTTP statuses of TF Serving for the gRPC ones used here.
 _HTTP = {"UNAVAILABLE": 503, "RESOURCE_EXHAUSTED": 429}
-
-
-class Pem(NamedTuple):
-    """Files of a certificate and its key."""
-
-    certificate: Path
-    key: Path
 
 
 @dataclass

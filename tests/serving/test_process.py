@@ -73,8 +73,6 @@ def test_a_bad_value_is_usage_and_exit_255(flag: str, text: str) -> None:
             ["--model_base_path=/m", "--port=0"],
             "At least one of server_options.port or grpc_socket",
         ),
-        # Would be plain text where the operator asked for TLS.
-        (["--model_base_path=/m", "--ssl_config_file=/x"], "UNIMPLEMENTED: --ssl_config_file is"),
         (["--model_base_path=/m", "--use_alts_credentials"], "UNIMPLEMENTED: --use_alts_cred"),
         (["--model_base_path=/m", "--prefer_tflite_model"], "UNIMPLEMENTED: --prefer_tflite_m"),
     ],

@@ -30,6 +30,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from . import rest_proxy
+from .access import Token
+from .errors import ServingError
 from .pictures import BadPicture, prepare_digit
 
 log = logging.getLogger("serving.gateway")
@@ -72,9 +75,15 @@ class ModelServer:
     rest_url: str
     model_name: str
     manifest_dir: Path | None
-    _http: urllib3.PoolManager = field(
+    token: Token | None = None
+    http: urllib3.PoolManager = field(
         default_factory=lambda: urllib3.PoolManager(maxsize=32, timeout=_TIMEOUT, retries=False)
     )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the server asks for in each request."""
+        return self.token.headers if self.token else {}
 
     def state(self) -> dict[str, Any]:
         """Return `{"version": ..., "state": ...}` of the version that would answer."""
@@ -115,7 +124,7 @@ class ModelServer:
 
     def _call(self, method: str, url: str, body: bytes | None = None) -> Any:
         try:
-            response = self._http.request(method, url, body=body)
+            response = self.http.request(method, url, body=body, headers=self.headers)
             answer = response.json()
         except (urllib3.exceptions.HTTPError, ValueError) as error:
             log.warning("%s %s: %s", method, url, error)
@@ -125,6 +134,11 @@ class ModelServer:
         if response.status != 200:
             raise BackendError(response.status, str(answer.get("error", answer)))
         return answer
+
+
+def needs_no_token(path: str) -> bool:
+    """Say whether a path is of the page itself, which asks for the token, or of the probes."""
+    return path in ("/", "/healthz") or path.startswith("/web/")
 
 
 def application(server: ModelServer, tensorboard_url: str = "") -> Starlette:
@@ -187,6 +201,7 @@ def application(server: ModelServer, tensorboard_url: str = "") -> Starlette:
             Route("/healthz", healthz),
             Route("/status", status),
             Route("/v1/predict", predict, methods=["POST"]),
+            rest_proxy.route(server.http, server.rest_url, server.headers),
             Mount("/web", StaticFiles(directory=_WEB)),
         ],
         exception_handlers={HTTPException: http_error, BackendError: backend_error},
@@ -258,13 +273,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tensorboard_url", default="", help="address that the page links to; default: no link"
     )
+    parser.add_argument(
+        "--tls_cert", help="PEM file with the server's certificate; default: plain HTTP"
+    )
+    parser.add_argument("--tls_key", help="PEM file with its key")
+    parser.add_argument(
+        "--token_file",
+        default="",
+        help="file with the token that requests have to bring, and that the model server asks for; "
+        "default: none",
+    )
     options = parser.parse_args(arguments)
+    if bool(options.tls_cert) != bool(options.tls_key):
+        parser.error("--tls_cert and --tls_key belong together. Give both, or none.")
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
     )
-    server = ModelServer(options.rest_url.rstrip("/"), options.model_name, options.manifest_dir)
+    try:
+        token = Token.read(options.token_file)
+    except ServingError as error:
+        log.error("%s", error.message)
+        return 1
+    server = ModelServer(
+        options.rest_url.rstrip("/"), options.model_name, options.manifest_dir, token
+    )
+    app = application(server, options.tensorboard_url)
     try:
         listener = socket.create_server(("", options.port), backlog=1024)
         # asyncio leaves it off here, and then each answer waits 40 ms for the client's ACK.
@@ -272,16 +307,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         log.error("Can't listen on port %d: %s.", options.port, error.strerror)
         return 1
-    uvicorn.Server(
-        uvicorn.Config(
-            application(server, options.tensorboard_url),
-            log_config=None,
-            access_log=False,
-            headers=list(_HEADERS.items()),
-            server_header=False,
-            timeout_graceful_shutdown=2,
+    config = uvicorn.Config(
+        token.guard(app, needs_no_token) if token else app,
+        ssl_certfile=options.tls_cert,
+        ssl_keyfile=options.tls_key,
+        log_config=None,
+        access_log=False,
+        headers=list(_HEADERS.items()),
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one.
+        log.error(
+            "Can't use certificate '%s' with key '%s': %s.",
+            options.tls_cert,
+            options.tls_key,
+            error.strerror or error,
         )
-    ).run(sockets=[listener])
+        return 1
+    uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 

@@ -103,6 +103,26 @@ canvas.addEventListener("keydown", (event) => {
 });
 for (const name of ["focus", "blur"]) canvas.addEventListener(name, paint);
 
+// --- The token -----------------------------------------------------------------------------------
+
+// Kept as long as the tab is open, and sent to this server only.
+let token = sessionStorage.getItem("token") ?? "";
+
+async function call(path, options = {}) {
+  const headers = token ? { "X-Auth-Token": token } : {};
+  const response = await fetch(path, { ...options, headers });
+  $("locked").hidden = response.status !== 401;
+  return response;
+}
+
+$("locked").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  token = $("token").value.trim();
+  sessionStorage.setItem("token", token);
+  await refreshStatus();
+  if ($("locked").hidden && $("drop").classList.contains("drawn")) sendDrawing();
+});
+
 // --- Asking the model ----------------------------------------------------------------------------
 
 let asked = 0; // Answers to anything but the last question are stale.
@@ -122,7 +142,7 @@ async function ask(files) {
   for (const file of files) form.append("images", file, file.name);
   let answer;
   try {
-    const response = await fetch("/v1/predict", { method: "POST", body: form });
+    const response = await call("/v1/predict", { method: "POST", body: form });
     answer = await response.json();
     if (!response.ok) throw new Error(answer.error);
   } catch (error) {
@@ -255,7 +275,8 @@ function percent(name, value) {
 async function refreshStatus() {
   let status;
   try {
-    status = await (await fetch("/status")).json();
+    const response = await call("/status");
+    status = response.ok ? await response.json() : { state: "LOCKED" };
   } catch {
     status = { state: "UNREACHABLE" };
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -29,11 +30,16 @@ TENSORBOARD = "http://tensorboard.example:6006"
 class Gateway:
     process: subprocess.Popen[bytes]
     port: int
+    context: ssl.SSLContext | None = None
 
     def call(
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = (
+            http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=self.context)
+            if self.context
+            else http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        )
         try:
             connection.request(
                 method, path, body, {k.replace("_", "-"): v for k, v in headers.items()}
@@ -65,7 +71,9 @@ def form(*pictures: bytes, field: str = "images") -> bytes:
 
 
 @contextmanager
-def running_gateway(rest_url: str, manifest_dir: Path) -> Iterator[Gateway]:
+def running_gateway(
+    rest_url: str, manifest_dir: Path, *flags: str, context: ssl.SSLContext | None = None
+) -> Iterator[Gateway]:
     port = free_port()
     process = subprocess.Popen(
         [
@@ -77,11 +85,12 @@ def running_gateway(rest_url: str, manifest_dir: Path) -> Iterator[Gateway]:
             f"--rest_url={rest_url}",
             f"--manifest_dir={manifest_dir}",
             f"--tensorboard_url={TENSORBOARD}",
+            *flags,
         ],
         cwd=ROOT,
         stderr=subprocess.DEVNULL,
     )
-    gateway = Gateway(process, port)
+    gateway = Gateway(process, port, context)
     try:
         deadline = time.monotonic() + 30
         while True:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving import json_tensors
+from serving.errors import ServingError
 from serving.json_tensors import dump_outputs
 from tests.serving_fixtures import ModelServer
 
@@ -342,3 +344,45 @@ def test_deep_lists_are_an_answer_or_a_clear_400(kinds: ModelServer, depth: int)
         assert status == 400, answer
         assert json.loads(answer)["error"]
     assert (status == 200) == (depth <= 64)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instances": [1, 2.5, -0, -0.0, 1e-7, 1E+2]}',
+        b'{"instances": [0.1, 1.7976931348623157e308, 5e-324, 3.4028235e38]}',
+        b'{"instances": [NaN, Infinity, -Infinity]}',
+        b'{"instances": [1e400]}',
+        b'{"instances": [9223372036854775807, 18446744073709551615, -9223372036854775808]}',
+        b'{"instances": [18446744073709551616, -123456789012345678901234567890]}',
+        b'{"instances": [0.12345678901234567890123]}',
+        b'{"instances": [true, null, "a", {"b64": "aGk="}]}',
+        '{"instances": ["\u00e9\u4e2d\U0001f600 \\u00e9 \\ud83d\\ude00 \\n"]}'.encode(),
+        b'{"instances": ["\\ud800"]}',
+        b'{"a": 1, "a": 2} and more',
+        b'\xef\xbb\xbf {"inputs": []}',
+        b' \t\r\n{"inputs": {}}',
+    ],
+)
+def test_the_quick_parser_reads_what_pythons_reads(
+    monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    quick = json_tensors.parse(body)
+    monkeypatch.setattr(json_tensors, "orjson", None)
+    assert repr(quick) == repr(json_tensors.parse(body))
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[1]", b"null", b'{"a": 01}', b'{"a": "\xff"}', b"[" * 5000, b'{"a": 1,}']
+)
+def test_what_no_parser_takes_has_the_same_error(
+    monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    def error() -> str:
+        with pytest.raises(ServingError) as caught:
+            json_tensors.parse(body)
+        return str(caught.value)
+
+    quick = error()
+    monkeypatch.setattr(json_tensors, "orjson", None)
+    assert quick == error()

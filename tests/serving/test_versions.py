@@ -63,7 +63,11 @@ def ask(server: ModelServer) -> tuple[int, float]:
     return answer.model_spec.version.value, answer.outputs["y"].float_val[0]
 
 
-@pytest.mark.parametrize("flags", [[], ["--enable_batching"]], ids=["alone", "batched"])
+@pytest.mark.parametrize(
+    "flags",
+    [[], pytest.param(["--enable_batching"], marks=pytest.mark.slow)],
+    ids=["alone", "batched"],
+)
 def test_hot_swaps_under_load_lose_no_request(
     models: Path, tmp_path: Path, flags: list[str]
 ) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
 from serving import tf_records
-from serving.errors import ServingError
-from tests.serving.conftest import predict_request
+from serving.errors import Code, ServingError
+from tests.serving.conftest import model_stub, predict_request
 from tests.serving.test_examples import (
     CLASSIFY,
     REGRESS,
@@ -23,8 +23,9 @@ from tests.serving.test_examples import (
     multi,
     regression,
 )
+from tests.serving.test_many_models import listed, model
 from tests.serving.test_versions import FAST, eventually, statuses
-from tests.serving_fixtures import ModelServer, running_server
+from tests.serving_fixtures import running_server
 
 REQUESTS = Path("assets.extra", "tf_serving_warmup_requests")
 
@@ -107,52 +108,49 @@ def test_records_of_every_kind_run_before_the_version_serves(models: Path, tmp_p
         assert log.index("warmup records read") < log.index("Successfully loaded")
 
 
-@pytest.mark.parametrize(
-    ("write", "text"),
-    [
-        (
-            lambda path: write_records(path, [logged(predict=predict_request("m", "nope"))]),
-            'FAILED_PRECONDITION: Serving signature key "nope" not found.',
-        ),
-        (
-            lambda path: write_records(path, [b"no PredictionLog"]),
-            "INVALID_ARGUMENT: Failed to parse warmup record: no PredictionLog from ",
-        ),
-        (
-            lambda path: write_records(path, [b""]),
-            "UNIMPLEMENTED: Unsupported log_type for warmup: None",
-        ),
-        (
-            lambda path: write_records(path, [log_of_x()] * 1001),
-            "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at ",
-        ),
-        (
-            lambda path: (path.parent.mkdir(), path.write_bytes(b"not a TFRecord file")),
-            "DATA_LOSS: corrupted record at 0. Please verify your warmup data is in TFRecord "
-            "format.",
-        ),
-    ],
-    ids=["bad request", "no log", "empty log", "too many", "no records"],
-)
-def test_a_failure_fails_the_load_and_leaves_the_old_version(
-    plain: ModelServer, models: Path, write: Callable[[Path], None], text: str
+FAILURES: list[tuple[Callable[[Path], Any], str]] = [
+    (
+        lambda path: write_records(path, [logged(predict=predict_request("m", "nope"))]),
+        'FAILED_PRECONDITION: Serving signature key "nope" not found.',
+    ),
+    (
+        lambda path: write_records(path, [b"no PredictionLog"]),
+        "INVALID_ARGUMENT: Failed to parse warmup record: no PredictionLog from ",
+    ),
+    (
+        lambda path: write_records(path, [b""]),
+        "UNIMPLEMENTED: Unsupported log_type for warmup: None",
+    ),
+    (
+        lambda path: write_records(path, [log_of_x()] * 1001),
+        "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at ",
+    ),
+    (
+        lambda path: (path.parent.mkdir(), path.write_bytes(b"not a TFRecord file")),
+        "DATA_LOSS: corrupted record at 0. Please verify your warmup data is in TFRecord format.",
+    ),
+]
+
+
+def test_any_failure_fails_the_load_and_leaves_the_other_versions(
+    models: Path, tmp_path: Path
 ) -> None:
-    number = max(statuses(plain)) + 1
-    version(models, "half_plus_three", plain.base_path / str(number), write)
-    eventually(lambda: statuses(plain).get(number) == "END")
-    assert text in plain.log()
-    assert statuses(plain)[1] == "AVAILABLE"
-
-
-@pytest.fixture(scope="module")
-def plain(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    base = tmp_path_factory.mktemp("warmup") / "m"
+    base, config = tmp_path / "m", tmp_path / "models.config"
     base.mkdir()
-    version(
-        models, "half_plus_two", base / "1", lambda path: write_records(path, [log_of_x(5)] * 1000)
-    )
-    with running_server(base, "m", FAST) as server:
-        yield server
+    most = [log_of_x(5)] * 1000
+    version(models, "half_plus_two", base / "1", lambda path: write_records(path, most))
+    for number, (write, _) in enumerate(FAILURES, 2):
+        version(models, "half_plus_three", base / str(number), write)
+    config.write_text(listed(model("m", base, "model_version_policy { all {} }")))
+    flags = [f"--model_config_file={config}", *FAST]
+    with running_server(base, "m", flags) as server:
+        eventually(lambda: statuses(server) == {1: "AVAILABLE"} | dict.fromkeys(range(2, 7), "END"))
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = "m"
+        found = model_stub(server).GetModelStatus(request).model_version_status
+        told = [f"{Code(one.status.error_code).name}: {one.status.error_message}" for one in found]
+        for text, (_, expected) in zip(reversed(told[:-1]), FAILURES, strict=True):
+            assert text.startswith(expected)
 
 
 def test_warm_up_can_be_turned_off(models: Path, tmp_path: Path) -> None:

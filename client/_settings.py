@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ._client import Client
 from ._core import DEFAULT_PORTS, DEFAULT_RETRIES, DEFAULT_TIMEOUT, TransportName
 from ._exceptions import SettingsError
-from ._tls import Tls
+from ._tls import Tls, is_pem
 
 
 def _yes_or_no(text: str) -> bool:
@@ -104,10 +104,16 @@ class Settings:
     def lines(self) -> list[str]:
         """Return one line for each setting that has a value: `host = 10.0.0.3 (--host)`."""
         return [
-            f"{name} = {'set' if name == 'token' else getattr(self, name)} ({self.sources[name]})"
+            f"{name} = {_shown(name, getattr(self, name))} ({self.sources[name]})"
             for name in READERS
             if getattr(self, name) is not None and getattr(self, name) is not False
         ]
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name == "token":
+        return "set"
+    return "a PEM text" if name == "ca" and is_pem(value) else value
 
 
 def resolve(
@@ -158,8 +164,12 @@ def resolve(
     if "host" not in values or "model" not in values:
         found = _from_outputs(read_stack(), values["transport"])
         if "host" in values:
-            found.pop("port", None)
-            found.pop("tls", None)
+            # Least of all may its token go to another host.
+            found = {"model": found["model"]} if "model" in found else {}
+        if values.get("tls") is False:
+            found.pop("ca", None)
+        if "token_file" in values:
+            found.pop("token", None)
         for name, value in found.items():
             if name not in values:
                 values[name], sources[name] = value, "output of the Pulumi stack"
@@ -229,7 +239,8 @@ def read_stack(folder: Path | None = None) -> Mapping[str, Any]:
             "Host or model are not given, and there is no `pulumi` on PATH to read the stack's "
             f"outputs with. {advice}an environment that has it."
         )
-    command = [pulumi, "stack", "output", "--json", "--non-interactive"]
+    # The token is a secret output; it stays in this process.
+    command = [pulumi, "stack", "output", "--json", "--show-secrets", "--non-interactive"]
     try:
         done = subprocess.run(
             command,
@@ -258,8 +269,14 @@ def read_stack(folder: Path | None = None) -> Mapping[str, Any]:
 
 
 def _from_outputs(outputs: Mapping[str, Any], transport: str) -> dict[str, Any]:
-    """Return host, port and model as far as the stack's outputs have them."""
-    found = {"host": outputs.get("host"), "model": outputs.get("modelName")}
+    """Return what the stack's outputs have of the settings."""
+    found = {
+        "host": outputs.get("host"),
+        "model": outputs.get("modelName"),
+        "tls": outputs.get("tls"),
+        "ca": outputs.get("caCertificate"),
+        "token": outputs.get("token"),
+    }
     try:
         if transport == "grpc":
             found["port"] = int(outputs["grpcPort"]) if outputs.get("grpcPort") else None

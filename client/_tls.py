@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     import ssl
 
 
+def is_pem(text: str | Path | None) -> bool:
+    """Whether this is the content of a PEM file and not its path."""
+    return isinstance(text, str) and "-----BEGIN " in text
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
     """How a connection is encrypted; paths of PEM files.
@@ -20,8 +25,8 @@ class Tls:
     """
 
     ca: str | Path | None = None
-    """Authorities that may have signed the server's certificate; absent, those of the system for
-    REST and those that gRPC brings along for gRPC."""
+    """Authorities that may have signed the server's certificate, as a path or as the PEM text
+    itself; absent, those of the system for REST and those that gRPC brings along for gRPC."""
     client_cert: str | Path | None = None
     """This client's certificate and its chain, for servers that ask for one."""
     client_key: str | Path | None = None
@@ -37,7 +42,11 @@ class Tls:
 
         self._check()
         try:
-            context = ssl.create_default_context(cafile=self.ca)
+            context = (
+                ssl.create_default_context(cadata=str(self.ca))
+                if is_pem(self.ca)
+                else ssl.create_default_context(cafile=self.ca)
+            )
             if self.client_cert and self.client_key:
                 # The empty pass phrase: Python would ask for one at the terminal.
                 context.load_cert_chain(self.client_cert, self.client_key, password="")
@@ -58,7 +67,7 @@ class Tls:
 
         self.context()  # gRPC itself says nothing of files that make no sense.
         contents = (
-            Path(file).read_bytes() if file else None
+            (str(file).encode() if is_pem(file) else Path(file).read_bytes()) if file else None
             for file in (self.ca, self.client_key, self.client_cert)
         )
         return grpc.ssl_channel_credentials(*contents)
@@ -69,7 +78,7 @@ class Tls:
                 "Of the client's certificate and its key only one is given. Give both, or none."
             )
         for path in (self.ca, self.client_cert, self.client_key):
-            if path and not Path(path).is_file():
+            if path and not is_pem(path) and not Path(path).is_file():
                 raise SettingsError(f"There is no TLS file {str(path)!r}. Check the path.")
 
 

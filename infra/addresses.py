@@ -26,12 +26,12 @@ def of_services(services: Iterable[Mapping[str, Any]], host: str) -> dict[str, s
     ):
         address = _address(by_name[service], port, host) if service in by_name else None
         if address:
-            found[name] = address if name == "grpc" else f"http://{address}"
+            found[name] = address
     return found
 
 
 def _address(service: Mapping[str, Any], port_name: str, node: str) -> str | None:
-    """Return `host:port`; None while there is none."""
+    """Return `host:port`, for people's browsers as a URL; None while there is none."""
     spec = service["spec"]
     port = next((port for port in spec["ports"] if port["name"] == port_name), None)
     if port is None:
@@ -45,4 +45,7 @@ def _address(service: Mapping[str, Any], port_name: str, node: str) -> str | Non
     else:
         metadata = service["metadata"]
         host, number = f"{metadata['name']}.{metadata['namespace']}.svc", port["port"]
-    return f"{host}:{number}" if host and number else None
+    if not host or not number:
+        return None
+    scheme = "" if port_name == "grpc" else f"{port.get('appProtocol', 'http')}://"
+    return f"{scheme}{host}:{number}"

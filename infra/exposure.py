@@ -28,6 +28,8 @@ class Exposed(pulumi.ComponentResource):
         host: str,
         forced_host: str | None = None,
         node_ports: Mapping[str, int | None] | None = None,
+        targets: Mapping[str, str] | None = None,
+        secure: bool = False,
         ready: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -42,10 +44,13 @@ class Exposed(pulumi.ComponentResource):
             host: address of a node.
             forced_host: address that the user set, whatever the type.
             node_ports: port name -> number on every node, where it isn't for the cluster to pick.
+            targets: port name -> name of the container's port, where that is another.
+            secure: whether all that is HTTP on these ports is HTTPS.
             ready: what must be there before a load balancer finds pods.
             opts: resource options.
         """
         super().__init__("dlstack:exposure:Exposed", name, None, opts)
+        self._scheme = "https" if secure else "http"
         balanced = service_type == "LoadBalancer"
         service = Service(
             f"{name}-service",
@@ -64,7 +69,9 @@ class Exposed(pulumi.ComponentResource):
                     ServicePortArgs(
                         name=port,
                         port=number,
-                        target_port=port,
+                        target_port=(targets or {}).get(port, port),
+                        # What status reads the scheme of its addresses from.
+                        app_protocol="https" if secure and port != "grpc" else None,
                         node_port=(node_ports or {}).get(port),
                     )
                     for port, number in ports.items()
@@ -85,8 +92,10 @@ class Exposed(pulumi.ComponentResource):
         self.register_outputs({"host": self.host, "ports": self.ports})
 
     def url(self, port: str) -> pulumi.Output[str]:
-        """Return the `http://` URL of a port."""
-        return pulumi.Output.concat("http://", self.host, ":", self.ports[port].apply(str))
+        """Return the URL of a port."""
+        return pulumi.Output.concat(
+            self._scheme, "://", self.host, ":", self.ports[port].apply(str)
+        )
 
 
 def _node_port(service: Service, name: str) -> pulumi.Output[int]:

@@ -6,6 +6,7 @@ old pods serve until new ones are Ready, and they are Ready when their model is 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 from pulumi_kubernetes.apps.v1 import (
@@ -19,11 +20,19 @@ from pulumi_kubernetes.core.v1 import (
     GRPCActionArgs,
     HTTPGetActionArgs,
     ProbeArgs,
+    TCPSocketActionArgs,
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
 from . import names, pod_specs
+from .access import (
+    CERTIFICATE_FILE,
+    KEY_FILE,
+    SSL_CONFIG_FILE,
+    TOKEN_FILE,
+    Access,
+)
 from .exposure import Exposed
 from .flavours import Flavour
 from .packages import Package
@@ -67,10 +76,14 @@ class PredictionServiceArgs:
     grpc_node_port: int | None = None
     host: str
     forced_host: str | None = None
+    access: Access | None = None
+    """None: the ports are plain."""
     kube_context: str = ""
 
 
-def server_command(engine: ServingEngine, model_name: str) -> list[str]:
+def server_command(
+    engine: ServingEngine, model_name: str, access: Access | None = None
+) -> list[str]:
     """Return the command line of the model server; both engines take the same flags."""
     flags = [
         f"--port={GRPC_PORT}",
@@ -78,10 +91,27 @@ def server_command(engine: ServingEngine, model_name: str) -> list[str]:
         f"--model_name={model_name}",
         f"--model_base_path={_MODELS}/{model_name}",
     ]
+    if access is not None:
+        flags.append(f"--ssl_config_file={SSL_CONFIG_FILE}")
     if engine == "tensorflow-serving":
         # Off by default there; its port opens when the model is loaded.
         return ["tensorflow_model_server", *flags, "--enable_grpc_healthcheck_service=true"]
+    if access is not None:
+        # REST has no encryption: the gateway in the same pod passes it on.
+        flags.append("--rest_api_host=127.0.0.1")
+        flags += [f"--token_file={TOKEN_FILE}"] if access.has_token else []
     return ["python3", "-m", "serving", *flags]
+
+
+def gateway_flags(access: Access | None) -> list[str]:
+    """Return the flags by which the gateway asks for what the ports ask for."""
+    if access is None:
+        return []
+    return [
+        f"--tls_cert={CERTIFICATE_FILE}",
+        f"--tls_key={KEY_FILE}",
+        *([f"--token_file={TOKEN_FILE}"] if access.has_token else []),
+    ]
 
 
 class PredictionService(pulumi.ComponentResource):
@@ -101,7 +131,8 @@ class PredictionService(pulumi.ComponentResource):
         model_dir = f"{_MODELS}/{args.model_name}"
         models = VolumeMountArgs(name="models", mount_path=_MODELS)
         models_read_only = VolumeMountArgs(name="models", mount_path=_MODELS, read_only=True)
-        grpc = GRPCActionArgs(port=GRPC_PORT)
+        access = args.access
+        locks = [access.mount] if access else []
         # The only process with the bucket's credentials; those that answer requests have none.
         sync = pod_specs.container(
             "sync",
@@ -121,14 +152,14 @@ class PredictionService(pulumi.ComponentResource):
         server = pod_specs.container(
             "server",
             TENSORFLOW_SERVING_IMAGE if args.engine == "tensorflow-serving" else args.image,
-            server_command(args.engine, args.model_name),
-            mounts=[args.package.mount, models_read_only],
+            server_command(args.engine, args.model_name, access),
+            mounts=[args.package.mount, models_read_only, *locks],
             ports={"grpc": GRPC_PORT, "rest": REST_PORT},
             resources=pod_specs.flavoured(args.flavour),
-            readiness=ProbeArgs(grpc=grpc, period_seconds=1, timeout_seconds=2),
+            readiness=_probe(access, period_seconds=1, timeout_seconds=2),
             # Generous: loading a big model, or a machine that is short of cores, is no failure.
-            liveness=ProbeArgs(
-                grpc=grpc,
+            liveness=_probe(
+                access,
                 initial_delay_seconds=60,
                 period_seconds=10,
                 timeout_seconds=5,
@@ -145,12 +176,16 @@ class PredictionService(pulumi.ComponentResource):
                 f"--rest_url=http://127.0.0.1:{REST_PORT}",
                 f"--manifest_dir={model_dir}",
                 pulumi.Output.concat("--tensorboard_url=", args.tensorboard_url),
+                *gateway_flags(access),
             ],
-            mounts=[args.package.mount, models_read_only],
+            mounts=[args.package.mount, models_read_only, *locks],
             ports={"page": PAGE_PORT},
             resources=pod_specs.requests("50m", "96Mi", memory_limit="512Mi"),
             readiness=ProbeArgs(
-                http_get=HTTPGetActionArgs(path="/healthz", port="page"), period_seconds=1
+                http_get=HTTPGetActionArgs(
+                    path="/healthz", port="page", scheme="HTTPS" if access else "HTTP"
+                ),
+                period_seconds=1,
             ),
         )
         deployment = Deployment(
@@ -168,7 +203,11 @@ class PredictionService(pulumi.ComponentResource):
                     labels,
                     [server, gateway],
                     init_containers=[sync],
-                    volumes=[args.package.volume, pod_specs.scratch("models")],
+                    volumes=[
+                        args.package.volume,
+                        pod_specs.scratch("models"),
+                        *([access.volume] if access else []),
+                    ],
                     grace_seconds=5,
                     flavour=args.flavour,
                 ),
@@ -195,6 +234,9 @@ class PredictionService(pulumi.ComponentResource):
             instance=args.instance,
             ports={"grpc": GRPC_PORT, "rest": REST_PORT, "page": PAGE_PORT},
             node_ports={"grpc": args.grpc_node_port},
+            # REST has neither encryption nor a token of its own.
+            targets={"rest": "page"} if access else None,
+            secure=access is not None,
             service_type=args.service_type,
             host=args.host,
             forced_host=args.forced_host,
@@ -213,3 +255,11 @@ class PredictionService(pulumi.ComponentResource):
                 "page_url": self.page_url,
             }
         )
+
+
+def _probe(access: Access | None, **when: Any) -> ProbeArgs:
+    """Return a probe of the gRPC port, which opens when the model is AVAILABLE."""
+    if access is not None:
+        # Kubernetes' gRPC probe speaks no TLS.
+        return ProbeArgs(tcp_socket=TCPSocketActionArgs(port="grpc"), **when)
+    return ProbeArgs(grpc=GRPCActionArgs(port=GRPC_PORT), **when)

@@ -9,6 +9,7 @@ from pulumi_kubernetes.core.v1 import ConfigMap, EnvVarArgs, Namespace, Secret
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from . import checksums, cluster, deployed, git, names, packages, pod_specs, s3
+from .access import Access
 from .credentials import ACCESS_KEY, SECRET_KEY, GeneratedCredentials, Store
 from .object_store import REGION, ObjectStore, ObjectStoreArgs
 from .prediction_service import PredictionService, PredictionServiceArgs
@@ -86,6 +87,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
 
     training = place.package("training", run.library)
     serving = place.package("serving", packages.read("serving"))
+    access = _access(settings, place)
     tensorboard = TensorBoard(
         names.TENSORBOARD,
         TensorBoardArgs(
@@ -95,9 +97,10 @@ def build(settings: Settings) -> Mapping[str, Any]:
             package=training,
             store_environment=store.environment,
             runs_url=pulumi.Output.concat(output_url, "/runs"),
-            service_type=settings.service_type,
+            # TensorBoard has neither encryption nor a token: it stays in the cluster then.
+            service_type="ClusterIP" if access else settings.service_type,
             host=place.host,
-            forced_host=settings.host,
+            forced_host=None if access else settings.host,
         ),
     )
     old_jobs = (jobs or {}).get("items", [])
@@ -158,11 +161,12 @@ def build(settings: Settings) -> Mapping[str, Any]:
             version=model.version,
             replicas=settings.serving_replicas,
             flavour=settings.serving_flavour,
-            tensorboard_url=tensorboard.url,
+            tensorboard_url="" if access else tensorboard.url,
             service_type=settings.service_type,
             grpc_node_port=settings.grpc_node_port,
             host=place.host,
             forced_host=settings.host,
+            access=access,
             kube_context=settings.kube_context,
         ),
     )
@@ -184,7 +188,33 @@ def build(settings: Settings) -> Mapping[str, Any]:
         "runHash": model.run_hash,
         "metrics": model.metrics,
         "provenance": model.provenance,
+        "tls": access is not None,
+        **_for_clients(access, settings),
     }
+
+
+def _access(settings: Settings, place: "_Place") -> Access | None:
+    if settings.access is None:
+        return None
+    inside = f"{names.PREDICTION}.{settings.namespace}"
+    return Access(
+        "access",
+        settings.access,
+        # The address that clients use, and those that they have beside it in the cluster.
+        hosts=[place.host, "localhost", "127.0.0.1", inside, f"{inside}.svc"],
+        namespace=place.namespace,
+        instance=settings.stack,
+    )
+
+
+def _for_clients(access: Access | None, settings: Settings) -> dict[str, Any]:
+    """Return the outputs that a client needs to be let in."""
+    outputs: dict[str, Any] = {}
+    if access and access.authority:
+        outputs["caCertificate"] = access.authority
+    if settings.access and settings.access.token:
+        outputs["token"] = pulumi.Output.secret(settings.access.token)
+    return outputs
 
 
 @dataclass(frozen=True)

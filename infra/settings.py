@@ -13,6 +13,8 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from . import flavour_settings, flavours, names
+from .access import AccessSettings
+from .certificate import belong_together
 
 ServiceType = Literal["NodePort", "LoadBalancer", "ClusterIP"]
 ServingEngine = Literal["embedded", "tensorflow-serving"]
@@ -72,6 +74,8 @@ class Settings:
     """Port of the prediction service on every node; the cluster picks one unless set."""
     host: str | None = None
     """Address under which clients reach the cluster; found out unless set."""
+    access: AccessSettings | None = None
+    """TLS on the prediction service's ports, and a token; None: plain text for everyone."""
     store: ExternalStore | None = None
     """None: the stack runs its own."""
     bucket_prefix: str
@@ -142,6 +146,7 @@ def load() -> Settings:
         service_type=cast(ServiceType, service_type),
         grpc_node_port=grpc_node_port,
         host=_host(config),
+        access=_access(config),
         store=store,
         bucket_prefix=bucket_prefix,
         storage_size=_quantity(config, "storageSize", Settings.storage_size),
@@ -183,6 +188,10 @@ KEYS = (
     "storageClass",
     "storageSize",
     "timeout",
+    "tls",
+    "tlsCertificate",
+    "tlsKey",
+    "token",
 )
 """Every key of the namespace `dlstack`."""
 
@@ -261,6 +270,57 @@ class _Config:
         if value not in ("true", "false"):
             self.fail(key, "is neither 'true' nor 'false'. Use one of them")
         return value == "true"
+
+
+def _access(config: _Config) -> AccessSettings | None:
+    certificate = config.text("tlsCertificate", "")
+    key, token = (
+        str(pulumi.runtime.get_config(f"dlstack:{name}") or "") for name in ("tlsKey", "token")
+    )
+    if not config.flag("tls"):
+        for name, value in (("tlsCertificate", certificate), ("tlsKey", key), ("token", token)):
+            if value:
+                raise pulumi.RunError(
+                    f"dlstack:{name} is set, but TLS is off: it would be of no use, or readable on "
+                    "the way. Run 'pulumi config set dlstack:tls true', or remove it."
+                )
+        return None
+    _check_certificate(config, certificate, key)
+    if token and (len(token) < 16 or not token.isascii() or not re.fullmatch(r"\S+", token)):
+        raise pulumi.RunError(
+            "dlstack:token has fewer than 16 characters, or others than printable ASCII without "
+            "spaces. Make one with 'openssl rand -hex 20'."
+        )
+    if token and config.text("servingEngine", "") == "tensorflow-serving":
+        raise pulumi.RunError(
+            "dlstack:token is set, but TensorFlow Serving can't check a token over gRPC. Set "
+            "dlstack:servingEngine to embedded, or remove the token."
+        )
+    return AccessSettings(certificate=certificate, key=key, token=token)
+
+
+def _check_certificate(config: _Config, certificate: str, key: str) -> None:
+    if bool(certificate) != bool(key):
+        raise pulumi.RunError(
+            "Of dlstack:tlsCertificate and dlstack:tlsKey only one is set. Set both, each as PEM, "
+            "or none: then the stack makes a certificate."
+        )
+    if certificate:
+        try:
+            problem = "" if belong_together(certificate, key) else "the key is another one's"
+        except ValueError as exc:
+            problem = str(exc).splitlines()[0].rstrip(".")
+        if problem:
+            raise pulumi.RunError(
+                f"dlstack:tlsCertificate and dlstack:tlsKey can't be used: {problem}. Set them to "
+                "PEM texts: pulumi config set --secret dlstack:tlsKey < key.pem"
+            )
+    elif config.text("serviceType", "") == "LoadBalancer" and not config.text("host", ""):
+        raise pulumi.RunError(
+            "A certificate has to name the load balancer's address, which is not known before it "
+            "is there. Set dlstack:host to the DNS name that it will have, or set "
+            "dlstack:tlsCertificate and dlstack:tlsKey."
+        )
 
 
 def _store(config: _Config) -> ExternalStore | None:

@@ -116,6 +116,43 @@ def test_an_encrypted_rest_url_means_tls() -> None:
     assert "tls = True (output of the Pulumi stack)" in settings.lines()
 
 
+LOCKED = OUTPUTS | {
+    "restUrl": "https://10.0.0.3:31671",
+    "tls": True,
+    "caCertificate": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+    "token": "a-token-of-24-characters",
+}
+
+
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_a_stack_with_tls_and_a_token_says_both(transport: str) -> None:
+    settings = resolve({"transport": transport}, {}, lambda: LOCKED)
+    assert (settings.tls, settings.ca) == (True, LOCKED["caCertificate"])
+    assert settings.token == LOCKED["token"]
+    lines = settings.lines()
+    assert "ca = a PEM text (output of the Pulumi stack)" in lines
+    assert "token = set (output of the Pulumi stack)" in lines
+    assert LOCKED["token"] not in str(lines) + repr(settings)
+
+
+def test_the_token_of_a_stack_goes_to_no_other_host() -> None:
+    settings = resolve({"host": "elsewhere"}, {}, lambda: LOCKED)
+    assert (settings.model, settings.tls, settings.ca, settings.token) == (
+        "mnist",
+        False,
+        None,
+        None,
+    )
+
+
+def test_what_is_given_comes_before_the_stacks(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("mine")
+    settings = resolve(
+        {"ca": "ca.pem"}, {"DLSTACK_TOKEN_FILE": str(tmp_path / "token")}, lambda: LOCKED
+    )
+    assert (settings.ca, settings.token) == ("ca.pem", "mine")
+
+
 def test_a_file_for_tls_means_tls() -> None:
     given = {"host": "h", "model": "m"}
     settings = resolve(given, {"DLSTACK_CA": "ca.pem"}, never)
@@ -191,7 +228,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_outputs_are_read_from_the_stack_of_the_folder(pulumi: Pulumi, project: Path) -> None:
-    pulumi('test "$1 $2 $3" = "stack output --json" && printf \'{"host": "%s"}\' "$(pwd)"')
+    asked = 'test "$1 $2 $3 $4" = "stack output --json --show-secrets"'
+    pulumi(asked + ' && printf \'{"host": "%s"}\' "$(pwd)"')
     assert read_stack(project) == {"host": str(project)}
 
 

@@ -63,6 +63,17 @@ def test_an_authority_is_enough(transport: str, pki: Pki) -> None:
     assert server.tokens == ["Bearer s3cret"] * 2
 
 
+def test_an_authority_may_be_given_as_its_text(transport: str, pki: Pki) -> None:
+    tls = Tls(ca=pki.authority.certificate.read_text())
+    with (
+        flaky_server(transport, 0, pem=pki.server) as server,
+        client(transport, server.port, tls=tls) as one,
+    ):
+        assert one.status().versions == ()
+    with pytest.raises(SettingsError, match="TLS files do not fit"):
+        Tls(ca="-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----").context()
+
+
 def test_without_a_token_there_is_no_such_header(transport: str, pki: Pki) -> None:
     tls = Tls(ca=pki.authority.certificate)
     with (

@@ -60,6 +60,8 @@ class Engine(Mocks):
                 "metrics": {"accuracy": 0.99},
                 "provenance": {"commit": "c" * 40},
             }
+        elif args.typ.endswith(":GeneratedCertificate"):
+            state |= {"authority": "CA", "certificate": "CERT", "key": "generated-key"}
         elif args.typ.endswith(":GeneratedCredentials"):
             state |= {"access_key": "GENERATED", "secret_key": "generated-secret"}
         return f"{args.name}-id", state

@@ -66,6 +66,7 @@ def test_outputs_are_those_of_the_contract(up: Up) -> None:
         "runHash": RUN_HASH,
         "metrics": {"accuracy": 0.99},
         "provenance": {"commit": "c" * 40},
+        "tls": False,
     }
 
 

@@ -1,0 +1,137 @@
+"""A stack with TLS and a token, on a real cluster: who has both is answered, nobody else is.
+
+The tests build on each other. Not covered: the official TensorFlow Serving image.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import grpc
+import pytest
+
+from client import Client, ServerError, Tls
+from local import held_out
+from local.home import REPOSITORY
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+TOKEN = "a-token-of-32-characters-for-test"
+
+
+@pytest.fixture(scope="module")
+def digit(deployment, tmp_path_factory):
+    """A held-out digit as a file, and what it shows."""
+    images, truths = held_out.pictures(deployment.data_dir, 1)
+    file = tmp_path_factory.mktemp("digit") / "digit.png"
+    images[0].save(file)
+    return file, truths[0]
+
+
+def command(deployment, *words):
+    return subprocess.run(
+        [sys.executable, "-m", "client", *words],
+        cwd=REPOSITORY,
+        env={**os.environ, **deployment.variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+def secure_client(outputs, token, transport="grpc"):
+    port = int(outputs["grpcPort"] if transport == "grpc" else outputs["restUrl"].split(":")[-1])
+    tls = Tls(ca=outputs["caCertificate"])
+    return Client(
+        outputs["host"], outputs["modelName"], port=port, transport=transport, tls=tls, token=token
+    )
+
+
+def test_a_plain_stack_is_made_secure_and_the_client_goes_on(deployment, digit):
+    deployment.configure("runParameters.model=softmax", "runParameters.max_steps=500")
+    assert deployment.up().returncode == 0
+    file, truth = digit
+    plain = command(deployment, "predict", "--json", str(file))
+    assert json.loads(plain.stdout)["predictions"][0]["prediction"] == truth, plain.stderr
+    deployment.configure("tls=true")
+    words = ("config", "set", "--secret", "dlstack:token", TOKEN)
+    assert deployment.pulumi(*words).returncode == 0
+    assert deployment.up().returncode == 0
+    for transport in ("grpc", "rest"):
+        done = command(deployment, "predict", "--json", f"--transport={transport}", str(file))
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["predictions"][0]["prediction"] == truth
+
+
+def test_no_training_was_needed_for_it_and_nothing_changes_the_next_time(deployment):
+    assert deployment.outputs()["modelVersion"] == 1
+    assert deployment.pulumi("preview", "--expect-no-changes").returncode == 0
+
+
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+@pytest.mark.parametrize("token", [None, "a-token-of-32-characters-but-wrong"])
+def test_without_the_token_nobody_is_answered(deployment, transport, token):
+    with (
+        secure_client(deployment.outputs(), token, transport) as client,
+        pytest.raises(ServerError) as raised,
+    ):
+        client.status()
+    assert raised.value.code == "UNAUTHENTICATED"
+
+
+def test_plain_text_is_refused_on_every_port(deployment):
+    outputs = deployment.outputs()
+    with grpc.insecure_channel(f"{outputs['host']}:{outputs['grpcPort']}") as channel:
+        call = channel.unary_unary("/tensorflow.serving.ModelService/GetModelStatus")
+        with pytest.raises(grpc.RpcError) as raised:
+            call(b"", timeout=10)
+        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+    for name in ("restUrl", "pageUrl"):
+        url = str(outputs[name])
+        assert url.startswith("https://")
+        with pytest.raises((urllib.error.URLError, OSError)):
+            urllib.request.urlopen(url.replace("https:", "http:"), timeout=10)
+    # TensorBoard has no lock: it is not exposed any more.
+    service = deployment.kubectl(
+        *("get", "service", "tensorboard", "--namespace", "dlstack-cluster-test"),
+        *("--output", "jsonpath={.spec.type}"),
+    )
+    assert service.stdout == "ClusterIP"
+
+
+def test_no_secret_of_it_is_in_the_state_or_a_pod_in_plain_text(deployment):
+    state = deployment.pulumi("stack", "export").stdout
+    pods = deployment.kubectl(
+        *("get", "pods", "--namespace", "dlstack-cluster-test", "--output", "json")
+    ).stdout
+    assert "prediction" in pods
+    for text in (state, pods):
+        assert TOKEN not in text
+        assert "PRIVATE KEY" not in text
+
+
+def test_another_token_is_a_roll_out_and_the_old_one_is_no_longer_taken(deployment):
+    other = f"{TOKEN}-2"
+    words = ("config", "set", "--secret", "dlstack:token", other)
+    assert deployment.pulumi(*words).returncode == 0
+    assert deployment.up().returncode == 0
+    outputs = deployment.outputs()
+    with secure_client(outputs, other) as client:
+        assert [version.state for version in client.status().versions] == ["AVAILABLE"]
+    with secure_client(outputs, TOKEN) as client, pytest.raises(ServerError):
+        client.status()
+
+
+def test_status_shows_the_secure_addresses(deployment):
+    done = subprocess.run(
+        [sys.executable, "-m", "infra", "status", "--json", "--stack", "cluster-test"],
+        cwd=REPOSITORY,
+        env={**os.environ, **deployment.variables},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    addresses = json.loads(done.stdout)["addresses"]
+    assert addresses["page"] == deployment.outputs()["pageUrl"]

@@ -36,6 +36,11 @@ class ServerConfig:
     grpc_max_threads: int = _flag(
         0, "Threads that answer gRPC calls; 0: 4 per CPU, with batching at least 128."
     )
+    max_waiting_requests: int = _flag(
+        1000,
+        "Requests of each port that may wait for a thread; others are refused as UNAVAILABLE."
+        " Not TF Serving's.",
+    )
     rest_api_timeout_in_ms: int = _flag(30000, "Longest run of a model for a REST request, in ms.")
     rest_api_enable_cors_support: bool = _flag(False, "Send CORS headers to browsers.")
     model_name: str = _flag("default", "Name of the model.")

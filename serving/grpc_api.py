@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import grpc
@@ -33,6 +32,7 @@ from .errors import Code, InvalidArgument, ServingError, as_serving_error
 from .grpc_access import TokenInterceptor
 from .grpc_parsing import ParsingInterceptor
 from .models import Models
+from .request_threads import RequestThreads, WaitingInterceptor, in_own_thread
 
 T = TypeVar("T")
 
@@ -190,9 +190,16 @@ class GrpcServer:
         token = Token.read(config.token_file)
         credentials = grpc_access.credentials(config.ssl_config_file)
         arguments = _channel_arguments(config.grpc_channel_arguments)
+        # Probes must be answered while all threads are busy, or overload ends in a restart.
+        self._health.Check = in_own_thread(self._health.Check)
+        threads = RequestThreads(config.grpc_threads, config.max_waiting_requests, "grpc")
         self._server = grpc.server(
-            ThreadPoolExecutor(config.grpc_threads, thread_name_prefix="grpc"),
-            interceptors=[*([TokenInterceptor(token)] if token else []), ParsingInterceptor()],
+            threads,
+            interceptors=[
+                *([TokenInterceptor(token)] if token else []),
+                WaitingInterceptor(threads),
+                ParsingInterceptor(),
+            ],
             # Given twice, the first value of an argument would count.
             options=list((_CHANNEL_ARGUMENTS | arguments).items()),
         )

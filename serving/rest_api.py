@@ -13,7 +13,6 @@ import socket
 import threading
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote
 
@@ -32,6 +31,7 @@ from .errors import (
     as_serving_error,
 )
 from .models import DEFAULT_SIGNATURE, Models
+from .request_threads import RequestThreads
 
 _TARGET = (
     r"(?i:/v1/models(?:/(?P<name>[^/:]+))?"
@@ -64,7 +64,7 @@ class RestApi:
         self._models = models
         self._timeout_ms = config.rest_api_timeout_in_ms
         self._cors = _CORS if config.rest_api_enable_cors_support else ()
-        self._threads = ThreadPoolExecutor(config.rest_threads, thread_name_prefix="rest")
+        self._threads = RequestThreads(config.rest_threads, config.max_waiting_requests, "rest")
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -87,11 +87,15 @@ class RestApi:
             content = await _read(receive)
             if content is None:
                 return
-            loop = asyncio.get_running_loop()
-            encoding = headers.get(b"content-encoding", b"")
-            status, body = await loop.run_in_executor(
-                self._threads, self.answer, method, path, content, encoding
-            )
+            refusal = self._threads.refusal() if method == "POST" else None
+            if refusal is not None:
+                status, body = _error(refusal)
+            else:
+                loop = asyncio.get_running_loop()
+                encoding = headers.get(b"content-encoding", b"")
+                status, body = await loop.run_in_executor(
+                    self._threads, self.answer, method, path, content, encoding
+                )
         await send(
             {
                 "type": "http.response.start",
@@ -112,8 +116,7 @@ class RestApi:
                 content = _unpack(content)
             return 200, self._dispatch(method, path, content).encode()
         except Exception as error:
-            known = as_serving_error(error)
-            return HTTP_STATUS[known.code], json_tensors.dump({"error": known.message}).encode()
+            return _error(as_serving_error(error))
 
     def _dispatch(self, method: str, path: str, content: bytes) -> str:
         match = _RUN.fullmatch(path) if method == "POST" else None
@@ -242,6 +245,11 @@ def _target(match: re.Match[str]) -> tuple[str, int | None, str]:
         if number > _MAX_INT64:
             raise InvalidArgument(f"Failed to convert version: {match['version']} to numeric.")
     return unquote(match["name"]), number, unquote(match["label"] or "")
+
+
+def _error(error: ServingError) -> tuple[int, bytes]:
+    """Return HTTP status and JSON body of an error."""
+    return HTTP_STATUS[error.code], json_tensors.dump({"error": error.message}).encode()
 
 
 async def _read(receive: Receive) -> bytes | None:

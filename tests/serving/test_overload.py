@@ -1,0 +1,57 @@
+"""More requests than can wait: told so at once, on both ports, while health checks are answered."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.serving.conftest import predict_stub, served, slow_request
+from tests.serving.test_batching import outcome
+from tests.serving.test_versions import eventually
+from tests.serving_fixtures import running_server
+
+FULL = "2 requests run or wait already, and --max_waiting_requests allows no more. Try again later."
+
+
+def test_one_too_many_is_unavailable_and_health_still_answers(models: Path, tmp_path: Path) -> None:
+    base = served(models, tmp_path / "kinds", "kinds", 1)
+    flags = ["--grpc_max_threads=1", "--rest_api_num_threads=1", "--max_waiting_requests=1"]
+    with running_server(base, "kinds", flags) as server:
+        stub = predict_stub(server)
+        slow = slow_request(server, seconds=1.5)
+        futures = [stub.Predict.future(slow, timeout=60) for _ in range(3)]
+        eventually(lambda: any(future.done() for future in futures))
+        health = health_pb2_grpc.HealthStub(server.channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        assert sum(future.done() for future in futures) == 1, "the only thread is still busy"
+        outcomes = sorted(outcome(future) for future in futures)
+        assert outcomes == [("OK", ""), ("OK", ""), ("UNAVAILABLE", FULL)]
+        assert outcome(stub.Predict.future(slow)) == ("OK", ""), "there is room again"
+
+
+def test_rest_refuses_the_one_too_many(models: Path, tmp_path: Path) -> None:
+    base = served(models, tmp_path / "kinds", "kinds", 1)
+    flags = ["--rest_api_num_threads=1", "--max_waiting_requests=1"]
+    with running_server(base, "kinds", flags) as server:
+        steps = slow_request(server, seconds=1.5).inputs["steps"].int_val[0]
+        body = json.dumps({"signature_name": "slow", "instances": [steps]}).encode()
+        url = f"{server.rest_url}/v1/models/kinds:predict"
+
+        def ask() -> tuple[int, str]:
+            try:
+                with urllib.request.urlopen(url, body, timeout=60) as response:
+                    return response.status, ""
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, json.load(error)["error"]
+
+        with ThreadPoolExecutor(3) as threads:
+            answers = sorted(threads.map(lambda _: ask(), range(3)))
+        assert answers == [(200, ""), (200, ""), (503, FULL)]
+        assert ask() == (200, "")

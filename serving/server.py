@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -48,12 +49,19 @@ def run(config: ServerConfig) -> None:
         if grpc_server is not None:
             grpc_server.update_health()
 
-    def stop(*_: object) -> None:
-        stopping.set()
-        # Not here: the lock that this takes may be held by the very thread that the signal
-        # interrupted.
-        threading.Thread(target=models.stop, daemon=True).start()
+    wakes, wake = os.pipe()
 
+    def await_signal() -> None:
+        os.read(wakes, 1)
+        stopping.set()
+        models.stop()
+
+    def stop(*_: object) -> None:
+        # No lock may be taken here: the thread that the signal interrupts may hold it, were it only
+        # for an instant, as `Event.wait` and `Thread.start` do.
+        os.write(wake, b"!")
+
+    threading.Thread(target=await_signal, name="signals", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     metrics_path = metrics.path(config.monitoring_config_file)

@@ -119,7 +119,8 @@ def deploy(platform: Platform) -> None:
 
     begun = time.monotonic()
     with platform.locked(WARM_GIBIBYTES):
-        stack = Stack(platform.environment())
+        variables = platform.environment()
+        stack = Stack(variables)
         data_dir = data_set(platform.home)
         defaults = {"dataDir": str(data_dir)}
         if platform.brought_kubeconfig is None:
@@ -127,10 +128,9 @@ def deploy(platform: Platform) -> None:
         settings = stack.configure({"runtimeImage": platform.runtime_image}, defaults)
         stack.up()
         deployed = time.monotonic()
-        outputs = stack.outputs()
         # Code of one's own answers other questions than which digit it is.
         is_example = "codeDir" not in settings
-        truths, answers = held_out.predict(outputs, data_dir, DIGITS) if is_example else ([], [])
+        truths, answers = held_out.predict(variables, data_dir, DIGITS) if is_example else ([], [])
     right = sum(answer == truth for answer, truth in zip(answers, truths, strict=True))
     if is_example:
         print("\nheld-out digit " + " ".join(f"{truth:>2}" for truth in truths))

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -32,9 +33,16 @@ def pictures(data_dir: Path, count: int) -> tuple[list[Image.Image], list[int]]:
 
 
 def predict(
-    outputs: Mapping[str, object], data_dir: Path, count: int
+    variables: Mapping[str, str], data_dir: Path, count: int
 ) -> tuple[list[int], list[int]]:
     """Send `count` test digits as PNG files through `python -m client predict`, over gRPC.
+
+    The client finds the stack by itself, as it does for a person; its TLS and token, too.
+
+    Args:
+        variables: from `stack.environment`.
+        data_dir: has the MNIST files.
+        count: how many digits.
 
     Returns:
         The truths and the answers.
@@ -49,12 +57,9 @@ def predict(
             files.append(f"{folder}/{number:05d}.png")
             image.save(files[-1])
         done = subprocess.run(
-            [
-                *(sys.executable, "-m", "client", "predict", "--json", "--invert=no"),
-                *(f"--host={outputs['host']}", f"--port={outputs['grpcPort']}"),
-                *(f"--model={outputs['modelName']}", *files),
-            ],
+            [sys.executable, "-m", "client", "predict", "--json", "--invert=no", *files],
             cwd=REPOSITORY,
+            env={**os.environ, **variables},
             stdout=subprocess.PIPE,
             text=True,
         )

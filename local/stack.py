@@ -91,10 +91,6 @@ class Stack:
             stack["name"].rpartition("/")[2] == self.variables["PULUMI_STACK"] for stack in stacks
         )
 
-    def outputs(self) -> dict[str, object]:
-        """The stack's outputs; empty when nothing is deployed."""
-        return json.loads(self._read("stack", "output", "--json")) if self.exists() else {}
-
     def status(self) -> None:
         """Print the table of `python -m infra status`.
 

@@ -6,16 +6,12 @@ GPUs, which need other clusters.
 """
 
 import json
-import os
-import subprocess
-import sys
 import time
 import urllib.request
 
 import pytest
 
 from local import held_out
-from local.home import REPOSITORY
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -35,7 +31,7 @@ def test_up_trains_and_serves_a_model_that_reads_digits(deployment):
     done = deployment.up()
     assert done.returncode == 0
     outputs = deployment.outputs()
-    truths, answers = held_out.predict(outputs, deployment.data_dir, 100)
+    truths, answers = held_out.predict(deployment.variables, deployment.data_dir, 100)
     assert sum(a == t for a, t in zip(answers, truths, strict=True)) >= RIGHT_OF_100
     assert outputs["modelVersion"] == 1
     assert outputs["metrics"]["accuracy"] >= 0.99
@@ -56,20 +52,6 @@ def test_tensorboard_shows_the_scalars_of_the_run(deployment):
             return
         assert time.monotonic() < until, f"TensorBoard shows only {sorted(shown)}"
         time.sleep(0.5)
-
-
-def test_the_client_finds_the_stack_by_itself(deployment, tmp_path):
-    images, truths = held_out.pictures(deployment.data_dir, 1)
-    images[0].save(tmp_path / "digit.png")
-    done = subprocess.run(
-        [sys.executable, "-m", "client", "predict", "--json", str(tmp_path / "digit.png")],
-        cwd=REPOSITORY,
-        env={**os.environ, **deployment.variables},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout)["predictions"][0]["prediction"] == truths[0]
 
 
 def test_a_second_up_changes_nothing(deployment):

@@ -112,17 +112,20 @@ def _json_of(key: str) -> Callable[[bytes, int], np.ndarray]:
 
 SERVER = (
     *("{bin}/python", "-m", "serving", "--port={port}", "--rest_api_port={rest}"),
-    *("--model_name=mnist", "--model_base_path=@BASE@", "--enable_batching"),
+    *("--model_name=mnist", "--model_base_path=@BASE@"),
 )
 JSON = ("content-type: application/json",)
 
 CONTESTANTS = [
-    Contestant(
-        "dlstack gRPC",
-        "grpc://127.0.0.1:{port}/tensorflow.serving.PredictionService/Predict",
-        _predict_request,
-        _floats_of_response,
-        SERVER,
+    *(
+        Contestant(
+            name,
+            "grpc://127.0.0.1:{port}/tensorflow.serving.PredictionService/Predict",
+            _predict_request,
+            _floats_of_response,
+            (*SERVER, *flags),
+        )
+        for name, flags in (("dlstack", ()), ("dlstack batch", ("--enable_batching",)))
     ),
     Contestant(
         "dlstack REST",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_kubernetes.apps.v1 import Deployment, DeploymentSpecArgs, DeploymentStrategyArgs
 from pulumi_kubernetes.core.v1 import (
+    ExecActionArgs,
     HTTPGetActionArgs,
     PersistentVolumeClaim,
     PersistentVolumeClaimSpecArgs,
@@ -55,6 +56,13 @@ _COMMAND = (
     "-s3.allowDeleteBucketNotEmpty=false",
     "-s3.autoCreateBucket=false",
 )
+
+_HAS_VOLUMES = """
+import json, urllib.request
+with urllib.request.urlopen("http://127.0.0.1:9333/dir/status", timeout=4) as answer:
+    assert json.load(answer)["Topology"]["DataCenters"]
+"""
+"""Asks the master, which listens in the pod only, whether the volume server is known to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +139,14 @@ class ObjectStore(pulumi.ComponentResource):
                             mounts=[VolumeMountArgs(name="data", mount_path="/data")],
                             ports={"s3": PORT},
                             resources=pod_specs.requests("100m", "256Mi", memory_limit="2Gi"),
+                            # S3 answers some seconds before a store that is started anew finds
+                            # its volumes, and fails until then.
+                            startup=ProbeArgs(
+                                exec_=ExecActionArgs(command=["python3", "-c", _HAS_VOLUMES]),
+                                period_seconds=1,
+                                timeout_seconds=5,
+                                failure_threshold=120,
+                            ),
                             readiness=ProbeArgs(
                                 http_get=HTTPGetActionArgs(path="/healthz", port="s3"),
                                 period_seconds=1,

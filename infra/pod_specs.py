@@ -78,6 +78,7 @@ def container(
     env: Sequence[EnvVarArgs] = (),
     mounts: Sequence[VolumeMountArgs] = (),
     ports: Mapping[str, int] | None = None,
+    startup: ProbeArgs | None = None,
     readiness: ProbeArgs | None = None,
     liveness: ProbeArgs | None = None,
 ) -> ContainerArgs:
@@ -101,6 +102,7 @@ def container(
         ],
         resources=resources,
         volume_mounts=[_TMP, *mounts],
+        startup_probe=startup,
         readiness_probe=readiness,
         liveness_probe=liveness,
         # The last log lines become the message that `pulumi up` shows for a container that fails.

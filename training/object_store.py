@@ -100,10 +100,10 @@ class ObjectStore:
                 or "us-east-1",
                 config=Config(
                     s3={"addressing_style": "path" if own_endpoint else "auto"},
-                    # A dead endpoint is reported after some 10 s, a refused one after 3.
+                    # A store that is started anew is waited for: a refused endpoint is reported after some 8 s.
                     connect_timeout=3,
                     read_timeout=30,
-                    retries={"mode": "adaptive", "total_max_attempts": 3},
+                    retries={"mode": "adaptive", "total_max_attempts": 5},
                     max_pool_connections=2 * TRANSFER_THREADS,
                 ),
             )

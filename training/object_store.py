@@ -100,7 +100,7 @@ class ObjectStore:
                 or "us-east-1",
                 config=Config(
                     s3={"addressing_style": "path" if own_endpoint else "auto"},
-                    # A store that is started anew is waited for: a refused endpoint is reported after some 8 s.
+                    # A store that is started anew is waited for, some seconds.
                     connect_timeout=3,
                     read_timeout=30,
                     retries={"mode": "adaptive", "total_max_attempts": 5},

@@ -37,7 +37,7 @@ from .exposure import Exposed
 from .flavours import Flavour
 from .packages import Package
 from .roll_out import RollOut
-from .settings import ServiceType, ServingEngine
+from .settings import LogFormat, ServiceType, ServingEngine
 
 GRPC_PORT = 8500
 REST_PORT = 8501
@@ -68,6 +68,7 @@ class PredictionServiceArgs:
     """`s3://` URL below which the model's versions lie."""
     version: pulumi.Input[int]
     replicas: int
+    log_format: LogFormat = "text"
     flavour: Flavour
     """Of the model server."""
     tensorboard_url: pulumi.Input[str]
@@ -133,6 +134,7 @@ class PredictionService(pulumi.ComponentResource):
         models_read_only = VolumeMountArgs(name="models", mount_path=_MODELS, read_only=True)
         access = args.access
         locks = [access.mount] if access else []
+        logs = [] if args.log_format == "text" else [EnvVarArgs(name="LOG_FORMAT", value="json")]
         # The only process with the bucket's credentials; those that answer requests have none.
         sync = pod_specs.container(
             "sync",
@@ -145,7 +147,7 @@ class PredictionService(pulumi.ComponentResource):
                 else f"--model_version={args.version}",
                 f"--target_dir={model_dir}",
             ],
-            env=args.store_environment,
+            env=[*args.store_environment, *logs],
             mounts=[args.package.mount, models],
             resources=pod_specs.requests("50m", "128Mi", memory_limit="1Gi"),
         )
@@ -153,6 +155,7 @@ class PredictionService(pulumi.ComponentResource):
             "server",
             TENSORFLOW_SERVING_IMAGE if args.engine == "tensorflow-serving" else args.image,
             server_command(args.engine, args.model_name, access),
+            env=logs,
             mounts=[args.package.mount, models_read_only, *locks],
             ports={"grpc": GRPC_PORT, "rest": REST_PORT},
             resources=pod_specs.flavoured(args.flavour),
@@ -178,6 +181,7 @@ class PredictionService(pulumi.ComponentResource):
                 pulumi.Output.concat("--tensorboard_url=", args.tensorboard_url),
                 *gateway_flags(access),
             ],
+            env=logs,
             mounts=[args.package.mount, models_read_only, *locks],
             ports={"page": PAGE_PORT},
             resources=pod_specs.requests("50m", "96Mi", memory_limit="512Mi"),

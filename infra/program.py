@@ -160,6 +160,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
             model_url=pulumi.Output.concat(output_url, f"/models/{settings.model_name}"),
             version=model.version,
             replicas=settings.serving_replicas,
+            log_format=settings.log_format,
             flavour=settings.serving_flavour,
             tensorboard_url="" if access else tensorboard.url,
             service_type=settings.service_type,

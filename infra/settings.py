@@ -18,6 +18,7 @@ from .certificate import belong_together
 
 ServiceType = Literal["NodePort", "LoadBalancer", "ClusterIP"]
 ServingEngine = Literal["embedded", "tensorflow-serving"]
+LogFormat = Literal["text", "json"]
 
 _RESERVED_PARAMETERS = ("data_url", "train_url")
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
@@ -68,6 +69,8 @@ class Settings:
     """Serve this published version in place of the one that the present code and data make."""
     serving_engine: ServingEngine = "embedded"
     serving_replicas: int = 1
+    log_format: LogFormat = "text"
+    """Of the prediction service's pods."""
     serving_flavour: flavours.Flavour
     service_type: ServiceType = "NodePort"
     grpc_node_port: int | None = None
@@ -140,6 +143,9 @@ def load() -> Settings:
             config.choice("servingEngine", Settings.serving_engine, get_args(ServingEngine)),
         ),
         serving_replicas=config.integer("servingReplicas", low=1) or Settings.serving_replicas,
+        log_format=cast(
+            LogFormat, config.choice("logFormat", Settings.log_format, get_args(LogFormat))
+        ),
         serving_flavour=flavours.find(
             config.text("servingFlavour", "cpu-small"), "dlstack:servingFlavour", table
         ),
@@ -167,6 +173,7 @@ KEYS = (
     "grpcNodePort",
     "host",
     "image",
+    "logFormat",
     "maxMetrics",
     "minAccuracy",
     "minMetrics",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
 
-from . import config
+from . import config, logs
 from .errors import ServingError
 
 _START_FAILED = 255
@@ -18,11 +17,7 @@ Python's 5 ms, 64 clients got about a sixth less done."""
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until told to stop; return the exit status."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-    )
+    logs.configure()
     try:
         command_line = config.parse(arguments)
     except config.UsageError as error:

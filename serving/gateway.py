@@ -30,7 +30,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from . import rest_proxy
+from . import logs, rest_proxy
 from .access import Token
 from .errors import ServingError
 from .pictures import BadPicture, prepare_digit
@@ -286,11 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if bool(options.tls_cert) != bool(options.tls_key):
         parser.error("--tls_cert and --tls_key belong together. Give both, or none.")
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-    )
+    logs.configure()
     try:
         token = Token.read(options.token_file)
     except ServingError as error:

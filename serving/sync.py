@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import object_store
+from . import logs, object_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -214,8 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="folder that gets <version>/, made if missing; no default",
     )
     options = parser.parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
-    log.setLevel(logging.INFO)
+    logs.configure()
     # The default would end the process without removing what is half copied.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     started = time.monotonic()

@@ -35,6 +35,7 @@ from tests.infra.conftest import Configure
         ("modelName", "../evil", r"'\.\./evil' can't name a model"),
         ("modelVersion", "0", r"dlstack:modelVersion '0' is no whole number in range"),
         ("servingEngine", "triton", r"'triton' is unknown\. .*embedded, tensorflow-serving"),
+        ("logFormat", "xml", r"dlstack:logFormat 'xml' is unknown\. Use one of: text, json"),
         ("serviceType", "Ingress", r"'Ingress' is unknown\. .*NodePort, LoadBalancer"),
         ("grpcNodePort", "70000", r"dlstack:grpcNodePort '70000' is no whole .* 1 to 65535"),
         ("host", "http://here:80", r"dlstack:host 'http://here:80' is no address"),

@@ -1,0 +1,224 @@
+"""A prediction service that is disturbed: a server killed under load, the object store away.
+
+The tests build on each other and run in the order in which they stand here. Not covered: the loss
+of a whole node, which the one-node cluster of `make up` would not survive itself.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from client import Client, PredictionError
+from local import held_out
+from tests.cluster.conftest import STACK
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+NAMESPACE = ("--namespace", f"dlstack-{STACK}")
+SERVERS = "app.kubernetes.io/name=prediction"
+STORE = "app.kubernetes.io/name=object-store"
+
+CLIENTS = {"grpc": 4, "rest": 4}
+"""Each connection goes to one of the replicas at random: so many that each replica has some."""
+
+RETRIES = 7
+"""Pauses of 7 s in all: Kubernetes takes a second or two to see that a server is gone."""
+
+SECONDS_WITHOUT_STORE = 60
+
+
+@dataclass
+class Load:
+    """Requests that clients make one after the other, all the time."""
+
+    answered: Counter[str] = field(default_factory=Counter)
+    """By transport."""
+    wrong: list[str] = field(default_factory=list)
+    """Errors, and answers that are not those of before."""
+    slowest: float = 0.0
+    """Seconds, retries included."""
+
+
+@contextmanager
+def load(deployment) -> Iterator[Load]:
+    outputs = deployment.outputs()
+    ports = {"grpc": outputs["grpcPort"], "rest": urlsplit(str(outputs["restUrl"])).port}
+    images, _ = held_out.pictures(deployment.data_dir, 8)
+    pixels = np.stack([np.asarray(image, np.float32).ravel() / 255 for image in images])
+    seen = Load()
+    stop = threading.Event()
+    lock = threading.Lock()
+
+    def ask(client: Client, transport: str, expected: list[int]) -> None:
+        while not stop.is_set():
+            started = time.monotonic()
+            try:
+                answer = client.predict(pixels).outputs["predictions"].tolist()
+                problem = "" if answer == expected else f"{transport}: {answer}, not {expected}"
+            except PredictionError as error:
+                problem = f"{transport}: {type(error).__name__}: {error}"
+            with lock:
+                seen.answered[transport] += not problem
+                seen.wrong += filter(None, [problem])
+                seen.slowest = max(seen.slowest, time.monotonic() - started)
+
+    clients = [
+        (transport, Client(
+            str(outputs["host"]),
+            str(outputs["modelName"]),
+            port=ports[transport],
+            transport=transport,  # type: ignore[arg-type]
+            retries=RETRIES,
+            timeout=20,
+        ))
+        for transport, count in CLIENTS.items()
+        for _ in range(count)
+    ]  # fmt: skip
+    expected = clients[0][1].predict(pixels).outputs["predictions"].tolist()
+    threads = [
+        threading.Thread(target=ask, args=(client, transport, expected))
+        for transport, client in clients
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        for _, client in clients:
+            client.close()
+        print(f"{dict(seen.answered)} answered, the slowest in {seen.slowest:.2f} s")
+
+
+def pods(deployment, selector: str) -> list[dict[str, Any]]:
+    listed = deployment.kubectl("get", "pods", *NAMESPACE, "--selector", selector, "-o", "json")
+    return json.loads(listed.stdout)["items"]
+
+
+def state(pod: dict[str, Any]) -> tuple[str, int, bool]:
+    """Return a pod's name, how often its model server was started again, and if it is ready."""
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    server = {status["name"]: status for status in statuses}.get("server", {})
+    return pod["metadata"]["name"], server.get("restartCount", 0), server.get("ready", False)
+
+
+def await_states(deployment, wanted: Sequence[tuple[str, int, bool]]) -> None:
+    until = time.monotonic() + 120
+    while sorted(states := [state(pod) for pod in pods(deployment, SERVERS)]) != sorted(wanted):
+        assert time.monotonic() < until, f"{states}, not {wanted}"
+        time.sleep(0.2)
+
+
+def processes(uid: str) -> list[int]:
+    """Return the processes of this machine that are a model server of the pod with this uid."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if uid in (folder / "cgroup").read_text() and words[1:3] == [b"-m", b"serving"]:
+                found.append(int(folder.name))
+        except OSError:
+            continue  # Gone meanwhile.
+    return found
+
+
+def kill_server(deployment, pod: dict[str, Any]) -> None:
+    """Kill -9; on a cluster whose processes are out of reach, end it in the hardest way allowed."""
+    if deployment.platform.brought_kubeconfig is None:
+        [process] = processes(pod["metadata"]["uid"])
+        os.kill(process, signal.SIGKILL)
+        return
+    # The first process of a container is safe from its own kill -9.
+    code = "import os, signal; os.kill(1, signal.SIGTERM)"
+    words = ("exec", pod["metadata"]["name"], *NAMESPACE, "--container=server", "--")
+    assert deployment.kubectl(*words, "python3", "-c", code).returncode == 0
+
+
+def test_two_replicas_serve(deployment):
+    deployment.configure("runParameters.model=softmax", "servingReplicas=2")
+    assert deployment.up().returncode == 0
+    assert [state(pod)[1:] for pod in pods(deployment, SERVERS)] == [(0, True)] * 2
+
+
+def test_a_server_killed_under_load_costs_no_request(deployment):
+    victim, other = pods(deployment, SERVERS)
+    with load(deployment) as seen:
+        while min(seen.answered[transport] for transport in CLIENTS) < 100:
+            assert not seen.wrong
+            time.sleep(0.05)
+        if deployment.platform.brought_kubeconfig is None:
+            kill_server(deployment, victim)
+            await_states(deployment, [(state(victim)[0], 1, True), state(other)])
+        else:
+            name = victim["metadata"]["name"]
+            gone = deployment.kubectl(
+                "delete", "pod", name, *NAMESPACE, "--grace-period=0", "--force"
+            )
+            assert gone.returncode == 0
+            rolled_out(deployment, "prediction")
+        before = seen.answered.copy()
+        while min((seen.answered - before)[transport] for transport in CLIENTS) < 100:
+            assert not seen.wrong
+            time.sleep(0.05)
+    assert seen.wrong == []
+
+
+def rolled_out(deployment, name: str) -> None:
+    words = ("rollout", "status", f"deployment/{name}", *NAMESPACE, "--timeout=120s")
+    done = deployment.kubectl(*words)
+    assert done.returncode == 0, done.stderr
+
+
+def scale_store(deployment, replicas: int) -> None:
+    words = ("scale", "deployment", "object-store", *NAMESPACE, f"--replicas={replicas}")
+    assert deployment.kubectl(*words).returncode == 0
+
+
+@pytest.fixture
+def without_store(deployment) -> Iterator[None]:
+    scale_store(deployment, 0)
+    try:
+        until = time.monotonic() + 120
+        while pods(deployment, STORE):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        yield
+    finally:
+        scale_store(deployment, 1)
+        rolled_out(deployment, "object-store")
+
+
+def test_without_the_object_store_predictions_go_on_and_a_killed_server_comes_back(
+    deployment, without_store
+):
+    victim, other = pods(deployment, SERVERS)
+    name, restarts, _ = state(victim)
+    with load(deployment) as seen:
+        until = time.monotonic() + SECONDS_WITHOUT_STORE
+        kill_server(deployment, victim)
+        # From the copy in its pod: the init container does not run again.
+        await_states(deployment, [(name, restarts + 1, True), state(other)])
+        while time.monotonic() < until and not seen.wrong:
+            time.sleep(0.1)
+        assert pods(deployment, STORE) == []
+    assert seen.wrong == []
+    assert min(seen.answered[transport] for transport in CLIENTS) > 100
+
+
+def test_with_the_object_store_back_there_is_nothing_to_mend(deployment):
+    done = deployment.pulumi("up", "--yes", "--expect-no-changes")
+    assert done.returncode == 0

@@ -4,6 +4,7 @@ Only their files are read; nothing of them is imported.
 """
 
 import base64
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from pathlib import Path
 import pulumi
 from pulumi_kubernetes.core.v1 import (
     ConfigMap,
-    ConfigMapVolumeSourceArgs,
+    ConfigMapProjectionArgs,
     KeyToPathArgs,
+    ProjectedVolumeSourceArgs,
     VolumeArgs,
     VolumeMountArgs,
+    VolumeProjectionArgs,
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
@@ -25,8 +28,9 @@ ROOT = "/opt/dlstack"
 
 REPOSITORY = Path(__file__).parent.parent
 
-_MAX_BYTES = 960 * 1024
-"""Kubernetes takes objects of 1 MiB; the rest is for metadata, keys and base64."""
+_MAX_BYTES = 200 * 1024
+"""Of one ConfigMap's files, as JSON. Kubernetes takes objects of 1 MiB, but `kubectl apply` and
+Pulumi without server-side apply repeat an object in an annotation, and those of 256 KiB."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,32 @@ class Files:
     """Relative path -> content."""
     binaries: Mapping[str, str]
     """Relative path -> content in base64, of files that are no UTF-8."""
+
+    def parts(self) -> "list[Files]":
+        """Return the files in as many parts as they need, each for one ConfigMap, by path."""
+        parts: list[list[str]] = [[]]
+        room = _MAX_BYTES
+        for path in sorted(self.checksums):
+            size = self._size(path)
+            if size > room and parts[-1]:
+                parts.append([])
+                room = _MAX_BYTES
+            parts[-1].append(path)
+            room -= size
+        return [
+            Files(
+                self.name,
+                *(
+                    {path: whole[path] for path in part if path in whole}
+                    for whole in (self.checksums, self.texts, self.binaries)
+                ),
+            )
+            for part in parts
+        ]
+
+    def _size(self, path: str) -> int:
+        """Return the bytes of a file in a ConfigMap."""
+        return len(json.dumps(self.texts.get(path) or self.binaries.get(path, ""))) + len(path) + 64
 
 
 def read(name: str, *, without: Collection[str] = ()) -> Files:
@@ -55,17 +85,18 @@ def read(name: str, *, without: Collection[str] = ()) -> Files:
             texts[file] = content.decode()
         except UnicodeDecodeError:
             binaries[file] = base64.b64encode(content).decode()
-    size = sum(len(text.encode()) for text in (*texts.values(), *binaries.values()))
-    if size > _MAX_BYTES:
-        raise pulumi.RunError(
-            f"The package '{path}' has {size:,} bytes, but a ConfigMap holds {_MAX_BYTES:,}. "
-            "Move what pods don't need out of it."
-        )
-    return Files(name, sums, texts, binaries)
+    files = Files(name, sums, texts, binaries)
+    for file in sums:
+        if (size := files._size(file)) > _MAX_BYTES:
+            raise pulumi.RunError(
+                f"The file '{path / file}' takes {size:,} bytes, but a ConfigMap has room for "
+                f"{_MAX_BYTES:,}. Make it smaller, or move it out of the package."
+            )
+    return files
 
 
 class Package(pulumi.ComponentResource):
-    """A package in the cluster. Changed files make a new ConfigMap, so pods roll."""
+    """A package in the cluster. Changed files make new ConfigMaps, so pods roll."""
 
     volume: VolumeArgs
     mount: VolumeMountArgs
@@ -80,23 +111,27 @@ class Package(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("dlstack:packages:Package", name, None, opts)
-        config_map = ConfigMap(
-            f"{name}-files",
-            metadata=ObjectMetaArgs(namespace=namespace, labels=names.labels(name, instance)),
-            data={_key(files.name, file): text for file, text in files.texts.items()},
-            binary_data={_key(files.name, file): text for file, text in files.binaries.items()}
-            or None,
-            immutable=True,
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        sources = []
+        for number, part in enumerate(files.parts(), start=1):
+            config_map = ConfigMap(
+                f"{name}-files" + (f"-{number}" if number > 1 else ""),
+                metadata=ObjectMetaArgs(namespace=namespace, labels=names.labels(name, instance)),
+                data={_key(files.name, file): text for file, text in part.texts.items()} or None,
+                binary_data={_key(files.name, file): text for file, text in part.binaries.items()}
+                or None,
+                immutable=True,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            items = [
+                KeyToPathArgs(key=_key(files.name, file), path=file) for file in part.checksums
+            ]
+            sources.append(
+                VolumeProjectionArgs(
+                    config_map=ConfigMapProjectionArgs(name=config_map.metadata.name, items=items)
+                )
+            )
         self.volume = VolumeArgs(
-            name=f"package-{name}",
-            config_map=ConfigMapVolumeSourceArgs(
-                name=config_map.metadata.name,
-                items=[
-                    KeyToPathArgs(key=_key(files.name, file), path=file) for file in files.checksums
-                ],
-            ),
+            name=f"package-{name}", projected=ProjectedVolumeSourceArgs(sources=sources)
         )
         self.mount = VolumeMountArgs(
             name=f"package-{name}", mount_path=f"{ROOT}/{files.name}", read_only=True

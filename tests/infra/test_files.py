@@ -1,5 +1,6 @@
 """Checksums, packages and the run hash: what counts as a change."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,20 @@ class TestPackages:
     def test_a_folder_can_be_left_out(self) -> None:
         assert list(packages.read("serving", without={"web"}).checksums) == ["__init__.py"]
 
-    def test_too_big_for_a_config_map_is_told(self, repository: Path) -> None:
+    def test_a_file_too_big_for_a_config_map_is_told(self, repository: Path) -> None:
         (repository / "serving" / "weights.txt").write_bytes(b"x" * 1024 * 1024)
-        with pytest.raises(pulumi.RunError, match="serving' has 1,048,... bytes"):
+        with pytest.raises(pulumi.RunError, match="weights.txt' takes 1,048,... bytes"):
             packages.read("serving")
+
+    def test_what_does_not_fit_into_one_config_map_is_in_several(self, repository: Path) -> None:
+        for number in range(10):
+            # Written as JSON, each line end takes two bytes.
+            (repository / "serving" / f"{number}.py").write_text("x = 1\n" * 10_000)
+        files = packages.read("serving")
+        parts = files.parts()
+        assert len(parts) == 5
+        for part in parts:
+            assert len(json.dumps([part.texts, part.binaries])) < 250_000
+            assert part.checksums.keys() == part.texts.keys() | part.binaries.keys()
+        together = [path for part in parts for path in part.checksums]
+        assert together == sorted(files.checksums)

@@ -468,10 +468,14 @@ def test_package_files_are_mounted_where_python_finds_them(up: Up, engine: Engin
     job = engine.the(JOB, "training-job")
     spec = job["spec"]["template"]["spec"]
     (volume,) = [v for v in spec["volumes"] if v["name"] == "package-training"]
-    config_map = engine.the(CONFIG_MAP, "training-files")
-    paths = {item["path"]: item["key"] for item in volume["configMap"]["items"]}
+    sources = [source["configMap"] for source in volume["projected"]["sources"]]
+    paths = {item["path"]: item["key"] for source in sources for item in source["items"]}
     assert "__init__.py" in paths
-    assert set(paths.values()) == set(config_map["data"]) | set(config_map.get("binaryData", {}))
+    keys: set[str] = set()
+    for config_map in engine.created(CONFIG_MAP):
+        if config_map.name.startswith("training-files"):
+            keys |= {*config_map.inputs["data"], *config_map.inputs.get("binaryData", {})}
+    assert set(paths.values()) == keys
     assert not any(key.startswith("__") for key in paths.values())
     assert not any(path.startswith("mnist/") for path in paths)
     container = containers(job)["training"]

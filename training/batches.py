@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from training.quiet_tensorflow import tf
+from training.quiet_tensorflow import tf, without_autograph
 
 
 class ShuffledBatches:
@@ -23,6 +23,7 @@ class ShuffledBatches:
         self._batch_size = batch_size
         self._seed = seed
 
+    @without_autograph
     def __call__(
         self, number: "tf.Tensor", share: "tf.Tensor | int" = 0, shares: int = 1
     ) -> "list[tf.Tensor]":

@@ -56,9 +56,10 @@ class Distribution:
         Args:
             compute: which share (from 0), and of how many -> tensors in any structure.
         """
-        if self._strategy is None:
-            return compute(0, 1)
+        # What is below is not converted by AutoGraph unless it is needed.
+        return compute(0, 1) if self._strategy is None else self._mean_of_replicas(compute)
 
+    def _mean_of_replicas(self, compute: "Callable[[tf.Tensor | int, int], _Values]") -> _Values:
         def replica() -> Any:
             context = tf.distribute.get_replica_context()
             values = compute(context.replica_id_in_sync_group, self.replicas)

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from training.quiet_tensorflow import tf
+from training.quiet_tensorflow import tf, without_autograph
 
 _BATCH_SIZE = 1000
 
 
+@without_autograph
 def classification_scalars(logits: "tf.Tensor", labels: "tf.Tensor") -> "dict[str, tf.Tensor]":
     """Return `loss`, the mean cross-entropy, and `accuracy`, the share of right answers.
 

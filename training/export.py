@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.quiet_tensorflow import tf
+from training.quiet_tensorflow import tf, without_autograph
 
 MODEL_FOLDER = "model"
 
@@ -40,6 +40,7 @@ def _holder_of_variables(model: Any) -> "tf.Module":
     return holder
 
 
+@without_autograph
 def decode_pictures(encoded: "tf.Tensor", height: int, width: int) -> "tf.Tensor":
     """Return encoded pictures as grey values, string [n] -> float32 [n, height * width] in 0..1.
 

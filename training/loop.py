@@ -1,6 +1,7 @@
 """The training loop: many steps in one graph call, then a log line, scalars, a checkpoint."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from training.summaries import ScalarWriter
 
 _FLUSH_SECONDS = 1.0
 _PRINT_SECONDS = 0.5
+# How long a graph call may last. Each costs some 0.5 ms, as much as several small steps; what is
+# logged in it is seen when it ends.
+_CALL_SECONDS = 0.2
 
 Step = Callable[["tf.Tensor"], Mapping[str, "tf.Tensor"]]
 """Trains on batch number N (int64 scalar); returns name -> float32 scalar, one of them `loss`."""
@@ -52,7 +56,7 @@ def train(
     alone reads and writes.
 
     Logged are the means of `step`'s scalars over `log_every` steps, the learning rate of the last
-    of them, and `global_step/sec`.
+    of them, and `global_step/sec`, the speed of the graph call that they were a part of.
 
     Args:
         step: one step of the training.
@@ -78,22 +82,27 @@ def train(
 
     # Traced before the loop, which has to know what it sums up before its first round.
     traced = tf.function(step).get_concrete_function(tf.TensorSpec([], tf.int64))
+    names = list(traced.structured_outputs)
+    number = tf.TensorSpec([], tf.int64)
 
-    # Several steps in one call: calling a graph from Python takes longer than a small step.
-    @tf.function(input_signature=[tf.TensorSpec([], tf.int64)])  # type: ignore[untyped-decorator]
-    def run_steps(count: "tf.Tensor") -> "tuple[dict[str, tf.Tensor], tf.Tensor]":
-        sums = {name: tf.zeros([]) for name in traced.structured_outputs}
-        for _ in tf.range(count):
-            values = traced(global_step.read_value())
-            sums = {name: total + values[name] for name, total in sums.items()}
-            global_step.assign_add(1)
-        means = {name: total / tf.cast(count, tf.float32) for name, total in sums.items()}
-        return means, learning_rate(global_step - 1)
+    @tf.function(input_signature=[number, number])  # type: ignore[untyped-decorator]
+    def run_steps(rounds: "tf.Tensor", count: "tf.Tensor") -> "tf.Tensor":
+        """Do `rounds` times `count` steps; return for each round its means and learning rate."""
+        rows = tf.TensorArray(tf.float32, tf.cast(rounds, tf.int32), element_shape=[len(names) + 1])
+        for row in tf.range(tf.cast(rounds, tf.int32)):
+            sums = tf.zeros([len(names)])
+            for _ in tf.range(count):
+                values = traced(global_step.read_value())
+                sums += tf.stack([values[name] for name in names])
+                global_step.assign_add(1)
+            rate = tf.cast(learning_rate(global_step - 1), tf.float32)
+            rows = rows.write(row, tf.concat([sums / tf.cast(count, tf.float32), [rate]], axis=0))
+        return rows.stack()
 
     # Without a step: builds and places the graph, so that the time below is the training's.
-    run_steps(tf.constant(0, tf.int64))
+    run_steps(tf.constant(0, tf.int64), tf.constant(0, tf.int64))
 
-    seconds = 0.0
+    seconds, speed = 0.0, 0.0
     with contextlib.ExitStack() as stack:
         record = None
         if checkpoints is not None:
@@ -101,22 +110,38 @@ def train(
         resumed = time.perf_counter()
         while done < settings.max_steps:
             count = min(settings.log_every, settings.max_steps - done)
-            means, rate = run_steps(tf.constant(count, tf.int64))
-            values = {name: float(value) for name, value in means.items()}
-            done += count
+            # Workers reduce what is of the same place in the same call: theirs have to be alike.
+            fast = 1 if distribution.replicas > 1 else int(speed * _CALL_SECONDS / count)
+            rounds = max(1, min(fast, _rounds_until_save(done, settings)))
+            rows = run_steps(tf.constant(rounds, tf.int64), tf.constant(count, tf.int64)).numpy()
             now = time.perf_counter()
             seconds += now - resumed
-            speed, resumed = count / (now - resumed), now
-            if not abs(values["loss"]) < float("inf"):
-                raise TrainingError(
-                    f"The loss is {values['loss']} at step {done}. Try a lower --learning_rate."
-                )
-            if record is not None:
-                record.add(done, values, float(rate), speed)
-                if done == settings.max_steps or done % settings.checkpoint_every < count:
-                    record.save(done)
-                    resumed = time.perf_counter()
+            speed, resumed = rounds * count / (now - resumed), now
+            for *means, rate in rows.tolist():
+                values = dict(zip(names, means, strict=True))
+                done += count
+                if not math.isfinite(values["loss"]):
+                    raise TrainingError(
+                        f"The loss is {values['loss']} at step {done}. Try a lower --learning_rate."
+                    )
+                if record is not None:
+                    record.add(done, values, rate, speed)
+            if record is not None and _is_save_due(done, count, settings):
+                record.save(done)
+                resumed = time.perf_counter()
     return Trained(done, restored, seconds)
+
+
+def _is_save_due(done: int, count: int, settings: RunSettings) -> bool:
+    """Whether the last `count` steps reached a multiple of `checkpoint_every`, or the end."""
+    return done == settings.max_steps or done % settings.checkpoint_every < count
+
+
+def _rounds_until_save(done: int, settings: RunSettings) -> int:
+    """Return after how many rounds of `log_every` steps one is due; at the end, whole rounds."""
+    to_multiple = settings.checkpoint_every - done % settings.checkpoint_every
+    until_end = (settings.max_steps - done) // settings.log_every
+    return min(math.ceil(to_multiple / settings.log_every), until_end)
 
 
 class _Record:

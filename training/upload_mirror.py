@@ -1,10 +1,11 @@
 """Keep a prefix of the object store like a local folder while a training run writes to it."""
 
 import contextlib
+import os
 import re
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -76,7 +77,7 @@ class UploadMirror:
         self._on_failure = on_failure
         self._uploaded: dict[str, _Stamp] = {}
         self._states: dict[str, _State] = {}
-        self._failure: StoreError | None = None
+        self._failure: Exception | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upload-mirror", daemon=True)
 
@@ -132,27 +133,28 @@ class UploadMirror:
             # Asked before the pass: what was written before `finish` is in the last pass.
             stopping = self._stop.is_set()
             began = time.monotonic()
-            if not self._pass_with_retries():
+            try:
+                self._pass_with_retries()
+            except Exception as error:
+                # Whatever it is: a run whose files are not kept must not look like a success.
+                self._failure = error
+                if self._on_failure is not None:
+                    self._on_failure()
                 return
             # At most half of the time goes to uploads, however big the files are.
             self._stop.wait(max(self._interval, time.monotonic() - began))
 
-    def _pass_with_retries(self) -> bool:
+    def _pass_with_retries(self) -> None:
         pause = 0.5
         began = time.monotonic()
         while True:
             try:
-                self._upload_changes()
-                return True
-            except StoreError as error:
+                return self._upload_changes()
+            except (StoreError, OSError):
                 if time.monotonic() - began + pause > self._give_up_after:
-                    self._failure = error
-                    break
+                    raise
             time.sleep(pause)
             pause = min(2 * pause, 10.0)
-        if self._on_failure is not None:
-            self._on_failure()
-        return False
 
     def _upload_changes(self) -> None:
         # Read before the folder is listed: the files that a state names are older than itself.
@@ -178,9 +180,9 @@ class UploadMirror:
 
     def _read_states(self) -> dict[str, _State]:
         found = {}
-        for file in self._folder.rglob(_CHECKPOINT_STATE):
+        for file in self._files():
             path = PurePosixPath(file.relative_to(self._folder).as_posix())
-            if path.parts[0] in self._exclude:
+            if path.name != _CHECKPOINT_STATE or path.parts[0] in self._exclude:
                 continue
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 found[str(path)] = _State.read(file, path)
@@ -198,9 +200,15 @@ class UploadMirror:
             for checkpoint in state.checkpoints
         )
 
+    def _files(self) -> Iterator[Path]:
+        """Yield what is there but for folders. One that goes meanwhile, like that of an export that
+        is renamed, is passed over; `Path.rglob` raises then."""
+        for folder, _, names in os.walk(self._folder):
+            yield from (Path(folder, name) for name in names)
+
     def _scan(self) -> dict[str, _Stamp]:
         found = {}
-        for file in self._folder.rglob("*"):
+        for file in self._files():
             path = file.relative_to(self._folder)
             if path.parts[0] in self._exclude or _UNFINISHED.search(path.as_posix()):
                 continue

@@ -327,6 +327,8 @@ class _Peer:
         """End the connection, also for a thread that listens to it."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        # The socket itself stays open as long as this file does.
+        self._lines.close()
         self._socket.close()
 
 

@@ -1,5 +1,6 @@
 """The two mirrors: a run's files to the store, and event files from the store for TensorBoard."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,34 @@ def test_changed_files_are_uploaded_again_and_rotated_ones_deleted(
 
     assert bucket.get("runs/1/log.txt") == b"one two three"
     assert bucket.listing() == ["runs/1/log.txt"]
+
+
+def test_folders_that_vanish_while_they_are_listed_do_not_end_the_mirror(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    """An export renames its folder: a mirror that met it was dead, and the rest never uploaded."""
+    mirror = UploadMirror(ObjectStore(), tmp_path, run_url, interval=0.0)
+    mirror.start()
+    for number in range(300):
+        folder = tmp_path / "model.part" / "variables"
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(b"x")
+        folder.parent.rename(tmp_path / f".{number}.part")
+        shutil.rmtree(tmp_path / f".{number}.part")
+    (tmp_path / "metrics.json").write_bytes(b"{}")
+    mirror.finish()
+    assert bucket.listing() == ["runs/1/metrics.json"]
+
+
+def test_what_a_mirror_did_not_expect_fails_the_run_too(
+    run_url: S3Url, environment: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mirror = UploadMirror(ObjectStore(), tmp_path, run_url)
+    # As a file that can't be read does; root reads them all.
+    monkeypatch.setattr(mirror, "_scan", lambda: {"gone/\0": (1, 1)})
+    mirror.start()
+    with pytest.raises(TrainingError, match=r"Gave up uploading to .*null byte"):
+        mirror.finish()
 
 
 def test_the_state_file_of_checkpoints_follows_the_files_it_names(

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     with input_folder(options.data_url) as data, output_folder(options.train_url) as output:
         # Before TensorFlow is loaded: a fault in the data is reported at once.
         train, test = read_mnist(data, options.data_url)
-        from mnist_models import RECIPES  # type: ignore[import-not-found]
+        from mnist_models import RECIPES, model_of  # type: ignore[import-not-found]
 
         from training.batches import ShuffledBatches
         from training.evaluation import evaluate
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
             input_fn=lambda: ShuffledBatches(
                 [train.images, train.labels], settings.batch_size, settings.seed
             ),
-            model_fn=recipe.model,
+            model_fn=lambda: model_of(recipe),
             optimizer_fn=recipe.optimizer,
             learning_rate=recipe.learning_rate(settings.learning_rate, settings.max_steps),
             evaluate_fn=lambda model: evaluate(model.loss_fn, [test.images, test.labels]),

@@ -1,0 +1,43 @@
+"""MNIST's networks without TensorFlow; benchmarks/keras_backends.py trains them so."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from local.home import REPOSITORY
+
+PROGRAM = """
+import json, sys
+import keras
+import numpy as np
+from mnist_networks import RECIPES
+
+recipe = RECIPES[sys.argv[1]]
+network = recipe.build()
+rate = recipe.learning_rate(recipe.defaults.learning_rate, 100)
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+network.compile(recipe.optimizer(rate), loss)
+# Each class is a bright band of its own.
+images = np.kron(np.eye(10), np.ones(78)).astype("float32")
+images = np.pad(images, [(0, 0), (0, 4)])
+fit = network.fit(images, np.arange(10), epochs=100, verbose=0)
+print(json.dumps({"losses": fit.history["loss"], "tensorflow": "tensorflow" in sys.modules}))
+"""
+
+
+@pytest.mark.parametrize("model", ["softmax", "cnn"])
+def test_networks_learn_on_another_backend_without_tensorflow(model: str) -> None:
+    folders = [str(REPOSITORY), str(REPOSITORY / "training" / "mnist")]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, model],
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(folders)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert not found["tensorflow"]
+    assert found["losses"][-1] < found["losses"][0] / 2

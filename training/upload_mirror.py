@@ -203,7 +203,13 @@ class UploadMirror:
     def _files(self) -> Iterator[Path]:
         """Yield what is there but for folders. One that goes meanwhile, like that of an export that
         is renamed, is passed over; `Path.rglob` raises then."""
-        for folder, _, names in os.walk(self._folder):
+
+        def on_error(error: OSError) -> None:
+            # What can't be listed must not look as if it were deleted.
+            if not isinstance(error, FileNotFoundError):
+                raise error
+
+        for folder, _, names in os.walk(self._folder, onerror=on_error):
             yield from (Path(folder, name) for name in names)
 
     def _scan(self) -> dict[str, _Stamp]:

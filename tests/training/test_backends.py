@@ -4,10 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from local.home import REPOSITORY
+from local.home import REPOSITORY, Home
+
+pytestmark = pytest.mark.slow
+
+# Not in the environment of the other tests: TensorFlow imports JAX wherever it finds it.
+PACKAGES = ("jax==0.10.2", "keras==3.15.1", "numpy==2.4.6")
 
 PROGRAM = """
 import json, sys
@@ -28,11 +34,26 @@ print(json.dumps({"losses": fit.history["loss"], "tensorflow": "tensorflow" in s
 """
 
 
+@pytest.fixture(scope="module")
+def python_with_jax() -> Path:
+    """An environment of its own, made once and kept in the cache."""
+    folder = Home.from_environment().cache / "-".join(("backend", *PACKAGES)).replace("==", "-")
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *PACKAGES], check=True)
+        (folder / "complete").touch()
+    return python
+
+
 @pytest.mark.parametrize("model", ["softmax", "cnn"])
-def test_networks_learn_on_another_backend_without_tensorflow(model: str) -> None:
+def test_networks_learn_on_another_backend_without_tensorflow(
+    python_with_jax: Path, model: str
+) -> None:
     folders = [str(REPOSITORY), str(REPOSITORY / "training" / "mnist")]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, model],
+        [python_with_jax, "-c", PROGRAM, model],
         env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(folders)},
         capture_output=True,
         text=True,

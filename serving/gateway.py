@@ -25,6 +25,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
@@ -33,6 +34,7 @@ from starlette.staticfiles import StaticFiles
 from . import logs, rest_proxy
 from .access import Token
 from .errors import ServingError
+from .gateway_limits import BODY_SECONDS, MOST_PREDICTIONS, Predictions, TimedBodies
 from .pictures import BadPicture, prepare_digit
 
 log = logging.getLogger("serving.gateway")
@@ -141,8 +143,15 @@ def needs_no_token(path: str) -> bool:
     return path in ("/", "/healthz") or path.startswith("/web/")
 
 
-def application(server: ModelServer, tensorboard_url: str = "") -> Starlette:
+def application(
+    server: ModelServer,
+    tensorboard_url: str = "",
+    *,
+    max_predictions: int = MOST_PREDICTIONS,
+    body_seconds: float = BODY_SECONDS,
+) -> Starlette:
     """Return the gateway as an ASGI application."""
+    predictions = Predictions(max_predictions)
 
     async def page(_: Request) -> Response:
         return Response((_WEB / "index.html").read_bytes(), media_type="text/html")
@@ -170,14 +179,16 @@ def application(server: ModelServer, tensorboard_url: str = "") -> Starlette:
         )
 
     async def predict(request: Request) -> Response:
+        predictions.refuse_if_full()
         names, pictures = await _read_pictures(request)
-        pngs = []
-        for name, picture in zip(names, pictures, strict=True):
-            try:
-                pngs.append(await run_in_threadpool(prepare_digit, picture))
-            except BadPicture as error:
-                raise HTTPException(400, f"Picture '{name}' is no use: {error}.") from error
-        version, outputs = await run_in_threadpool(server.predict, pngs)
+        with predictions.one_more():
+            pngs = []
+            for name, picture in zip(names, pictures, strict=True):
+                try:
+                    pngs.append(await run_in_threadpool(prepare_digit, picture))
+                except BadPicture as error:
+                    raise HTTPException(400, f"Picture '{name}' is no use: {error}.") from error
+            version, outputs = await run_in_threadpool(server.predict, pngs)
         seen = ["data:image/png;base64," + base64.b64encode(png).decode() for png in pngs]
         return JSONResponse(
             {"model_name": server.model_name, "model_version": version, "files": names}
@@ -201,10 +212,12 @@ def application(server: ModelServer, tensorboard_url: str = "") -> Starlette:
             Route("/healthz", healthz),
             Route("/status", status),
             Route("/v1/predict", predict, methods=["POST"]),
-            rest_proxy.route(server.http, server.rest_url, server.headers),
+            rest_proxy.route(server.http, server.rest_url, server.headers, predictions),
             Mount("/web", StaticFiles(directory=_WEB)),
         ],
+        middleware=[Middleware(TimedBodies, seconds=body_seconds)],
         exception_handlers={HTTPException: http_error, BackendError: backend_error},
+        lifespan=predictions.threads,
     )
     return app
 
@@ -283,7 +296,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="file with the token that requests have to bring, and that the model server asks for; "
         "default: none",
     )
+    parser.add_argument(
+        "--max_predictions",
+        type=int,
+        default=MOST_PREDICTIONS,
+        help=f"predictions at once; one more is answered 429; {MOST_PREDICTIONS}",
+    )
+    parser.add_argument(
+        "--body_timeout",
+        type=float,
+        default=BODY_SECONDS,
+        help=f"seconds in which a request's body has to arrive, else 408; {BODY_SECONDS:g}",
+    )
     options = parser.parse_args(arguments)
+    if not 1 <= options.max_predictions <= 1000:
+        parser.error(f"--max_predictions is {options.max_predictions}. Use 1 to 1000.")
+    if not 0 < options.body_timeout <= 3600:
+        parser.error(f"--body_timeout is {options.body_timeout:g}. Use 0.1 to 3600 seconds.")
     if bool(options.tls_cert) != bool(options.tls_key):
         parser.error("--tls_cert and --tls_key belong together. Give both, or none.")
     logs.configure()
@@ -295,7 +324,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server = ModelServer(
         options.rest_url.rstrip("/"), options.model_name, options.manifest_dir, token
     )
-    app = application(server, options.tensorboard_url)
+    app = application(
+        server,
+        options.tensorboard_url,
+        max_predictions=options.max_predictions,
+        body_seconds=options.body_timeout,
+    )
     try:
         listener = socket.create_server(("", options.port), backlog=1024)
         # asyncio leaves it off here, and then each answer waits 40 ms for the client's ACK.

@@ -1,0 +1,94 @@
+"""What the gateway allows at once, and how long it waits for a request's body."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import anyio.to_thread
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MOST_PREDICTIONS = 64
+"""At once. Each holds a thread and its pictures in memory until the model server has answered."""
+
+BODY_SECONDS = 30.0
+
+_THREADS_BESIDE = 8
+"""Threads for what is no prediction: the page's status stays fresh under load."""
+
+
+class Predictions:
+    """The predictions under way, at most `most`. Used on one event loop only.
+
+    Raises:
+        HTTPException: 429, from `refuse_if_full` and `one_more`, when there are as many.
+    """
+
+    def __init__(self, most: int = MOST_PREDICTIONS) -> None:
+        self.most = most
+        self._under_way = 0
+
+    def refuse_if_full(self) -> None:
+        """Say so before the request's body is read, too: it would be for nothing."""
+        if self._under_way >= self.most:
+            raise HTTPException(
+                429,
+                f"{self.most} predictions are under way, and --max_predictions allows no more. "
+                "Try again later.",
+                {"Retry-After": "1"},
+            )
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Count one while the context lasts; entered with the body read, so that no slow client
+        takes another's place.
+        """
+        self.refuse_if_full()
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    @asynccontextmanager
+    async def threads(self, _: object) -> AsyncIterator[None]:
+        """Starlette's lifespan: a thread for each prediction; there are 40 in all otherwise."""
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        limiter.total_tokens = self.most + _THREADS_BESIDE
+        yield
+
+
+class TimedBodies:
+    """ASGI middleware: the body of a request is there in `seconds`, or the answer is 408."""
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        whole = False
+
+        async def timed() -> Message:
+            nonlocal whole
+            if whole:  # What comes now is the client's going.
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(
+                    408,
+                    f"The request's body was not there after {self._seconds:g} s. Send it faster.",
+                    {"Connection": "close"},
+                ) from None
+            whole = not message.get("more_body")
+            return message
+
+        await self._app(scope, timed, send)

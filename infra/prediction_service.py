@@ -45,6 +45,9 @@ PAGE_PORT = 8080
 
 TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.19.1"
 
+MAX_REQUEST_BYTES = 128 * 2**20
+"""Of the embedded server, and of the gateway when it passes REST on."""
+
 _MODELS = "/models"
 _ROLL_OUT_SECONDS = 600
 """Pulling an image of some GB, fetching the model and loading it."""
@@ -85,7 +88,7 @@ class PredictionServiceArgs:
 def server_command(
     engine: ServingEngine, model_name: str, access: Access | None = None
 ) -> list[str]:
-    """Return the command line of the model server; both engines take the same flags."""
+    """Return the command line of the model server; most flags are the same for both engines."""
     flags = [
         f"--port={GRPC_PORT}",
         f"--rest_api_port={REST_PORT}",
@@ -97,6 +100,7 @@ def server_command(
     if engine == "tensorflow-serving":
         # Off by default there; its port opens when the model is loaded.
         return ["tensorflow_model_server", *flags, "--enable_grpc_healthcheck_service=true"]
+    flags.append(f"--max_request_bytes={MAX_REQUEST_BYTES}")
     if access is not None:
         # REST has no encryption: the gateway in the same pod passes it on.
         flags.append("--rest_api_host=127.0.0.1")

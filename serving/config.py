@@ -19,6 +19,9 @@ def _flag(default: object, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+MOST_REQUEST_BYTES = 2**31 - 1
+"""TensorFlow Serving's limit for gRPC, and the longest message that protobuf can read."""
+
 _THREADS_WITH_BATCHING = 128
 """A request that waits for its batch holds a thread, which costs next to nothing."""
 
@@ -40,6 +43,11 @@ class ServerConfig:
         1000,
         "Requests of each port that may wait for a thread; others are refused as UNAVAILABLE."
         " Not TF Serving's.",
+    )
+    max_request_bytes: int = _flag(
+        MOST_REQUEST_BYTES,
+        "Longest gRPC message and REST body, in bytes; longer ones are refused unread. Not TF"
+        " Serving's.",
     )
     rest_api_timeout_in_ms: int = _flag(30000, "Longest run of a model for a REST request, in ms.")
     rest_api_enable_cors_support: bool = _flag(False, "Send CORS headers to browsers.")
@@ -230,6 +238,10 @@ def _check(config: ServerConfig) -> None:
     if not config.model_base_path and not config.model_config_file:
         raise InvalidArgument(
             "Both server_options.model_base_path and server_options.model_config_file are empty!"
+        )
+    if not 1 <= config.max_request_bytes <= MOST_REQUEST_BYTES:
+        raise InvalidArgument(
+            f"--max_request_bytes is {config.max_request_bytes}. Use 1 to {MOST_REQUEST_BYTES}."
         )
     if config.batching_parameters_file and not config.enable_batching:
         raise InvalidArgument(

@@ -189,7 +189,11 @@ class GrpcServer:
         self._health = health.HealthServicer(experimental_non_blocking=True)
         token = Token.read(config.token_file)
         credentials = grpc_access.credentials(config.ssl_config_file)
-        arguments = _channel_arguments(config.grpc_channel_arguments)
+        arguments = {
+            **_CHANNEL_ARGUMENTS,
+            "grpc.max_receive_message_length": config.max_request_bytes,
+            **_channel_arguments(config.grpc_channel_arguments),
+        }
         # Probes must be answered while all threads are busy, or overload ends in a restart.
         self._health.Check = in_own_thread(self._health.Check)
         threads = RequestThreads(config.grpc_threads, config.max_waiting_requests, "grpc")
@@ -201,7 +205,7 @@ class GrpcServer:
                 ParsingInterceptor(),
             ],
             # Given twice, the first value of an argument would count.
-            options=list((_CHANNEL_ARGUMENTS | arguments).items()),
+            options=list(arguments.items()),
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(models, as_content=config.enable_serialization_as_tensor_content),
@@ -285,7 +289,6 @@ def _milliseconds_left(context: grpc.ServicerContext) -> int:
 
 _CHANNEL_ARGUMENTS: dict[str, int | str] = {
     "grpc.max_send_message_length": -1,
-    "grpc.max_receive_message_length": -1,
     # Two servers on one port would share the requests without a word.
     "grpc.so_reuseport": 0,
 }

@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -62,6 +62,7 @@ class RestApi:
     def __init__(self, models: Models, config: ServerConfig, metrics_path: str) -> None:
         self._metrics_path = metrics_path
         self._models = models
+        self._most_bytes = config.max_request_bytes
         self._timeout_ms = config.rest_api_timeout_in_ms
         self._cors = _CORS if config.rest_api_enable_cors_support else ()
         self._threads = RequestThreads(config.rest_threads, config.max_waiting_requests, "rest")
@@ -76,6 +77,7 @@ class RestApi:
             path += "?" + scope["query_string"].decode("latin-1")
         headers = dict(scope["headers"])
         content_type = b"application/json"
+        further = self._cors
         if method == "OPTIONS":
             origin = headers.get(b"origin", b"")
             status, body = (200 if b"http://" in origin or b"https://" in origin else 400), b""
@@ -84,18 +86,16 @@ class RestApi:
         elif not path.lower().startswith("/v1/"):
             status, body, content_type = 404, _NOT_FOUND_PAGE, b"text/html"
         else:
-            content = await _read(receive)
-            if content is None:
-                return
-            refusal = self._threads.refusal() if method == "POST" else None
-            if refusal is not None:
-                status, body = _error(refusal)
+            try:
+                content = await _read(receive, headers, self._most_bytes)
+            except _TooLargeError as error:
+                status, body = 413, json_tensors.dump({"error": str(error)}).encode()
+                # The rest of the body is not read.
+                further = (*further, (b"connection", b"close"))
             else:
-                loop = asyncio.get_running_loop()
-                encoding = headers.get(b"content-encoding", b"")
-                status, body = await loop.run_in_executor(
-                    self._threads, self.answer, method, path, content, encoding
-                )
+                if content is None:
+                    return
+                status, body = await self._answered(method, path, content, headers)
         await send(
             {
                 "type": "http.response.start",
@@ -103,11 +103,23 @@ class RestApi:
                 "headers": [
                     (b"content-type", content_type),
                     (b"content-length", str(len(body)).encode()),
-                    *self._cors,
+                    *further,
                 ],
             }
         )
         await send({"type": "http.response.body", "body": body})
+
+    async def _answered(
+        self, method: str, path: str, content: bytes, headers: Mapping[bytes, bytes]
+    ) -> tuple[int, bytes]:
+        """Return what `answer` does, run in a thread, or that too many wait for one."""
+        refusal = self._threads.refusal() if method == "POST" else None
+        if refusal is not None:
+            return _error(refusal)
+        encoding = headers.get(b"content-encoding", b"")
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self.answer, method, path, content, encoding
+        )
 
     def answer(self, method: str, path: str, content: bytes, encoding: bytes) -> tuple[int, bytes]:
         """Return HTTP status and JSON body for one request below `/v1/`."""
@@ -252,14 +264,34 @@ def _error(error: ServingError) -> tuple[int, bytes]:
     return HTTP_STATUS[error.code], json_tensors.dump({"error": error.message}).encode()
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """Return the whole request body; None when the client has gone."""
-    parts = []
+class _TooLargeError(Exception):
+    """The request's body is longer than it may be."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"The request's body is larger than --max_request_bytes allows: {most} bytes. "
+            "Send less at once."
+        )
+
+
+async def _read(receive: Receive, headers: Mapping[bytes, bytes], most: int) -> bytes | None:
+    """Return the whole request body; None when the client has gone.
+
+    Raises:
+        _TooLargeError: more than `most` bytes are announced, or came.
+    """
+    # Digits only: the HTTP server has seen to that.
+    if int(headers.get(b"content-length", b"0")) > most:
+        raise _TooLargeError(most)
+    parts, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > most:
+            raise _TooLargeError(most)
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
 

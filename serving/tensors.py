@@ -38,8 +38,8 @@ _FIELDS = {
 _FIXED_WIDTH = {"float_val": 4, "double_val": 8, "scomplex_val": 4, "dcomplex_val": 8}
 """Fields whose packed wire form is the very bytes of the array; value: bytes per element."""
 
-_LONGEST_FILL = 1 << 28
-"""Elements that one given value may be repeated to: a few bytes must not claim all memory."""
+_LONGEST_FILL_BYTES = 64 * 2**20
+"""What one given value may be repeated to fill: a few bytes must not claim all memory."""
 
 
 def data_type_name(data_type: int) -> str:
@@ -141,7 +141,7 @@ def _filled(values: np.ndarray, count: int) -> np.ndarray:
         return values
     if values.size > count:
         return values[:count]
-    if count > _LONGEST_FILL:
+    if (count - values.size) * values.itemsize > _LONGEST_FILL_BYTES:
         raise ValueError("too few values for the shape")
     filler = values[-1] if values.size else b"" if values.dtype == object else 0
     return np.concatenate([values, np.full(count - values.size, filler, dtype=values.dtype)])

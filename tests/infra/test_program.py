@@ -513,3 +513,15 @@ def test_a_preview_of_a_new_stack_knows_no_ports(
     # With one unknown output, nothing that is made of all of them is computed.
     assert up() == {}
     assert engine.created(SERVICE)
+
+
+def test_the_embedded_server_alone_bounds_requests(up: Up, engine: Engine) -> None:
+    up()
+    server = containers(engine.the(DEPLOYMENT, "prediction-server"))["server"]
+    assert "--max_request_bytes=134217728" in server["command"]
+
+
+def test_the_official_server_gets_no_flag_that_it_does_not_know(up: Up, engine: Engine) -> None:
+    up(servingEngine="tensorflow-serving")
+    server = containers(engine.the(DEPLOYMENT, "prediction-server"))["server"]
+    assert not [word for word in server["command"] if "max_request_bytes" in word]

@@ -29,7 +29,7 @@ def test_one_prediction_too_many_is_a_429_that_says_when_to_come_back(
         steps = slow_request(server, seconds=1.5).inputs["steps"].int_val[0]
         slow = json.dumps({"signature_name": "slow", "instances": [steps]}).encode()
 
-        def ask(_: int = 0) -> tuple[int, str | None, bytes]:
+        def ask(_each: int = 0) -> tuple[int, str | None, bytes]:
             status, headers, body = gateway.call("POST", "/v1/models/kinds:predict", slow)
             if status == 429:
                 # Full now: pictures are refused too, everything else is answered.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,16 +29,23 @@ BUCKET = "serving-sync"
 MODEL = f"s3://{BUCKET}/models/mnist"
 
 
-def publish(client: Any, version: int, **manifest: Any) -> None:
+def publish(
+    client: Any,
+    version: int,
+    *,
+    model: str = "mnist",
+    contents: Mapping[str, bytes] = FILES,
+    **manifest: Any,
+) -> None:
     """Put a version, its manifest last; `files` may lie about the contents."""
-    prefix = f"models/mnist/{version}"
-    for path, content in FILES.items():
+    prefix = f"models/{model}/{version}"
+    for path, content in contents.items():
         client.put_object(Bucket=BUCKET, Key=f"{prefix}/{path}", Body=content)
     files = [
         {"path": path, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for path, content in FILES.items()
+        for path, content in contents.items()
     ]
-    body = json.dumps({"model_name": "mnist", "version": version, "files": files} | manifest)
+    body = json.dumps({"model_name": model, "version": version, "files": files} | manifest)
     client.put_object(Bucket=BUCKET, Key=f"{prefix}/manifest.json", Body=body)
 
 
@@ -172,6 +181,52 @@ def test_a_version_that_is_not_what_its_manifest_says_leaves_nothing(
             client.delete_object(Bucket=BUCKET, Key="models/mnist/500/manifest.json")
     assert text in line
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with 1 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"mounting a tmpfs is not permitted here: {done.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="no mount(8)")
+def test_a_full_disk_keeps_the_older_version_and_takes_the_new_one_once_there_is_room(
+    store: SeaweedFS, small_disk: Path
+) -> None:
+    url = f"s3://{BUCKET}/models/grown"
+    old = {"saved_model.pb": b"old" * 1000, "variables/variables.index": os.urandom(100_000)}
+    with closing(store.client()) as client:
+        publish(client, 1, model="grown", contents=old)
+        publish(client, 2, model="grown")
+    target = small_disk / "grown"
+    done = run(store, target, 1, url)
+    assert done.returncode == 0, done.stderr
+
+    def old_is_intact() -> bool:
+        return all((target / "1" / path).read_bytes() == content for path, content in old.items())
+
+    line = one_line(run(store, target, 2, url))
+    assert line.endswith(": No space left on device. Free some.")
+    assert f"Can't write '{target}" in line
+    assert [path.name for path in target.iterdir()] == ["1"]
+    assert old_is_intact()
+    # What was half copied has freed its room again.
+    assert os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize > 2**20 - 200_000
+
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    done = run(store, target, 2, url)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in target.iterdir()) == ["1", "2"]
+    for path, content in FILES.items():
+        assert (target / "2" / path).read_bytes() == content
+    assert old_is_intact()
 
 
 def test_a_full_disk_is_one_clear_line_and_leaves_nothing(

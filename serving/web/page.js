@@ -192,6 +192,7 @@ function showAnswer(answer) {
 
 function show(result) {
   $("digit").textContent = result ? String(result.digit) : "–";
+  $("digit").classList.toggle("none", !result);
   $("seen").hidden = !result;
   if (result) $("seen").src = result.seen;
   $("caption").textContent = result ? `as version ${result.version} sees it` : "";
@@ -268,6 +269,10 @@ document.addEventListener("paste", (event) => useFiles([...event.clipboardData.f
 
 // --- The model -----------------------------------------------------------------------------------
 
+function words(name) {
+  return name.replaceAll("_", " ");
+}
+
 function percent(name, value) {
   return /accuracy/.test(name) ? `${(value * 100).toFixed(2)} %` : String(+value.toPrecision(4));
 }
@@ -285,8 +290,11 @@ async function refreshStatus() {
   if (status.model_version) chips.push(element("span", "chip", `version ${status.model_version}`));
   const good = status.state === "AVAILABLE";
   chips.push(element("span", `chip ${good ? "good" : "bad"}`, status.state.toLowerCase()));
-  for (const [name, value] of Object.entries(status.metrics ?? {}))
-    if (Number.isFinite(value)) chips.push(element("span", "chip", `${name} ${percent(name, value)}`));
+  // How good it is belongs to the top, what its training took below.
+  const numbers = Object.entries(status.metrics ?? {}).filter(([, value]) => Number.isFinite(value));
+  const isQuality = ([name]) => /accuracy|loss/.test(name);
+  for (const [name, value] of numbers.filter(isQuality))
+    chips.push(element("span", "chip", `${words(name)} ${percent(name, value)}`));
   if (status.tensorboard_url) {
     const link = element("a", "chip", "TensorBoard");
     link.href = status.tensorboard_url;
@@ -294,6 +302,7 @@ async function refreshStatus() {
   }
   $("model").replaceChildren(...chips);
   const facts = Object.entries(status.parameters ?? {}).map(([k, v]) => `${k} = ${v}`);
+  facts.push(...numbers.filter((each) => !isQuality(each)).map(([k, v]) => `${words(k)} ${percent(k, v)}`));
   if (status.created) facts.unshift(`trained ${new Date(status.created).toLocaleString()}`);
   if (status.run_hash) facts.push(`run ${status.run_hash.slice(0, 12)}`);
   $("facts").replaceChildren(...facts.map((fact) => element("span", "", fact)));

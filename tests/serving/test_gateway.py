@@ -23,6 +23,7 @@ from tests.serving.test_pictures import encoded, seven
 from tests.serving_fixtures import ROOT, ModelServer, free_port
 
 BOUNDARY = "----pictures"
+METRICS = {"loss": 0.0312, "accuracy": 0.991, "steps": 1406, "train_seconds": 22.166}
 TENSORBOARD = "http://tensorboard.example:6006"
 
 
@@ -110,7 +111,7 @@ def running_gateway(
 def gateway(mnist: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     manifests = tmp_path_factory.mktemp("manifests")
     (manifests / "7").mkdir()
-    manifest = {"metrics": {"accuracy": 0.991}, "run_hash": "ab" * 32, "files": []}
+    manifest = {"metrics": METRICS, "run_hash": "ab" * 32, "files": []}
     (manifests / "7" / "manifest.json").write_text(json.dumps(manifest))
     with running_gateway(mnist.rest_url, manifests) as running:
         yield running
@@ -143,7 +144,7 @@ def test_status_has_metrics_and_links(gateway: Gateway) -> None:
         "model_name": "mnist",
         "model_version": 7,
         "state": "AVAILABLE",
-        "metrics": {"accuracy": 0.991},
+        "metrics": METRICS,
         "run_hash": "ab" * 32,
         "tensorboard_url": TENSORBOARD,
     }

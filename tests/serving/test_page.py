@@ -1,13 +1,11 @@
-"""The page in a real browser: drawing by mouse, finger and keyboard, files, errors.
-
-How it looks is not covered.
-"""
+"""The page in a real browser: drawing by mouse, finger and keyboard, files, errors, its looks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -41,6 +39,7 @@ def page(browser: Page, gateway: Gateway) -> Iterator[Page]:  # noqa: F811
     yield browser
     browser.send("Emulation.setTouchEmulationEnabled", enabled=False)
     browser.send("Emulation.clearDeviceMetricsOverride")
+    browser.send("Emulation.setEmulatedMedia", features=[])
     assert browser.complaints == []
 
 
@@ -63,6 +62,10 @@ def test_the_model_and_its_figures_are_shown(page: Page) -> None:
     text = page.evaluate("document.querySelector('header').innerText")
     for part in ("mnist", "version 7", "available", "accuracy 99.10 %", "TensorBoard"):
         assert part in text
+    assert "seconds" not in text, "what training took is below"
+    facts = page.evaluate("document.querySelector('footer').innerText")
+    for part in ("steps 1406", "train seconds 22.17", "run abababababab"):
+        assert part in facts
     link = page.evaluate("document.querySelector('header a').href")
     assert link == "http://tensorboard.example:6006/"
 
@@ -125,3 +128,50 @@ def test_a_picture_without_a_digit_is_explained(page: Page, tmp_path: Path) -> N
     # The browser itself notes the 400; nothing else may have gone wrong.
     assert all("400" in complaint for complaint in page.complaints)
     page.complaints.clear()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1200, 800), (390, 844)], ids=["desktop", "phone"])
+def test_the_answer_is_in_sight_beside_or_below_the_drawing(
+    page: Page, tmp_path: Path, width: int, height: int, scheme: str
+) -> None:
+    page.send(
+        "Emulation.setDeviceMetricsOverride",
+        width=width,
+        height=height,
+        deviceScaleFactor=1,
+        mobile=width < 600,
+    )
+    # Without motion the bars are as long as they get at once.
+    features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+    page.send(
+        "Emulation.setEmulatedMedia",
+        features=[{"name": name, "value": value} for name, value in features.items()],
+    )
+    page.drag(on_canvas(page, SEVEN))
+    page.wait_for(ANSWERED)
+    page.wait_for("document.getElementById('seen').complete")
+    page.screenshot(tmp_path / "page.png")
+    picture = np.asarray(Image.open(tmp_path / "page.png").convert("L"))
+    assert picture.shape[0] >= height
+    assert picture.shape[1] == width, "no sideways scroll"
+
+    def of(selector: str) -> tuple[np.ndarray, float]:
+        """Return an element's part of the picture, and how far down it ends."""
+        left, top, right, bottom = page.evaluate(
+            f"(() => {{ const box = document.querySelector('{selector}').getBoundingClientRect();"
+            " return [box.left, box.top + scrollY, box.right, box.bottom + scrollY]; })()"
+        )
+        return picture[round(top) : round(bottom), round(left) : round(right)], bottom
+
+    assert (picture[0, 0] > 200) == (scheme == "light")
+    pad, _ = of("#canvas")
+    assert 0.02 < (pad > 200).mean() < 0.3, "white strokes on black"
+    seen, _ = of("#seen")
+    assert 0.02 < (seen > 128).mean() < 0.5, "the model's view of them"
+    digit, end = of("#digit")
+    assert digit.std() > 20, "the answer is painted"
+    assert end <= height, "without scrolling"
+    best, _ = of(".best .fill")
+    assert best.shape[1] > 10, "a bar that can be seen"
+    assert len(page.evaluate("document.querySelector('.best').innerText").split()) == 3

@@ -16,6 +16,8 @@ from .errors import InvalidArgument
 REFUSAL = "The request has no token, or a wrong one. Send it as 'Authorization: Bearer TOKEN'."
 """What a caller is told; gRPC's UNAUTHENTICATED, HTTP's 401."""
 
+_READ_AWAY_BYTES = 16 * 2**20
+
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _App = Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]
@@ -74,18 +76,31 @@ class Token:
             if scope["type"] != "http" or is_open(scope["path"]) or self.is_in(_headers(scope)):
                 await app(scope, receive, send)
                 return
+            await _read_away(receive)
             body = json.dumps({"error": REFUSAL}).encode()
             headers = [
                 (b"content-type", b"application/json"),
                 (b"content-length", str(len(body)).encode()),
                 (b"www-authenticate", b"Bearer"),
-                # What else the caller sends is not read.
                 (b"connection", b"close"),
             ]
             await send({"type": "http.response.start", "status": 401, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
         return guarded
+
+
+async def _read_away(receive: _Receive) -> None:
+    """Read a body that nobody wants: most clients look for an answer only after they have sent it.
+
+    What is longer than any picture or batch is cut off.
+    """
+    left = _READ_AWAY_BYTES
+    while left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return
 
 
 def _headers(scope: Mapping[str, Any]) -> dict[str, bytes]:

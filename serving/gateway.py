@@ -26,7 +26,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -206,6 +206,9 @@ def application(
         status = error.status if error.status in (429, 503, 504) else 502
         return JSONResponse({"error": str(error)}, status)
 
+    async def client_gone(_: Request, _error: Exception) -> Response:
+        return Response(status_code=499)  # Nobody reads it; the code is nginx's and gRPC's for it.
+
     app = Starlette(
         routes=[
             Route("/", page),
@@ -216,7 +219,11 @@ def application(
             Mount("/web", StaticFiles(directory=_WEB)),
         ],
         middleware=[Middleware(TimedBodies, seconds=body_seconds)],
-        exception_handlers={HTTPException: http_error, BackendError: backend_error},
+        exception_handlers={
+            HTTPException: http_error,
+            BackendError: backend_error,
+            ClientDisconnect: client_gone,
+        },
         lifespan=predictions.threads,
     )
     return app

@@ -33,8 +33,10 @@ STORE = "app.kubernetes.io/name=object-store"
 CLIENTS = {"grpc": 4, "rest": 4}
 """Each connection goes to one of the replicas at random: so many that each replica has some."""
 
-RETRIES = 7
-"""Pauses of 7 s in all: Kubernetes takes a second or two to see that a server is gone."""
+RETRIES = 9
+TIMEOUT = 40
+"""Seconds. Until Kubernetes sees that a server is gone, every other connection still goes to it;
+gRPC itself pauses longer after each that is refused."""
 
 SECONDS_WITHOUT_STORE = 60
 
@@ -81,7 +83,7 @@ def load(deployment) -> Iterator[Load]:
             port=ports[transport],
             transport=transport,  # type: ignore[arg-type]
             retries=RETRIES,
-            timeout=20,
+            timeout=TIMEOUT,
         ))
         for transport, count in CLIENTS.items()
         for _ in range(count)

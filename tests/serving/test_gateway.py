@@ -7,6 +7,7 @@ import json
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,7 @@ def running_gateway(
     rest_url: str, manifest_dir: Path, *flags: str, context: ssl.SSLContext | None = None
 ) -> Iterator[Gateway]:
     port = free_port()
+    log = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process is)
     process = subprocess.Popen(
         [
             sys.executable,
@@ -89,7 +91,7 @@ def running_gateway(
             *flags,
         ],
         cwd=ROOT,
-        stderr=subprocess.DEVNULL,
+        stderr=log,
     )
     gateway = Gateway(process, port, context)
     try:
@@ -105,6 +107,11 @@ def running_gateway(
     finally:
         process.terminate()
         assert process.wait(10) in (0, -15)
+        log.seek(0)
+        text = log.read().decode()
+        log.close()
+        # Whatever it was asked: nothing that nobody expected.
+        assert "Traceback" not in text, text
 
 
 @pytest.fixture(scope="module")

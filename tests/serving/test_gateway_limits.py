@@ -81,3 +81,18 @@ def test_limits_that_make_no_sense_are_refused(
     with pytest.raises(SystemExit):
         gateway.main(["--model_name=mnist", flag])
     assert flag.replace("=", " is ") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/models/mnist:predict"])
+def test_a_client_that_goes_in_the_middle_of_its_body_is_no_error(
+    mnist: ModelServer, tmp_path: Path, path: str
+) -> None:
+    """Each used to leave a traceback in the log, which `running_gateway` looks for."""
+    with running_gateway(mnist.rest_url, tmp_path) as gateway:
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nContent-Length: 5000\r\n"
+        )
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
+                connection.sendall(head.encode() + b"\r\nhalf")
+        assert gateway.call("GET", "/healthz")[0] == 200

@@ -5,6 +5,7 @@ TensorFlow Serving knows only the certificate (`--ssl_config_file`); the token i
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -17,6 +18,7 @@ REFUSAL = "The request has no token, or a wrong one. Send it as 'Authorization: 
 """What a caller is told; gRPC's UNAUTHENTICATED, HTTP's 401."""
 
 _READ_AWAY_BYTES = 16 * 2**20
+_READ_AWAY_SECONDS = 3.0
 
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -93,14 +95,18 @@ class Token:
 async def _read_away(receive: _Receive) -> None:
     """Read a body that nobody wants: most clients look for an answer only after they have sent it.
 
-    What is longer than any picture or batch is cut off.
+    What is longer than any picture or batch is cut off, and so is what does not come.
     """
     left = _READ_AWAY_BYTES
-    while left > 0:
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
-            return
+    try:
+        async with asyncio.timeout(_READ_AWAY_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
+    except TimeoutError:
+        return
 
 
 def _headers(scope: Mapping[str, Any]) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,18 @@ def test_without_it_nothing_is(locked: Gateway, method: str, path: str, token: s
     status, answered, body = locked.call(method, path, b"x" * 100_000, **headers)
     assert (status, json.loads(body)) == (401, {"error": REFUSAL})
     assert answered["www-authenticate"] == "Bearer"
+
+
+def test_a_refused_client_that_never_sends_its_body_is_answered_soon(locked: Gateway) -> None:
+    assert locked.context is not None
+    started = time.monotonic()
+    with (
+        socket.create_connection(("127.0.0.1", locked.port), timeout=10) as plain,
+        locked.context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 401"
+    assert time.monotonic() - started < 9
 
 
 @pytest.mark.parametrize("path", ["/", "/web/page.js", "/healthz"])

@@ -59,9 +59,9 @@ from pathlib import Path
 import numpy as np
 from training.quiet_tensorflow import tf
 from training.export import export_model
-from mnist_models import RECIPES
+from mnist_models import RECIPES, model_of
 tf.keras.utils.set_random_seed(1)
-model = RECIPES["cnn"].model()
+model = model_of(RECIPES["cnn"])
 export_model(Path(folder), model.module, model.signatures)
 images = np.load(f"{folder}/images.npy")
 answers = model.signatures["serving_default"](tf.constant(images))["probabilities"]

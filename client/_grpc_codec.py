@@ -147,6 +147,9 @@ class GrpcCodec:
                 "Check host and port, and that the server runs.",
                 transient=True,
             )
+        if self._answered:
+            # It is the right port: a server that is about to die takes connections and drops them.
+            return ServerError(self.address, code, details)
         if self._tls is not None:
             try:
                 listens = listens_inside(self.address, host, port, listens, timeout, self._tls)

@@ -69,6 +69,8 @@ class RestTransport:
         # Appending to a deque and popping from it are atomic: no lock is needed.
         self._idle: deque[http.client.HTTPConnection] = deque()
         self._closed = False
+        # Whether it was ever the server's REST interface that answered here.
+        self._answered = False
 
     def predict(
         self, signature: Signature, inputs: Mapping[str, Array], deadline: Deadline
@@ -142,6 +144,14 @@ class RestTransport:
         except TimeoutError as exc:
             raise self._too_late(deadline) from exc
         except (OSError, http.client.HTTPException) as exc:
+            if self._answered:
+                # It is the right port: a server that is about to die takes connections and drops
+                # them.
+                raise ConnectionFailed(
+                    f"The connection to {self._address} broke ({type(exc).__name__}). "
+                    "Check that the server runs.",
+                    transient=True,
+                ) from exc
             timeout = min(1.0, deadline.seconds)
             listens = what_listens(self._host, self._port, timeout)
             if self._tls is not None and listens != NOTHING:
@@ -167,6 +177,7 @@ class RestTransport:
         except ValueError as exc:
             raise self._not_serving(f"HTTP status {status} and no JSON") from exc
         if status == 200:
+            self._answered = True
             return result
         if not isinstance(result, dict) or not isinstance(result.get("error"), str):
             raise self._not_serving(f"HTTP status {status} and no error text")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -55,6 +59,34 @@ def test_pauses_double_up_to_the_longest(transport: str, monkeypatch: pytest.Mon
     with flaky_server(transport, 6) as flaky, client(transport, flaky.port, retries=6) as one:
         one.status()
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
+
+
+def test_a_port_that_drops_connections_for_a_while_is_no_other_kind_of_port() -> None:
+    """A server killed under load: its port took connections and reset them, and was taken for one
+    that speaks something else, which is not tried again."""
+    with flaky_server("grpc", failures=0) as flaky:
+        one = client("grpc", flaky.port, retries=8, timeout=30)
+        assert one.status().versions == ()
+    dropped = threading.Event()
+
+    def drop(listener: socket.socket) -> None:
+        # Its own connection, and one by which the client would find out what the port speaks.
+        for _ in range(2):
+            connection, _ = listener.accept()
+            # Not closed but reset.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+        listener.close()
+        dropped.set()
+
+    listener = socket.create_server(("127.0.0.1", flaky.port))
+    listener.settimeout(20)
+    threading.Thread(target=drop, args=(listener,), daemon=True).start()
+    with one, ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(one.status)
+        assert dropped.wait(20)
+        with flaky_server("grpc", failures=0, port=flaky.port):
+            assert answer.result().versions == ()
 
 
 def test_no_other_status_is_tried_again(transport: str) -> None:

@@ -89,6 +89,19 @@ def test_a_changed_file_is_uploaded_and_the_others_are_not(deployment, store, tm
     assert after == before
 
 
+def test_a_data_set_that_is_in_the_store_already_is_read_where_it_is(deployment, store):
+    client = store.client()
+    client.create_bucket(Bucket="datasets")
+    for file in deployment.data_dir.iterdir():
+        client.put_object(Bucket="datasets", Key=f"mnist/{file.name}", Body=file.read_bytes())
+    deployment.configure("dataDir=s3://datasets/mnist")
+    assert deployment.up().returncode == 0
+    outputs = deployment.outputs()
+    assert outputs["modelVersion"] == 3
+    assert outputs["metrics"]["accuracy"] > 0.85
+    assert _objects(store, "data/") == []
+
+
 def test_destroy_refuses_to_take_the_models_along(deployment, store):
     done = deployment.pulumi("destroy", "--yes", "--skip-preview")
     assert done.returncode != 0

@@ -65,6 +65,7 @@ class PredictionServiceArgs:
     package: Package
     """Model sync, the embedded server and the gateway."""
     engine: ServingEngine
+    batching: bool = False
     store_environment: Sequence[EnvVarArgs]
     model_name: str
     model_url: pulumi.Input[str]
@@ -86,7 +87,7 @@ class PredictionServiceArgs:
 
 
 def server_command(
-    engine: ServingEngine, model_name: str, access: Access | None = None
+    engine: ServingEngine, model_name: str, *, batching: bool = False, access: Access | None = None
 ) -> list[str]:
     """Return the command line of the model server; most flags are the same for both engines."""
     flags = [
@@ -95,6 +96,8 @@ def server_command(
         f"--model_name={model_name}",
         f"--model_base_path={_MODELS}/{model_name}",
     ]
+    if batching:
+        flags.append("--enable_batching=true")
     if access is not None:
         flags.append(f"--ssl_config_file={SSL_CONFIG_FILE}")
     if engine == "tensorflow-serving":
@@ -158,7 +161,7 @@ class PredictionService(pulumi.ComponentResource):
         server = pod_specs.container(
             "server",
             TENSORFLOW_SERVING_IMAGE if args.engine == "tensorflow-serving" else args.image,
-            server_command(args.engine, args.model_name, access),
+            server_command(args.engine, args.model_name, batching=args.batching, access=access),
             env=logs,
             mounts=[args.package.mount, models_read_only, *locks],
             ports={"grpc": GRPC_PORT, "rest": REST_PORT},

@@ -155,6 +155,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
             image=settings.runtime_image,
             package=serving,
             engine=settings.serving_engine,
+            batching=settings.serving_batching,
             store_environment=store.environment,
             model_name=settings.model_name,
             model_url=pulumi.Output.concat(output_url, f"/models/{settings.model_name}"),

@@ -69,6 +69,8 @@ class Settings:
     """Serve this published version in place of the one that the present code and data make."""
     serving_engine: ServingEngine = "embedded"
     serving_replicas: int = 1
+    serving_batching: bool = False
+    """Whether requests that wait at the same time run as one."""
     log_format: LogFormat = "text"
     """Of the prediction service's pods."""
     serving_flavour: flavours.Flavour
@@ -143,6 +145,7 @@ def load() -> Settings:
             config.choice("servingEngine", Settings.serving_engine, get_args(ServingEngine)),
         ),
         serving_replicas=config.integer("servingReplicas", low=1) or Settings.serving_replicas,
+        serving_batching=config.flag("servingBatching"),
         log_format=cast(
             LogFormat, config.choice("logFormat", Settings.log_format, get_args(LogFormat))
         ),
@@ -189,6 +192,7 @@ KEYS = (
     "s3Region",
     "s3SecretKey",
     "serviceType",
+    "servingBatching",
     "servingEngine",
     "servingFlavour",
     "servingReplicas",

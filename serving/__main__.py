@@ -10,9 +10,6 @@ from . import config, logs
 from .errors import ServingError
 
 _START_FAILED = 255
-_SWITCH_SECONDS = 0.0005
-"""A thread that comes back from TensorFlow waits so long for one that computes in Python. With
-Python's 5 ms, 64 clients got about a sixth less done."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,7 +34,6 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 0
     runtime.skip_tensorflow_import()
-    sys.setswitchinterval(_SWITCH_SECONDS)
     from . import server
 
     try:

@@ -1,31 +1,39 @@
 """Requests that wait at the same time run as one: TensorFlow Serving's server-side batching.
 
 Follows `batching/batching_session.cc` (what is merged and split, and the texts of what can't be)
-and TensorFlow's `shared_batch_scheduler.h` (when a batch runs, who is refused). There are no
-threads of its own: the thread that brings the first request of a batch runs the batch, once
-`BatchScheduler` lets it, and hands the others their share. A lone request so runs where it came
-in, without a hand-over.
+and TensorFlow's `shared_batch_scheduler.h` (when a batch runs, who is refused). A batch runs, once
+`BatchScheduler` lets it, in the thread that brought its first request, which hands the others their
+share. A lone request so runs where it came in, without a hand-over. Only a batch whose first
+request came on an event loop is given a thread.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from . import metrics
 from .batching_parameters import BatchingParameters
 from .errors import Code, FailedPrecondition, InvalidArgument, ServingError, as_serving_error
+from .event_loop import EventLoop, to_the_end
 
 Parts = dict[str, list[np.ndarray]]
 """Input to the arrays which, one below the other, are its value."""
 
 Run = Callable[[Parts, Sequence[str], int], Mapping[str, np.ndarray]]
 """Runs the model: inputs, outputs wanted, time limit in ms (0: none)."""
+
+_QUICK_SECONDS = 0.005
+"""Of a model whose batches take less, one runs at a time. On two CPUs, two at a time were a third
+slower: they were smaller, and their threads waited for each other's Python, for up to so long."""
 
 
 class _Gate:
@@ -44,7 +52,7 @@ class _Gate:
 
 @dataclass(eq=False)
 class _Task:
-    """A request in a batch."""
+    """A request in a batch, or a part of one."""
 
     inputs: Mapping[str, np.ndarray]
     rows: int
@@ -52,10 +60,16 @@ class _Task:
     deadline: float
     """`time.monotonic`, infinite without a limit."""
     queued: float = field(default_factory=time.monotonic)
-    done: _Gate | None = None
-    """None: the one whose thread runs the batch."""
+    done: Callable[[], None] = lambda: None
+    """Called once `outputs` or `error` is set."""
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
     error: ServingError | None = None
+
+    def check(self) -> None:
+        """Raise the error, if it has one."""
+        if self.error is not None:
+            # Not the object itself: every thread that raises it would add to its traceback.
+            raise ServingError(self.error.code, self.error.message)
 
 
 @dataclass(eq=False)
@@ -64,7 +78,8 @@ class _Batch:
 
     tasks: list[_Task]
     rows: int
-    may_run: _Gate = field(default_factory=_Gate)
+    leader: _Gate | EventLoop
+    """Where a thread waits to run it, or where its first request came in without one."""
     offered: bool = False
     """Whether it waits for nothing but a free thread."""
 
@@ -76,6 +91,8 @@ class BatchScheduler:
         self._free = threads
         self._lock = threading.Lock()
         self._turns: deque[BatchQueue] = deque()
+        """Queues with batches that are offered."""
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="batch")
 
     def queue(self, run: Run, parameters: BatchingParameters) -> BatchQueue:
         """Return a queue for the requests that `run` can answer together."""
@@ -90,21 +107,34 @@ class BatchScheduler:
                 self._turns.append(queue)
             self._start_next()
 
-    def finished(self) -> None:
-        """Give the thread of a batch that has run to the next one."""
+    def finished(self, queue: BatchQueue) -> None:
+        """Let others run in place of a batch of a queue that has run."""
         with self._lock:
+            queue.running -= 1
             self._free += 1
             self._start_next()
 
     def _start_next(self) -> None:
-        while self._free and self._turns:
+        passed_over = 0
+        while self._free and passed_over < len(self._turns):
             queue = self._turns.popleft()
-            batch = queue.offered.popleft()
-            queue.waiting.remove(batch)
+            if queue.running and queue.quick:
+                passed_over += 1
+            else:
+                passed_over = 0
+                self._start(queue)
             if queue.offered:
                 self._turns.append(queue)
-            self._free -= 1
-            batch.may_run.open()
+
+    def _start(self, queue: BatchQueue) -> None:
+        batch = queue.offered.popleft()
+        queue.waiting.remove(batch)
+        queue.running += 1
+        self._free -= 1
+        if isinstance(batch.leader, _Gate):
+            batch.leader.open()
+        else:
+            self._threads.submit(queue.run_batch, batch)
 
 
 class BatchQueue:
@@ -115,10 +145,15 @@ class BatchQueue:
         self._lock = scheduler._lock
         self._run = run
         self._parameters = parameters
+        self._most_rows = parameters.rows
+        self._wait_seconds = parameters.batch_timeout_micros / 1e6
         self.waiting: deque[_Batch] = deque()
         """Batches that do not run yet, all but the last one closed; under the scheduler's lock."""
         self.offered: deque[_Batch] = deque()
         """Those of them that wait for a free thread."""
+        self.running = 0
+        self.quick = False
+        """Whether the last batch was."""
 
     def run(
         self, inputs: Mapping[str, np.ndarray], fetch: Sequence[str], timeout_ms: int = 0
@@ -133,51 +168,72 @@ class BatchQueue:
         Raises:
             ServingError: the request can't be batched, the queue is full, or the batch failed.
         """
-        rows = _rows(inputs)
-        limit = self._parameters
+        tasks = self._tasks(inputs, fetch, timeout_ms)
+        for task in tasks:
+            done, may_run = _Gate(), _Gate()
+            task.done = done.open
+            batch = self._enqueue(task, may_run)
+            if batch is not None:
+                self._lead(batch, may_run)
+            else:
+                done.wait()
+            task.check()
+        return _joined(tasks)
+
+    async def run_on(
+        self,
+        loop: EventLoop,
+        inputs: Mapping[str, np.ndarray],
+        fetch: Sequence[str],
+        timeout_ms: int = 0,
+    ) -> dict[str, np.ndarray]:
+        """As `run`, on an event loop, which goes on meanwhile.
+
+        Cancelled, it ends once a batch with the request has run: the model must stay that long.
+        """
+        tasks = self._tasks(inputs, fetch, timeout_ms)
+        for task in tasks:
+            done = asyncio.Event()
+            task.done = partial(loop.call_soon, done.set)
+            batch = self._enqueue(task, loop)
+            if batch is not None and not batch.offered:
+                # Also if that is 0: what the loop has at hand at this moment joins the batch.
+                loop.call_later(self._wait_seconds, self._offer, batch)
+            await to_the_end(done)
+            task.check()
+        return _joined(tasks)
+
+    def _tasks(
+        self, inputs: Mapping[str, np.ndarray], fetch: Sequence[str], timeout_ms: int
+    ) -> list[_Task]:
+        """Return a request, or its parts: one after the other, each in a batch."""
+        rows, limit = _rows(inputs), self._parameters
         if rows > limit.max_batch_size:
             raise InvalidArgument(
                 f"Task size {rows} is larger than maximum input batch size {limit.max_batch_size}"
             )
         deadline = time.monotonic() + timeout_ms / 1000 if timeout_ms > 0 else float("inf")
-        if rows <= limit.rows:
-            return self._run_task(_Task(inputs, rows, fetch, deadline))
-        pieces = [
-            self._run_task(
-                _Task(
-                    {name: array[start : start + limit.rows] for name, array in inputs.items()},
-                    min(limit.rows, rows - start),
-                    fetch,
-                    deadline,
-                )
+        if rows <= self._most_rows:
+            return [_Task(inputs, rows, fetch, deadline)]
+        return [
+            _Task(
+                {name: array[start : start + self._most_rows] for name, array in inputs.items()},
+                min(self._most_rows, rows - start),
+                fetch,
+                deadline,
             )
-            for start in range(0, rows, limit.rows)
+            for start in range(0, rows, self._most_rows)
         ]
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in fetch}
 
-    def _run_task(self, task: _Task) -> dict[str, np.ndarray]:
-        mine = self._enqueue(task)
-        if mine is None:
-            assert task.done is not None
-            task.done.wait()
-        else:
-            self._await_turn(mine)
-            self._run_batch(mine)
-        if task.error is not None:
-            # Not the object itself: every thread that raises it would add to its traceback.
-            raise ServingError(task.error.code, task.error.message)
-        return task.outputs
-
-    def _enqueue(self, task: _Task) -> _Batch | None:
-        """Put a request into a batch; return that if the caller has to run it."""
+    def _enqueue(self, task: _Task, leader: _Gate | EventLoop) -> _Batch | None:
+        """Put a request into a batch; return that if it is a new one, to be led by this leader."""
         limit = self._parameters
         with self._lock:
             last = self.waiting[-1] if self.waiting else None
-            if last is not None and last.rows + task.rows <= limit.rows:
-                task.done = _Gate()
+            if last is not None and last.rows + task.rows <= self._most_rows:
                 last.tasks.append(task)
                 last.rows += task.rows
-                if last.rows == limit.rows:
+                if last.rows == self._most_rows:
                     self._scheduler.offer(self, last)
                 return None
             if len(self.waiting) >= limit.max_enqueued_batches:
@@ -189,20 +245,27 @@ class BatchQueue:
                 )
             if last is not None:
                 self._scheduler.offer(self, last)  # It will get no fuller.
-            batch = _Batch([task], task.rows)
+            batch = _Batch([task], task.rows, leader)
             self.waiting.append(batch)
-            if not limit.batch_timeout_micros or batch.rows == limit.rows:
+            if batch.rows == self._most_rows:
                 self._scheduler.offer(self, batch)
             return batch
 
-    def _await_turn(self, batch: _Batch) -> None:
-        seconds = self._parameters.batch_timeout_micros / 1e6
-        if batch.offered or not batch.may_run.wait(seconds):
-            with self._lock:
-                self._scheduler.offer(self, batch)
-            batch.may_run.wait()
+    def _offer(self, batch: _Batch) -> None:
+        with self._lock:
+            self._scheduler.offer(self, batch)
 
-    def _run_batch(self, batch: _Batch) -> None:
+    def _lead(self, batch: _Batch, may_run: _Gate) -> None:
+        """Offer a batch when it has waited long enough to be filled; run it when its turn comes."""
+        seconds = self._wait_seconds
+        if batch.offered or not seconds or not may_run.wait(seconds):
+            self._offer(batch)
+            may_run.wait()
+        self.run_batch(batch)
+
+    def run_batch(self, batch: _Batch) -> None:
+        """Run a batch whose turn it is, and hand out the answers."""
+        started = time.monotonic()
         try:
             self._answer(batch)
         except BaseException as error:
@@ -211,11 +274,15 @@ class BatchQueue:
             for task in batch.tasks:
                 task.error = known
         finally:
+            self.quick = time.monotonic() - started < _QUICK_SECONDS
             # First the next batch, so that it runs while these answers are written.
-            self._scheduler.finished()
+            if isinstance(batch.leader, EventLoop):
+                # What has come in meanwhile joins it there.
+                batch.leader.call_soon(self._scheduler.finished, self)
+            else:
+                self._scheduler.finished(self)
             for task in batch.tasks:
-                if task.done is not None:
-                    task.done.open()
+                task.done()
 
     def _answer(self, batch: _Batch) -> None:
         tasks = batch.tasks
@@ -227,10 +294,10 @@ class BatchQueue:
             )
         milliseconds = 0 if deadline == float("inf") else max(1, int((deadline - now) * 1000))
         rows = self._parameters.padded(batch.rows) if batch.rows else 0
-        for task in tasks:
-            microseconds = (now - task.queued) * 1e6
-            metrics.QUEUING_LATENCY.add(microseconds, self._parameters.thread_pool_name)
-            metrics.INPUT_BATCH_SIZE.add(task.rows)
+        metrics.QUEUING_LATENCY.add_all(
+            [(now - task.queued) * 1e6 for task in tasks], self._parameters.thread_pool_name
+        )
+        metrics.INPUT_BATCH_SIZE.add_all([task.rows for task in tasks])
         metrics.PADDING_SIZE.add(rows - batch.rows)
         metrics.PROCESSED_BATCH_SIZE.add(rows)
         metrics.WRAPPED_RUN_COUNT.add()
@@ -255,6 +322,13 @@ class BatchQueue:
             end = start + task.rows
             task.outputs = {name: outputs[name][start:end] for name in task.fetch}
             start = end
+
+
+def _joined(tasks: Sequence[_Task]) -> dict[str, np.ndarray]:
+    """Return the outputs of a request from those of its parts."""
+    if len(tasks) == 1:
+        return tasks[0].outputs
+    return {name: np.concatenate([task.outputs[name] for task in tasks]) for name in tasks[0].fetch}
 
 
 def _rows(inputs: Mapping[str, np.ndarray]) -> int:

@@ -39,20 +39,43 @@ def predict(
     Raises:
         ServingError: the request does not fit the signature, or the graph fails.
     """
+    signature, inputs, fetch = read_predict(version, request)
+    outputs = run(version, "Predict", signature, inputs, fetch, timeout_ms)
+    return predict_response(version, signature, outputs, as_content=as_content)
+
+
+def read_predict(
+    version: Version, request: predict_pb2.PredictRequest
+) -> tuple[Signature, dict[str, np.ndarray], list[str]]:
+    """Return what a request asks for: signature, its inputs, and the outputs to compute.
+
+    Raises:
+        ServingError: the request does not fit the signature.
+    """
     key = request.model_spec.signature_name
     signature = version.signature(key)
     if signature is None:
         raise FailedPrecondition(f'Serving signature key "{key or DEFAULT_SIGNATURE}" not found.')
     check_predict_method(version, signature)
     inputs = decode_inputs(signature, request.inputs)
-    fetch = choose_outputs(signature, request.output_filter)
-    outputs = run(version, "Predict", signature, inputs, fetch, timeout_ms)
+    return signature, inputs, choose_outputs(signature, request.output_filter)
+
+
+def predict_response(
+    version: Version,
+    signature: Signature,
+    outputs: Mapping[str, np.ndarray],
+    *,
+    as_content: bool = False,
+) -> predict_pb2.PredictResponse:
+    """Return the answer to a request with these outputs."""
     response = predict_pb2.PredictResponse()
-    response.model_spec.name = version.model_name
-    response.model_spec.signature_name = signature.key
-    response.model_spec.version.value = version.number
+    spec = response.model_spec
+    spec.name = version.model_name
+    spec.signature_name = signature.key
+    spec.version.value = version.number
     for alias, array in outputs.items():
-        response.outputs[alias].CopyFrom(tensors.to_proto(array, as_content=as_content))
+        tensors.write(response.outputs[alias], array, as_content=as_content)
     return response
 
 
@@ -67,8 +90,7 @@ def run(
     """Run a signature, and count how long that took for the API of this name."""
     started = time.perf_counter()
     outputs = version.run(signature, inputs, fetch, timeout_ms)
-    microseconds = (time.perf_counter() - started) * 1e6
-    metrics.RUNTIME_LATENCY.add(microseconds, version.model_name, api, "TF1")
+    metrics.count_run(version.model_name, api, time.perf_counter() - started)
     return outputs
 
 
@@ -99,14 +121,15 @@ def decode_inputs(
     """
     expected = signature.inputs
     defaults = signature.definition.defaults
-    missing = expected.keys() - given.keys() - defaults.keys()
-    if len(given) > len(expected) or (len(given) < len(expected) and missing):
-        raise InvalidArgument(
-            f"input size does not match signature: {len(given)}!={len(expected)} "
-            f"len({_braced(given)}) != len({_braced(expected)}). "
-            f"Sent extra: {_braced(given.keys() - expected.keys())}. "
-            f"Missing but required: {_braced(missing)}."
-        )
+    if len(given) != len(expected):
+        missing = expected.keys() - given.keys() - defaults.keys()
+        if len(given) > len(expected) or missing:
+            raise InvalidArgument(
+                f"input size does not match signature: {len(given)}!={len(expected)} "
+                f"len({_braced(given)}) != len({_braced(expected)}). "
+                f"Sent extra: {_braced(given.keys() - expected.keys())}. "
+                f"Missing but required: {_braced(missing)}."
+            )
     arrays: dict[str, np.ndarray] = {}
     for alias, info in expected.items():
         proto = given[alias] if alias in given else defaults.get(alias)

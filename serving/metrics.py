@@ -11,13 +11,11 @@ import itertools
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from . import text_protos
-from .errors import InvalidArgument, as_serving_error
-
-T = TypeVar("T")
+from .errors import Code, InvalidArgument, as_serving_error
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
 
@@ -71,13 +69,19 @@ class Histogram:
 
     def add(self, value: float, *values: str) -> None:
         """Count one measurement."""
-        bucket = bisect_left(self._bounds, value)
+        self.add_all((value,), *values)
+
+    def add_all(self, measured: Sequence[float], *values: str) -> None:
+        """Count several measurements with the same label values."""
+        buckets = [bisect_left(self._bounds, value) for value in measured]
         with self._lock:
-            if values not in self._counts:
-                self._counts[values] = [0] * (len(self._bounds) + 1)
+            counts = self._counts.get(values)
+            if counts is None:
+                counts = self._counts[values] = [0] * (len(self._bounds) + 1)
                 self._sums[values] = 0.0
-            self._counts[values][bucket] += 1
-            self._sums[values] += value
+            for bucket in buckets:
+                counts[bucket] += 1
+            self._sums[values] += sum(measured)
 
     def lines(self, name: str) -> Iterator[str]:
         """Yield the lines of each histogram; buckets hold what is at or below their bound."""
@@ -139,22 +143,35 @@ LOAD_LATENCY = Counter("/tensorflow/cc/saved_model/load_latency", "model_path")
 """In microseconds, summed up."""
 
 
-def counted(model_name: str, api: str, entrypoint: str, answer: Callable[[], T]) -> T:
-    """Return what `answer` returns, and count the request.
+class counted:  # noqa: N801  # Named as what it is used as: `with metrics.counted(...)`.
+    """Counts the request that is answered inside.
 
     Raises:
-        ServingError: whatever it raises.
+        ServingError: whatever is raised there.
     """
-    started = time.perf_counter()
-    try:
-        result = answer()
-    except Exception as error:
-        known = as_serving_error(error)
-        REQUEST_COUNT.add(model_name, known.code.name)
-        raise known from None
-    REQUEST_COUNT.add(model_name, "OK")
-    REQUEST_LATENCY.add((time.perf_counter() - started) * 1e6, model_name, api, entrypoint)
-    return result
+
+    def __init__(self, model_name: str, api: str, entrypoint: str) -> None:
+        self._labels = (model_name, api, entrypoint)
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        model_name = self._labels[0]
+        if error is None:
+            REQUEST_COUNT.add(model_name, "OK")
+            REQUEST_LATENCY.add((time.perf_counter() - self._started) * 1e6, *self._labels)
+        elif isinstance(error, Exception):
+            known = as_serving_error(error)
+            REQUEST_COUNT.add(model_name, known.code.name)
+            raise known from None
+        else:
+            REQUEST_COUNT.add(model_name, Code.CANCELLED.name)
+
+
+def count_run(model_name: str, api: str, seconds: float) -> None:
+    """Count how long the graph took for a request to the API of this name."""
+    RUNTIME_LATENCY.add(seconds * 1e6, model_name, api, "TF1")
 
 
 def page() -> str:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from . import metrics, version_folders, warmup
 from .errors import NotFound, ServingError, as_serving_error
@@ -43,6 +42,21 @@ class Slots:
         with self._changed:
             self._taken -= 1
             self._changed.notify_all()
+
+
+class Lease:
+    """Holds a loaded version for a request: inside, it is not unloaded. See `Model.take`."""
+
+    def __init__(self, model: Model, number: int | None) -> None:
+        self._model = model
+        self._number = number
+
+    def __enter__(self) -> Version:
+        self._version = self._model.take(self._number)
+        return self._version
+
+    def __exit__(self, *_: object) -> None:
+        self._model.give_back(self._version)
 
 
 class Model:
@@ -126,9 +140,8 @@ class Model:
             version = self._versions.get(number)
             return version is not None and version.state == State.AVAILABLE
 
-    @contextmanager
-    def lease(self, number: int | None = None) -> Iterator[Version]:
-        """Hold a loaded version, the highest if `number` is None; it is not unloaded meanwhile.
+    def take(self, number: int | None) -> Version:
+        """Return a loaded version, the highest if `number` is None, and keep it until `give_back`.
 
         Raises:
             NotFound: it is not loaded.
@@ -143,13 +156,14 @@ class Model:
                 raise no_servable(self.name, number)
             version = max(found, key=lambda version: version.number)
             version.leases += 1
-        try:
-            yield version
-        finally:
-            with self._changed:
-                version.leases -= 1
-                if not version.leases and version.state == State.UNLOADING:
-                    self._changed.notify_all()
+        return version
+
+    def give_back(self, version: Version) -> None:
+        """End what `take` began: the version may be unloaded, unless others have taken it."""
+        with self._changed:
+            version.leases -= 1
+            if not version.leases and version.state == State.UNLOADING:
+                self._changed.notify_all()
 
     def statuses(self) -> list[Version]:
         """Return every version ever seen by this process, highest first."""

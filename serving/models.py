@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 from tensorflow_serving.config import model_server_config_pb2
 
 from . import model_config
 from .errors import Code, FailedPrecondition, InvalidArgument, NotFound, ServingError
-from .model import Model, Slots, no_servable
+from .model import Lease, Model, Slots, no_servable
 from .model_config import ModelSettings
 from .version import DEFAULT_SIGNATURE, LoadOptions, Signature, State, Version
 
@@ -137,8 +136,7 @@ class Models:
         """
         return name if name in self._models else ""
 
-    @contextmanager
-    def lease(self, name: str, number: int | None = None, label: str = "") -> Iterator[Version]:
+    def lease(self, name: str, number: int | None = None, label: str = "") -> Lease:
         """Hold the version a request asks for.
 
         Raises:
@@ -153,8 +151,7 @@ class Models:
         model = self._models.get(name)
         if model is None:
             raise no_servable(name, number)
-        with model.lease(number) as version:
-            yield version
+        return Lease(model, number)
 
     def statuses(self, name: str, number: int | None = None) -> list[Version]:
         """Return the versions of a model, highest first, or the one asked for.

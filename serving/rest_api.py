@@ -7,16 +7,17 @@ makes a request malformed.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 import threading
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import unquote
 
 import uvicorn
+import uvloop
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
@@ -113,13 +114,13 @@ class RestApi:
         self, method: str, path: str, content: bytes, headers: Mapping[bytes, bytes]
     ) -> tuple[int, bytes]:
         """Return what `answer` does, run in a thread, or that too many wait for one."""
-        refusal = self._threads.refusal() if method == "POST" else None
-        if refusal is not None:
-            return _error(refusal)
         encoding = headers.get(b"content-encoding", b"")
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads, self.answer, method, path, content, encoding
-        )
+        try:
+            # Whoever asks for the status is not refused: it may be a probe.
+            with self._threads if method == "POST" else nullcontext():
+                return await self._threads.run(self.answer, method, path, content, encoding)
+        except ServingError as error:
+            return _error(error)
 
     def answer(self, method: str, path: str, content: bytes, encoding: bytes) -> tuple[int, bytes]:
         """Return HTTP status and JSON body for one request below `/v1/`."""
@@ -139,12 +140,8 @@ class RestApi:
                 "classify": self._classify,
                 "regress": self._regress,
             }[match["method"].lower()]
-            return metrics.counted(
-                self._models.metric_name(name),
-                match["method"].lower(),
-                "REST",
-                lambda: answer(name, number, label, content),
-            )
+            with metrics.counted(self._models.metric_name(name), match["method"].lower(), "REST"):
+                return answer(name, number, label, content)
         match = _LOOK.fullmatch(path) if method == "GET" else None
         if not match:
             raise InvalidArgument(f"Malformed request: {method} {path}")
@@ -230,7 +227,7 @@ class RestServer:
         self._thread.join(grace_seconds + 1)
 
     def _run(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._socket]))
+        uvloop.run(self._server.serve(sockets=[self._socket]))
 
 
 _NOT_FOUND_PAGE = (

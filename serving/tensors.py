@@ -38,6 +38,12 @@ _FIELDS = {
 _FIXED_WIDTH = {"float_val": 4, "double_val": 8, "scomplex_val": 4, "dcomplex_val": 8}
 """Fields whose packed wire form is the very bytes of the array; value: bytes per element."""
 
+_TAGS = {
+    name: field.number << 3 | 2
+    for name, field in tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name.items()
+}
+"""What precedes a packed field on the wire, before its length."""
+
 _LONGEST_FILL_BYTES = 64 * 2**20
 """What one given value may be repeated to fill: a few bytes must not claim all memory."""
 
@@ -81,16 +87,25 @@ def from_proto(proto: tensor_pb2.TensorProto) -> np.ndarray:
 
 
 def to_proto(array: np.ndarray, *, as_content: bool = False) -> tensor_pb2.TensorProto:
-    """Return the message for an array.
+    """Return the message for an array; see `write`."""
+    proto = tensor_pb2.TensorProto()
+    write(proto, array, as_content=as_content)
+    return proto
+
+
+def write(proto: tensor_pb2.TensorProto, array: np.ndarray, *, as_content: bool = False) -> None:
+    """Fill an empty message with an array.
 
     Args:
+        proto: the message.
         array: of a type in `runtime.NUMPY_TYPES`.
         as_content: fill `tensor_content` instead of the typed field (strings: always typed).
     """
     data_type = DATA_TYPES[array.dtype]
-    proto = tensor_pb2.TensorProto(dtype=data_type)
+    proto.dtype = data_type
+    dims = proto.tensor_shape.dim
     for size in array.shape:
-        proto.tensor_shape.dim.add(size=size)
+        dims.add(size=size)
     field = _FIELDS[data_type]
     if data_type == STRING:
         proto.string_val.extend(array.ravel().tolist())
@@ -102,7 +117,6 @@ def to_proto(array: np.ndarray, *, as_content: bool = False) -> tensor_pb2.Tenso
         proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
     else:
         getattr(proto, field).extend(array.ravel().tolist())
-    return proto
 
 
 def _packed(proto: tensor_pb2.TensorProto, field: str) -> np.ndarray:
@@ -126,8 +140,7 @@ def _packed(proto: tensor_pb2.TensorProto, field: str) -> np.ndarray:
 
 def _header(field: str, size: int) -> bytes:
     """Return tag and length that precede `size` bytes of a packed field on the wire."""
-    number = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number
-    header = bytearray([number << 3 | 2])
+    header = bytearray([_TAGS[field]])
     while size > 127:
         header.append(size & 127 | 128)
         size >>= 7

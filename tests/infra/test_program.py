@@ -278,6 +278,7 @@ class TestTrainingJob:
             {"retries": "2"},
             {"minMetrics": '{"f1": 0.9}'},
             {"servingReplicas": "2"},
+            {"servingBatching": "true"},
             {"serviceType": "ClusterIP"},
         ],
     )
@@ -451,6 +452,20 @@ class TestPredictionService:
             "--model_base_path=/models/digits",
         ]
         assert server["readinessProbe"]["grpc"] == {"port": 8500}
+
+    @pytest.mark.parametrize("engine_name", ["embedded", "tensorflow-serving"])
+    def test_batching_is_off_until_it_is_wanted(
+        self, up: Up, engine: Engine, engine_name: str
+    ) -> None:
+        def flags() -> list[str]:
+            return list(
+                containers(engine.the(DEPLOYMENT, "prediction-server"))["server"]["command"]
+            )
+
+        up(servingEngine=engine_name)
+        assert not any("batching" in flag for flag in flags())
+        up(servingEngine=engine_name, servingBatching="true")
+        assert "--enable_batching=true" in flags()
 
     def test_load_balancers_give_their_own_address(self, up: Up) -> None:
         outputs = up(serviceType="LoadBalancer")

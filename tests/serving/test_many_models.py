@@ -336,6 +336,18 @@ def test_a_reload_that_nobody_waits_for_does_not_block_the_next(
     assert ask(server, "a") == 3
 
 
+def test_a_reload_that_nobody_waits_for_gives_its_thread_back(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with running_server(bases["a"], "a", ["--grpc_max_threads=1"]) as server:
+        with pytest.raises(grpc.RpcError) as caught:
+            replace(server, model("empty", tmp_path / "empty"), timeout=0.5)
+        assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        replace(server, model("a", bases["a"]))
+        assert ask(server, "a") == 3
+
+
 def test_a_config_file_is_followed_and_a_broken_one_changes_nothing(
     bases: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -1,14 +1,10 @@
-"""Certificates and the token on the gRPC port."""
+"""Certificates on the gRPC port."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import grpc
 
 from . import text_protos
-from .access import REFUSAL, Token
 from .errors import InvalidArgument
 
 _SSLConfig = text_protos.message_type(
@@ -22,10 +18,8 @@ _SSLConfig = text_protos.message_type(
 )
 """`config/ssl_config.proto` of TensorFlow Serving."""
 
-_HEALTH = "/grpc.health.v1.Health/"
 
-
-def credentials(ssl_config_file: str) -> grpc.ServerCredentials | None:
+def read(ssl_config_file: str) -> grpc.ServerCredentials | None:
     """Return what `--ssl_config_file` asks for; None without one: the port is plain then.
 
     Raises:
@@ -47,27 +41,3 @@ def credentials(ssl_config_file: str) -> grpc.ServerCredentials | None:
         config.custom_ca.encode() or None,
         require_client_auth=config.client_verify,
     )
-
-
-class TokenInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Answers UNAUTHENTICATED to calls without the token, except for the health service's."""
-
-    def __init__(self, token: Token) -> None:
-        self._token = token
-        self._refuse = grpc.unary_unary_rpc_method_handler(_refuse)
-
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler | None:
-        """Return the method's handler, or one that refuses."""
-        if handler_call_details.method.startswith(_HEALTH) or self._token.is_in(
-            dict(handler_call_details.invocation_metadata)
-        ):
-            return continuation(handler_call_details)
-        return self._refuse
-
-
-def _refuse(_request: Any, context: grpc.ServicerContext) -> None:
-    context.abort(grpc.StatusCode.UNAUTHENTICATED, REFUSAL)

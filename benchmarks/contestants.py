@@ -127,13 +127,19 @@ CONTESTANTS = [
         )
         for name, flags in (("dlstack", ()), ("dlstack batch", ("--enable_batching",)))
     ),
-    Contestant(
-        "dlstack REST",
-        "http://127.0.0.1:{rest}/v1/models/mnist:predict",
-        lambda images: json.dumps({"instances": _numbers(images)}).encode(),
-        _json_of("predictions"),
-        SERVER,
-        headers=JSON,
+    *(
+        Contestant(
+            name,
+            "http://127.0.0.1:{rest}/v1/models/mnist:predict",
+            lambda images: json.dumps({"instances": _numbers(images)}).encode(),
+            _json_of("predictions"),
+            (*SERVER, *flags),
+            headers=JSON,
+        )
+        for name, flags in (
+            ("dlstack REST", ()),
+            ("dlstack REST batch", ("--enable_batching",)),
+        )
     ),
     Contestant(
         "mlserver",

@@ -259,18 +259,18 @@ def print_tables(figures: Figures, limits: dict[int, float]) -> None:
         for name in names:
             rate = figures.load(name, case, "per_second")
             print(
-                f"{name:14} {rate:10.0f} {rate * case.rows:10.0f} "
+                f"{name:18} {rate:10.0f} {rate * case.rows:10.0f} "
                 f"{figures.load(name, case, 'p50_ms'):10.2f} "
                 f"{figures.load(name, case, 'p99_ms'):10.2f} "
                 f"{figures.load(name, case, 'cpu_per_second'):10.0%} "
                 f"{figures.load(name, case, 'errors'):10.0f}"
             )
     print("\nclient: CPU time of the load generator, of one core; it shares the machine's.")
-    print(f"\n{'':14} {'cold start s':>12} {'memory MiB':>10}")
+    print(f"\n{'':18} {'cold start s':>12} {'memory MiB':>10}")
     for name in names:
         start, memory = figures.start_seconds[name], figures.bytes[name]
         print(
-            f"{name:14} {statistics.median(start):12.1f} {statistics.median(memory) / 2**20:10.0f}"
+            f"{name:18} {statistics.median(start):12.1f} {statistics.median(memory) / 2**20:10.0f}"
         )
     print("\nThe model in one process, rows/s:")
     print("  " + ", ".join(f"{rows} a call: {value:.0f}" for rows, value in limits.items()))

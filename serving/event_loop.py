@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import uvloop
@@ -26,9 +27,13 @@ class EventLoop:
         self._woken = False
         threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()
 
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop; from any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop, and wait for it; from any other thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return self.start(work).result()
 
     def call_later(self, seconds: float, function: Callable[..., object], *args: object) -> None:
         """Call a function in so many seconds, if 0 once all that waits now was seen to.

@@ -346,6 +346,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     config = uvicorn.Config(
         token.guard(app, needs_no_token) if token else app,
+        # Bounds headers; httptools, which uvicorn prefers, does not.
+        http="h11",
         ssl_certfile=options.tls_cert,
         ssl_keyfile=options.tls_key,
         log_config=None,

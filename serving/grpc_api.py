@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from contextlib import AbstractContextManager
 
 import grpc
@@ -55,11 +54,8 @@ HEALTH_SERVICES = (
 class PredictionService:
     """`tensorflow.serving.PredictionService` over `Models`."""
 
-    def __init__(
-        self, models: Models, loop: EventLoop, threads: RequestThreads, *, as_content: bool
-    ) -> None:
+    def __init__(self, models: Models, threads: RequestThreads, *, as_content: bool) -> None:
         self._models = models
-        self._loop = loop
         self._threads = threads
         self._as_content = as_content
 
@@ -74,16 +70,15 @@ class PredictionService:
             self._models.lease(*_spec(request)) as version,
         ):
             signature, inputs, fetch = handlers.read_predict(version, request)
-            started = time.perf_counter()
-            if signature.queue is not None:
-                outputs = await signature.queue.run_on(
-                    self._loop, inputs, fetch, _milliseconds_left(context)
-                )
-            else:
-                outputs = await self._threads.run(
-                    lambda: version.run(signature, inputs, fetch, _milliseconds_left(context))
-                )
-            metrics.count_run(version.model_name, "Predict", time.perf_counter() - started)
+            outputs = await handlers.run_on(
+                self._threads,
+                version,
+                "Predict",
+                signature,
+                inputs,
+                fetch,
+                lambda: _milliseconds_left(context),
+            )
             return handlers.predict_response(
                 version, signature, outputs, as_content=self._as_content
             )
@@ -264,10 +259,11 @@ class GrpcServer:
                 ) from None
 
     def _methods(self, config: ServerConfig) -> Methods:
-        threads = RequestThreads(config.grpc_threads, config.max_waiting_requests, "grpc")
+        threads = RequestThreads(
+            self._loop, config.grpc_threads, config.max_waiting_requests, "grpc"
+        )
         predictions = PredictionService(
             self._models,
-            self._loop,
             threads,
             as_content=config.enable_serialization_as_tensor_content,
         )

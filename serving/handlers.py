@@ -8,7 +8,7 @@ TensorFlow's `cc/saved_model/util.cc`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ from .version import DEFAULT_SIGNATURE, Signature, Version
 
 if TYPE_CHECKING:
     from .models import Models
+    from .request_threads import RequestThreads
 
 _PREDICT_METHODS = tuple(
     f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress")
@@ -90,6 +91,27 @@ def run(
     """Run a signature, and count how long that took for the API of this name."""
     started = time.perf_counter()
     outputs = version.run(signature, inputs, fetch, timeout_ms)
+    metrics.count_run(version.model_name, api, time.perf_counter() - started)
+    return outputs
+
+
+async def run_on(
+    threads: RequestThreads,
+    version: Version,
+    api: str,
+    signature: Signature,
+    inputs: Mapping[str, np.ndarray],
+    fetch: Sequence[str],
+    milliseconds_left: Callable[[], int],
+) -> dict[str, np.ndarray]:
+    """As `run`, on an event loop: in one of its threads, or in a batch."""
+    started = time.perf_counter()
+    if signature.queue is not None:
+        outputs = await signature.queue.run_on(threads.loop, inputs, fetch, milliseconds_left())
+    else:
+        outputs = await threads.run(
+            lambda: version.run(signature, inputs, fetch, milliseconds_left())
+        )
     metrics.count_run(version.model_name, api, time.perf_counter() - started)
     return outputs
 

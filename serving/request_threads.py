@@ -9,28 +9,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import ParamSpec, TypeVar
 
 from .errors import Code, ServingError
-from .event_loop import to_the_end
+from .event_loop import EventLoop, to_the_end
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class RequestThreads:
-    """Threads for one event loop, and places for the requests that run in them or wait.
+    """Threads of one event loop, and places for the requests that run in them or wait.
 
     `with` it, a request holds a place.
 
     Args:
+        loop: what the requests came in on.
         threads: how many run side by side.
         most_waiting: how many more may wait.
         name: of the threads.
     """
 
-    def __init__(self, threads: int, most_waiting: int, name: str) -> None:
+    def __init__(self, loop: EventLoop, threads: int, most_waiting: int, name: str) -> None:
+        self.loop = loop
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._most = threads + most_waiting
         self._taken = 0
@@ -58,9 +59,8 @@ class RequestThreads:
         Cancelled, it is not called any more; if it runs already, that is waited for.
         """
         ended = asyncio.Event()
-        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, ended.set)
         future = self._executor.submit(answer, *args, **kwargs)
-        future.add_done_callback(lambda _: wake())
+        future.add_done_callback(lambda _: self.loop.call_soon(ended.set))
         try:
             await ended.wait()
         except asyncio.CancelledError:

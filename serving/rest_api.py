@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import wait
 from contextlib import nullcontext
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import uvicorn
-import uvloop
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
@@ -31,7 +31,9 @@ from .errors import (
     ServingError,
     as_serving_error,
 )
-from .models import DEFAULT_SIGNATURE, Models
+from .event_loop import EventLoop
+from .http_protocol import BoundedHttpToolsProtocol
+from .models import DEFAULT_SIGNATURE, Models, Signature, Version
 from .request_threads import RequestThreads
 
 _TARGET = (
@@ -40,6 +42,8 @@ _TARGET = (
 )
 _RUN = re.compile(_TARGET + r":(?P<method>(?i:classify|regress|predict))")
 _LOOK = re.compile(_TARGET + r"(?P<metadata>(?i:/metadata))?")
+_SHORT_BYTES = 256 * 2**10
+"""Bodies up to this size are parsed on the event loop; it takes 1 ms at most, as a rule."""
 _MAX_INT64 = 2**63 - 1
 _MAX_UNPACKED_BYTES = 100 * 2**20
 _CORS = (
@@ -54,19 +58,27 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class RestApi:
-    """ASGI application: reads the request on the event loop, answers it in a thread.
+    """ASGI application: answers in threads, except for short predictions.
+
+    Of those only the model runs in a thread, and batched ones need none: what is left is Python,
+    which holds the GIL anyway.
 
     Args:
+        loop: what it runs on.
         metrics_path: answers with the metrics, in Prometheus' text form; empty: nothing does.
     """
 
-    def __init__(self, models: Models, config: ServerConfig, metrics_path: str) -> None:
+    def __init__(
+        self, loop: EventLoop, models: Models, config: ServerConfig, metrics_path: str
+    ) -> None:
         self._metrics_path = metrics_path
         self._models = models
         self._most_bytes = config.max_request_bytes
         self._timeout_ms = config.rest_api_timeout_in_ms
         self._cors = _CORS if config.rest_api_enable_cors_support else ()
-        self._threads = RequestThreads(config.rest_threads, config.max_waiting_requests, "rest")
+        self._threads = RequestThreads(
+            loop, config.rest_threads, config.max_waiting_requests, "rest"
+        )
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -113,35 +125,24 @@ class RestApi:
     async def _answered(
         self, method: str, path: str, content: bytes, headers: Mapping[bytes, bytes]
     ) -> tuple[int, bytes]:
-        """Return what `answer` does, run in a thread, or that too many wait for one."""
-        encoding = headers.get(b"content-encoding", b"")
+        """Return HTTP status and JSON body for one request below `/v1/`."""
+        gzip = b"gzip" in headers.get(b"content-encoding", b"")
         try:
             # Whoever asks for the status is not refused: it may be a probe.
             with self._threads if method == "POST" else nullcontext():
-                return await self._threads.run(self.answer, method, path, content, encoding)
-        except ServingError as error:
-            return _error(error)
-
-    def answer(self, method: str, path: str, content: bytes, encoding: bytes) -> tuple[int, bytes]:
-        """Return HTTP status and JSON body for one request below `/v1/`."""
-        try:
-            if b"gzip" in encoding:
-                content = _unpack(content)
-            return 200, self._dispatch(method, path, content).encode()
+                match = _RUN.fullmatch(path) if method == "POST" else None
+                if not match or not match["name"]:
+                    text = await self._threads.run(self._look, method, path)
+                elif match["method"].lower() == "predict":
+                    text = await self._predict(*_target(match), content, gzip=gzip)
+                else:
+                    text = await self._threads.run(self._infer, match, content, gzip=gzip)
+            return 200, text.encode()
         except Exception as error:
             return _error(as_serving_error(error))
 
-    def _dispatch(self, method: str, path: str, content: bytes) -> str:
-        match = _RUN.fullmatch(path) if method == "POST" else None
-        if match and match["name"]:
-            name, number, label = _target(match)
-            answer = {
-                "predict": self._predict,
-                "classify": self._classify,
-                "regress": self._regress,
-            }[match["method"].lower()]
-            with metrics.counted(self._models.metric_name(name), match["method"].lower(), "REST"):
-                return answer(name, number, label, content)
+    def _look(self, method: str, path: str) -> str:
+        """Return status or metadata of a model."""
         match = _LOOK.fullmatch(path) if method == "GET" else None
         if not match:
             raise InvalidArgument(f"Malformed request: {method} {path}")
@@ -161,39 +162,48 @@ class RestApi:
         )
         return text
 
-    def _predict(self, name: str, number: int | None, label: str, content: bytes) -> str:
-        document = json_tensors.parse(content)
-        key = json_tensors.signature_name(document)
-        with self._models.lease(name, number, label) as version:
-            signature = version.signature(key)
-            if signature is None:
-                raise InvalidArgument(
-                    f'Serving signature name: "{key or DEFAULT_SIGNATURE}" '
-                    "not found in signature def"
+    async def _predict(
+        self, name: str, number: int | None, label: str, content: bytes, *, gzip: bool
+    ) -> str:
+        with metrics.counted(self._models.metric_name(name), "predict", "REST"):
+            if gzip or len(content) > _SHORT_BYTES:
+                document = await self._threads.run(_parse, content, gzip=gzip)
+            else:
+                document = _parse(content)
+            with self._models.lease(name, number, label) as version:
+                signature, inputs, by_row = _read_predict(version, document)
+                outputs = await handlers.run_on(
+                    self._threads,
+                    version,
+                    "Predict",
+                    signature,
+                    inputs,
+                    list(signature.outputs),
+                    lambda: self._timeout_ms,
                 )
-            handlers.check_predict_method(version, signature)
-            inputs, by_row = json_tensors.read_inputs(document, signature)
-            fetch = list(signature.outputs)
-            outputs = handlers.run(version, "Predict", signature, inputs, fetch, self._timeout_ms)
-        return json_tensors.dump_outputs(outputs, by_row=by_row)
+            return json_tensors.dump_outputs(outputs, by_row=by_row)
 
-    def _classify(self, name: str, number: int | None, label: str, content: bytes) -> str:
-        request = classification_pb2.ClassificationRequest()
-        _fill(request, content)
-        with self._models.lease(name, number, label) as version:
-            response = inference.classify(version, request, self._timeout_ms)
-        return json_examples.dump_classifications(response.result)
-
-    def _regress(self, name: str, number: int | None, label: str, content: bytes) -> str:
-        request = regression_pb2.RegressionRequest()
-        _fill(request, content)
-        with self._models.lease(name, number, label) as version:
-            response = inference.regress(version, request, self._timeout_ms)
-        return json_examples.dump_regressions(response.result)
+    def _infer(self, match: re.Match[str], content: bytes, *, gzip: bool) -> str:
+        """Return the answer to classify or regress."""
+        name, number, label = _target(match)
+        method = match["method"].lower()
+        with metrics.counted(self._models.metric_name(name), method, "REST"):
+            document = _parse(content, gzip=gzip)
+            if method == "classify":
+                classification = classification_pb2.ClassificationRequest()
+                _fill(classification, document)
+                with self._models.lease(name, number, label) as version:
+                    classified = inference.classify(version, classification, self._timeout_ms)
+                return json_examples.dump_classifications(classified.result)
+            regression = regression_pb2.RegressionRequest()
+            _fill(regression, document)
+            with self._models.lease(name, number, label) as version:
+                regressed = inference.regress(version, regression, self._timeout_ms)
+            return json_examples.dump_regressions(regressed.result)
 
 
 class RestServer:
-    """The HTTP port of a server, on an event loop and thread of its own.
+    """The HTTP port of a server, on an event loop of its own.
 
     Raises:
         ServingError: the port can't be bound.
@@ -201,11 +211,13 @@ class RestServer:
 
     def __init__(self, config: ServerConfig, models: Models, metrics_path: str = "") -> None:
         token = Token.read(config.token_file)
-        api = RestApi(models, config, metrics_path)
+        self._loop = EventLoop("rest")
+        api = RestApi(self._loop, models, config, metrics_path)
         self._socket = _bind(config.rest_api_host, config.rest_api_port)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 token.guard(api) if token else api,
+                http=BoundedHttpToolsProtocol,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -214,20 +226,16 @@ class RestServer:
                 date_header=False,
             )
         )
-        self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
 
     def start(self) -> None:
         """Answer requests from now on."""
-        self._thread.start()
+        self._served = self._loop.start(self._server.serve(sockets=[self._socket]))
 
     def stop(self, grace_seconds: float) -> None:
         """Take no new requests and wait for those under way, at most `grace_seconds`."""
         self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
         self._server.should_exit = True
-        self._thread.join(grace_seconds + 1)
-
-    def _run(self) -> None:
-        uvloop.run(self._server.serve(sockets=[self._socket]))
+        wait([self._served], grace_seconds + 1)
 
 
 _NOT_FOUND_PAGE = (
@@ -236,12 +244,29 @@ _NOT_FOUND_PAGE = (
 )
 
 
+def _parse(content: bytes, *, gzip: bool = False) -> json_tensors.Json:
+    return json_tensors.parse(_unpack(content) if gzip else content)
+
+
+def _read_predict(
+    version: Version, document: json_tensors.Json
+) -> tuple[Signature, dict[str, np.ndarray], bool]:
+    """Return the signature that a JSON body asks for, its inputs, and whether they came by row."""
+    key = json_tensors.signature_name(document)
+    signature = version.signature(key)
+    if signature is None:
+        raise InvalidArgument(
+            f'Serving signature name: "{key or DEFAULT_SIGNATURE}" not found in signature def'
+        )
+    handlers.check_predict_method(version, signature)
+    return signature, *json_tensors.read_inputs(document, signature)
+
+
 def _fill(
     request: classification_pb2.ClassificationRequest | regression_pb2.RegressionRequest,
-    content: bytes,
+    document: json_tensors.Json,
 ) -> None:
     """Read a JSON body of classify or regress into a request."""
-    document = json_tensors.parse(content)
     request.model_spec.signature_name = json_tensors.signature_name(document)
     request.input.CopyFrom(json_examples.read_input(document))
 

@@ -196,7 +196,7 @@ def test_a_batch_measures_whether_its_model_is_quick() -> None:
 
 
 def test_a_request_given_up_before_a_thread_is_free_is_never_answered(loop: EventLoop) -> None:
-    threads = RequestThreads(1, 10, "test")
+    threads = RequestThreads(loop, 1, 10, "test")
     go_on = threading.Event()
     called: list[str] = []
 
@@ -217,7 +217,7 @@ def test_a_request_given_up_before_a_thread_is_free_is_never_answered(loop: Even
 
 
 def test_a_request_given_up_while_it_is_answered_is_waited_for(loop: EventLoop) -> None:
-    threads = RequestThreads(1, 10, "test")
+    threads = RequestThreads(loop, 1, 10, "test")
     begun, go_on = threading.Event(), threading.Event()
 
     def answer() -> None:
@@ -241,7 +241,7 @@ def test_a_request_given_up_while_it_is_answered_is_waited_for(loop: EventLoop) 
 
 
 def test_places_are_given_back(loop: EventLoop) -> None:
-    threads = RequestThreads(1, 1, "test")
+    threads = RequestThreads(loop, 1, 1, "test")
     for _ in range(2):
         with threads, threads, pytest.raises(ServingError, match="2 requests run or wait"), threads:
             pass

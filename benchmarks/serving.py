@@ -255,7 +255,7 @@ def print_tables(figures: Figures, limits: dict[int, float]) -> None:
         rows = "1 row" if case.rows == 1 else f"{case.rows} rows"
         print(f"\n{clients}, {rows} a request")
         titles = ("requests/s", "rows/s", "p50 ms", "p99 ms", "client", "refused")
-        print(" " * 14, *(f"{title:>10}" for title in titles))
+        print(" " * 18, *(f"{title:>10}" for title in titles))
         for name in names:
             rate = figures.load(name, case, "per_second")
             print(

@@ -23,7 +23,7 @@ MOST_REQUEST_BYTES = 2**31 - 1
 """TensorFlow Serving's limit for gRPC, and the longest message that protobuf can read."""
 
 _THREADS_WITH_BATCHING = 128
-"""A request that waits for its batch holds a thread, which costs next to nothing."""
+"""A request with Examples that waits for its batch holds one, which costs next to nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,97 @@
+"""The REST port's HTTP: what is no body is bounded, and what is one comes in any pieces."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.serving_fixtures import ModelServer
+
+BODY = json.dumps({"signature_name": "echo_float32", "instances": [7.0]}).encode()
+PATH = b"/v1/models/kinds:predict"
+
+
+def connected(server: ModelServer) -> closing[socket.socket]:
+    host, port = server.rest_url.removeprefix("http://").split(":")
+    return closing(socket.create_connection((host, int(port)), timeout=30))
+
+
+def answered(connection: socket.socket) -> bytes:
+    """Return all that comes until the server closes the connection."""
+    received = b""
+    while data := connection.recv(65536):
+        received += data
+    return received
+
+
+def endless(piece: bytes) -> Iterator[bytes]:
+    yield b"POST " + PATH + b" HTTP/1.1\r\nhost: x\r\n"
+    while True:
+        yield piece
+
+
+def endless_trailers(piece: bytes) -> Iterator[bytes]:
+    yield b"POST " + PATH + b" HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+    while True:
+        yield piece
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        endless(b"a: " + b"b" * 1000 + b"\r\n"),
+        endless(b"b" * 1000),
+        endless_trailers(b"a: " + b"b" * 1000 + b"\r\n"),
+    ],
+    ids=["headers", "one header", "trailers"],
+)
+def test_what_does_not_end_is_refused(kinds: ModelServer, pieces: Iterator[bytes]) -> None:
+    sent = 0
+    with connected(kinds) as connection:
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+                sent += len(piece)
+                assert sent < 16 * 2**20, "more than the sockets' buffers hold"
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+
+def test_long_headers_are_told_so(kinds: ModelServer) -> None:
+    with connected(kinds) as connection:
+        connection.sendall(b"POST " + PATH + b" HTTP/1.1\r\nhost: x\r\na: " + b"b" * 65_536)
+        assert b" 400 " in (answer := answered(connection))
+        assert answer.endswith(b"Request headers are too long.")
+
+
+def test_a_body_in_many_small_chunks_is_read(kinds: ModelServer) -> None:
+    """Their framing alone is longer than headers may be."""
+    padded = BODY[:-1] + b" " * 20_000 + b"}"
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in padded)
+    with connected(kinds) as connection:
+        connection.sendall(
+            b"POST " + PATH + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+            b"transfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+        )
+        assert b" 200 " in (answer := answered(connection))
+        assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"predictions": [7.0]}
+
+
+def test_many_requests_go_over_one_connection(kinds: ModelServer) -> None:
+    request = b"POST %b HTTP/1.1\r\nhost: x\r\nfiller: %b\r\ncontent-length: %d\r\n\r\n%b"
+    with connected(kinds) as connection:
+        for _ in range(5):  # Together longer than the headers of one may be.
+            connection.sendall(request % (PATH, b"f" * 30_000, len(BODY), BODY))
+            answer = b""
+            while b"predictions" not in answer or not answer.endswith(b"}"):
+                answer += connection.recv(65536)
+            assert b" 200 " in answer
+        connection.sendall(b"".join([request % (PATH, b"f", len(BODY), BODY)] * 3))
+        answer = b""
+        while answer.count(b"HTTP/1.1 200") < 3:
+            assert (data := connection.recv(65536))
+            answer += data

@@ -41,6 +41,11 @@ _INTEGERS: dict[np.dtype, np.iinfo] = {
 _FLOATS = {np.dtype(np.float32): 24, np.dtype(np.float64): 53}
 """Float type to the bits of its significand: larger integers would lose digits."""
 
+_MOST = {
+    np.dtype(np.float32): float(np.finfo(np.float32).max),
+    np.dtype(np.float64): float(np.finfo(np.float64).max),
+}
+
 _SHOWN_CHARACTERS = 256
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -225,6 +230,8 @@ def _convert(value: Json, data_type: int) -> np.ndarray | None:
     Works on all elements at once; `_explain` then finds which one is wrong.
     """
     dtype = NUMPY_TYPES[data_type]
+    if dtype in _FLOATS and (rows := _float_rows(value, dtype)) is not None:
+        return rows
     try:
         elements = np.array(value, dtype=object)
     except ValueError:
@@ -256,9 +263,26 @@ def _convert(value: Json, data_type: int) -> np.ndarray | None:
     if dtype == np.float64:
         return wide
     finite = wide[np.isfinite(wide)]
-    if finite.size and np.abs(finite).max() > np.finfo(dtype).max:
+    if finite.size and np.abs(finite).max() > _MOST[dtype]:
         return None
     return wide.astype(dtype)
+
+
+def _float_rows(value: Json, dtype: np.dtype) -> np.ndarray | None:
+    """Return the array for a list of lists of floats, in half the time; None for anything else."""
+    if not isinstance(value, list) or not all(isinstance(row, list) for row in value):
+        return None
+    if not all({float}.issuperset(map(type, row)) for row in value):
+        return None
+    try:
+        wide = np.array(value, np.float64)
+    except ValueError:
+        return None
+    most = _MOST[dtype]
+    # Not so for NaN either.
+    if wide.size and -most <= wide.min() and wide.max() <= most:
+        return wide.astype(dtype)
+    return None
 
 
 def _has_lossy_integer(elements: np.ndarray, wide: np.ndarray, bits: int) -> bool:

@@ -10,7 +10,9 @@ import base64
 import binascii
 import json
 import re
+import struct
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -272,12 +274,12 @@ def _float_rows(value: Json, dtype: np.dtype) -> np.ndarray | None:
     """Return the array for a list of lists of floats, in half the time; None for anything else."""
     if not isinstance(value, list) or not all(isinstance(row, list) for row in value):
         return None
-    if not all({float}.issuperset(map(type, row)) for row in value):
+    shape = (len(value), len(value[0]) if value else 0)
+    if not all(len(row) == shape[1] and {float}.issuperset(map(type, row)) for row in value):
         return None
-    try:
-        wide = np.array(value, np.float64)
-    except ValueError:
-        return None
+    # A third of what np.array takes.
+    data = struct.pack(f"{shape[0] * shape[1]}d", *chain.from_iterable(value))
+    wide = np.frombuffer(data).reshape(shape)
     most = _MOST[dtype]
     # Not so for NaN either.
     if wide.size and -most <= wide.min() and wide.max() <= most:
@@ -457,16 +459,21 @@ def float_texts(flat: np.ndarray) -> list[str]:
     """Return the shortest of %g and full precision that reads back as the same number."""
     if flat.dtype == np.float16:
         flat = flat.astype(np.float32)
-    texts = [f"{value:g}" for value in flat.tolist()]
-    digits = "%.9g" if flat.dtype == np.float32 else "%.17g"
-    with np.errstate(over="ignore"):
-        read_back = np.array(list(map(float, texts))).astype(flat.dtype)
-    for position in np.flatnonzero(read_back != flat):
-        texts[position] = digits % flat[position]
+    values = flat.tolist()
+    texts = [f"{value:g}" for value in values]
+    digits, read_back = "%.17g", list(map(float, texts))
+    if flat.dtype == np.float32:
+        digits = "%.9g"
+        with np.errstate(over="ignore"):
+            read_back = np.array(read_back).astype(np.float32).tolist()
     return [
-        _SPECIAL.get(text) or (text if "." in text or "e" in text else text + ".0")
-        for text in texts
+        _with_point(text if back == value else digits % value)
+        for text, back, value in zip(texts, read_back, values, strict=True)
     ]
+
+
+def _with_point(text: str) -> str:
+    return text if "." in text or "e" in text else _SPECIAL.get(text, text + ".0")
 
 
 _SPECIAL = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

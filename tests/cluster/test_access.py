@@ -1,5 +1,7 @@
 """A stack with TLS and a token, on a real cluster: who has both is answered, nobody else is.
 
+Then with batching, too.
+
 The tests build on each other. Not covered: the official TensorFlow Serving image.
 """
 
@@ -135,3 +137,20 @@ def test_status_shows_the_secure_addresses(deployment):
     assert done.returncode == 0, done.stderr
     addresses = json.loads(done.stdout)["addresses"]
     assert addresses["page"] == deployment.outputs()["pageUrl"]
+
+
+def test_batching_is_turned_on_by_the_configuration(deployment, digit):
+    deployment.configure("servingBatching=true")
+    assert deployment.up().returncode == 0
+    commands = deployment.kubectl(
+        *("get", "pods", "--namespace", "dlstack-cluster-test", "--output"),
+        "jsonpath={.items[*].spec.containers[?(@.name=='server')].command}",
+    ).stdout
+    assert "--enable_batching=true" in commands
+    file, truth = digit
+    for transport in ("grpc", "rest"):
+        words = ("predict", "--json", f"--transport={transport}", *[str(file)] * 20)
+        done = command(deployment, *words)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)["predictions"]
+        assert [one["prediction"] for one in found] == [truth] * 20

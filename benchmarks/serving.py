@@ -356,8 +356,8 @@ def main() -> None:
     medians = {rows: statistics.median(values) for rows, values in limits.items()}
     print(f"{platform.machine()}, {os.cpu_count()} cores; medians of {arguments.rounds} rounds")
     print_tables(figures, medians)
-    for contestant in CONTESTANTS[:2]:
-        if contestant.name in figures.start_seconds:
+    for contestant in CONTESTANTS:
+        if contestant.ours and contestant.name in figures.start_seconds:
             print_goals(contestant.name, figures, medians)
     if arguments.json:
         content = figures.as_json() | {"one process": medians}

@@ -75,7 +75,7 @@ def assert_nothing_leaks(pid: int, fuzz: Callable[[random.Random, int], None]) -
     before = Usage.of(pid)
     fuzz(random.Random(SEED + 1), COUNT)
     until = time.monotonic() + 30
-    # Pools, of the gateway's connections to the server and of threads, may not have been full before.
+    # Pools may not have been full before: of the gateway's connections, of threads.
     most_files = before.files + CLIENTS
     while Usage.of(pid).files > most_files and time.monotonic() < until:
         time.sleep(0.1)

@@ -7,7 +7,6 @@ thread; the other methods are answered in one as a whole.
 from __future__ import annotations
 
 import asyncio
-import gc
 from contextlib import AbstractContextManager
 
 import grpc
@@ -70,10 +69,9 @@ class PredictionService:
             self._models.lease(*_spec(request)) as version,
         ):
             signature, inputs, fetch = handlers.read_predict(version, request)
-            outputs = await handlers.run_on(
+            outputs = await handlers.predict_on(
                 self._threads,
                 version,
-                "Predict",
                 signature,
                 inputs,
                 fetch,
@@ -214,8 +212,6 @@ class GrpcServer:
     def start(self) -> None:
         """Answer requests from now on."""
         self.update_health()
-        # What is there by now stays. Looking for garbage in it stopped all requests for 10 ms.
-        gc.freeze()
         self._loop.run(self._server.start())
 
     def update_health(self) -> None:

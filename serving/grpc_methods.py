@@ -79,9 +79,13 @@ def _handler(
 ) -> grpc.RpcMethodHandler:
     parse = message_factory.GetMessageClass(method.input_type).FromString
     if method.client_streaming:
-        return grpc.stream_stream_rpc_method_handler(_many_to_many(parse, behaviour))
+
+        def parse_each(requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+            return (parse(data) async for data in requests)
+
+        return grpc.stream_stream_rpc_method_handler(_to_many(parse_each, behaviour))
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(_one_to_many(parse, behaviour))
+        return grpc.unary_stream_rpc_method_handler(_to_many(parse, behaviour))
     return grpc.unary_unary_rpc_method_handler(_one_to_one(parse, behaviour, place))
 
 
@@ -101,26 +105,12 @@ def _one_to_one(
     return answer
 
 
-def _one_to_many(
-    parse: Parse, behaviour: Callable[[Message, Context], AsyncIterator[Message]]
-) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
-    async def answer(data: bytes, context: Context) -> AsyncIterator[bytes]:
+def _to_many(
+    read: Callable[[Any], Any], behaviour: Callable[[Any, Context], AsyncIterator[Message]]
+) -> Callable[[Any, Context], AsyncIterator[bytes]]:
+    async def answer(given: Any, context: Context) -> AsyncIterator[bytes]:
         try:
-            async for response in behaviour(parse(data), context):
-                yield response.SerializeToString()
-        except Exception as error:
-            await _abort(context, error)
-
-    return answer
-
-
-def _many_to_many(
-    parse: Parse, behaviour: Callable[[AsyncIterator[Message], Context], AsyncIterator[Message]]
-) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
-    async def answer(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        try:
-            parsed = (parse(data) async for data in requests)
-            async for response in behaviour(parsed, context):
+            async for response in behaviour(read(given), context):
                 yield response.SerializeToString()
         except Exception as error:
             await _abort(context, error)

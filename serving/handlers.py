@@ -32,8 +32,6 @@ def predict(
     version: Version,
     request: predict_pb2.PredictRequest,
     timeout_ms: int,
-    *,
-    as_content: bool = False,
 ) -> predict_pb2.PredictResponse:
     """Run one signature on the tensors given, for at most `timeout_ms` (0: no limit).
 
@@ -42,7 +40,7 @@ def predict(
     """
     signature, inputs, fetch = read_predict(version, request)
     outputs = run(version, "Predict", signature, inputs, fetch, timeout_ms)
-    return predict_response(version, signature, outputs, as_content=as_content)
+    return predict_response(version, signature, outputs)
 
 
 def read_predict(
@@ -95,16 +93,15 @@ def run(
     return outputs
 
 
-async def run_on(
+async def predict_on(
     threads: RequestThreads,
     version: Version,
-    api: str,
     signature: Signature,
     inputs: Mapping[str, np.ndarray],
     fetch: Sequence[str],
     milliseconds_left: Callable[[], int],
 ) -> dict[str, np.ndarray]:
-    """As `run`, on an event loop: in one of its threads, or in a batch."""
+    """Do as `run` for Predict, on an event loop: in one of its threads, or in a batch."""
     started = time.perf_counter()
     if signature.queue is not None:
         outputs = await signature.queue.run_on(threads.loop, inputs, fetch, milliseconds_left())
@@ -112,7 +109,7 @@ async def run_on(
         outputs = await threads.run(
             lambda: version.run(signature, inputs, fetch, milliseconds_left())
         )
-    metrics.count_run(version.model_name, api, time.perf_counter() - started)
+    metrics.count_run(version.model_name, "Predict", time.perf_counter() - started)
     return outputs
 
 

@@ -43,11 +43,6 @@ _INTEGERS: dict[np.dtype, np.iinfo] = {
 _FLOATS = {np.dtype(np.float32): 24, np.dtype(np.float64): 53}
 """Float type to the bits of its significand: larger integers would lose digits."""
 
-_MOST = {
-    np.dtype(np.float32): float(np.finfo(np.float32).max),
-    np.dtype(np.float64): float(np.finfo(np.float64).max),
-}
-
 _SHOWN_CHARACTERS = 256
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -265,7 +260,7 @@ def _convert(value: Json, data_type: int) -> np.ndarray | None:
     if dtype == np.float64:
         return wide
     finite = wide[np.isfinite(wide)]
-    if finite.size and np.abs(finite).max() > _MOST[dtype]:
+    if finite.size and np.abs(finite).max() > np.finfo(dtype).max:
         return None
     return wide.astype(dtype)
 
@@ -280,7 +275,7 @@ def _float_rows(value: Json, dtype: np.dtype) -> np.ndarray | None:
     # A third of what np.array takes.
     data = struct.pack(f"{shape[0] * shape[1]}d", *chain.from_iterable(value))
     wide = np.frombuffer(data).reshape(shape)
-    most = _MOST[dtype]
+    most = np.finfo(dtype).max
     # Not so for NaN either.
     if wide.size and -most <= wide.min() and wide.max() <= most:
         return wide.astype(dtype)

@@ -172,14 +172,9 @@ class RestApi:
             document = await call(_parse, content, gzip=gzip)
             with self._models.lease(name, number, label) as version:
                 signature, inputs, by_row = await call(_read_predict, version, document)
-                outputs = await handlers.run_on(
-                    self._threads,
-                    version,
-                    "Predict",
-                    signature,
-                    inputs,
-                    list(signature.outputs),
-                    lambda: self._timeout_ms,
+                fetch = list(signature.outputs)
+                outputs = await handlers.predict_on(
+                    self._threads, version, signature, inputs, fetch, lambda: self._timeout_ms
                 )
             return await call(json_tensors.dump_outputs, outputs, by_row=by_row)
 

@@ -63,21 +63,7 @@ def started(loop: EventLoop, queue: BatchQueue, *numbers: float) -> list[Future[
     async def outcome(task: asyncio.Task[Any]) -> Any:
         return (await task)["y"].tolist()
 
-    return [_future(loop, outcome(task)) for task in loop.run(bring())]
-
-
-def _future(loop: EventLoop, work: Any) -> Future[Any]:
-    future: Future[Any] = Future()
-
-    async def run() -> None:
-        try:
-            future.set_result(await work)
-        except BaseException as error:
-            future.set_exception(error)
-
-    tasks: list[asyncio.Task[None]] = []
-    loop.call_soon(lambda: tasks.append(asyncio.ensure_future(run())))
-    return future
+    return [loop.start(outcome(task)) for task in loop.run(bring())]
 
 
 def test_requests_that_a_loop_has_at_hand_run_as_one(loop: EventLoop, model: Doubler) -> None:

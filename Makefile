@@ -44,7 +44,7 @@ down: destroy ## destroy, and stop the embedded cluster
 	@$(BIN)/python -m local down
 
 data: setup ## download MNIST into ./data/mnist
-	@$(BIN)/python -m training.download_mnist --target_dir=data/mnist
+	@$(BIN)/python -m training.datasets.download_mnist --target_dir=data/mnist
 
 check: setup ## format, lint, types, fast tests
 	@$(BIN)/ruff format --check $(CHECKED)

@@ -4,7 +4,8 @@ import signal
 
 import pulumi
 
-from infra import program, settings
+from infra import program
+from infra.settings import settings
 
 # When a resource fails, Pulumi interrupts the program; a traceback would bury the resource's error.
 signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.seaweedfs import SeaweedFS  # noqa: E402
-from training.download_mnist import download  # noqa: E402
+from training.datasets.download_mnist import download  # noqa: E402
 
 BUCKET = "benchmark"
 CODE = ROOT / "training" / "mnist"

@@ -11,9 +11,11 @@
 Importing this costs some 20 ms: numpy, Pillow and gRPC are imported when they are first needed.
 """
 
-from ._async_client import AsyncClient
-from ._client import Client
-from ._exceptions import (
+from ._calls.async_client import AsyncClient
+from ._calls.client import Client
+from ._inputs.labels import read_labels
+from ._transports.tls import Tls
+from .errors import (
     ConnectionFailed,
     DeadlineExceeded,
     FileError,
@@ -23,9 +25,7 @@ from ._exceptions import (
     ServerError,
     SettingsError,
 )
-from ._labels import read_labels
-from ._tls import Tls
-from ._types import (
+from .specs import (
     ExamplePrediction,
     ExamplePredictions,
     ModelMetadata,

@@ -1,5 +1,5 @@
 """`python -m client`."""
 
-from .cli import run
+from ._command.cli import run
 
 run()

@@ -8,30 +8,33 @@ import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap, EnvVarArgs, Namespace, Secret
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from . import checksums, cluster, deployed, git, names, packages, pod_specs, s3
-from .access import Access
-from .credentials import ACCESS_KEY, SECRET_KEY, GeneratedCredentials, Store
-from .object_store import REGION, ObjectStore, ObjectStoreArgs
-from .prediction_service import PredictionService, PredictionServiceArgs
-from .published_model import PublishedModel
-from .run_hash import digest, run_hash, short
-from .settings import ExternalStore, Settings
-from .storage import Bucket, DestroyGuard, Folder
-from .tensorboard import TensorBoard, TensorBoardArgs
-from .training_job import TrainingJob, TrainingJobArgs, is_there, next_attempt
+from . import s3
+from .cluster import api
+from .commands import deployed
+from .components import packages, pod_specs
+from .components.access import Access
+from .components.object_store import REGION, ObjectStore, ObjectStoreArgs
+from .components.prediction_service import PredictionService, PredictionServiceArgs
+from .components.tensorboard import TensorBoard, TensorBoardArgs
+from .components.training_job import TrainingJob, TrainingJobArgs, is_there, next_attempt
+from .resources.credentials import ACCESS_KEY, SECRET_KEY, GeneratedCredentials, Store
+from .resources.published_model import PublishedModel
+from .resources.storage import Bucket, DestroyGuard, Folder
+from .run import checksums, git
+from .run.run_hash import digest, run_hash, short
+from .settings import names
+from .settings.settings import ExternalStore, Settings
 
 
 def build(settings: Settings) -> Mapping[str, Any]:
     """Declare the whole stack and return its outputs (docs/contracts.md)."""
     run = _Run.of(settings)
-    nodes = cluster.nodes(settings.kube_context)
-    cluster.require_room(nodes, settings.flavour, "dlstack:flavour", settings.node_count)
-    cluster.require_room(nodes, settings.serving_flavour, "dlstack:servingFlavour")
-    cluster.require_own_namespace(settings.kube_context, settings.namespace, settings.stack)
-    jobs = cluster.get(
-        settings.kube_context, f"/apis/batch/v1/namespaces/{settings.namespace}/jobs"
-    )
-    place = _Place(settings, settings.host or cluster.address(nodes))
+    nodes = api.nodes(settings.kube_context)
+    api.require_room(nodes, settings.flavour, "dlstack:flavour", settings.node_count)
+    api.require_room(nodes, settings.serving_flavour, "dlstack:servingFlavour")
+    api.require_own_namespace(settings.kube_context, settings.namespace, settings.stack)
+    jobs = api.get(settings.kube_context, f"/apis/batch/v1/namespaces/{settings.namespace}/jobs")
+    place = _Place(settings, settings.host or api.address(nodes))
 
     store = _store(settings, place)
     data_bucket = Bucket(
@@ -234,7 +237,7 @@ class _Run:
         code = checksums.folder(settings.code_dir, "codeDir")
         data = _data(settings)
         # The examples are code folders like any other: uploaded, not part of the agent.
-        library = packages.read("training", without={"mnist", "text"})
+        library = packages.read("training", without={"mnist", "text", "datasets"})
         return cls(
             code=code,
             data=data,
@@ -291,7 +294,7 @@ class _Place:
                 name=settings.namespace,
                 labels={
                     **names.labels("namespace", settings.stack),
-                    cluster.STACK_LABEL: settings.stack,
+                    api.STACK_LABEL: settings.stack,
                     "pod-security.kubernetes.io/enforce": "restricted",
                 },
             ),

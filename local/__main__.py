@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import node
-from .cluster import Cluster
+from .build.images import Images
 from .console import LocalError, say
 from .home import Home
-from .images import Images
+from .kubernetes.cluster import Cluster
+from .machine import node
 
 # Measured, with some air: Go's sources and objects 8 GiB, images and their archives 5 GiB.
 COLD_GIBIBYTES = 18
@@ -59,13 +59,13 @@ class Platform:
         except KeyError:
             raise LocalError(
                 f"KUBECONFIG ({self.brought_kubeconfig}) is your own, but no image is set.",
-                "Build it (`docker build -f local/images/Containerfile local/images`), push it "
-                "where the cluster can pull from, and set RUNTIME_IMAGE to its name.",
+                "Build it (`docker build -f local/build/image/Containerfile local/build/image`), "
+                "push it where the cluster can pull from, and set RUNTIME_IMAGE to its name.",
             ) from None
 
     def environment(self) -> dict[str, str]:
         """The variables for `pulumi`, `kubectl` and the client."""
-        from .stack import environment
+        from .stack.stack import environment
 
         variables = environment(self.home, self.brought_kubeconfig or self.cluster.kubeconfig)
         if self.brought_kubeconfig is None:
@@ -114,8 +114,8 @@ def up(platform: Platform) -> None:
 
 @command("deploy the stack with `pulumi up`, then predict held-out digits through the exposed port")
 def deploy(platform: Platform) -> None:
-    from . import held_out
-    from .stack import GRPC_NODE_PORT, Stack, data_set
+    from .stack import held_out
+    from .stack.stack import GRPC_NODE_PORT, Stack, data_set
 
     begun = time.monotonic()
     with platform.locked(WARM_GIBIBYTES):
@@ -167,7 +167,7 @@ def status(platform: Platform) -> None:
             print(f"{daemon.name:<24} {state:<24} {daemon.log}")
         if not platform.cluster.is_running():
             return
-    from .stack import Stack
+    from .stack.stack import Stack
 
     stack = Stack(platform.environment())
     if not stack.exists():
@@ -188,7 +188,7 @@ def destroy(platform: Platform) -> None:
     if platform.brought_kubeconfig is None and not platform.cluster.is_running():
         say("nothing to destroy: the cluster does not run")
         return
-    from .stack import Stack
+    from .stack.stack import Stack
 
     begun = time.monotonic()
     with platform.locked(0):

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     for warning in command_line.warnings:
         print(warning)
     # TensorFlow's libraries take 0.4 s to load; --help and a mistyped flag need not wait for them.
-    from . import runtime
+    from .engine import runtime
 
     if command_line.config.version:
         print(

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from . import batching_parameters, metrics, model_config
-from .batching import BatchScheduler
-from .batching_parameters import BatchingConfig, BatchingParameters
+from . import metrics
+from .batching import parameters
+from .batching.parameters import BatchingConfig, BatchingParameters
+from .batching.queue import BatchScheduler
 from .config import ServerConfig
 from .errors import ServingError
-from .models import LoadOptions, Models
+from .models import settings
+from .models.registry import LoadOptions, Models
 
 if TYPE_CHECKING:
-    from .grpc_api import GrpcServer
-    from .rest_api import RestServer
+    from .ports.grpc.server import GrpcServer
+    from .ports.rest.api import RestServer
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +68,11 @@ def run(config: ServerConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     metrics_path = metrics.path(config.monitoring_config_file)
-    configured = model_config.from_flags(config)
+    configured = settings.from_flags(config)
     names = models.replace(configured)
     # Imported while TensorFlow loads the model in its own thread, without the GIL.
-    from .grpc_api import GrpcServer
-    from .rest_api import RestServer
+    from .ports.grpc.server import GrpcServer
+    from .ports.rest.api import RestServer
 
     models.wait_until_available(names)
     models.first_models_loaded()
@@ -119,7 +121,7 @@ def _follow_config_file(
     """
     while not stopping.wait(config.model_config_file_poll_wait_seconds):
         try:
-            wanted = model_config.from_flags(config)
+            wanted = settings.from_flags(config)
             if wanted != applied:
                 models.replace(wanted)
                 applied = wanted
@@ -157,5 +159,5 @@ def _batching(config: ServerConfig) -> BatchingConfig | None:
         return None
     common = BatchingParameters()
     if config.batching_parameters_file:
-        common = batching_parameters.read(config.batching_parameters_file)
+        common = parameters.read(config.batching_parameters_file)
     return BatchingConfig(common, per_model=config.enable_per_model_batching_parameters)

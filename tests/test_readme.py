@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from infra import flavours, settings
+from infra.settings import flavours, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

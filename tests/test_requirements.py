@@ -15,7 +15,7 @@ def read(file: str) -> dict[str, Requirement]:
 
 
 PINNED = ("requirements.txt", "requirements-dev.txt", "local/requirements.txt")
-IMAGE = "local/images/requirements.txt"
+IMAGE = "local/build/image/requirements.txt"
 RANGES = ("training/requirements.txt", "serving/requirements.txt", "client/requirements.txt")
 
 

@@ -8,10 +8,10 @@ from training.command_line import run
 def main(arguments: Sequence[str]) -> int:
     """Dispatch on the first argument; return the exit status."""
     if arguments and arguments[0] == "mirror":
-        from training import event_mirror
+        from training.board import event_mirror
 
         return event_mirror.main(arguments[1:])
-    from training import agent
+    from training.agent import run as agent
 
     return agent.main(arguments)
 

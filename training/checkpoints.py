@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from training.agent.upload_mirror import CHECKPOINT_FOLDER
 from training.command_line import TrainingError
 from training.quiet_tensorflow import tf
-from training.upload_mirror import CHECKPOINT_FOLDER
 
 KEPT = 3
 _NAME = "step"

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from training.cluster import Cluster
 from training.command_line import TrainingError, WorkerLost
 from training.quiet_tensorflow import tf
+from training.tf_config import Cluster
 
 _Values = TypeVar("_Values")
 _LOST = (

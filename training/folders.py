@@ -53,8 +53,8 @@ def output_folder(url: str) -> Iterator[Path]:
             ) from error
         yield Path(url)
         return
+    from training.agent.upload_mirror import CHECKPOINT_FOLDER, UploadMirror
     from training.object_store import ObjectStore, S3Url
-    from training.upload_mirror import CHECKPOINT_FOLDER, UploadMirror
 
     place = S3Url.parse(url, "train_url")
     with tempfile.TemporaryDirectory(prefix="dlstack-train-") as temporary:

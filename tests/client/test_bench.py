@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client import Client, InvalidInput, Prediction, ServerError, Signature, TensorSpec, cli
-from client._bench import BenchResult, bench, bench_text, load
+from client import Client, InvalidInput, Prediction, ServerError, Signature, TensorSpec
+from client._command import cli
+from client._command.bench import BenchResult, bench, bench_text, load
 from tests.serving_fixtures import ModelServer
 
 from .conftest import port_of
@@ -92,7 +93,7 @@ def test_requests_are_bounded_by_number_and_failures_counted() -> None:
 
 def test_requests_are_bounded_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("client._bench.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("client._command.bench.time.perf_counter", lambda: now[0])
 
     def answer(number: int) -> None:
         now[0] += 1

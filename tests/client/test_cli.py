@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client import cli
+from client._command import cli
 from tests.serving_fixtures import ModelServer, free_port
 
 from .conftest import digit, port_of
@@ -89,7 +89,7 @@ def test_top_of_a_signature_without_probabilities_fails(run: Run, pictures: Path
 def test_a_folder_of_more_pictures_than_a_request_takes(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("client._examples.ROWS_PER_REQUEST", 4)
+    monkeypatch.setattr("client._inputs.examples.ROWS_PER_REQUEST", 4)
     for index in range(10):
         pixels = np.uint8(digit(index) * 255).reshape(28, 28)
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
@@ -325,7 +325,7 @@ def test_verbose_names_the_environment_and_the_stack(
     mnist: ModelServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outputs = {"host": "127.0.0.1", "grpcPort": mnist.grpc_port, "modelName": "nope"}
-    monkeypatch.setattr("client._settings.read_stack", lambda: outputs)
+    monkeypatch.setattr("client._command.settings.read_stack", lambda: outputs)
     monkeypatch.setenv("DLSTACK_MODEL", "mnist")
     assert cli.main(["status", "--verbose"]) == 0
     err = capsys.readouterr().err

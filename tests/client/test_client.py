@@ -332,7 +332,9 @@ def test_a_server_that_has_answered_is_not_asked_what_it_is_at_a_deadline(
     kinds: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The call would take a second longer than its deadline."""
-    monkeypatch.setattr("client._grpc_codec.what_listens", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(
+        "client._transports.grpc_codec.what_listens", lambda *_: pytest.fail("asked")
+    )
     with Client("127.0.0.1", "kinds", port=kinds.grpc_port, timeout=0.25) as one:
         one.metadata()
         failure(lambda: one.predict(np.array([5000], np.int32), signature="slow"), DeadlineExceeded)

@@ -15,8 +15,8 @@ from google.protobuf import json_format
 from PIL import Image
 
 import client
-from client import cli
-from client._messages import PredictRequest, PredictResponse
+from client._command import cli
+from client._transports.messages import PredictRequest, PredictResponse
 from tests.serving_fixtures import ModelServer
 
 from .conftest import digit
@@ -116,8 +116,13 @@ def test_the_flags_are_some_there_are(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_every_module_is_in_the_table_of_the_folder() -> None:
     table = DOCS.partition("## The folder")[2].partition("\n\nImports")[0]
-    modules = {path.stem for path in Path(client.__file__).parent.glob("*.py")}
-    assert set(re.findall(r"`(\w+)`", table)) == modules - {"__init__", "__main__"}
+    folder = Path(client.__file__).parent
+    modules = {
+        ".".join(path.relative_to(folder).with_suffix("").parts)
+        for path in folder.rglob("*.py")
+        if not path.stem.startswith("__")
+    }
+    assert set(re.findall(r"`([\w.]+)`", table)) == modules
 
 
 def test_the_errors_are_those_there_are() -> None:

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from client import FileError, InvalidInput, Prediction, Signature, TensorSpec, read_labels
-from client._examples import answers
-from client._files import Example, Reader
+from client._inputs.examples import answers
+from client._inputs.files import Example, Reader
 from tests.serving_fixtures import ModelServer
 
 from .conftest import Connect, digit
@@ -247,7 +247,7 @@ def test_a_picture_is_not_sent_to_an_input_of_texts_unless_it_is_named(
 def test_requests_are_bounded_in_bytes_too(
     mnist: ModelServer, connect: Connect, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("client._examples.BYTES_PER_REQUEST", 2 * len(png(1)) + 10)
+    monkeypatch.setattr("client._inputs.examples.BYTES_PER_REQUEST", 2 * len(png(1)) + 10)
     one = connect(mnist, signature="image_bytes")
     sent: list[int] = []
     real = one._transport.predict

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from client import InvalidInput, PictureError, TensorSpec
-from client._images import Frame, Picture, find_pictures, load_picture
+from client._inputs.images import Frame, Picture, find_pictures, load_picture
 
 DIGIT = Frame.of(TensorSpec("images", "float32", (None, 784)))
 
@@ -132,7 +132,7 @@ def test_a_photograph_for_a_small_input_is_decoded_small_and_looks_the_same(
 ) -> None:
     pixels = stroke(1500, 1200)
     small = load(pixels, suffix=".jpg", quality=95).row
-    monkeypatch.setattr("client._images._FINER", 100)
+    monkeypatch.setattr("client._inputs.images._FINER", 100)
     difference = np.abs(small - load(pixels, suffix=".jpg", quality=95).row)
     assert difference.max() < 0.06  # At the edges of the bar.
     assert 0 < difference.mean() < 0.003

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _USE_OURS = """
 import numpy as np
 from client import Client
-from client._messages import PredictRequest, PredictResponse
-from client._tensors import decode, encode
+from client._transports.messages import PredictRequest, PredictResponse
+from client._transports.tensors import decode, encode
 request = PredictRequest()
 request.model_spec.name = "mnist"
 encode(np.arange(6, dtype=np.float32).reshape(2, 3), request.inputs["images"])
@@ -82,18 +82,22 @@ def test_they_are_the_installed_official_ones() -> None:
 
 
 def test_no_part_of_the_client_imports_tensorflow() -> None:
-    modules = sorted(path.stem for path in (ROOT / "client").glob("_*.py") if path.stem[1] != "_")
-    assert "_grpc" in modules
+    modules = sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "client").rglob("*.py")
+        if path.stem != "__main__"
+    )
+    assert "client._transports.grpc" in modules
     run(
         "import importlib, sys\n"
-        f"for name in {modules!r}: importlib.import_module('client.' + name)\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
         "assert not {'tensorflow', 'tensorflow_serving', 'pulumi'} & set(sys.modules)\n"
     )
 
 
 def test_importing_the_client_costs_neither_numpy_nor_grpc() -> None:
     run(
-        "import sys, client.cli\n"
+        "import sys, client._command.cli\n"
         "costly = {'numpy', 'PIL', 'grpc', 'google.protobuf', 'http.client', 'asyncio', 'random'}\n"
         "assert not costly & set(sys.modules)\n"
     )

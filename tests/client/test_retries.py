@@ -41,8 +41,8 @@ def test_no_retry_is_begun_that_the_deadline_would_end(
     transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("client._client.time.sleep", pauses.append)
-    monkeypatch.setattr("client._core._FIRST_PAUSE", 60.0)
+    monkeypatch.setattr("client._calls.client.time.sleep", pauses.append)
+    monkeypatch.setattr("client._calls.core._FIRST_PAUSE", 60.0)
     with (
         flaky_server(transport, failures=99) as flaky,
         client(transport, flaky.port, timeout=30) as one,
@@ -54,7 +54,7 @@ def test_no_retry_is_begun_that_the_deadline_would_end(
 
 def test_pauses_double_up_to_the_longest(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("client._client.time.sleep", pauses.append)
+    monkeypatch.setattr("client._calls.client.time.sleep", pauses.append)
     monkeypatch.setattr("random.uniform", lambda low, high: high)
     with flaky_server(transport, 6) as flaky, client(transport, flaky.port, retries=6) as one:
         one.status()
@@ -108,11 +108,11 @@ def test_a_server_that_starts_during_the_pause_is_found(
     real_sleep = time.sleep
 
     def start_meanwhile(seconds: float) -> None:
-        monkeypatch.setattr("client._client.time.sleep", real_sleep)
+        monkeypatch.setattr("client._calls.client.time.sleep", real_sleep)
         servers.append(flaky_server(transport, failures=0, port=port))
         servers[0].__enter__()
 
-    monkeypatch.setattr("client._client.time.sleep", start_meanwhile)
+    monkeypatch.setattr("client._calls.client.time.sleep", start_meanwhile)
     try:
         with client(transport, port, retries=5) as one:
             assert one.status().versions == ()
@@ -124,7 +124,7 @@ def test_nothing_listening_is_tried_again_and_a_wrong_protocol_is_not(
     transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("client._client.time.sleep", pauses.append)
+    monkeypatch.setattr("client._calls.client.time.sleep", pauses.append)
     with client(transport, free_port()) as one, pytest.raises(ConnectionFailed):
         one.status()
     assert len(pauses) == 3

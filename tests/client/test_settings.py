@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from client import SettingsError
-from client._settings import read_stack, resolve
+from client._command.settings import read_stack, resolve
 
 OUTPUTS = {
     "host": "10.0.0.3",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from client import cli
+from client._command import cli
 from tests.serving_fixtures import ModelServer, running_server
 
 from .conftest import port_of
@@ -28,7 +28,13 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     data, run = folder / "data", folder / "run"
     for command in (
-        ["-m", "training.generate_messages", f"--target_dir={data}", "--train=300", "--test=20"],
+        [
+            "-m",
+            "training.datasets.generate_messages",
+            f"--target_dir={data}",
+            "--train=300",
+            "--test=20",
+        ],
         ["training/text/train_text.py", f"--data_url={data}", f"--train_url={run}"],
     ):
         done = subprocess.run(

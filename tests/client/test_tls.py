@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from client import AsyncClient, Client, ConnectionFailed, DeadlineExceeded, SettingsError, Tls, cli
+from client import AsyncClient, Client, ConnectionFailed, DeadlineExceeded, SettingsError, Tls
+from client._command import cli
 from tests.certificates import Pem, issue
 
 from .flaky import flaky_server

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client import Client, cli
+from client import Client
+from client._command import cli
 from tests.serving_fixtures import ModelServer, export_models, running_server
 
 from .conftest import Connect, digit, port_of

@@ -12,7 +12,7 @@ import pytest
 
 from local.__main__ import Platform
 from local.home import REPOSITORY
-from local.stack import Stack, data_set
+from local.stack.stack import Stack, data_set
 
 STACK = "cluster-test"
 

@@ -16,8 +16,8 @@ import grpc
 import pytest
 
 from client import Client, ServerError, Tls
-from local import held_out
 from local.home import REPOSITORY
+from local.stack import held_out
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def messages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("messages")
-    words = [sys.executable, "-m", "training.generate_messages", f"--target_dir={folder}"]
+    words = [sys.executable, "-m", "training.datasets.generate_messages", f"--target_dir={folder}"]
     subprocess.run(words, cwd=REPOSITORY, check=True)
     return folder
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from client import Client, PredictionError
-from local import held_out
+from local.stack import held_out
 from tests.cluster.conftest import STACK
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]

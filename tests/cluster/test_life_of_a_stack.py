@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from local import held_out
+from local.stack import held_out
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

@@ -12,8 +12,9 @@ import subprocess
 
 import pytest
 
-from infra import cluster, flavours
-from local.configuration import NODE_NAME
+from infra.cluster import api as cluster
+from infra.settings import flavours
+from local.kubernetes.configuration import NODE_NAME
 from tests.infra.conftest import (  # noqa: F401  (fixtures)
     configure,
     current_event_loop,

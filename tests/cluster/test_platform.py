@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from local.configuration import PROCESSES
 from local.home import REPOSITORY
+from local.kubernetes.configuration import PROCESSES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

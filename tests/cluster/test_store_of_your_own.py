@@ -5,7 +5,7 @@ The store is a SeaweedFS beside the cluster, at the node's address. Not covered:
 
 import pytest
 
-from local.configuration import NODE_IP
+from local.kubernetes.configuration import NODE_IP
 from tests.seaweedfs import SeaweedFS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]

@@ -10,7 +10,10 @@ import pulumi
 import pytest
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
-from infra import cluster, packages, program, settings
+from infra import program
+from infra.cluster import api as cluster
+from infra.components import packages
+from infra.settings import settings
 
 RUN_HASH = "f" * 64
 STACK = "dlstack-dev"

@@ -8,7 +8,8 @@ import pulumi
 import pytest
 from pulumi.runtime import rpc
 
-from infra import certificate, settings
+from infra.resources import certificate
+from infra.settings import settings
 from tests.infra.conftest import Configure, Engine, Up
 from tests.infra.test_program import DEPLOYMENT, SERVICE, containers
 

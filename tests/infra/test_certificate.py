@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra import certificate
+from infra.resources import certificate
 
 HOSTS = ["203.0.113.7", "models.example.com", "localhost", "127.0.0.1"]
 NOW = datetime.now(UTC)

@@ -11,9 +11,12 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import cluster, credentials, flavours, s3
-from infra.flavours import Flavour, Taint, Toleration
-from infra.quantities import quantity
+from infra import s3
+from infra.cluster import api as cluster
+from infra.resources import credentials
+from infra.settings import flavours
+from infra.settings.flavours import Flavour, Taint, Toleration
+from infra.settings.quantities import quantity
 from tests.infra.conftest import FakeCluster, node
 
 ANSWERS: dict[str, tuple[int, Any]] = {

@@ -7,9 +7,10 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import checksums, packages
-from infra.run_hash import run_hash
-from infra.training_job import Attempt, next_attempt
+from infra.components import packages
+from infra.components.training_job import Attempt, next_attempt
+from infra.run import checksums
+from infra.run.run_hash import run_hash
 
 RUN = {
     "code": {"train.py": "1"},

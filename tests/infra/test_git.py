@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import git
+from infra.run import git
 from tests.infra.test_program import in_git
 
 FILES = {"train.py", "sub/model.py"}

@@ -16,9 +16,9 @@ from uuid import uuid4
 import pulumi
 import pytest
 
-from infra import job_log
-from infra.deployed import Deployed
-from infra.job_log import RunLog, continuation
+from infra.commands import job_log
+from infra.commands.deployed import Deployed
+from infra.commands.job_log import RunLog, continuation
 from tests.infra.test_job_state import RUN, ended, job, pod
 from tests.seaweedfs import SeaweedFS
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from infra import job_state
-from infra.job_state import JobState
+from infra.commands import job_state
+from infra.commands.job_state import JobState
 
 RUN = "5a1dcbe5" * 8
 STARTED = "2026-03-01T10:00:00Z"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra import roll_out
+from infra.resources import roll_out
 
 
 def deployment(generation: int = 2, seen: int = 2, **status: Any) -> dict[str, Any]:

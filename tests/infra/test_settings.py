@@ -6,7 +6,7 @@ from pathlib import Path
 import pulumi
 import pytest
 
-from infra import settings
+from infra.settings import settings
 from tests.infra.conftest import Configure
 
 

@@ -14,7 +14,8 @@ from uuid import uuid4
 import pulumi
 import pytest
 
-from infra import addresses, cli, deployed, runs, status_text
+from infra.cluster import addresses
+from infra.commands import cli, deployed, runs, status_text
 from tests.infra.conftest import Engine, FakeCluster, Up
 from tests.infra.test_job_state import RUN, ended, job, pod
 from tests.seaweedfs import REGION, SeaweedFS

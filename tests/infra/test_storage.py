@@ -12,7 +12,10 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import checksums, credentials, program, published_model, s3, settings, storage
+from infra import program, s3
+from infra.resources import credentials, published_model, storage
+from infra.run import checksums
+from infra.settings import settings
 from tests.infra.conftest import Configure
 from tests.seaweedfs import SeaweedFS
 

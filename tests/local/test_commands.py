@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from local.cluster import _check_free
+from local.build.programs import MODULES, digest
 from local.console import LocalError
 from local.home import REPOSITORY
-from local.programs import MODULES, digest
+from local.kubernetes.cluster import _check_free
 
 
 def run(*words, **environment):

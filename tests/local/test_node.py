@@ -2,8 +2,8 @@
 
 import pytest
 
-from local import node
 from local.console import LocalError
+from local.machine import node
 
 RULES = """\
 *nat

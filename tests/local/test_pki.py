@@ -5,7 +5,7 @@ import ssl
 import stat
 from pathlib import Path
 
-from local.pki import Authority
+from local.kubernetes.pki import Authority
 
 
 def test_a_server_certificate_names_its_addresses_and_chains_to_the_authority(tmp_path):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from local.console import LocalError
-from local.processes import Daemon, run_logged
+from local.machine.processes import Daemon, run_logged
 
 WAITS = [sys.executable, "-c", "import signal; signal.pause()"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving import runtime
+from serving.engine import runtime
 from tests.serving_fixtures import ModelServer, export_models, running_server
 
 # The protos are imported here once, without TensorFlow itself (4 s); whoever needs that in the same
@@ -24,10 +24,10 @@ from tensorflow_serving.apis import (  # noqa: E402
     prediction_service_pb2_grpc,
 )
 
-import serving.grpc_api  # noqa: E402
-import serving.json_tensors  # noqa: E402
-import serving.rest_api  # noqa: E402
-import serving.tensors  # noqa: E402
+import serving.ports.grpc.server  # noqa: E402
+import serving.ports.rest.api  # noqa: E402
+import serving.wire.json_tensors  # noqa: E402
+import serving.wire.tensor_proto  # noqa: E402
 
 if _stub:
     del sys.modules["tensorflow"]
@@ -97,7 +97,7 @@ def predict_request(
     request.model_spec.name = name
     request.model_spec.signature_name = signature
     for alias, array in inputs.items():
-        request.inputs[alias].CopyFrom(serving.tensors.to_proto(array))
+        request.inputs[alias].CopyFrom(serving.wire.tensor_proto.to_proto(array))
     return request
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from serving.access import REFUSAL, Token
+from serving.ports.authentication import REFUSAL, Token
 from tests.certificates import Issued, issue
 from tests.serving.conftest import predict_request, served
 from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server, server_command
@@ -191,7 +191,7 @@ def test_a_token_is_in_no_text_of_its_object() -> None:
 
 def test_ssl_config_has_the_form_of_tensorflow_serving() -> None:
     """Field names and numbers of config/ssl_config.proto."""
-    from serving.grpc_credentials import _SSLConfig
+    from serving.ports.grpc.credentials import _SSLConfig
 
     message = text_format.Parse('server_key: "k" server_cert: "c" custom_ca: "a"', _SSLConfig())
     message.client_verify = True

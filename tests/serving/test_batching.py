@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.batching import BatchQueue, BatchScheduler, Parts
-from serving.batching_parameters import BatchingParameters, read
+from serving.batching.parameters import BatchingParameters, read
+from serving.batching.queue import BatchQueue, BatchScheduler, Parts
 from serving.errors import InvalidArgument, ServingError
 from tests.serving.conftest import predict_request, predict_stub, served, slow_request
 from tests.serving.test_process import run

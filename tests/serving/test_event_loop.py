@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2
 
-from serving.batching import BatchQueue, BatchScheduler
-from serving.batching_parameters import BatchingParameters
+from serving.batching.parameters import BatchingParameters
+from serving.batching.queue import BatchQueue, BatchScheduler
 from serving.errors import ServingError
-from serving.event_loop import EventLoop
-from serving.grpc_health import Health
-from serving.request_threads import RequestThreads
+from serving.ports.event_loop import EventLoop
+from serving.ports.grpc.health import Health
+from serving.ports.threads import RequestThreads
 from tests.serving.test_batching import LONG_MICROS, Doubler, refused, rows
 from tests.serving.test_versions import eventually
 

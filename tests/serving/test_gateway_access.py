@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.access import REFUSAL
+from serving.ports.authentication import REFUSAL
 from tests.certificates import Issued, issue
 from tests.serving.chromium import PROGRAM, chromium
 from tests.serving.conftest import served

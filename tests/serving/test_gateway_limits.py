@@ -24,22 +24,20 @@ def test_one_prediction_too_many_is_a_429_that_says_when_to_come_back(
     base = served(models, tmp_path / "kinds", "kinds", 1)
     with (
         running_server(base, "kinds") as server,
-        running_gateway(server.rest_url, base, "--max_predictions=2") as gateway,
+        running_gateway(server.rest_url, base, "--max_predictions=2") as app,
     ):
         steps = slow_request(server, seconds=1.5).inputs["steps"].int_val[0]
         slow = json.dumps({"signature_name": "slow", "instances": [steps]}).encode()
 
         def ask(_each: int = 0) -> tuple[int, str | None, bytes]:
-            status, headers, body = gateway.call("POST", "/v1/models/kinds:predict", slow)
+            status, headers, body = app.call("POST", "/v1/models/kinds:predict", slow)
             if status == 429:
                 # Full now: pictures are refused too, everything else is answered.
-                got, _, answer = gateway.call(
-                    "POST", "/v1/predict", form(band(1)), Content_Type=FORM
-                )
+                got, _, answer = app.call("POST", "/v1/predict", form(band(1)), Content_Type=FORM)
                 assert (got, json.loads(answer)) == (429, {"error": FULL})
-                assert gateway.call("GET", "/healthz")[0] == 200
-                assert gateway.call("GET", "/v1/models/kinds")[0] == 200
-                assert gateway.call("GET", "/status")[0] == 200
+                assert app.call("GET", "/healthz")[0] == 200
+                assert app.call("GET", "/v1/models/kinds")[0] == 200
+                assert app.call("GET", "/status")[0] == 200
             return status, headers.get("retry-after"), body
 
         with ThreadPoolExecutor(3) as threads:
@@ -54,14 +52,14 @@ def test_a_body_that_stalls_is_a_408_and_holds_up_nobody(
     mnist: ModelServer, tmp_path: Path, path: str
 ) -> None:
     flags = ["--body_timeout=0.5", "--max_predictions=1"]
-    with running_gateway(mnist.rest_url, tmp_path, *flags) as gateway:
+    with running_gateway(mnist.rest_url, tmp_path, *flags) as app:
         head = (
             f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nContent-Length: 5000\r\n"
         )
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as stalled:
+        with socket.create_connection(("127.0.0.1", app.port), timeout=10) as stalled:
             started = time.monotonic()
             stalled.sendall(head.encode() + b"\r\n" + form(band(1))[:100])
-            status, answer = gateway.post(band(4))
+            status, answer = app.post(band(4))
             assert (status, answer["predictions"]) == (200, [4])
             # To its end: the gateway closes the connection.
             reply = b"".join(iter(lambda: stalled.recv(65536), b""))
@@ -69,17 +67,17 @@ def test_a_body_that_stalls_is_a_408_and_holds_up_nobody(
         headers, _, body = reply.partition(b"\r\n\r\n")
         assert headers.startswith(b"HTTP/1.1 408 ")
         assert json.loads(body) == {"error": LATE}
-        assert gateway.post(band(4))[0] == 200
+        assert app.post(band(4))[0] == 200
 
 
 @pytest.mark.parametrize("flag", ["--max_predictions=0", "--body_timeout=-1"])
 def test_limits_that_make_no_sense_are_refused(
     flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from serving import gateway
+    from serving.gateway import app
 
     with pytest.raises(SystemExit):
-        gateway.main(["--model_name=mnist", flag])
+        app.main(["--model_name=mnist", flag])
     assert flag.replace("=", " is ") in capsys.readouterr().err
 
 
@@ -88,11 +86,11 @@ def test_a_client_that_goes_in_the_middle_of_its_body_is_no_error(
     mnist: ModelServer, tmp_path: Path, path: str
 ) -> None:
     """Each used to leave a traceback in the log, which `running_gateway` looks for."""
-    with running_gateway(mnist.rest_url, tmp_path) as gateway:
+    with running_gateway(mnist.rest_url, tmp_path) as app:
         head = (
             f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nContent-Length: 5000\r\n"
         )
         for _ in range(5):
-            with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
+            with socket.create_connection(("127.0.0.1", app.port)) as connection:
                 connection.sendall(head.encode() + b"\r\nhalf")
-        assert gateway.call("GET", "/healthz")[0] == 200
+        assert app.call("GET", "/healthz")[0] == 200

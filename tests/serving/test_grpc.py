@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from serving import tensors
+from serving.wire import tensor_proto
 from tests.serving.conftest import model_stub, predict_request, predict_stub
 from tests.serving_fixtures import ModelServer
 
@@ -62,10 +62,10 @@ def test_every_type_and_shape_comes_back_as_it_went(
 ) -> None:
     name = "string" if array.dtype == object else array.dtype.name
     request = predict_request("kinds", f"echo_{name}")
-    request.inputs["x"].CopyFrom(tensors.to_proto(array, as_content=as_content))
+    request.inputs["x"].CopyFrom(tensor_proto.to_proto(array, as_content=as_content))
     answer = predict_stub(kinds).Predict(request).outputs["y"]
     assert not answer.tensor_content, "typed fields are the default"
-    got = tensors.from_proto(answer)
+    got = tensor_proto.from_proto(answer)
     assert got.dtype == array.dtype
     np.testing.assert_array_equal(got, array)
 

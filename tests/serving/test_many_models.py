@@ -19,7 +19,7 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.version_folders import VersionPolicy
+from serving.models.folders import VersionPolicy
 from tests.serving.conftest import model_stub, predict_request, predict_stub, served
 from tests.serving.test_grpc import refused
 from tests.serving.test_rest import http_call

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from serving.pictures import SIDE, BadPicture, prepare_digit
+from serving.gateway.pictures import SIDE, BadPicture, prepare_digit
 
 
 def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from tensorflow.core.framework import types_pb2
 
-from serving import config, tensors
+from serving import config
 from serving.errors import InvalidArgument
+from serving.wire import tensor_proto
 from tests.serving.conftest import predict_request, predict_stub, served
 from tests.serving_fixtures import ModelServer, running_server
 
@@ -102,19 +103,19 @@ def test_a_limit_that_makes_no_sense_is_refused(value: str) -> None:
     ("dtype", "most"), [("uint8", 1 << 26), ("float32", 1 << 24), ("complex128", 1 << 22)]
 )
 def test_one_value_fills_64_mib_and_no_more(dtype: str, most: int) -> None:
-    proto = tensors.to_proto(np.ones(1, dtype))
+    proto = tensor_proto.to_proto(np.ones(1, dtype))
     proto.tensor_shape.dim[0].size = most + 1
-    array = tensors.from_proto(proto)
+    array = tensor_proto.from_proto(proto)
     assert array.shape == (most + 1,)
     assert array[-1] == 1
     proto.tensor_shape.dim[0].size = most + 2
     with pytest.raises(ValueError, match="too few values for the shape"):
-        tensors.from_proto(proto)
+        tensor_proto.from_proto(proto)
 
 
 def test_one_string_fills_64_mib_of_references_and_no_more() -> None:
-    proto = tensors.to_proto(np.array([b"x"], object))
+    proto = tensor_proto.to_proto(np.array([b"x"], object))
     assert proto.dtype == types_pb2.DT_STRING
     proto.tensor_shape.dim[0].size = (1 << 23) + 2
     with pytest.raises(ValueError, match="too few values for the shape"):
-        tensors.from_proto(proto)
+        tensor_proto.from_proto(proto)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving import json_tensors
 from serving.errors import ServingError
-from serving.json_tensors import dump_outputs
+from serving.wire import json_tensors
+from serving.wire.json_tensors import dump_outputs
 from tests.serving_fixtures import ModelServer
 
 K = "/v1/models/kinds"

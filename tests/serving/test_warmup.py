@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
-from serving import tf_records
 from serving.errors import Code, ServingError
+from serving.models import tf_records
 from tests.serving.conftest import model_stub, predict_request
 from tests.serving.test_examples import (
     CLASSIFY,

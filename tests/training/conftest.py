@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from tests.seaweedfs import SeaweedFS
-from training.download_mnist import download
+from training.datasets.download_mnist import download
 
 ROOT = Path(__file__).resolve().parents[2]
 MNIST_CODE = ROOT / "training" / "mnist"

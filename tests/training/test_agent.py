@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import RUN_HASH, Bucket
-from training.agent import run_parameters
+from training.agent.run import run_parameters
 
 PROLOGUE = """
 import json, os, pathlib, signal, sys, time

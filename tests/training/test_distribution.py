@@ -14,9 +14,9 @@ import pytest
 from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket, eventually
 from tests.training.test_resume import BOOT, last_variables
-from training.cluster import Cluster
+from training.agent.workers import INDEX_VARIABLE
 from training.command_line import TrainingError
-from training.workers import INDEX_VARIABLE
+from training.tf_config import Cluster
 
 Worker = subprocess.Popen[str]
 

@@ -11,10 +11,10 @@ import pytest
 
 from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket, eventually
+from training.agent.upload_mirror import UploadMirror
+from training.board.event_mirror import EventMirror
 from training.command_line import TrainingError
-from training.event_mirror import EventMirror
 from training.object_store import ObjectStore, S3Url, in_parallel
-from training.upload_mirror import UploadMirror
 
 EVENTS = "events.out.tfevents.1"
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.training.conftest import MNIST_CODE, ROOT
 from training.command_line import TrainingError
-from training.download_mnist import FILES, download
+from training.datasets.download_mnist import FILES, download
 from training.mnist.mnist_data import read_mnist
 
 IMAGES, LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
@@ -67,7 +67,7 @@ def test_a_wrong_file_is_named_with_what_is_wrong(
     with pytest.raises(TrainingError) as raised:
         read_mnist(small, "x")
     assert error in str(raised.value)
-    assert name in str(raised.value) and "training.download_mnist" in str(raised.value)
+    assert name in str(raised.value) and "training.datasets.download_mnist" in str(raised.value)
 
 
 def run_boot_file(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -86,7 +86,7 @@ def test_the_boot_file_names_missing_files_in_one_line(small: Path, tmp_path: Pa
     assert done.returncode == 1
     assert done.stderr == (
         f"error: --data_url='{small}' has no {IMAGES} and no {LABELS}. Put the four MNIST files "
-        "there: 'python3 -m training.download_mnist' gets them.\n"
+        "there: 'python3 -m training.datasets.download_mnist' gets them.\n"
     )
 
 
@@ -115,7 +115,7 @@ def test_a_download_leaves_right_files_alone_and_replaces_a_wrong_one(
 
     # A local mirror: what is under test is the verification, not the network.
     monkeypatch.setattr(
-        "training.download_mnist.MIRRORS", (f"{tmp_path.as_uri()}/", f"{mnist.as_uri()}/")
+        "training.datasets.download_mnist.MIRRORS", (f"{tmp_path.as_uri()}/", f"{mnist.as_uri()}/")
     )
     (tmp_path / LABELS).write_bytes((tmp_path / LABELS).read_bytes()[:-9])
     said: list[str] = []

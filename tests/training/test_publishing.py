@@ -7,8 +7,8 @@ import pytest
 
 from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket
+from training.agent.publishing import Provenance, find_published, publish
 from training.object_store import ObjectStore, S3Url, StoreError
-from training.publishing import Provenance, find_published, publish
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import pytest
 
 from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket, eventually
+from training.agent.upload_mirror import UploadMirror
 from training.checkpoints import Checkpoints
 from training.command_line import TrainingError
 from training.object_store import ObjectStore, S3Url
 from training.quiet_tensorflow import tf
-from training.upload_mirror import UploadMirror
 
 #: Trains 100 steps with a checkpoint every 20. `--hold_at=N`: the first attempt stops there.
 BOOT = """
@@ -25,7 +25,7 @@ import os, signal
 import numpy as np
 from training import command_line
 from training.batches import ShuffledBatches
-from training.cluster import Cluster
+from training.tf_config import Cluster
 from training.evaluation import classification_scalars, evaluate
 from training.folders import output_folder
 from training.quiet_tensorflow import tf

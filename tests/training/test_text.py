@@ -7,7 +7,7 @@ import pytest
 
 from tests.training.conftest import ROOT, Bucket
 from training.command_line import TrainingError
-from training.generate_messages import PATTERNS, generate, main
+from training.datasets.generate_messages import PATTERNS, generate, main
 from training.object_store import ObjectStore, S3Url
 from training.text.text_data import read_texts
 

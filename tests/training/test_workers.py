@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from training.agent.workers import INDEX_VARIABLE, Membership, Workers
 from training.command_line import TrainingError
-from training.workers import INDEX_VARIABLE, Membership, Workers
 
 RUN = "ab" * 32
 

@@ -20,7 +20,7 @@ _FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "t10k": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
-_ADVICE = "Get it again with 'python3 -m training.download_mnist'."
+_ADVICE = "Get it again with 'python3 -m training.datasets.download_mnist'."
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def read_mnist(folder: Path, url: str) -> tuple[Digits, Digits]:
     if missing:
         raise TrainingError(
             f"--data_url={url!r} has no {' and no '.join(missing)}. "
-            "Put the four MNIST files there: 'python3 -m training.download_mnist' gets them."
+            "Put the four MNIST files there: "
+            "'python3 -m training.datasets.download_mnist' gets them."
         )
     return _read_set(folder, url, "train"), _read_set(folder, url, "t10k")
 

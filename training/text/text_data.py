@@ -33,7 +33,7 @@ def read_texts(folder: Path, url: str) -> tuple[Texts, Texts, list[str]]:
     if missing:
         raise TrainingError(
             f"--data_url={url!r} has no {' and no '.join(missing)}. Put texts there: "
-            "'python3 -m training.generate_messages' makes some."
+            "'python3 -m training.datasets.generate_messages' makes some."
         )
     training, test = (_read(folder / name, url) for name in (TRAIN_FILE, TEST_FILE))
     classes = sorted({label for _, label in training})

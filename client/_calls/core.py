@@ -1,0 +1,246 @@
+"""What the blocking and the asyncio client share: everything but waiting.
+
+Each call is a generator of steps. A step is either a function of the transport, whose answer (or
+PredictionError) comes back to the generator, or a pause. The clients only differ in how they take
+them, so that metadata, fitting, deadlines and retries are written once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from .._transports.base import Deadline, Endpoint
+from .._transports.tls import Security, Tls
+from ..errors import ConnectionFailed, PredictionError, ServerError, SettingsError
+from ..specs import ModelMetadata, ModelStatus, Prediction, Signature
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+TransportName = Literal["grpc", "rest"]
+
+#: TF Serving's own ports (model_servers/main.cc and its Docker entry point).
+DEFAULT_PORTS: Mapping[str, int] = {"grpc": 8500, "rest": 8501}
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds. The managed service's client had MAX_RESPONSE_TIME = 3000, meant as milliseconds:
+`timeout=3`. (It handed that figure to gRPC, which counts seconds, and so waited for 50 minutes.)"""
+
+DEFAULT_RETRIES = 3
+
+#: Seconds before the first retry and at most; each pause doubles. A pod that takes over from
+#: another is there within a second, and an overloaded server is not helped by more requests.
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 2.0
+
+#: TF's own, for variables' initial values; no request may call it.
+_INIT_SIGNATURE = "__saved_model_init_op"
+
+T = TypeVar("T")
+#: The subclass's kind of transport.
+Wire = TypeVar("Wire")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A step that waits."""
+
+    seconds: float
+
+
+#: Any: the transport blocks or returns awaitables, and each step has an answer of its own.
+Step = Callable[[Any], Any] | Pause
+Steps = Generator[Step, Any, T]
+
+
+class ClientCore(Generic[Wire]):
+    """Settings and calls of a client, of which the subclasses take the steps.
+
+    Attributes:
+        address: `host:port`.
+        model, signature, timeout, retries: as given.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        model: str,
+        *,
+        port: int | None = None,
+        transport: TransportName = "grpc",
+        signature: str | None = None,
+        version: int | None = None,
+        version_label: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int = DEFAULT_RETRIES,
+        tls: Tls | None = None,
+        token: str | None = None,
+    ) -> None:
+        if transport not in DEFAULT_PORTS:
+            raise SettingsError(f"Transport {transport!r} is unknown. Take grpc or rest.")
+        port = DEFAULT_PORTS[transport] if port is None else port
+        host = _bare(host)
+        if not model or not model.isprintable():
+            raise SettingsError(
+                f"Model {model!r} is no name of a model. Give the name the server has it under."
+            )
+        if not 0 < port < 65536:
+            raise SettingsError(f"Port {port} is no TCP port. Give one from 1 to 65535.")
+        if version is not None and not 0 <= version < 2**63:
+            raise SettingsError(f"Version {version} is no number of one. Give one the server has.")
+        if version_label is not None and not version_label:
+            raise SettingsError("The version label is empty. Give one the server knows, or none.")
+        if version is not None and version_label is not None:
+            raise SettingsError(
+                f"Version {version} and version label {version_label!r} are both given. Give one."
+            )
+        if not (timeout > 0 and math.isfinite(timeout)):
+            raise SettingsError(f"Timeout {timeout} is no time. Give seconds above 0.")
+        if retries < 0:
+            raise SettingsError(f"Retries {retries} is negative. Give 0 for none.")
+        endpoint = Endpoint(host, port, model, version, version_label)
+        self.address = endpoint.address
+        self.model = model
+        self.signature = signature
+        self.timeout = timeout
+        self.retries = retries
+        self._metadata: ModelMetadata | None = None
+        self._transport = self._connect(transport, endpoint, Security(tls, token))
+
+    def _connect(self, transport: TransportName, endpoint: Endpoint, security: Security) -> Wire:
+        raise NotImplementedError
+
+    def _predict_steps(
+        self,
+        inputs: Mapping[str, npt.ArrayLike] | npt.ArrayLike,
+        signature: str | None,
+    ) -> Steps[Prediction]:
+        from .._inputs.fit import fit
+
+        deadline = Deadline(self.timeout)
+        chosen = yield from self._choose_steps(signature, deadline)
+        with self._about(chosen.name):
+            arrays = fit(chosen, inputs)
+            try:
+                outputs, version = yield from self._retried(
+                    lambda transport: transport.predict(chosen, arrays, deadline), deadline
+                )
+            except ServerError:
+                # Another version with other signatures may have taken over.
+                self._metadata = None
+                raise
+        return Prediction(self.model, version, chosen.name, outputs)
+
+    def _metadata_steps(self) -> Steps[ModelMetadata]:
+        with self._about(""):
+            return (yield from self._ask_metadata(Deadline(self.timeout)))
+
+    def _status_steps(self) -> Steps[ModelStatus]:
+        deadline = Deadline(self.timeout)
+        with self._about(""):
+            answer: ModelStatus = yield from self._retried(
+                lambda transport: transport.status(deadline), deadline
+            )
+        return answer
+
+    def _example_steps(
+        self, signature: str | None, input: str | None, output: str | None, top: int, *, text: bool
+    ) -> Steps[Signature]:
+        """Choose the signature for files or texts."""
+        from .._inputs.fit import PROBABILITIES
+
+        output = output or (PROBABILITIES if top else None)
+        deadline = Deadline(self.timeout)
+        return (
+            yield from self._choose_steps(
+                signature, deadline, input=input, output=output, text=text
+            )
+        )
+
+    def _choose_steps(
+        self,
+        signature: str | None,
+        deadline: Deadline,
+        *,
+        input: str | None = None,
+        output: str | None = None,
+        text: bool = False,
+    ) -> Steps[Signature]:
+        from .._inputs.fit import choose_signature
+
+        wanted = signature or self.signature
+        with self._about(wanted or ""):
+            metadata = self._metadata
+            if metadata is None or (wanted and wanted not in metadata.signatures):
+                metadata = yield from self._ask_metadata(deadline)
+                self._metadata = metadata
+            return choose_signature(metadata, wanted, input=input, output=output, text=text)
+
+    def _ask_metadata(self, deadline: Deadline) -> Steps[ModelMetadata]:
+        answer = yield from self._retried(lambda transport: transport.metadata(deadline), deadline)
+        signatures = {
+            name: signature
+            for name, signature in answer.signatures.items()
+            if name != _INIT_SIGNATURE
+        }
+        return ModelMetadata(answer.model, answer.version, signatures)
+
+    def _retried(self, call: Callable[[Any], Any], deadline: Deadline) -> Steps[Any]:
+        """Make a call, and again as long as the server is unavailable and there is time."""
+        import random  # 8 ms.
+
+        pause = _FIRST_PAUSE
+        for left in range(self.retries, -1, -1):
+            try:
+                return (yield call)
+            except PredictionError as exc:
+                # Up to a quarter less, so that clients that failed together do not return so.
+                seconds = pause * random.uniform(0.75, 1)
+                if not left or not _unavailable(exc) or not deadline.allows(seconds):
+                    raise
+            yield Pause(seconds)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        raise AssertionError("The last try returns or raises.")
+
+    @contextmanager
+    def _about(self, signature: str) -> Iterator[None]:
+        """Write on errors that pass what they are about: transports know only addresses."""
+        try:
+            yield
+        except PredictionError as exc:
+            exc.host, exc.model = self.address, self.model
+            exc.signature = signature or exc.signature
+            raise
+
+
+def _bare(host: str) -> str:
+    """Return a host name or address, which for IPv6 may have come in brackets.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    wrong = not bare or any(char in bare for char in "/@[] ")
+    if ":" in bare and not wrong:
+        import ipaddress
+
+        try:
+            ipaddress.IPv6Address(bare)
+        except ValueError:
+            wrong = True
+    if wrong:
+        raise SettingsError(
+            f"Host {host!r} is no host name or address. Give it without scheme, port or path."
+        )
+    return bare
+
+
+def _unavailable(error: PredictionError) -> bool:
+    """Whether this is what gRPC calls UNAVAILABLE: the only status that is safe to try again."""
+    if isinstance(error, ServerError):
+        return error.code == "UNAVAILABLE"
+    return isinstance(error, ConnectionFailed) and error.transient

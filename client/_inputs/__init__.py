@@ -1,0 +1,1 @@
+"""From files, texts and arrays to what a signature takes."""

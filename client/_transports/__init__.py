@@ -1,0 +1,1 @@
+"""How requests reach a server: gRPC or REST, blocking or asyncio, and encryption."""

@@ -1,0 +1,310 @@
+"""The REST transport: TF Serving's JSON interface over kept-alive HTTP/1.1 connections.
+
+Only the standard library is used. Proxies of the environment are not: as over gRPC, the
+connection is direct.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import socket
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from ..errors import ConnectionFailed, DeadlineExceeded, ServerError
+from ..specs import DTYPES, ModelMetadata, ModelStatus, Signature, TensorSpec, VersionStatus
+from .base import Deadline, Endpoint
+from .probe import HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
+from .tls import Security
+
+if TYPE_CHECKING:
+    from ..specs import Array
+
+#: Backwards what TF Serving does to its statuses (model_servers/http_server.cc); 400 and 500 stand
+#: for several, of which these are by far the most frequent.
+_STATUS_CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+}
+
+
+class RestTransport:
+    """Calls one model on one server. Safe to use from many threads, one connection for each."""
+
+    def __init__(self, endpoint: Endpoint, security: Security) -> None:
+        self._host = endpoint.host
+        self._port = endpoint.port
+        self._model = endpoint.model
+        self._version = endpoint.version
+        self._address = endpoint.address
+        self._tls = security.tls
+        self._context = security.tls.context() if security.tls else None
+        self._headers = {"Content-Type": "application/json", **security.headers()}
+        self._path = f"/v1/models/{quote(endpoint.model, safe='')}"
+        if endpoint.version is not None:
+            self._path += f"/versions/{endpoint.version}"
+        elif endpoint.version_label is not None:
+            self._path += f"/labels/{quote(endpoint.version_label, safe='')}"
+        # Appending to a deque and popping from it are atomic: no lock is needed.
+        self._idle: deque[http.client.HTTPConnection] = deque()
+        self._closed = False
+        # Whether it was ever the server's REST interface that answered here.
+        self._answered = False
+
+    def predict(
+        self, signature: Signature, inputs: Mapping[str, Array], deadline: Deadline
+    ) -> tuple[dict[str, Array], int | None]:
+        """Return the outputs by name and the version that was asked for: the answer names none."""
+        request = {
+            "signature_name": signature.name,
+            "inputs": {name: _to_json(array) for name, array in inputs.items()},
+        }
+        answer = self._call("POST", f"{self._path}:predict", deadline, request)
+        try:
+            outputs = answer["outputs"]
+            if len(signature.outputs) == 1:
+                # TF Serving leaves out the name of an only output.
+                outputs = {name: outputs for name in signature.outputs}
+            arrays = {
+                name: _from_json(outputs[name], spec)
+                for name, spec in sorted(signature.outputs.items())
+            }
+        except (KeyError, TypeError, ValueError) as exc:
+            raise self._not_serving("an answer without the signature's outputs") from exc
+        return arrays, self._version
+
+    def metadata(self, deadline: Deadline) -> ModelMetadata:
+        """Return the signatures of the model."""
+        answer = self._call("GET", f"{self._path}/metadata", deadline)
+        try:
+            definitions = answer["metadata"]["signature_def"]["signature_def"]
+            return ModelMetadata(
+                model=self._model,
+                version=int(answer["model_spec"]["version"]),
+                signatures={
+                    name: Signature(
+                        name, _specs(definition["inputs"]), _specs(definition["outputs"])
+                    )
+                    for name, definition in sorted(definitions.items())
+                },
+            )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise self._not_serving("metadata without signatures") from exc
+
+    def status(self, deadline: Deadline) -> ModelStatus:
+        """Return the state of the model's versions."""
+        answer = self._call("GET", self._path, deadline)
+        try:
+            return ModelStatus(
+                self._model,
+                tuple(
+                    VersionStatus(
+                        version=int(entry["version"]),
+                        state=entry["state"],
+                        error_code=entry["status"]["error_code"],
+                        error_message=entry["status"]["error_message"],
+                    )
+                    for entry in answer["model_version_status"]
+                ),
+            )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise self._not_serving("a status without versions") from exc
+
+    def close(self) -> None:
+        """Close all connections, those of calls that are under way at their end."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _call(self, method: str, path: str, deadline: Deadline, content: Any = None) -> Any:
+        body = None if content is None else json.dumps(content).encode()
+        try:
+            status, answer = self._exchange(method, path, body, deadline)
+        except TimeoutError as exc:
+            raise self._too_late(deadline) from exc
+        except (OSError, http.client.HTTPException) as exc:
+            if self._answered:
+                # It is the right port: a server that is about to die takes connections and drops
+                # them.
+                raise ConnectionFailed(
+                    f"The connection to {self._address} broke ({type(exc).__name__}). "
+                    "Check that the server runs.",
+                    transient=True,
+                ) from exc
+            timeout = min(1.0, deadline.seconds)
+            listens = what_listens(self._host, self._port, timeout)
+            if self._tls is not None and listens != NOTHING:
+                listens = listens_inside(
+                    self._address, self._host, self._port, listens, timeout, self._tls
+                )
+            if listens == TLS:
+                raise ConnectionFailed(
+                    f"{self._address} asks for TLS. Use it, or give the port of plain REST."
+                ) from exc
+            if listens == HTTP2:
+                raise ConnectionFailed(
+                    f"{self._address} speaks gRPC, not REST. Use the transport `grpc`, "
+                    "or give the server's REST port (TF Serving's own is 8501)."
+                ) from exc
+            raise ConnectionFailed(
+                f"The connection to {self._address} broke ({type(exc).__name__}). "
+                "Check that it is the server's REST port, and whether it asks for TLS.",
+                transient=listens in (HTTP1, NOTHING),
+            ) from exc
+        try:
+            result = json.loads(answer)
+        except ValueError as exc:
+            raise self._not_serving(f"HTTP status {status} and no JSON") from exc
+        if status == 200:
+            self._answered = True
+            return result
+        if not isinstance(result, dict) or not isinstance(result.get("error"), str):
+            raise self._not_serving(f"HTTP status {status} and no error text")
+        if status == 504:
+            raise self._too_late(deadline)
+        raise ServerError(
+            self._address, _STATUS_CODES.get(status, f"HTTP {status}"), result["error"]
+        )
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, deadline: Deadline
+    ) -> tuple[int, bytes]:
+        """Send one request over an idle connection or a new one; return status and body."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self._exchange_over(self._connect(deadline), method, path, body, deadline)
+        try:
+            return self._exchange_over(connection, method, path, body, deadline)
+        except TimeoutError:
+            raise
+        except (OSError, http.client.RemoteDisconnected):
+            # The server closed the connection while it lay idle. No request of this interface
+            # changes anything, so sending it again over a new one is safe.
+            return self._exchange_over(self._connect(deadline), method, path, body, deadline)
+
+    def _exchange_over(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes | None,
+        deadline: Deadline,
+    ) -> tuple[int, bytes]:
+        try:
+            # A socket's timeout is for each operation: what is left is set anew before each.
+            stream = connection.sock
+            stream.settimeout(deadline.left())
+            connection.request(method, path, body, self._headers)
+            stream.settimeout(deadline.left())
+            response = connection.getresponse()
+            parts = []
+            while True:
+                stream.settimeout(deadline.left())
+                part = response.read1()
+                if not part:
+                    break
+                parts.append(part)
+            if response.length:
+                raise http.client.IncompleteRead(b"".join(parts), response.length)
+            # read1, unlike read, leaves a response open at its end, and the connection blocked.
+            response.close()
+        except BaseException:
+            connection.close()
+            raise
+        if response.will_close:
+            connection.close()
+        else:
+            self._idle.append(connection)
+            if self._closed:
+                self.close()
+        return response.status, b"".join(parts)
+
+    def _connect(self, deadline: Deadline) -> http.client.HTTPConnection:
+        left = deadline.left()
+        connection = (
+            http.client.HTTPConnection(self._host, self._port, timeout=left)
+            if self._context is None
+            else http.client.HTTPSConnection(
+                self._host, self._port, timeout=left, context=self._context
+            )
+        )
+        try:
+            connection.connect()
+        except (OSError, UnicodeError) as exc:  # UnicodeError: not a name that DNS can have.
+            refused = isinstance(exc, (ConnectionRefusedError, socket.gaierror, UnicodeError))
+            if self._context is not None and not refused:
+                raise  # Something listens: the caller finds out whether it is TLS.
+            reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+            raise ConnectionFailed(
+                f"No connection to {self._address} ({reason}). "
+                "Check host and port, and that the server runs.",
+                transient=True,
+            ) from exc
+        return connection
+
+    def _too_late(self, deadline: Deadline) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"No answer from {self._address} within {deadline.seconds:g} s. "
+            "Allow a longer timeout, or send less at once."
+        )
+
+    def _not_serving(self, what: str) -> ConnectionFailed:
+        return ConnectionFailed(
+            f"{self._address} gave {what}, which is not TensorFlow Serving's REST interface. "
+            "Check the port."
+        )
+
+
+def _to_json(array: Array) -> Any:
+    if array.dtype == object:
+        return _map_leaves(array.tolist(), lambda raw: {"b64": base64.b64encode(raw).decode()})
+    return array.tolist()
+
+
+def _from_json(value: Any, spec: TensorSpec) -> Array:
+    if spec.dtype == "string":
+        return np.array(_map_leaves(value, _to_bytes), object)
+    # Where numpy has no such type, JSON's numbers are taken as they come.
+    known = spec.dtype in DTYPES.values()
+    return np.array(value, spec.dtype if known else None)
+
+
+def _to_bytes(leaf: Any) -> bytes:
+    # Outputs whose names end in `_bytes` come as {"b64": ...}, others as text.
+    return base64.b64decode(leaf["b64"]) if isinstance(leaf, dict) else leaf.encode()
+
+
+def _map_leaves(value: Any, convert: Any) -> Any:
+    if isinstance(value, list):
+        return [_map_leaves(item, convert) for item in value]
+    return convert(value)
+
+
+def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    return {name: _spec(name, info) for name, info in sorted(tensors.items())}
+
+
+def _spec(name: str, info: Mapping[str, Any]) -> TensorSpec:
+    shape = info["tensor_shape"]
+    # int64 is a string in protobuf's JSON, and an int for servers that write it by hand.
+    sizes = [int(dim["size"]) for dim in shape["dim"]]
+    return TensorSpec(
+        name,
+        DTYPES.get(info["dtype"], info["dtype"]),
+        None if shape["unknown_rank"] else tuple(None if size < 0 else size for size in sizes),
+    )

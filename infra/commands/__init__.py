@@ -1,0 +1,4 @@
+"""`python -m infra`: what a deployed stack does, read from its cluster and its bucket.
+
+For `infra.__main__` alone; `pulumi up` needs nothing of it.
+"""

@@ -1,0 +1,191 @@
+"""The stack that a command of `python -m infra` looks at: which one is selected, where it lies.
+
+Its description is read from the cluster and not from Pulumi's outputs: those of a first `pulumi up`
+are there when it has ended, and a training run is looked at while it goes on.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import yaml
+
+from ..cluster import api
+from ..resources import credentials
+from ..resources.credentials import Store
+from ..settings import names
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_PULUMI_SECONDS = 60
+"""`pulumi` asks its back end, which may be far."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A stack of the Pulumi project in the working directory."""
+
+    name: str
+    """`<project>-<stack>`, as in `Settings.stack`."""
+    namespace: str
+    context: str
+    """Of the kubeconfig; empty for its current one."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a deployed stack says of itself (docs/contracts.md)."""
+
+    name: str
+    namespace: str
+    context: str
+    host: str
+    """Address under which clients reach node ports."""
+    output_bucket: str
+    model_name: str
+    store: Store
+
+    def connect(self) -> "S3Client":
+        """Return a client of the object store, with the credentials of the stack's Secret."""
+        return credentials.connect(self.store)
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """Return an object of the cluster, or None."""
+        return api.get(self.context, path)
+
+    def path(self, kind: str) -> str:
+        """Return the API path of what lies in the namespace: `apis/batch/v1/jobs/NAME`, or less."""
+        parts = kind.split("/")
+        version = 2 if parts[0] == "api" else 3
+        return "/" + "/".join(
+            [*parts[:version], "namespaces", self.namespace, *parts[version:]],
+        )
+
+    def items(self, kind: str) -> list[dict[str, Any]]:
+        """Return the objects of a kind; it may end in a query: `api/v1/pods?labelSelector=a=b`."""
+        return list((self.get(self.path(kind)) or {}).get("items", []))
+
+
+def selected(stack: str | None) -> Selected:
+    """Return the stack named `stack`, or else the one that Pulumi has selected.
+
+    Raises:
+        pulumi.RunError: there is no project, no `pulumi`, or no such stack.
+    """
+    folder = _project_folder(Path.cwd())
+    name = stack or os.environ.get("PULUMI_STACK") or _pulumi("stack", "--show-name").strip()
+    config = json.loads(_pulumi("config", "--json", "--stack", name))
+    project = yaml.safe_load((folder / "Pulumi.yaml").read_text())["name"]
+    # `organization/project/stack` is one of its full names.
+    full = f"{project}-{name.rpartition('/')[2]}"
+    return Selected(
+        full,
+        _value(config, "dlstack:namespace") or full,
+        _value(config, "kubernetes:context"),
+    )
+
+
+def find(stack: Selected) -> Deployed:
+    """Return what the stack says of itself.
+
+    Raises:
+        pulumi.RunError: it is not deployed, or not so far yet.
+    """
+    place = f"/api/v1/namespaces/{stack.namespace}"
+    found = api.get(stack.context, f"{place}/configmaps/{names.DESCRIPTION}")
+    if found is None:
+        api.require_own_namespace(stack.context, stack.namespace, stack.name)
+        raise pulumi.RunError(
+            f"The stack '{stack.name}' is not deployed in the namespace '{stack.namespace}', or "
+            "'pulumi up' is not so far yet. Run it, or wait a moment."
+        )
+    told = found["data"]
+    if told["stack"] != stack.name:
+        raise pulumi.RunError(
+            f"The namespace '{stack.namespace}' belongs to the stack '{told['stack']}', not to "
+            f"'{stack.name}'. Correct dlstack:namespace, or choose another stack with --stack."
+        )
+    return Deployed(
+        name=stack.name,
+        namespace=stack.namespace,
+        context=stack.context,
+        host=told["host"],
+        output_bucket=told["outputBucket"],
+        model_name=told["modelName"],
+        store={
+            "in_stack": told["storeInStack"] == "true",
+            "endpoint": told["storeEndpoint"],
+            "region": told["storeRegion"],
+            "context": stack.context,
+            "namespace": stack.namespace,
+            "secret": names.OBJECT_STORE,
+        },
+    )
+
+
+def description(
+    *, stack: str, host: str, bucket: pulumi.Input[str], model_name: str, store: Store
+) -> dict[str, pulumi.Input[str]]:
+    """Return the data of the ConfigMap that `find` reads."""
+    return {
+        "stack": stack,
+        "host": host,
+        "outputBucket": bucket,
+        "modelName": model_name,
+        "storeEndpoint": store["endpoint"],
+        "storeRegion": store["region"],
+        "storeInStack": json.dumps(store["in_stack"]),
+    }
+
+
+def _project_folder(folder: Path) -> Path:
+    for above in (folder, *folder.parents):
+        if (above / "Pulumi.yaml").is_file():
+            return above
+    raise pulumi.RunError(
+        f"The folder '{folder}' has no Pulumi project. Go to the folder of Pulumi.yaml."
+    )
+
+
+def _pulumi(*words: str) -> str:
+    """Return what a `pulumi` command prints."""
+    command = f"`pulumi {' '.join(words)}`"
+    program = shutil.which("pulumi")
+    if program is None:
+        raise pulumi.RunError(
+            "There is no `pulumi` on PATH to ask for the stack. Install it, or run "
+            '`eval "$(make env)"`, which has this machine\'s.'
+        )
+    try:
+        done = subprocess.run(
+            [program, *words, "--non-interactive"],
+            env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PULUMI_SECONDS,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise pulumi.RunError(
+            f"{command} gave no answer in {_PULUMI_SECONDS} s. Check Pulumi's back end."
+        ) from exc
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        # The first line says what is wrong; more of them give advice, as this one does.
+        raise pulumi.RunError(
+            f"{command} failed: {said[0].removeprefix('error: ').partition(';')[0]}. Choose a "
+            "stack with --stack, PULUMI_STACK or 'pulumi stack select' ('pulumi stack ls' lists "
+            "them)."
+        )
+    return done.stdout
+
+
+def _value(config: Mapping[str, Any], key: str) -> str:
+    return str(config.get(key, {}).get("value") or "")

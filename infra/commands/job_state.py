@@ -1,0 +1,195 @@
+"""How a training Job is: read from the Job and its pods as the cluster's API tells them.
+
+Pure functions over the API's JSON; nothing is asked here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from ..settings.names import ATTEMPT_ANNOTATION, RUN_HASH_ANNOTATION
+
+State = Literal["pending", "running", "succeeded", "failed"]
+
+_INDEX = "batch.kubernetes.io/job-completion-index"
+"""Label and annotation of an Indexed Job's pods: the worker's number."""
+
+_TERMINATED = 143
+"""Exit status after SIGTERM: the pod was told to end."""
+
+_REASONS_SAID_BY_THE_POD = ("BackoffLimitExceeded", "PodFailurePolicy")
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What is to be known of a training Job."""
+
+    name: str
+    run_hash: str
+    attempt: int
+    """1, and one more after each failed Job of the same run."""
+    nodes: int
+    state: State
+    reason: str
+    """Why it waits or has failed; empty for the other states."""
+    started: str | None
+    """RFC 3339 time."""
+    seconds: float | None
+    """From its start to its end, or until now."""
+
+
+def state_of(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], now: datetime) -> JobState:
+    """Return the state of `job`, whose pods are among `pods`."""
+    mine = [pod for pod in pods if belongs_to(pod, job)]
+    state, reason = _state(job, mine)
+    started, ended = job.get("status", {}).get("startTime"), _ended(job)
+    seconds = None
+    if started:
+        seconds = ((_time(ended) if ended else now) - _time(started)).total_seconds()
+    return JobState(
+        name=job["metadata"]["name"],
+        run_hash=run_hash(job),
+        attempt=int(_annotations(job).get(ATTEMPT_ANNOTATION, "1")),
+        nodes=nodes(job),
+        state=state,
+        reason=reason,
+        started=started,
+        seconds=seconds,
+    )
+
+
+def run_hash(job: Mapping[str, Any]) -> str:
+    """Return the hash of the run that `job` is for."""
+    return str(_annotations(job).get(RUN_HASH_ANNOTATION, ""))
+
+
+def nodes(job: Mapping[str, Any]) -> int:
+    """Return how many workers `job` has."""
+    return int(job["spec"].get("completions") or 1)
+
+
+def newest(jobs: Iterable[Mapping[str, Any]], run: str = "") -> Mapping[str, Any] | None:
+    """Return the job that was made last, of those whose run hash begins with `run`."""
+    found = [job for job in jobs if run_hash(job) and run_hash(job).startswith(run)]
+    return max(found, key=lambda job: str(job["metadata"]["creationTimestamp"]), default=None)
+
+
+def belongs_to(pod: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
+    """Say whether `job` made `pod`."""
+    owners = pod["metadata"].get("ownerReferences", [])
+    return any(owner["uid"] == job["metadata"]["uid"] for owner in owners)
+
+
+def worker_pod(
+    pods: Iterable[Mapping[str, Any]], job: Mapping[str, Any], worker: int
+) -> Mapping[str, Any] | None:
+    """Return the newest pod of a worker of `job`, which may have been started several times."""
+    found = [pod for pod in pods if belongs_to(pod, job) and worker_of(pod) == worker]
+    return max(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+
+
+def worker_of(pod: Mapping[str, Any]) -> int:
+    """Return the number of the worker that `pod` is; 0 in a Job of one."""
+    metadata = pod["metadata"]
+    index = metadata.get("labels", {}).get(_INDEX) or metadata.get("annotations", {}).get(_INDEX)
+    return int(index or 0)
+
+
+def has_log(pod: Mapping[str, Any]) -> bool:
+    """Say whether the pod's container has been started: before, there is no log to ask for."""
+    return not {"running", "terminated"}.isdisjoint(_container(pod))
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Say whether the pod's container has ended: nothing will be added to its log."""
+    return "terminated" in _container(pod)
+
+
+def waits_for(pod: Mapping[str, Any]) -> str:
+    """Return why a pod's container is not started: `ErrImagePull: …`."""
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] != "True":
+            return f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
+    waiting = _container(pod).get("waiting", {})
+    parts = (waiting.get("reason", ""), waiting.get("message", ""))
+    return ": ".join(part for part in parts if part) or str(pod.get("status", {}).get("phase", ""))
+
+
+def end_of(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the condition that ended `job`: its type is Complete or Failed."""
+    for condition in job.get("status", {}).get("conditions", []):
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            return dict(condition)
+    return None
+
+
+def _state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> tuple[State, str]:
+    end = end_of(job)
+    if end and end["type"] == "Complete":
+        return "succeeded", ""
+    if end:
+        reason = str(end.get("reason", ""))
+        said = _last_words_of(pods) if reason in _REASONS_SAID_BY_THE_POD else ""
+        return "failed", said or f"{reason}: {end.get('message', '')}".strip(": ")
+    newest_pods = [pod for n in range(nodes(job)) if (pod := worker_pod(pods, job, n))]
+    # All workers or none: with one missing the others wait for it.
+    waiting = [pod for pod in newest_pods if not has_log(pod)]
+    if waiting:
+        return "pending", waits_for(waiting[0])
+    if len(newest_pods) < nodes(job):
+        return "pending", "no pod yet"
+    if any(_container(pod).get("terminated", {}).get("exitCode") for pod in newest_pods):
+        said = _last_words_of(newest_pods)
+        return "pending", f"to be started again after {said}" if said else "to be started again"
+    return "running", ""
+
+
+def _last_words_of(pods: Sequence[Mapping[str, Any]]) -> str:
+    """Return the last words of the pod that failed last by itself; empty if none did.
+
+    The agents of other workers wait for it until the Job's end tells them to end as well.
+    """
+    failed = [ended for pod in pods if (ended := _container(pod).get("terminated", {}))]
+    failed = [ended for ended in failed if ended.get("exitCode") not in (0, None, _TERMINATED)]
+    if not failed:
+        return ""
+    last = max(failed, key=lambda ended: str(ended.get("finishedAt", "")))
+    status = f"exit status {last['exitCode']}"
+    if last.get("reason") not in (None, "Error"):
+        status += f" ({last['reason']})"
+    return f"{status}: {_last_words(last.get('message', ''))}".strip(": ")
+
+
+def _last_words(log: str) -> str:
+    """Return the line of the log's end that says most.
+
+    That is the last error: the agent's own begin with 'error: ', and Python's stand below the
+    indented lines of a traceback. Else it is the last line.
+    """
+    lines = [line for line in log.splitlines() if line.strip()]
+    errors = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if line.startswith("error: ") or (before[:1].isspace() and not line[0].isspace())
+    ]
+    return (errors or lines or [""])[-1].removeprefix("error: ")
+
+
+def _container(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state of the pod's only container."""
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    return dict(statuses[0].get("state", {})) if statuses else {}
+
+
+def _annotations(job: Mapping[str, Any]) -> Mapping[str, str]:
+    return dict(job["spec"]["template"]["metadata"].get("annotations") or {})
+
+
+def _ended(job: Mapping[str, Any]) -> str | None:
+    end = end_of(job)
+    return end.get("lastTransitionTime") if end else None
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,100 @@
+"""What the output bucket knows of training runs and of the models that they published."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+
+from .. import s3
+from ..resources import published_model
+from ..run.run_hash import short
+from .job_log import log_key
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published version of a model, from its manifest."""
+
+    version: int
+    run_hash: str
+    metrics: Mapping[str, float]
+    created: str | None
+    """RFC 3339 time."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run that left a log in the bucket."""
+
+    run: str
+    """The first digits of its hash."""
+    written: datetime
+    """When its log was written to last."""
+    version: Version | None
+    """The newest that it published."""
+
+
+def versions(client: "S3Client", bucket: str, model: str) -> list[Version]:
+    """Return the published versions of `model`, the newest first."""
+
+    def read(number: int) -> Version:
+        manifest = published_model.read_manifest(client, bucket, model, number)
+        return Version(
+            number, manifest["run_hash"], manifest["metrics"], manifest.get("created") or None
+        )
+
+    return list(s3.parallel(read, published_model.published_versions(client, bucket, model)))
+
+
+def runs(client: "S3Client", bucket: str, published: Iterable[Version]) -> list[Run]:
+    """Return the runs that left a log, the newest first."""
+    names = s3.list_folders(client, bucket, "runs/")
+    logs = s3.written(client, bucket, [log_key(name, 0) for name in names])
+    by_run: dict[str, Version] = {}
+    for one in published:
+        by_run.setdefault(short(one.run_hash), one)
+    found = [
+        Run(name, logs[log_key(name, 0)], by_run.get(name))
+        for name in names
+        if log_key(name, 0) in logs
+    ]
+    return sorted(found, key=lambda run: run.written, reverse=True)
+
+
+def the_run(prefix: str, known: Sequence[str]) -> str:
+    """Return the one of the `known` runs whose hash begins with `prefix`.
+
+    Args:
+        prefix: some first digits of a hash, or all.
+        known: hashes, or their first digits, the newest first.
+
+    Raises:
+        pulumi.RunError: there is none, or more than one.
+    """
+    found = {short(run): run for run in known if _fits(run, prefix)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    shown = ", ".join(dict.fromkeys(short(run) for run in known[:10])) or "none"
+    problem = f"fits {len(found)} runs: {', '.join(found)}" if found else "is no run"
+    advice = "Give more digits" if found else f"There are, the newest first: {shown}"
+    raise pulumi.RunError(f"--run '{prefix}' {problem}. {advice}.")
+
+
+def _fits(run: str, prefix: str) -> bool:
+    # Folders have only the first digits of a hash, and a whole hash may be asked for.
+    return run.startswith(prefix) or (run == short(run) and prefix.startswith(run))
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """Return what `python -m infra runs --json` prints of a run."""
+    return {
+        "run": run.run,
+        "written": run.written.isoformat(),
+        "version": run.version.version if run.version else None,
+        "metrics": dict(run.version.metrics) if run.version else None,
+    }

@@ -1,0 +1,184 @@
+"""How a stack is: its job, its models, what is served and where, read from cluster and bucket."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from .. import s3
+from ..cluster import addresses
+from ..resources import roll_out
+from ..settings import names
+from . import job_state, runs
+from .deployed import Deployed
+from .job_state import JobState
+from .runs import Version
+
+_Answer = TypeVar("_Answer")
+
+_MODEL_VERSION = re.compile(r"--model_version=(\d+)")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A Deployment of the stack."""
+
+    state: Literal["ready", "rolling out", "failed"]
+    reason: str
+    """Why it has failed; else empty."""
+    ready: int
+    replicas: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `python -m infra status` shows."""
+
+    stack: str
+    namespace: str
+    job: JobState | None
+    model_name: str
+    versions: Sequence[Version] | None
+    """The newest first; None if the bucket could not be read."""
+    problem: str
+    """Why the bucket could not be read; empty if it could."""
+    wanted: int | None
+    """The version that the prediction service was last told to serve."""
+    served: Sequence[int]
+    """The versions that its ready pods answer with: two while a roll-out is under way."""
+    services: Mapping[str, Service | None]
+    """Name -> state of prediction service, TensorBoard and in-stack object store."""
+    addresses: Mapping[str, str]
+
+
+def read(stack: Deployed, now: datetime) -> Status:
+    """Ask the cluster and the bucket, all at once.
+
+    Raises:
+        pulumi.RunError: the cluster can't be asked. A bucket that can't be read is part of the
+            status.
+    """
+    with ThreadPoolExecutor(8) as pool:
+
+        def ask(question: Callable[..., _Answer], *words: str) -> "Callable[[], _Answer]":
+            return pool.submit(question, *words).result
+
+        jobs = ask(stack.items, "apis/batch/v1/jobs")
+        pods = ask(stack.items, "api/v1/pods")
+        deployments = ask(stack.items, "apis/apps/v1/deployments")
+        exposed = ask(stack.items, "api/v1/services")
+        published = ask(lambda: _versions(stack))
+        job = job_state.newest(jobs())
+        by_name = {one["metadata"]["name"]: one for one in deployments()}
+        versions, problem = published()
+        return Status(
+            stack=stack.name,
+            namespace=stack.namespace,
+            job=job_state.state_of(job, pods(), now) if job else None,
+            model_name=stack.model_name,
+            versions=versions,
+            problem=problem,
+            wanted=_version(by_name.get(names.PREDICTION, {}).get("spec", {}).get("template", {})),
+            served=sorted(_served(pods())),
+            services={
+                name: _service(by_name[name]) if name in by_name else None
+                for name in _services(stack)
+            },
+            addresses=addresses.of_services(exposed(), stack.host),
+        )
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """Return what `--json` prints. Keys are only ever added."""
+    job = status.job
+    return {
+        "stack": status.stack,
+        "namespace": status.namespace,
+        "job": None
+        if job is None
+        else {
+            "name": job.name,
+            "state": job.state,
+            "reason": job.reason or None,
+            "runHash": job.run_hash,
+            "attempt": job.attempt,
+            "nodes": job.nodes,
+            "started": job.started,
+            "seconds": job.seconds,
+        },
+        "model": status.model_name,
+        "versions": None
+        if status.versions is None
+        else [
+            {
+                "version": one.version,
+                "served": one.version in status.served,
+                "metrics": dict(one.metrics),
+                "runHash": one.run_hash,
+                "created": one.created,
+            }
+            for one in status.versions
+        ],
+        "wantedVersion": status.wanted,
+        "services": {
+            name: None
+            if one is None
+            else {
+                "state": one.state,
+                "reason": one.reason or None,
+                "ready": one.ready,
+                "replicas": one.replicas,
+            }
+            for name, one in status.services.items()
+        },
+        "addresses": dict(status.addresses),
+        "problem": status.problem or None,
+    }
+
+
+def _services(stack: Deployed) -> list[str]:
+    own = [names.OBJECT_STORE] if stack.store["in_stack"] else []
+    return [names.PREDICTION, names.TENSORBOARD, *own]
+
+
+def _versions(stack: Deployed) -> tuple[list[Version] | None, str]:
+    try:
+        found = runs.versions(stack.connect(), stack.output_bucket, stack.model_name)
+    except s3.StoreError as exc:
+        return None, str(exc)
+    return found, ""
+
+
+def _service(deployment: Mapping[str, Any]) -> Service:
+    found = dict(deployment)
+    replicas = int(deployment["spec"]["replicas"])
+    ready = int(deployment.get("status", {}).get("readyReplicas", 0))
+    if roll_out.is_complete(found):
+        return Service("ready", "", ready, replicas)
+    failure = roll_out.failure_of(found)
+    return Service("failed" if failure else "rolling out", failure or "", ready, replicas)
+
+
+def _served(pods: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Return the versions of the prediction service's pods that are Ready."""
+    found = set()
+    for pod in pods:
+        conditions = pod.get("status", {}).get("conditions", [])
+        is_ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        labels = pod["metadata"].get("labels", {})
+        if is_ready and labels.get("app.kubernetes.io/name") == names.PREDICTION:
+            version = _version(pod)
+            if version is not None:
+                found.add(version)
+    return found
+
+
+def _version(template: Mapping[str, Any]) -> int | None:
+    """Return the version that a pod, or a template of one, copies before it serves."""
+    for container in template.get("spec", {}).get("initContainers", []):
+        for word in container.get("command", []):
+            if match := _MODEL_VERSION.fullmatch(word):
+                return int(match[1])
+    return None

@@ -1,0 +1,109 @@
+"""What the prediction service's ports ask for and show: a certificate, and a token.
+
+They lie in one Secret, which the pods mount: nothing of them is in a command line or a variable.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+from pulumi_kubernetes.core.v1 import Secret, SecretVolumeSourceArgs, VolumeArgs, VolumeMountArgs
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
+from ..resources.certificate import GeneratedCertificate
+from ..settings import names
+
+_FOLDER = "/etc/dlstack/access"
+CERTIFICATE_FILE = f"{_FOLDER}/tls.crt"
+KEY_FILE = f"{_FOLDER}/tls.key"
+SSL_CONFIG_FILE = f"{_FOLDER}/ssl.pbtxt"
+TOKEN_FILE = f"{_FOLDER}/token"
+_GROUP_MAY_READ = 0o440
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessSettings:
+    """TLS, with a certificate of the user's or a generated one, and a token or none."""
+
+    certificate: str = ""
+    """PEM, with its chain; empty: the stack makes one."""
+    key: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+
+
+class Access(pulumi.ComponentResource):
+    """The Secret, and what clients have to know."""
+
+    authority: pulumi.Output[str] | None
+    """PEM of the authority that signed a generated certificate; the user's own is for them to
+    know."""
+    has_token: bool
+    volume: VolumeArgs
+    mount: VolumeMountArgs
+
+    def __init__(
+        self,
+        name: str,
+        settings: AccessSettings,
+        *,
+        hosts: Sequence[str],
+        namespace: pulumi.Input[str],
+        instance: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Declare it.
+
+        Args:
+            name: logical name.
+            settings: what the user configured.
+            hosts: for which a generated certificate is.
+            namespace, instance: of the pods.
+            opts: resource options.
+        """
+        super().__init__("dlstack:access:Access", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        self.authority, self.has_token = None, bool(settings.token)
+        certificate = pulumi.Output.from_input(settings.certificate)
+        key: pulumi.Output[str] = pulumi.Output.secret(settings.key)
+        if not settings.certificate:
+            generated = GeneratedCertificate(f"{name}-certificate", hosts=hosts, opts=child)
+            certificate, key = generated.certificate, generated.key
+            self.authority = generated.authority
+        files: dict[str, pulumi.Input[str]] = {
+            "tls.crt": certificate,
+            "tls.key": key,
+            "ssl.pbtxt": pulumi.Output.all(certificate, key).apply(
+                # JSON's texts are valid in text-format protocol buffers.
+                lambda pair: (
+                    f"server_cert: {json.dumps(pair[0])}\nserver_key: {json.dumps(pair[1])}\n"
+                )
+            ),
+        }
+        if settings.token:
+            files["token"] = pulumi.Output.secret(settings.token)
+        secret = Secret(
+            f"{name}-files",
+            # No fixed name: with another content it is another Secret, and so pods roll.
+            metadata=ObjectMetaArgs(
+                namespace=namespace, labels=names.labels(names.PREDICTION, instance)
+            ),
+            string_data=files,
+            opts=pulumi.ResourceOptions.merge(
+                child, pulumi.ResourceOptions(replace_on_changes=["*"])
+            ),
+        )
+        self.volume = VolumeArgs(
+            name="access",
+            secret=SecretVolumeSourceArgs(
+                secret_name=secret.metadata.name, default_mode=_GROUP_MAY_READ
+            ),
+        )
+        self.mount = VolumeMountArgs(name="access", mount_path=_FOLDER, read_only=True)
+        self.register_outputs({})
+
+
+def _ssl_config(certificate_and_key: Sequence[str]) -> str:
+    """Return TensorFlow Serving's SSLConfig, in which texts can be written as in JSON."""
+    certificate, key = map(json.dumps, certificate_and_key)
+    return f"server_cert: {certificate}\nserver_key: {key}\n"

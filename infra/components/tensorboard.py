@@ -1,0 +1,121 @@
+"""TensorBoard over all training runs, from a local mirror of their event files.
+
+TensorBoard's own reading of `s3://` is stale or costly; a sidecar keeps a copy fresh in its place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.apps.v1 import Deployment, DeploymentSpecArgs
+from pulumi_kubernetes.core.v1 import EnvVarArgs, ProbeArgs, TCPSocketActionArgs, VolumeMountArgs
+from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+
+from ..settings import names
+from ..settings.settings import ServiceType
+from . import pod_specs
+from .exposure import Exposed
+from .packages import Package
+
+PORT = 6006
+
+# A scalar is shown at most 10 s after it was written: the agent uploads it within 2 s and the time
+# that this takes, the mirror lists the bucket once in 5 s, and TensorBoard looks at its files
+# every second. Only the second of these costs requests to the object store.
+MIRROR_SECONDS = 5
+RELOAD_SECONDS = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorBoardArgs:
+    """What TensorBoard shows, and where."""
+
+    namespace: pulumi.Input[str]
+    instance: str
+    """Value of the label `app.kubernetes.io/instance`."""
+    image: str
+    package: Package
+    """Has the mirror."""
+    store_environment: Sequence[EnvVarArgs]
+    runs_url: pulumi.Input[str]
+    """`s3://` URL below which the runs' event files lie."""
+    service_type: ServiceType
+    host: str
+    forced_host: str | None = None
+
+
+class TensorBoard(pulumi.ComponentResource):
+    """A TensorBoard that is there before, while and after training runs."""
+
+    url: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, args: TensorBoardArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("dlstack:tensorboard:TensorBoard", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        labels = names.labels(name, args.instance)
+        mirror: list[pulumi.Input[str]] = [
+            *("python3", "-m", "training", "mirror"),
+            pulumi.Output.concat("--source_url=", args.runs_url),
+            "--target_dir=/logs",
+            f"--interval_seconds={MIRROR_SECONDS}",
+        ]
+        board = [
+            *("python3", "-m", "tensorboard.main", "--logdir=/logs"),
+            *("--host=0.0.0.0", f"--port={PORT}", f"--reload_interval={RELOAD_SECONDS}"),
+        ]
+        deployment = Deployment(
+            f"{name}-server",
+            metadata=ObjectMetaArgs(name=name, namespace=args.namespace, labels=labels),
+            spec=DeploymentSpecArgs(
+                replicas=1,
+                selector=LabelSelectorArgs(match_labels=names.selector(name, args.instance)),
+                template=pod_specs.template(
+                    labels,
+                    [
+                        pod_specs.container(
+                            name,
+                            args.image,
+                            board,
+                            mounts=[
+                                VolumeMountArgs(name="logs", mount_path="/logs", read_only=True)
+                            ],
+                            ports={"http": PORT},
+                            resources=pod_specs.requests("50m", "256Mi", memory_limit="2Gi"),
+                            readiness=ProbeArgs(
+                                tcp_socket=TCPSocketActionArgs(port="http"), period_seconds=1
+                            ),
+                        ),
+                        pod_specs.container(
+                            "mirror",
+                            args.image,
+                            mirror,
+                            env=args.store_environment,
+                            mounts=[
+                                args.package.mount,
+                                VolumeMountArgs(name="logs", mount_path="/logs"),
+                            ],
+                            resources=pod_specs.requests("25m", "128Mi", memory_limit="512Mi"),
+                        ),
+                    ],
+                    volumes=[args.package.volume, pod_specs.scratch("logs")],
+                    # It holds nothing that isn't in the bucket.
+                    grace_seconds=1,
+                ),
+            ),
+            opts=child,
+        )
+        exposed = Exposed(
+            name,
+            namespace=args.namespace,
+            instance=args.instance,
+            ports={"http": PORT},
+            service_type=args.service_type,
+            host=args.host,
+            forced_host=args.forced_host,
+            ready=[deployment],
+            opts=child,
+        )
+        self.url = exposed.url("http")
+        self.register_outputs({"url": self.url})

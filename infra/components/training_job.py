@@ -1,0 +1,272 @@
+"""The training run: a Kubernetes Job whose pod template carries the run hash.
+
+On several nodes it is an Indexed Job, whose pods find worker 0 by its name.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi_kubernetes.batch.v1 import (
+    Job,
+    JobSpecArgs,
+    PodFailurePolicyArgs,
+    PodFailurePolicyOnExitCodesRequirementArgs,
+    PodFailurePolicyOnPodConditionsPatternArgs,
+    PodFailurePolicyRuleArgs,
+)
+from pulumi_kubernetes.core.v1 import (
+    EnvVarArgs,
+    EnvVarSourceArgs,
+    ObjectFieldSelectorArgs,
+    VolumeMountArgs,
+)
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
+from ..settings import names
+from ..settings.flavours import Flavour
+from ..settings.names import ATTEMPT_ANNOTATION, RUN_HASH_ANNOTATION
+from . import pod_specs, worker_discovery
+from .packages import Package
+
+COMMIT_ANNOTATION = "dlstack.dev/commit"
+
+EXIT_TERMINATED = 143
+"""The agent's status after SIGTERM, and of nothing else: the pod was deleted."""
+
+_JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+
+_START_SECONDS = 120
+"""What scheduling and pulling the image may add to the timeout before Pulumi gives up waiting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJobArgs:
+    """What a training run is made of."""
+
+    namespace: pulumi.Input[str]
+    instance: str
+    """Value of the label `app.kubernetes.io/instance`."""
+    image: str
+    package: Package
+    """The agent."""
+    store_environment: Sequence[EnvVarArgs]
+    code_url: pulumi.Input[str]
+    data_url: pulumi.Input[str]
+    output_url: pulumi.Input[str]
+    """`s3://` URL of the output bucket."""
+    boot_file: str
+    run_parameters: Mapping[str, str]
+    run_hash: str
+    model_name: str
+    min_accuracy: float | None = None
+    min_metrics: Mapping[str, float]
+    max_metrics: Mapping[str, float]
+    provenance: Mapping[str, str | int]
+    """Goes into the manifest. Made of nothing but what the run hash covers: anything else would
+    replace the Job without another model to come of it."""
+    flavour: Flavour
+    node_count: int
+    timeout_seconds: int
+    retries: int
+    attempt: "Attempt"
+
+    def __post_init__(self) -> None:
+        if len(self.run_hash) != 64:
+            raise ValueError(f"run_hash {self.run_hash!r} has not 64 digits")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One Job of a run: what tells it from an earlier one."""
+
+    number: int = 1
+    commit: str | None = None
+    """Git commit of the code when the Job was made."""
+
+
+def next_attempt(
+    jobs: Iterable[Mapping[str, Any]], run_hash: str, commit: Callable[[], str | None]
+) -> Attempt:
+    """Return the attempt at a run that there is to be, given the Jobs that there are.
+
+    It is a new one when the last one failed, so that the next `pulumi up` tries again what failed
+    for a passing reason. (`pulumi.com/replaceUnready` would do so too, but old plugins don't know
+    it, and it would also replace a Job that went well after an interrupted `pulumi up`.) Else it
+    is the last one as it was: a commit that changes no code is no reason for another Job.
+
+    Args:
+        jobs: of the namespace, as the cluster's API tells them.
+        run_hash: of the run.
+        commit: says which commit the code is of now.
+    """
+    latest, failed = None, False
+    for job in jobs:
+        annotations = job["spec"]["template"]["metadata"].get("annotations", {})
+        if annotations.get(RUN_HASH_ANNOTATION) != run_hash:
+            continue
+        number = int(annotations.get(ATTEMPT_ANNOTATION, "1"))
+        if latest is None or number > latest.number:
+            latest = Attempt(number, annotations.get(COMMIT_ANNOTATION))
+            conditions = job.get("status", {}).get("conditions", [])
+            failed = any(c["type"] == "Failed" and c["status"] == "True" for c in conditions)
+    if latest is None:
+        return Attempt(1, commit())
+    return Attempt(latest.number + 1, commit()) if failed else latest
+
+
+def is_there(jobs: Iterable[Mapping[str, Any]], run_hash: str, attempt: Attempt) -> bool:
+    """Say whether one of `jobs` is this attempt at the run, so that no new Job will be made."""
+    wanted = {RUN_HASH_ANNOTATION: run_hash, ATTEMPT_ANNOTATION: str(attempt.number)}
+    return any(
+        wanted.items() <= job["spec"]["template"]["metadata"].get("annotations", {}).items()
+        for job in jobs
+    )
+
+
+def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:
+    """Return the agent's command line (docs/contracts.md)."""
+    provenance = json.dumps(args.provenance, sort_keys=True)
+    flags: list[pulumi.Input[str]] = [
+        pulumi.Output.concat("--code_url=", args.code_url),
+        f"--boot_file={_literal(args.boot_file)}",
+        pulumi.Output.concat("--data_url=", args.data_url),
+        pulumi.Output.concat("--train_url=", args.output_url, f"/runs/{args.run_hash[:12]}"),
+        pulumi.Output.concat("--model_url=", args.output_url, f"/models/{args.model_name}"),
+        f"--run_hash={args.run_hash}",
+        f"--provenance={_literal(provenance)}",
+        "--work_dir=/work",
+    ]
+    if args.attempt.commit is not None:
+        flags.append("--commit=$(GIT_COMMIT)")
+    if args.node_count > 1:
+        flags.append(f"--workers={args.node_count}")
+        flags.append(f"--chief=$(JOB_NAME)-0.{names.WORKERS}:{worker_discovery.PORT}")
+    if args.min_accuracy is not None:
+        flags.append(f"--min_accuracy={args.min_accuracy}")
+    for flag, bars in (("min_metric", args.min_metrics), ("max_metric", args.max_metrics)):
+        flags += [f"--{flag}={_literal(name)}:{value}" for name, value in sorted(bars.items())]
+    parameters = [f"--{k}={_literal(v)}" for k, v in sorted(args.run_parameters.items())]
+    return ["python3", "-m", "training", *flags, "--", *parameters]
+
+
+def _literal(text: str) -> str:
+    """Return what Kubernetes, which puts variables in the place of `$(NAME)`, makes `text` of."""
+    return text.replace("$", "$$")
+
+
+def _environment(args: TrainingJobArgs) -> list[EnvVarArgs]:
+    """Return the variables of the agent, those that the command line names among them."""
+    fields = {}
+    if args.attempt.commit is not None:
+        fields["GIT_COMMIT"] = f"metadata.annotations['{COMMIT_ANNOTATION}']"
+    if args.node_count > 1:
+        # The Job's name is picked when it is made.
+        fields["JOB_NAME"] = f"metadata.labels['{_JOB_NAME_LABEL}']"
+    return [
+        *args.store_environment,
+        EnvVarArgs(name="TMPDIR", value="/work"),
+        *(
+            EnvVarArgs(
+                name=name,
+                value_from=EnvVarSourceArgs(field_ref=ObjectFieldSelectorArgs(field_path=path)),
+            )
+            for name, path in fields.items()
+        ),
+    ]
+
+
+def _failure_policy(container: str) -> PodFailurePolicyArgs:
+    """Return which ends of a pod are no failure of the run: it is started again at no charge.
+
+    Everything else counts against `backoffLimit`. Rules that end a Job by themselves would give it
+    a reason of failure that Pulumi does not know.
+    """
+    return PodFailurePolicyArgs(
+        rules=[
+            PodFailurePolicyRuleArgs(
+                action="Ignore",
+                on_exit_codes=PodFailurePolicyOnExitCodesRequirementArgs(
+                    container_name=container, operator="In", values=[EXIT_TERMINATED]
+                ),
+            ),
+            # Evicted, preempted, or on a node that is gone.
+            PodFailurePolicyRuleArgs(
+                action="Ignore",
+                on_pod_conditions=[
+                    PodFailurePolicyOnPodConditionsPatternArgs(
+                        type="DisruptionTarget", status="True"
+                    )
+                ],
+            ),
+        ]
+    )
+
+
+class TrainingJob(pulumi.ComponentResource):
+    """One training run. Another run hash is another Job."""
+
+    job: Job
+
+    def __init__(
+        self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("dlstack:training:TrainingJob", name, None, opts)
+        labels = names.labels(name, args.instance)
+        awaited = f"{args.timeout_seconds + _START_SECONDS}s"
+        several = args.node_count > 1
+        subdomain = None
+        if several:
+            subdomain = worker_discovery.declare(name, args.namespace, args.instance, self)
+        annotations = {
+            RUN_HASH_ANNOTATION: args.run_hash,
+            ATTEMPT_ANNOTATION: str(args.attempt.number),
+        }
+        if args.attempt.commit is not None:
+            annotations[COMMIT_ANNOTATION] = args.attempt.commit
+        self.job = Job(
+            f"{name}-job",
+            # No fixed name: the next run's Job is made before this one goes.
+            metadata=ObjectMetaArgs(
+                namespace=args.namespace,
+                labels=labels,
+            ),
+            spec=JobSpecArgs(
+                completion_mode="Indexed" if several else None,
+                completions=args.node_count if several else None,
+                parallelism=args.node_count if several else None,
+                backoff_limit=args.retries,
+                pod_failure_policy=_failure_policy(name),
+                active_deadline_seconds=args.timeout_seconds,
+                # No ttlSecondsAfterFinished: a Job that vanishes would be run again.
+                template=pod_specs.template(
+                    labels,
+                    [
+                        pod_specs.container(
+                            name,
+                            args.image,
+                            command(args),
+                            env=_environment(args),
+                            mounts=[
+                                args.package.mount,
+                                VolumeMountArgs(name="work", mount_path="/work"),
+                            ],
+                            resources=pod_specs.flavoured(args.flavour),
+                        )
+                    ],
+                    volumes=[args.package.volume, pod_specs.scratch("work")],
+                    annotations=annotations,
+                    restart_policy="Never",
+                    grace_seconds=5,
+                    flavour=args.flavour,
+                    subdomain=subdomain,
+                ),
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                custom_timeouts=pulumi.CustomTimeouts(create=awaited, update=awaited),
+            ),
+        )
+        self.register_outputs({"job": self.job.metadata.name})

@@ -1,0 +1,4 @@
+"""Dynamic resources: what no plugin of Pulumi has, made by a few lines of Python each.
+
+For components and `program`. Every module's path is part of existing stacks' state: never move one.
+"""

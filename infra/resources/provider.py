@@ -1,0 +1,47 @@
+"""What every dynamic provider of dlstack shares. Its path is part of existing stacks' state."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CheckFailure, CheckResult, ConfigureRequest, ResourceProvider
+
+from .. import s3
+
+
+class Provider(ResourceProvider):
+    """A provider without state, whose expected errors are printed without a traceback."""
+
+    # It captures nothing, and a plain value shows in a diff that the provider stays the same.
+    serialize_as_secret_always = False
+
+    def configure(self, req: ConfigureRequest) -> None:
+        # Pulumi gets the message by gRPC; the same error in gRPC's log is a page of traceback.
+        logging.getLogger("grpc._server").addFilter(_unexpected)
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        failures = [
+            CheckFailure(name, f"{name} is empty. Give it a value.")
+            for name, value in inputs_of(news).items()
+            if value == "" and name not in self.may_be_empty
+        ]
+        return CheckResult(news, failures)
+
+    may_be_empty: frozenset[str] = frozenset()
+    """Inputs for which an empty text is a value."""
+
+
+def inputs_of(props: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `props` without Pulumi's own, as a new dictionary."""
+    return {key: value for key, value in props.items() if not key.startswith("__")}
+
+
+def changed(olds: Mapping[str, Any], news: Mapping[str, Any], *keys: str) -> list[str]:
+    """Return those of `keys` whose values differ."""
+    return [key for key in keys if olds.get(key) != news.get(key)]
+
+
+def _unexpected(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, s3.StoreError | pulumi.RunError)

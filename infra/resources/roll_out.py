@@ -1,0 +1,116 @@
+"""Wait until a Deployment serves what it was last told to. Its path is part of stacks' state.
+
+Pulumi waits for Deployments as well, but old versions of its Kubernetes plugin look before the
+controller has: they take the pods of the template before for those of the new one.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+
+from ..cluster import api
+from .provider import Provider, changed, inputs_of
+
+if TYPE_CHECKING:
+    # 0.4 s, and who only asks how a roll-out goes declares nothing.
+    from pulumi_kubernetes.apps.v1 import Deployment
+
+
+def wait(context: str, namespace: str, name: str, seconds: int) -> None:
+    """Return when all pods of the Deployment have its present template and are available.
+
+    Raises:
+        pulumi.RunError: that did not come true within `seconds`, or the Deployment's own deadline.
+    """
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments?fieldSelector=metadata.name={name}"
+    reason = f"it took more than {seconds} s"
+    for deployment in api.watch(context, path, seconds):
+        if is_complete(deployment):
+            return
+        if failure := failure_of(deployment):
+            reason = failure
+            break
+    raise pulumi.RunError(
+        f"The roll-out of the Deployment '{name}' failed: {reason.rstrip('.')}. What served before "
+        f"serves on. 'kubectl describe pods --namespace {namespace}' says what the new pod lacks."
+    )
+
+
+def is_complete(deployment: dict[str, Any]) -> bool:
+    """Say whether a roll-out is over, by the rules of `kubectl rollout status`."""
+    wanted, status = deployment["spec"]["replicas"], deployment.get("status", {})
+    return _is_current(deployment) and all(
+        status.get(count, 0) == wanted
+        for count in ("updatedReplicas", "replicas", "availableReplicas")
+    )
+
+
+def failure_of(deployment: dict[str, Any]) -> str | None:
+    """Return why the controller gave up the present roll-out, if it did."""
+    for condition in deployment.get("status", {}).get("conditions", []):
+        if _is_current(deployment) and condition.get("reason") == "ProgressDeadlineExceeded":
+            return str(condition["message"])
+    return None
+
+
+def _is_current(deployment: dict[str, Any]) -> bool:
+    """Say whether the status speaks of the present specification."""
+    seen: int = deployment.get("status", {}).get("observedGeneration", 0)
+    return seen >= int(deployment["metadata"]["generation"])
+
+
+class _RollOutProvider(Provider):
+    may_be_empty = frozenset({"context"})
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        keys = ("context", "namespace", "deployment", "generation", "seconds")
+        return DiffResult(changes=bool(changed(olds, news, *keys)))
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(f"{props['namespace']}/{props['deployment']}", _waited(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_, inputs_of(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_waited(news))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """The Deployment goes by itself."""
+
+
+def _waited(props: dict[str, Any]) -> dict[str, Any]:
+    wait(props["context"], props["namespace"], props["deployment"], int(props["seconds"]))
+    return inputs_of(props)
+
+
+class RollOut(Resource, module="apps", name="RollOut"):
+    """The end of a Deployment's roll-out."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        deployment: "Deployment",
+        context: str,
+        seconds: int,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Declare what to wait for.
+
+        Args:
+            name: logical name.
+            deployment: the Deployment; each change of its specification is a new roll-out.
+            context: of the kubeconfig; empty for its current one.
+            seconds: how long to wait.
+            opts: resource options.
+        """
+        props = {
+            "context": context,
+            "namespace": deployment.metadata.apply(lambda metadata: metadata.namespace),
+            "deployment": deployment.metadata.apply(lambda metadata: metadata.name),
+            "generation": deployment.metadata.apply(lambda metadata: metadata.generation),
+            "seconds": seconds,
+        }
+        super().__init__(_RollOutProvider(), name, props, opts)

@@ -1,0 +1,1 @@
+"""The platform's programs and images: found, downloaded, or built."""

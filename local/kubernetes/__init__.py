@@ -1,0 +1,1 @@
+"""A Kubernetes of one node: configured, started, asked, stopped."""

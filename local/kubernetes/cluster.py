@@ -1,0 +1,279 @@
+"""A single-node Kubernetes on this machine: started, asked, stopped."""
+
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from ..build.programs import COREDNS, KUBERNETES, PAUSE, Programs, digest
+from ..console import LocalError, step
+from ..home import Home
+from ..machine import node
+from ..machine.processes import Daemon, tail
+from . import configuration
+from .configuration import (
+    API_PORT,
+    DNS_SERVICE_IP,
+    ETCD,
+    ETCD_PEER,
+    KUBELET_HEALTH_PORT,
+    NODE_IP,
+    NODE_NAME,
+    POD_CIDR,
+    PORTS,
+    PROCESSES,
+)
+from .pki import Authority
+
+VOLUMES = 8
+READY_SECONDS = 120
+MANIFESTS = Path(__file__).resolve().parent / "manifests"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The embedded cluster below `home.platform`."""
+
+    home: Home
+
+    @property
+    def folder(self) -> Path:
+        return self.home.platform
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.folder / "pki" / "admin.kubeconfig"
+
+    @property
+    def _containerd_socket(self) -> Path:
+        return configuration.containerd_socket(self.folder)
+
+    @cached_property
+    def platform_image(self) -> str:
+        """Name of the image that holds CoreDNS and the program that pods' sandboxes run."""
+        key = digest([self._coredns, self._pause])
+        return f"localhost/dlstack/platform:{key}"
+
+    @cached_property
+    def kubernetes(self) -> Path:
+        return Programs(self.home).build(KUBERNETES)
+
+    @cached_property
+    def _coredns(self) -> Path:
+        return Programs(self.home).build(COREDNS)
+
+    @cached_property
+    def _pause(self) -> Path:
+        return Programs(self.home).build(PAUSE)
+
+    def programs_folder(self) -> Path:
+        """A folder with `kubectl`, for PATH."""
+        folder = self.folder / "bin"
+        folder.mkdir(exist_ok=True)
+        link = folder / "kubectl"
+        if not link.is_symlink() or link.readlink() != self.kubernetes:
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.kubernetes)
+        return folder
+
+    @property
+    def platform_programs(self) -> tuple[Path, Path]:
+        """The programs in `platform_image`."""
+        return self._coredns, self._pause
+
+    def is_running(self) -> bool:
+        """Whether any process of the cluster is alive."""
+        return any(process.pid() for process in self.processes())
+
+    def processes(self) -> list[Daemon]:
+        """The cluster's processes in the order in which they start, to look at and to stop."""
+        return [Daemon(name, (), self.folder) for name in PROCESSES]
+
+    def check_ports(self) -> None:
+        """Refuse to start beside a program that has a port of ours.
+
+        Raises:
+            LocalError: it names the port, and who needs it.
+        """
+        for process in self.processes():
+            if process.name in PORTS and process.pid() is None:
+                _check_free(process.name, PORTS[process.name])
+
+    def start_runtime(self) -> None:
+        """Start containerd unless it runs, and wait until it answers.
+
+        Raises:
+            LocalError: the machine lacks what a node needs, or containerd did not come up.
+        """
+        node.prepare(self.folder, NODE_IP, POD_CIDR)
+        configuration.write(self.folder, self.platform_image)
+        daemon = configuration.daemons(self.folder, self.kubernetes)["containerd"]
+        if daemon.start():
+            with step("start containerd"):
+                _await(daemon, lambda: self.ctr("version").returncode == 0)
+
+    def start(self) -> None:
+        """Start every process that does not run, and wait until the node is Ready.
+
+        Raises:
+            LocalError: a process did not come up; the message ends with the last lines of its log.
+        """
+        daemons = configuration.daemons(self.folder, self.kubernetes)
+        with step("start Kubernetes"):
+            waiting: dict[str, Callable[[], bool]] = {
+                "etcd": lambda: (self.folder / ETCD.removeprefix("unix://")).is_socket(),
+                "kube-apiserver": lambda: self.get("/readyz") == b"ok",
+                "kube-controller-manager": lambda: _answers(PORTS["kube-controller-manager"]),
+                "kube-scheduler": lambda: _answers(PORTS["kube-scheduler"]),
+                "kubelet": self._node_is_ready,
+                "kube-proxy": lambda: _answers(PORTS["kube-proxy"]),
+            }
+            for name in ("etcd", "kube-apiserver"):
+                daemons[name].start()
+                _await(daemons[name], waiting.pop(name))
+            for name in waiting:
+                daemons[name].start()
+            self._apply_manifests()
+            for name, is_ready in waiting.items():
+                _await(daemons[name], is_ready)
+
+    def stop(self) -> None:
+        """End every process and container, undo what was changed in the machine; keep the data."""
+        containerd, *others = self.processes()
+        for process in reversed(others):
+            process.stop()
+        node.end_containers(self._containerd_socket)
+        containerd.stop()
+        node.restore(self.folder, NODE_IP)
+        for url in (ETCD, ETCD_PEER):
+            (self.folder / url.removeprefix("unix://")).unlink(missing_ok=True)
+
+    def recycle_volumes(self) -> None:
+        """Make the volumes whose claim is gone free and empty again."""
+        answer = self.kubectl("get", "persistentvolumes", "-o", "json")
+        for volume in json.loads(answer)["items"]:
+            if volume["status"].get("phase") in ("Released", "Failed"):
+                name = volume["metadata"]["name"]
+                self.kubectl("delete", "persistentvolume", name)
+                shutil.rmtree(self.folder / "volumes" / name, ignore_errors=True)
+        self._make_volumes()
+
+    def kubectl(self, *words: str, given: str | None = None) -> str:
+        """Standard output of `kubectl WORDS` as administrator.
+
+        Raises:
+            LocalError: it failed; the message has its standard error.
+        """
+        done = subprocess.run(
+            [self.kubernetes, "kubectl", f"--kubeconfig={self.kubeconfig}", *words],
+            input=given,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise LocalError(
+                f"`kubectl {' '.join(words)}` failed: {done.stderr.strip()}",
+                f"See the logs in {self.folder / 'logs'}.",
+            )
+        return done.stdout
+
+    def ctr(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run containerd's client in the namespace of the node's images and containers."""
+        return subprocess.run(
+            ["ctr", "--address", str(self._containerd_socket), "--namespace", "k8s.io", *words],
+            capture_output=True,
+            text=True,
+        )
+
+    def get(self, path: str) -> bytes | None:
+        """Body of a GET to the API server as administrator; None when there is no such answer."""
+        context = ssl.create_default_context(cafile=str(self._authority.certificate))
+        context.load_cert_chain(*self._authority.issue("admin", "admin", "system:masters"))
+        try:
+            url = f"https://{NODE_IP}:{API_PORT}{path}"
+            return bytes(urllib.request.urlopen(url, context=context, timeout=2).read())
+        except (urllib.error.URLError, OSError):
+            return None
+
+    @property
+    def _authority(self) -> Authority:
+        return Authority(self.folder / "pki")
+
+    def _node_is_ready(self) -> bool:
+        """Whether the kubelet that runs now is ready; what an earlier one said stays in etcd."""
+        answer = self.get(f"/api/v1/nodes/{NODE_NAME}")
+        if answer is None or not _answers(KUBELET_HEALTH_PORT):
+            return False
+        return any(
+            condition["type"] == "Ready"
+            and condition["status"] == "True"
+            and datetime.fromisoformat(condition["lastHeartbeatTime"]).timestamp()
+            >= int(Daemon("kubelet", (), self.folder).started())
+            for condition in json.loads(answer)["status"].get("conditions", [])
+        )
+
+    def _apply_manifests(self) -> None:
+        text = (MANIFESTS / "coredns.yaml").read_text()
+        text = text.replace("${IMAGE}", self.platform_image).replace("${IP}", DNS_SERVICE_IP)
+        # Forced: the files are the truth, also over what a person changed in the cluster.
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text)
+        self._make_volumes()
+
+    def _make_volumes(self) -> None:
+        template = (MANIFESTS / "volume.yaml").read_text()
+        documents = [(MANIFESTS / "storage-class.yaml").read_text()]
+        for number in range(1, VOLUMES + 1):
+            path = self.folder / "volumes" / f"volume-{number}"
+            path.mkdir(parents=True, exist_ok=True)
+            documents.append(
+                template.replace("${NAME}", path.name)
+                .replace("${PATH}", str(path))
+                .replace("${NODE}", NODE_NAME)
+            )
+        self.kubectl("apply", "--server-side", "-f", "-", given="---\n".join(documents))
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _check_free(name: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise LocalError(
+                f"port {port}, which {name} needs, is in use.",
+                "End the program that listens there (`ss -ltnp` names it), "
+                "or set KUBECONFIG to use the cluster you have.",
+            ) from error
+
+
+def _await(daemon: Daemon, is_ready: Callable[[], bool]) -> None:
+    """Wait until a process is ready.
+
+    Raises:
+        LocalError: it ended, or was not ready in READY_SECONDS.
+    """
+    until = time.monotonic() + READY_SECONDS
+    while not is_ready():
+        if daemon.pid() is None or time.monotonic() > until:
+            state = "ended" if daemon.pid() is None else f"is not ready after {READY_SECONDS} s"
+            raise LocalError(
+                f"{daemon.name} {state}.",
+                f"Its log is {daemon.log} and ends with:\n{tail(daemon.log)}",
+            )
+        time.sleep(0.1)

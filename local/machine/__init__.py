@@ -1,0 +1,1 @@
+"""What the platform needs of the machine, and its processes on it."""

@@ -1,0 +1,145 @@
+"""Processes that outlive the command that starts them, and commands whose output goes to a log."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..console import LocalError
+
+# Started here and meant to outlive this command: kept, for Python complains of a handle dropped
+# while its process runs.
+_left_running: list["subprocess.Popen[bytes]"] = []
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    """The last lines of a log, indented; empty when there is no such file."""
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "".join(f"    {line}\n" for line in text.splitlines()[-lines:])
+
+
+def run_logged(
+    argv: Sequence[str | Path],
+    log: Path,
+    *,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run a command to its end with its output in `log`.
+
+    Raises:
+        LocalError: the program is missing or failed; the message ends with the log's last lines.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w") as output:
+        try:
+            status = subprocess.run(
+                [str(word) for word in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env={**os.environ, **(environment or {})},
+            ).returncode
+        except FileNotFoundError as error:
+            raise LocalError(f"the program '{argv[0]}' is not installed.", "Install it.") from error
+    if status:
+        raise LocalError(
+            f"'{Path(argv[0]).name} {argv[1]}' ended with status {status}.",
+            f"Its output is in {log} and ends with:\n{tail(log)}",
+        )
+
+
+def _start_time(pid: int) -> str | None:
+    """Start time of a live process (field 22 of proc(5)'s stat): tells a re-used id apart."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A background process known by a file that holds its id and start time."""
+
+    name: str
+    argv: Sequence[str | Path]
+    folder: Path
+    """Working folder; below it, `pids/NAME` has the process id and `logs/NAME.log` the output."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "logs" / f"{self.name}.log"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.folder / "pids" / self.name
+
+    def pid(self) -> int | None:
+        """The id of the live process, or None."""
+        try:
+            known = json.loads(self._pid_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return known["pid"] if _start_time(known["pid"]) == known["start_time"] else None
+
+    def started(self) -> float:
+        """When it was last started, in seconds since the epoch."""
+        return self._pid_file.stat().st_mtime
+
+    def start(self) -> bool:
+        """Start the process unless it runs; true when it was started now."""
+        if self.pid() is not None:
+            return False
+        for path in (self.log, self._pid_file):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "w") as output:
+            process = subprocess.Popen(
+                [str(word) for word in self.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        _left_running.append(process)
+        self._pid_file.write_text(
+            json.dumps({"pid": process.pid, "start_time": _start_time(process.pid)})
+        )
+        return True
+
+    def stop(self, grace_seconds: float = 1) -> None:
+        """End the process: SIGTERM, and SIGKILL when it has not ended within the grace."""
+        pid = self.pid()
+        if pid is not None:
+            end_process(pid, grace_seconds)
+        self._pid_file.unlink(missing_ok=True)
+
+
+def end_process(pid: int, grace_seconds: float) -> None:
+    """Ask a process to end; kill it when it has not within `grace_seconds` (0: at once)."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        for sign, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 10.0)):
+            if not seconds:
+                continue
+            signal.pidfd_send_signal(descriptor, sign)
+            if select.select([descriptor], [], [], seconds)[0]:
+                return
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(descriptor)

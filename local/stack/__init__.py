@@ -1,0 +1,1 @@
+"""The stack `local` on the platform, and the predictions that `make up` ends with."""

@@ -1,0 +1,171 @@
+"""One version of a model: its signatures, loading it, running it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+
+from ..batching.parameters import BatchingConfig
+from ..batching.queue import BatchQueue, BatchScheduler, Parts
+from ..engine.runtime import SavedModel
+from ..errors import Code, ServingError
+from . import folders
+
+DEFAULT_SIGNATURE = "serving_default"
+_QUICK_SECONDS = 0.001
+
+
+class State(IntEnum):
+    """`ModelVersionStatus.State` of `apis/get_model_status.proto`."""
+
+    UNKNOWN = 0
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How every model of this server is found and loaded."""
+
+    poll_seconds: float = 1
+    """Between looks at the base path; 0: one look only; below 0: none."""
+    retries: int = 5
+    retry_seconds: float = 60
+    tags: tuple[str, ...] = ("serve",)
+    session_config: bytes = b""
+    """Serialised `ConfigProto`."""
+    warmup_iterations: int = 1
+    """How often each warm-up record is run; 0: records are not looked at."""
+    check_method_names: bool = False
+    """Whether requests must fit a signature's `method_name`, not only its inputs and outputs."""
+    batching: BatchingConfig | None = None
+    batch_scheduler: BatchScheduler = field(default_factory=lambda: BatchScheduler(1))
+    """Shared by all models."""
+
+
+class Signature:
+    """One signature of a loaded model.
+
+    Attributes:
+        key: its name in the SavedModel.
+        definition: the `SignatureDef`.
+        inputs, outputs: alias to `TensorInfo`, sorted by alias.
+        queue: where requests meet to run together; None: each runs alone.
+    """
+
+    queue: BatchQueue | None = None
+
+    def __init__(self, key: str, definition: meta_graph_pb2.SignatureDef) -> None:
+        self.key = key
+        self.definition = definition
+        self.inputs = dict(sorted(definition.inputs.items()))
+        self.outputs = dict(sorted(definition.outputs.items()))
+        self._quickest_seconds = float("inf")
+
+    def run(
+        self, model: SavedModel, inputs: Parts, fetch: Sequence[str], ms: int
+    ) -> dict[str, np.ndarray]:
+        """Run the graph from and to aliases, for at most `ms` milliseconds (0: no limit).
+
+        A signature that has ever run within a millisecond runs in the calling thread: 45 us
+        instead of 125 us for MNIST's linear model. Only TensorFlow's own threads can be told to
+        give up, which such a short run does not need.
+        """
+        quick = self._quickest_seconds < _QUICK_SECONDS
+        started = time.perf_counter()
+        values = model.run(
+            {self.inputs[alias].name: value for alias, value in inputs.items()},
+            [self.outputs[alias].name for alias in fetch],
+            _IN_CALLING_THREAD if quick else _run_options(ms),
+        )
+        if not quick:
+            self._quickest_seconds = min(self._quickest_seconds, time.perf_counter() - started)
+        return dict(zip(fetch, values, strict=True))
+
+
+_IN_CALLING_THREAD = config_pb2.RunOptions(inter_op_thread_pool=-1).SerializeToString()
+
+
+def _run_options(timeout_ms: int) -> bytes:
+    options: bytes = config_pb2.RunOptions(timeout_in_ms=timeout_ms).SerializeToString()
+    return options
+
+
+@dataclass(eq=False)
+class Version:
+    """One version of a model; `Model` changes it under its lock. Loaded: `saved_model` is set."""
+
+    model_name: str
+    number: int
+    path: Path
+    state: State = State.START
+    error: ServingError | None = None
+    saved_model: SavedModel | None = None
+    signatures: dict[str, Signature] = field(default_factory=dict)
+    check_method_names: bool = False
+    files: folders.Fingerprint = ()
+    """What was on disk when the last load began."""
+    attempts: int = 0
+    next_attempt: float = 0
+    busy: bool = False
+    """A thread loads it at this moment."""
+    dropped: bool = False
+    """It was not wanted at some time since it failed: wanted again, it is tried again."""
+    leases: int = 0
+
+    def signature(self, key: str) -> Signature | None:
+        """Return a signature by its key; an empty key means `serving_default`."""
+        return self.signatures.get(key or DEFAULT_SIGNATURE)
+
+    def run(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        fetch: Sequence[str],
+        timeout_ms: int,
+    ) -> dict[str, np.ndarray]:
+        """Run a signature of this version; only while it is leased."""
+        if signature.queue is not None:
+            return signature.queue.run(inputs, fetch, timeout_ms)
+        assert self.saved_model is not None
+        parts = {alias: [array] for alias, array in inputs.items()}
+        return signature.run(self.saved_model, parts, fetch, timeout_ms)
+
+    def load(self, options: LoadOptions) -> None:
+        """Read the SavedModel from disk; takes as long as it takes.
+
+        Raises:
+            ServingError: it can't be loaded, or its files changed meanwhile.
+        """
+        self.files = folders.fingerprint(self.path)
+        self.check_method_names = options.check_method_names
+        batching = options.batching.of_version(self.path) if options.batching else None
+        self.saved_model = SavedModel(self.path, options.tags, options.session_config)
+        if folders.fingerprint(self.path) != self.files:
+            raise ServingError(
+                Code.UNAVAILABLE, f"The files in {self.path} changed while they were read."
+            )
+        meta_graph = meta_graph_pb2.MetaGraphDef.FromString(self.saved_model.meta_graph)
+        self.signatures = {
+            key: Signature(key, definition) for key, definition in meta_graph.signature_def.items()
+        }
+        if batching is not None:
+            for signature in self.signatures.values():
+                run = partial(signature.run, self.saved_model)
+                signature.queue = options.batch_scheduler.queue(run, batching)
+
+    def close(self) -> None:
+        """Free what `load` took, also after it failed; nothing may run or follow."""
+        saved_model, self.saved_model = self.saved_model, None
+        if saved_model is not None:
+            saved_model.close()

@@ -1,0 +1,1 @@
+"""The gRPC port: PredictionService, ModelService, health and reflection."""

@@ -1,0 +1,43 @@
+"""Certificates on the gRPC port."""
+
+from __future__ import annotations
+
+import grpc
+
+from ... import text_protos
+from ...errors import InvalidArgument
+
+_SSLConfig = text_protos.message_type(
+    "SSLConfig",
+    {
+        "server_key": (1, str),
+        "server_cert": (2, str),
+        "custom_ca": (3, str),
+        "client_verify": (4, bool),
+    },
+)
+"""`config/ssl_config.proto` of TensorFlow Serving."""
+
+
+def read(ssl_config_file: str) -> grpc.ServerCredentials | None:
+    """Return what `--ssl_config_file` asks for; None without one: the port is plain then.
+
+    Raises:
+        ServingError: the file, or what is in it, can't be used.
+    """
+    if not ssl_config_file:
+        return None
+    config = text_protos.read(ssl_config_file, _SSLConfig())
+    for field in ("server_key", "server_cert"):
+        if "-----BEGIN " not in getattr(config, field):
+            raise InvalidArgument(f"--ssl_config_file={ssl_config_file} has no PEM in {field}.")
+    if config.client_verify and not config.custom_ca:
+        raise InvalidArgument(
+            f"--ssl_config_file={ssl_config_file} has client_verify, but no custom_ca to verify "
+            "clients by."
+        )
+    return grpc.ssl_server_credentials(
+        [(config.server_key.encode(), config.server_cert.encode())],
+        config.custom_ca.encode() or None,
+        require_client_auth=config.client_verify,
+    )

@@ -1,0 +1,1 @@
+"""Get the examples' data sets. Commands of their own, neither library nor agent."""

@@ -31,6 +31,8 @@ class SeaweedFS:
         self._address = address
         self.access_key = secrets.token_hex(8)
         self.secret_key = secrets.token_hex(16)
+        self.reader_key = secrets.token_hex(8)
+        """Access key of a user who may list and read, with the same secret key."""
         self.endpoint = ""
         self._folder = Path(tempfile.mkdtemp(prefix="dlstack-seaweedfs-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,12 +85,18 @@ class SeaweedFS:
         ports = _free_ports(8)
         self.endpoint = f"http://{self._address}:{ports[0]}"
         (self._folder / "data").mkdir(exist_ok=True)
-        identity = {
-            "name": "tests",
-            "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }
-        (self._folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        identities = [
+            {
+                "name": name,
+                "credentials": [{"accessKey": access_key, "secretKey": self.secret_key}],
+                "actions": actions,
+            }
+            for name, access_key, actions in (
+                ("tests", self.access_key, ["Admin", "Read", "Write", "List", "Tagging"]),
+                ("reader", self.reader_key, ["Read", "List"]),
+            )
+        ]
+        (self._folder / "s3.json").write_text(json.dumps({"identities": identities}))
         command = [
             _program(),
             "server",

@@ -1,0 +1,76 @@
+"""Buckets."""
+
+import time
+from typing import Any
+
+from store.client import Client
+from store.errors import BucketTaken, Forbidden, Gone, Unreachable
+
+_ASK_AGAIN_SECONDS = 0.2
+
+
+def wait_until_it_answers(client: Client, seconds: float) -> None:
+    """Return when the store answers at all; raise Unreachable after `seconds`.
+
+    A Service's node port works a moment after its pod is Ready.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with client.explained("list the buckets"):
+                client.s3.list_buckets(MaxBuckets=1)
+            return
+        except Unreachable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_ASK_AGAIN_SECONDS)
+
+
+def exists(client: Client, bucket: str) -> bool:
+    """Say whether there is such a bucket, whoever owns it."""
+    try:
+        # Unlike HEAD, LIST has a body that tells wrong credentials from somebody else's bucket.
+        with client.explained(f"look for the bucket '{bucket}'"):
+            client.s3.list_objects_v2(Bucket=bucket, MaxKeys=1)
+    except Gone:
+        return False
+    except Forbidden:
+        return True
+    return True
+
+
+def create(client: Client, bucket: str) -> None:
+    """Create a bucket.
+
+    Raises:
+        BucketTaken: there is one already. It is never adopted: `destroy` would delete it.
+    """
+    # AWS answers 200 to the creation of a bucket that one owns already (us-east-1).
+    if exists(client, bucket):
+        raise _taken(client, bucket)
+    region = client.s3.meta.region_name
+    try:
+        with client.explained(f"create the bucket '{bucket}'"):
+            if region == "us-east-1":
+                client.s3.create_bucket(Bucket=bucket)
+            else:
+                location: Any = {"LocationConstraint": region}
+                client.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
+    except BucketTaken as error:
+        raise _taken(client, bucket) from error
+
+
+def delete(client: Client, bucket: str) -> None:
+    """Delete an empty bucket; one that is gone is fine."""
+    try:
+        with client.explained(f"delete the bucket '{bucket}'"):
+            client.s3.delete_bucket(Bucket=bucket)
+    except Gone:
+        return
+
+
+def _taken(client: Client, bucket: str) -> BucketTaken:
+    return BucketTaken(
+        f"The bucket '{bucket}' exists already and was not made by this stack. "
+        f"{client.advice[BucketTaken]}"
+    )

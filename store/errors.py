@@ -1,0 +1,189 @@
+"""What can go wrong with an object store: one table, from the codes of S3 and the exceptions of
+boto3 to a few kinds of errors, and what to do about each in the words of whoever reads it.
+
+Nothing of boto3 is imported before something went wrong.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+
+class StoreError(Exception):
+    """An object store can't do what was asked. The text says what was wrong and what to do."""
+
+
+class BadUrl(StoreError):
+    """A text is not the URL of a place in an object store."""
+
+
+class Gone(StoreError):
+    """The bucket or object isn't there."""
+
+
+class NoBucket(Gone):
+    """There is no such bucket."""
+
+
+class NoObject(Gone):
+    """There is no such object. S3 says so of a missing bucket too, in answer to a HEAD."""
+
+
+class Changed(StoreError):
+    """An object is there already, or has another content than the one that was asked for."""
+
+
+class BucketTaken(StoreError):
+    """There is a bucket of that name already, whoever owns it."""
+
+
+class Forbidden(StoreError):
+    """The credentials may not do this. S3 also says so of wrong ones, in answer to a HEAD."""
+
+
+class WrongCredentials(StoreError):
+    """The store does not know the credentials, or not for this region."""
+
+
+class NoCredentials(WrongCredentials):
+    """Nobody said which credentials to use."""
+
+
+class Unreachable(StoreError):
+    """No store answers at the endpoint."""
+
+
+class BadSettings(StoreError):
+    """boto3 makes no request of this endpoint, profile or name."""
+
+
+_KINDS: Mapping[str, type[StoreError]] = {
+    "NoSuchBucket": NoBucket,
+    "NoSuchKey": NoObject,
+    "NotFound": NoObject,
+    # The answer to a HEAD has no body: its code is the HTTP status.
+    "404": NoObject,
+    "PreconditionFailed": Changed,
+    "ConditionalRequestConflict": Changed,
+    "412": Changed,
+    # What was to be read on at its end is shorter by now.
+    "InvalidRange": Changed,
+    "BucketAlreadyExists": BucketTaken,
+    "BucketAlreadyOwnedByYou": BucketTaken,
+    "AccessDenied": Forbidden,
+    "AllAccessDisabled": Forbidden,
+    "Forbidden": Forbidden,
+    "403": Forbidden,
+    "InvalidAccessKeyId": WrongCredentials,
+    "SignatureDoesNotMatch": WrongCredentials,
+    "InvalidToken": WrongCredentials,
+    "ExpiredToken": WrongCredentials,
+    # S3 names the region that it expected.
+    "AuthorizationHeaderMalformed": WrongCredentials,
+}
+"""By the codes of S3. Any other is a plain StoreError."""
+
+_PROBLEMS: Mapping[type[StoreError], str] = {
+    NoBucket: "the object store at '{endpoint}' has no such bucket",
+    NoObject: "the object store at '{endpoint}' has no such object",
+    Changed: "it is there already, or has changed meanwhile ({detail})",
+    BucketTaken: "there is a bucket of that name already ({detail})",
+    Forbidden: "the object store at '{endpoint}' refused access: the credentials may not do that "
+    "({detail})",
+    WrongCredentials: "the object store at '{endpoint}' refused the credentials ({detail})",
+    NoCredentials: "no credentials for the object store at '{endpoint}'",
+    Unreachable: "the object store at '{endpoint}' can't be reached ({detail})",
+    BadSettings: "{detail}",
+    StoreError: "the object store at '{endpoint}' answers {detail}",
+}
+
+Advice = Mapping[type[StoreError], str]
+"""What to do about each kind of error, for one kind of reader."""
+
+PROGRAM: Advice = {
+    NoBucket: "Run 'pulumi refresh', then 'pulumi up'.",
+    NoObject: "Run 'pulumi refresh', then 'pulumi up'.",
+    Changed: "Try again.",
+    BucketTaken: "Set dlstack:bucketPrefix to another prefix, or delete the bucket.",
+    Forbidden: "Check dlstack:s3AccessKey and dlstack:s3SecretKey, grant their user the right to, "
+    "or set dlstack:bucketPrefix if the bucket is somebody else's.",
+    WrongCredentials: "Check dlstack:s3AccessKey, dlstack:s3SecretKey and dlstack:s3Region.",
+    NoCredentials: "Set dlstack:s3AccessKey and dlstack:s3SecretKey.",
+    Unreachable: "Check that it runs and that dlstack:s3Endpoint is right.",
+    BadSettings: "Check dlstack:s3Endpoint, and the AWS_* variables of this shell.",
+    StoreError: "Try again, or see the store's log.",
+}
+"""For whoever runs `pulumi` or `python -m infra`: the store's settings are the stack's."""
+
+ENVIRONMENT: Advice = {
+    NoBucket: "Create it, or correct the URL.",
+    NoObject: "Correct the URL, or AWS_ENDPOINT_URL_S3.",
+    Changed: "Try again.",
+    BucketTaken: "Take another name.",
+    Forbidden: "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do.",
+    WrongCredentials: "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION.",
+    NoCredentials: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    Unreachable: "Check AWS_ENDPOINT_URL_S3 and the network.",
+    BadSettings: "Check the URL and the AWS_* variables, AWS_ENDPOINT_URL_S3 among them.",
+    StoreError: "Try again, or see the store's log.",
+}
+"""For whoever reads the log of a pod, or runs a boot file: the settings are in the environment."""
+
+
+@contextmanager
+def explained(action: str, endpoint: str, advice: Advice) -> Iterator[None]:
+    """Turn an error of boto3 into a StoreError that says what happened, and what to do.
+
+    Errors of local files stay what they are (OSError).
+
+    Args:
+        action: what is tried, after "Can't": `read 's3://bucket/key'`.
+        endpoint: the store's, as in its URL.
+        advice: in whose words to say what to do.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        found = _kind_and_detail(error)
+        if found is None:
+            raise
+        kind, detail = found
+        problem = _PROBLEMS[kind].format(endpoint=endpoint, detail=detail)
+        raise kind(f"Can't {action}: {problem.rstrip('.')}. {advice[kind]}") from error
+
+
+def _kind_and_detail(error: Exception) -> tuple[type[StoreError], str] | None:
+    """Return which kind of error it is, and what the store or boto3 says; None of any other."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectionError,
+        HTTPClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
+    from s3transfer.exceptions import S3DownloadFailedError
+
+    if isinstance(error, Boto3Error):
+        # A transfer's: what was wrong is in the error that it was made of.
+        cause = getattr(error, "last_exception", None) or error.__cause__ or error.__context__
+        if isinstance(cause, Exception) and (found := _kind_and_detail(cause)):
+            return found
+    if isinstance(error, ClientError):
+        answer = error.response.get("Error", {})
+        code, message = str(answer.get("Code", "unknown")), answer.get("Message", "")
+        kind = _KINDS.get(code, StoreError)
+        return kind, f"{code}: {message}" if kind is StoreError else code
+    if isinstance(error, S3DownloadFailedError):
+        # A large file is fetched in parts: one of them was of another content than the first.
+        return Changed, type(error).__name__
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return NoCredentials, ""
+    if isinstance(error, ConnectionError | HTTPClientError):
+        return Unreachable, type(error).__name__
+    # Of an endpoint that is not a URL, boto3 raises a plain ValueError.
+    if isinstance(error, BotoCoreError | Boto3Error | ValueError):
+        return BadSettings, " ".join(str(error).split())
+    return None

@@ -16,7 +16,9 @@ def read(file: str) -> dict[str, Requirement]:
 
 PINNED = ("requirements.txt", "requirements-dev.txt", "local/requirements.txt")
 IMAGE = "local/build/image/requirements.txt"
-RANGES = ("training/requirements.txt", "serving/requirements.txt", "client/requirements.txt")
+STORE = "store/requirements.txt"
+IN_THE_PODS = ("training/requirements.txt", "serving/requirements.txt")
+RANGES = (STORE, *IN_THE_PODS, "client/requirements.txt")
 
 
 def test_the_image_has_the_versions_that_are_tested_here():
@@ -50,3 +52,9 @@ def test_the_pins_lie_in_the_ranges_of_each_folder():
             if name in pins:
                 version = str(pins[name].specifier).removeprefix("==")
                 assert requirement.specifier.contains(version), f"{file}: {requirement}"
+
+
+def test_what_the_store_needs_is_listed_by_each_folder_that_takes_it_along():
+    """Each list is enough by itself: an image is built from one of them."""
+    for file in IN_THE_PODS:
+        assert read(STORE).items() <= read(file).items(), file

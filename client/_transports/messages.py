@@ -2,7 +2,7 @@
 
 The modules of `tensorflow-serving-api` import TensorFlow, which is 2.5 GB and 3 s. Their message
 descriptions are 26 KB: `messages.binpb` holds them, a serialized FileDescriptorSet taken from
-`tensorflow-serving-api` 2.21.0 by `tests/client/make_messages.py`.
+`tensorflow-serving-api` 2.21.0 by `tests/client/transports/make_messages.py`.
 
 They go into a pool of their own. In protobuf's default pool, TensorFlow's C++ library registers
 files of the same names, and whichever comes second would fail or be ignored.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client import Client
+from client import Client, PredictionError
 from tests.serving_fixtures import (
     ModelServer,
     export_kinds_model,
@@ -65,3 +65,13 @@ def digit(k: int) -> np.ndarray:
     pixels = np.zeros(784, np.float32)
     pixels[78 * k : 78 * (k + 1)] = 1
     return pixels
+
+
+def failure(call: Callable[[], object], kind: type[PredictionError]) -> PredictionError:
+    """Return the error of a call, which is of a kind and one line of whole sentences."""
+    with pytest.raises(kind) as caught:
+        call()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.endswith(".")
+    return caught.value

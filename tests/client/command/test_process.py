@@ -17,9 +17,9 @@ from PIL import Image
 
 from tests.serving_fixtures import ModelServer, free_port
 
-from .conftest import digit
+from ..conftest import digit
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CLIENT = [sys.executable, "-m", "client"]
 
 

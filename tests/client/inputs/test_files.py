@@ -1,4 +1,4 @@
-"""Files, standard input and texts to answers, over both transports; and labels.
+"""Files, standard input and texts to answers, over both transports.
 
 How pictures become rows is in test_images.py.
 """
@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client import FileError, InvalidInput, Prediction, Signature, TensorSpec, read_labels
+from client import FileError, InvalidInput, Prediction, Signature, TensorSpec
 from client._inputs.examples import answers
 from client._inputs.files import Example, Reader
 from tests.serving_fixtures import ModelServer
 
-from .conftest import Connect, digit
+from ..conftest import Connect, digit
 
 Write = Callable[[str, Any], str]
 
@@ -311,33 +311,3 @@ def test_the_output_to_rank_can_be_named(
     (answer,) = connect(mnist).predict_files([path], output="probabilities", top=3, labels=labels)
     assert (answer.prediction, answer.label) == (6, "six")
     assert [(s.class_, s.label) for s in answer.scores] == [(6, "six"), (0, "zero"), (1, None)]
-
-
-def test_labels_are_read_by_number(tmp_path: Path) -> None:
-    path = tmp_path / "labels.txt"
-    path.write_text("\ufeff1: b: c \n\n 0 :ä\n", encoding="utf-8")
-    assert read_labels(path) == {1: "b: c", 0: "ä"}
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"0:a\nb\n", "Line 2 .* is 'b'"),
-        (b"-1:a", "Line 1"),
-        (b"0:", "Line 1"),
-        (b"9" * 5000 + b":many", "Line 1"),
-        ("٣:three".encode(), "Line 1"),
-        (b"0:a\n0:b", "Line 2 .* names class 0 again"),
-        (b"\n", "is empty"),
-        (b"\xff", "not UTF-8"),
-        (None, "There is no labels file"),
-    ],
-)
-def test_labels_that_make_no_sense_are_said(
-    tmp_path: Path, content: bytes | None, said: str
-) -> None:
-    path = tmp_path / "labels.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(FileError, match=said):
-        read_labels(path)

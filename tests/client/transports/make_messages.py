@@ -1,6 +1,6 @@
-"""Write `client/messages.binpb` anew from the installed `tensorflow-serving-api`.
+"""Write `client/_transports/messages.binpb` anew from the installed `tensorflow-serving-api`.
 
-    python tests/client/make_messages.py
+    python tests/client/transports/make_messages.py
 
 Only needed when that package's version changes; `test_messages.py` says so when it is.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-TARGET = Path(__file__).parents[2] / "client" / "messages.binpb"
+TARGET = Path(__file__).parents[3] / "client" / "_transports" / "messages.binpb"
 
 
 def official_descriptors() -> bytes:

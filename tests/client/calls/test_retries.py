@@ -14,7 +14,7 @@ import pytest
 from client import Client, ConnectionFailed, DeadlineExceeded, ServerError, SettingsError
 from tests.serving_fixtures import free_port
 
-from .flaky import flaky_server
+from ..flaky import flaky_server
 
 
 def client(transport: str, port: int, **settings: Any) -> Client:

@@ -17,7 +17,7 @@ from client import AsyncClient, Client, ConnectionFailed, DeadlineExceeded, Sett
 from client._command import cli
 from tests.certificates import Pem, issue
 
-from .flaky import flaky_server
+from ..flaky import flaky_server
 
 
 class Pki(NamedTuple):

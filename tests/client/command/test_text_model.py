@@ -14,11 +14,11 @@ import pytest
 from client._command import cli
 from tests.serving_fixtures import ModelServer, running_server
 
-from .conftest import port_of
+from ..conftest import port_of
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from client import Client
 from client._command import cli
 from tests.serving_fixtures import ModelServer, export_models, running_server
 
-from .conftest import Connect, digit, port_of
+from ..conftest import Connect, digit, port_of
 
 pytestmark = pytest.mark.slow
 

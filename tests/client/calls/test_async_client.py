@@ -21,8 +21,8 @@ from client import (
 )
 from tests.serving_fixtures import ModelServer, free_port
 
-from .conftest import digit, port_of
-from .flaky import flaky_server
+from ..conftest import digit, port_of
+from ..flaky import flaky_server
 
 Run = Callable[..., Any]
 

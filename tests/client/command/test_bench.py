@@ -16,7 +16,7 @@ from client._command import cli
 from client._command.bench import BenchResult, bench, bench_text, load
 from tests.serving_fixtures import ModelServer
 
-from .conftest import port_of
+from ..conftest import port_of
 
 IMAGES = {"images": TensorSpec("images", "float32", (None, 784))}
 SIGNATURE = Signature("predict_object", IMAGES, {})

@@ -14,7 +14,7 @@ from PIL import Image
 from client._command import cli
 from tests.serving_fixtures import ModelServer, free_port
 
-from .conftest import digit, port_of
+from ..conftest import digit, port_of
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -9,7 +9,7 @@ from pulumi_kubernetes.core.v1 import ConfigMap, EnvVarArgs, Namespace, Secret
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from . import s3
-from .cluster import api
+from .cluster import api, names, namespace, nodes
 from .commands import deployed
 from .components import packages, pod_specs
 from .components.access import Access
@@ -22,24 +22,24 @@ from .resources.published_model import PublishedModel
 from .resources.storage import Bucket, DestroyGuard, Folder
 from .run import checksums, git
 from .run.run_hash import digest, run_hash, short
-from .settings import names
+from .settings import name_rules
 from .settings.settings import ExternalStore, Settings
 
 
 def build(settings: Settings) -> Mapping[str, Any]:
     """Declare the whole stack and return its outputs (docs/contracts.md)."""
     run = _Run.of(settings)
-    nodes = api.nodes(settings.kube_context)
-    api.require_room(nodes, settings.flavour, "dlstack:flavour", settings.node_count)
-    api.require_room(nodes, settings.serving_flavour, "dlstack:servingFlavour")
-    api.require_own_namespace(settings.kube_context, settings.namespace, settings.stack)
+    found = nodes.usable(settings.kube_context)
+    nodes.require_room(found, settings.flavour, "dlstack:flavour", settings.node_count)
+    nodes.require_room(found, settings.serving_flavour, "dlstack:servingFlavour")
+    namespace.require_own(settings.kube_context, settings.namespace, settings.stack)
     jobs = api.get(settings.kube_context, f"/apis/batch/v1/namespaces/{settings.namespace}/jobs")
-    place = _Place(settings, settings.host or api.address(nodes))
+    place = _Place(settings, settings.host or nodes.address(found))
 
     store = _store(settings, place)
     data_bucket = Bucket(
         "data-bucket",
-        bucket=names.bucket(settings.bucket_prefix, "data"),
+        bucket=name_rules.bucket(settings.bucket_prefix, "data"),
         store=store.props,
         own_prefixes=[],
         force_destroy=settings.force_destroy,
@@ -48,7 +48,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
     own_outputs = ["runs/", "models/"] if settings.store is None else []
     output_bucket = Bucket(
         "output-bucket",
-        bucket=names.bucket(settings.bucket_prefix, "output"),
+        bucket=name_rules.bucket(settings.bucket_prefix, "output"),
         store=store.props,
         own_prefixes=own_outputs,
         force_destroy=settings.force_destroy,
@@ -294,7 +294,7 @@ class _Place:
                 name=settings.namespace,
                 labels={
                     **names.labels("namespace", settings.stack),
-                    api.STACK_LABEL: settings.stack,
+                    names.STACK_LABEL: settings.stack,
                     "pod-security.kubernetes.io/enforce": "restricted",
                 },
             ),

@@ -1,4 +1,4 @@
-"""Questions to the cluster's API: nodes, objects, logs, addresses.
+"""Kubernetes as infra sees it: questions to the API, nodes, flavours of pods, names and labels.
 
-For everything else in infra; imports none of it but `settings`' plain values.
+All of infra may import it; it imports no other room, and asks the cluster only when it is called.
 """

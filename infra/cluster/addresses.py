@@ -6,7 +6,7 @@ The same addresses as the stack's outputs, which a first `pulumi up` has only wh
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..settings import names
+from . import names
 
 
 def of_services(services: Iterable[Mapping[str, Any]], host: str) -> dict[str, str]:

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 import yaml
 
-from ..cluster import api
+from ..cluster import api, names, namespace
 from ..resources import credentials
 from ..resources.credentials import Store
-from ..settings import names
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -101,7 +100,7 @@ def find(stack: Selected) -> Deployed:
     place = f"/api/v1/namespaces/{stack.namespace}"
     found = api.get(stack.context, f"{place}/configmaps/{names.DESCRIPTION}")
     if found is None:
-        api.require_own_namespace(stack.context, stack.namespace, stack.name)
+        namespace.require_own(stack.context, stack.namespace, stack.name)
         raise pulumi.RunError(
             f"The stack '{stack.name}' is not deployed in the namespace '{stack.namespace}', or "
             "'pulumi up' is not so far yet. Run it, or wait a moment."

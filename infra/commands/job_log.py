@@ -14,9 +14,8 @@ from urllib.parse import quote
 import pulumi
 
 from .. import s3
-from ..cluster import api
+from ..cluster import api, names
 from ..run.run_hash import short
-from ..settings import names
 from . import job_state
 from .deployed import Deployed
 

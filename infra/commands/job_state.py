@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ..settings.names import ATTEMPT_ANNOTATION, RUN_HASH_ANNOTATION
+from ..cluster.names import ATTEMPT_ANNOTATION, RUN_HASH_ANNOTATION
 
 State = Literal["pending", "running", "succeeded", "failed"]
 

@@ -8,9 +8,8 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from .. import s3
-from ..cluster import addresses
+from ..cluster import addresses, names
 from ..resources import roll_out
-from ..settings import names
 from . import job_state, runs
 from .deployed import Deployed
 from .job_state import JobState

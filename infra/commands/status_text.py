@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from ..cluster import names
 from ..run.run_hash import short
-from ..settings import names
 from .job_state import JobState
 from .runs import Run, Version
 from .status import Service, Status

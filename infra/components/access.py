@@ -11,8 +11,8 @@ import pulumi
 from pulumi_kubernetes.core.v1 import Secret, SecretVolumeSourceArgs, VolumeArgs, VolumeMountArgs
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
+from ..cluster import names
 from ..resources.certificate import GeneratedCertificate
-from ..settings import names
 
 _FOLDER = "/etc/dlstack/access"
 CERTIFICATE_FILE = f"{_FOLDER}/tls.crt"

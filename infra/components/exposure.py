@@ -7,7 +7,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import Service, ServicePortArgs, ServiceSpecArgs
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from ..settings import names
+from ..cluster import names
 from ..settings.settings import ServiceType
 
 

@@ -20,7 +20,7 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
-from ..settings import names
+from ..cluster import names
 from ..settings.settings import ServiceType
 from . import pod_specs
 from .exposure import Exposed

@@ -21,8 +21,8 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
+from ..cluster import names
 from ..run import checksums
-from ..settings import names
 
 ROOT = "/opt/dlstack"
 """Where pods find the packages: first on PYTHONPATH."""

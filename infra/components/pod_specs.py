@@ -27,8 +27,8 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
+from ..cluster.flavour import Flavour
 from ..resources.credentials import ACCESS_KEY, SECRET_KEY
-from ..settings.flavours import Flavour
 from . import packages
 
 USER = 65532

@@ -25,9 +25,9 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
+from ..cluster import names
+from ..cluster.flavour import Flavour
 from ..resources.roll_out import RollOut
-from ..settings import names
-from ..settings.flavours import Flavour
 from ..settings.settings import LogFormat, ServiceType, ServingEngine
 from . import pod_specs
 from .access import (

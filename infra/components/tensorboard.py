@@ -11,7 +11,7 @@ from pulumi_kubernetes.apps.v1 import Deployment, DeploymentSpecArgs
 from pulumi_kubernetes.core.v1 import EnvVarArgs, ProbeArgs, TCPSocketActionArgs, VolumeMountArgs
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
-from ..settings import names
+from ..cluster import names
 from ..settings.settings import ServiceType
 from . import pod_specs
 from .exposure import Exposed

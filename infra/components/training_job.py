@@ -25,13 +25,11 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from ..settings import names
-from ..settings.flavours import Flavour
-from ..settings.names import ATTEMPT_ANNOTATION, RUN_HASH_ANNOTATION
+from ..cluster import names
+from ..cluster.flavour import Flavour
+from ..cluster.names import ATTEMPT_ANNOTATION, COMMIT_ANNOTATION, RUN_HASH_ANNOTATION
 from . import pod_specs, worker_discovery
 from .packages import Package
-
-COMMIT_ANNOTATION = "dlstack.dev/commit"
 
 EXIT_TERMINATED = 143
 """The agent's status after SIGTERM, and of nothing else: the pod was deleted."""

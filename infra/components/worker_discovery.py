@@ -10,7 +10,7 @@ from pulumi_kubernetes.networking.v1 import (
     NetworkPolicySpecArgs,
 )
 
-from ..settings import names
+from ..cluster import names
 
 PORT = 2223
 """Where worker 0's agent listens for the others; 2222 is the usual one of TensorFlow itself."""

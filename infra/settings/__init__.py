@@ -1,4 +1,4 @@
-"""What the user configured, checked: `settings.load` is the only reader of `pulumi.Config`.
+"""What the user configured, checked: the only reader of `pulumi.Config`.
 
-For `program` and `__main__.py`; components take plain values. Imports nothing else of infra.
+For `program` and `__main__.py`. It imports plain values of `cluster`, and no component or resource.
 """

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from .flavours import GIB, Flavour, Toleration
-from .quantities import quantity
+from ..cluster.flavour import GIB, Flavour, Toleration
+from ..cluster.quantities import quantity
 
 _KEYS = ("cpu", "memory", "memoryLimit", "gpus", "gpuResource", "nodeSelector", "tolerations")
 _TOLERATION_KEYS = ("key", "operator", "value", "effect", "tolerationSeconds")

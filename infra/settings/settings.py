@@ -12,9 +12,10 @@ from typing import Any, Literal, NoReturn, cast, get_args
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
+from ..cluster.flavour import Flavour
 from ..components.access import AccessSettings
 from ..resources.certificate import belong_together
-from . import flavour_settings, flavours, names
+from . import flavour_settings, flavours, name_rules
 
 ServiceType = Literal["NodePort", "LoadBalancer", "ClusterIP"]
 ServingEngine = Literal["embedded", "tensorflow-serving"]
@@ -52,7 +53,7 @@ class Settings:
     code_dir: Path = Path("training/mnist")
     boot_file: str = "train_mnist.py"
     run_parameters: Mapping[str, str] = field(default_factory=dict)
-    flavour: flavours.Flavour
+    flavour: Flavour
     node_count: int = 1
     timeout_seconds: int = 3600
     """A Job that runs longer fails."""
@@ -73,7 +74,7 @@ class Settings:
     """Whether requests that wait at the same time run as one."""
     log_format: LogFormat = "text"
     """Of the prediction service's pods."""
-    serving_flavour: flavours.Flavour
+    serving_flavour: Flavour
     service_type: ServiceType = "NodePort"
     grpc_node_port: int | None = None
     """Port of the prediction service on every node; the cluster picks one unless set."""
@@ -110,7 +111,7 @@ def load() -> Settings:
     runtime_image = config.required(
         "runtimeImage", "the image built from local/build/image ('make up' builds and sets it)"
     )
-    namespace = names.namespace(config.text("namespace", stack))
+    namespace = name_rules.namespace(config.text("namespace", stack))
     service_type = config.choice("serviceType", "NodePort", get_args(ServiceType))
     grpc_node_port = config.integer("grpcNodePort", low=1, high=65535)
     if grpc_node_port and service_type != "NodePort":
@@ -122,7 +123,7 @@ def load() -> Settings:
     table = {**flavours.TABLE, **own_flavours}
     bucket_prefix = config.text("bucketPrefix", stack)
     for role in ("data", "output"):
-        names.bucket(bucket_prefix, role)
+        name_rules.bucket(bucket_prefix, role)
     return Settings(
         stack=stack,
         runtime_image=runtime_image,
@@ -138,7 +139,7 @@ def load() -> Settings:
         min_accuracy=_fraction(config, "minAccuracy"),
         min_metrics=_metrics(config, "minMetrics"),
         max_metrics=_metrics(config, "maxMetrics"),
-        model_name=names.model(config.text("modelName", Settings.model_name)),
+        model_name=name_rules.model(config.text("modelName", Settings.model_name)),
         model_version=config.integer("modelVersion", low=1),
         serving_engine=cast(
             ServingEngine,

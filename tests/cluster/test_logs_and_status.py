@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from infra.settings import names
+from infra.cluster import names
 from local.home import REPOSITORY
 from tests.cluster.conftest import STACK
 from tests.serving.chromium import PROGRAM, Page, chromium

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from infra.cluster import api as cluster
+from infra.cluster import nodes
 from infra.settings import flavours
 from local.kubernetes.configuration import NODE_NAME
 from tests.infra.conftest import (  # noqa: F401  (fixtures)
@@ -164,6 +164,6 @@ def test_a_node_that_advertises_gpus_gets_the_job(
 
 def test_the_nodes_of_a_real_cluster_are_read(platform, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", platform.environment()["KUBECONFIG"])
-    found = cluster.nodes("")
+    found = nodes.usable("")
     assert found and all(one.cpu > 0 and one.memory_gib > 0 for one in found)
-    cluster.require_room(found, flavours.find("cpu-small", "dlstack:flavour"), "dlstack:flavour")
+    nodes.require_room(found, flavours.find("cpu-small", "dlstack:flavour"), "dlstack:flavour")

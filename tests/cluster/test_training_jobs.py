@@ -16,7 +16,7 @@ from botocore.config import Config
 
 from local.home import REPOSITORY
 from tests.cluster.conftest import STACK
-from tests.infra.test_program import in_git
+from tests.infra.program.test_program import in_git
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -1,9 +1,12 @@
 """A recording Pulumi engine, a cluster of two nodes, and a project folder with code and data."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pulumi
@@ -11,7 +14,7 @@ import pytest
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
 from infra import program
-from infra.cluster import api as cluster
+from infra.cluster import api
 from infra.components import packages
 from infra.settings import settings
 
@@ -136,8 +139,56 @@ class FakeCluster:
 def fake_cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     fake = FakeCluster()
     fake.nodes(node("one", "4", "16Gi"), node("worker", "2", "8000000Ki"))
-    monkeypatch.setattr(cluster, "get", fake.get)
+    monkeypatch.setattr(api, "get", fake.get)
     return fake
+
+
+KubeApi = dict[str, tuple[int, Any]]
+"""Path -> status and document."""
+
+
+@pytest.fixture
+def kube_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeApi]:
+    """Answers by path, of a server in place of the API, for tests to add to.
+
+    KUBECONFIG has two contexts: `up` is that server, which wants a token; `down` does not answer.
+    """
+    answers: KubeApi = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, document = answers.get(self.path, (404, {"kind": "Status"}))
+            if self.headers["Authorization"] != "Bearer t0ken":
+                status = 401
+            body = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        servers = {"up": f"http://127.0.0.1:{server.server_port}", "down": "http://127.0.0.1:9"}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "up",
+            "clusters": [
+                {"name": name, "cluster": {"server": url}} for name, url in servers.items()
+            ],
+            "users": [{"name": "user", "user": {"token": "t0ken"}}],
+            "contexts": [
+                {"name": name, "context": {"cluster": name, "user": "user"}} for name in servers
+            ],
+        }
+        file = tmp_path / "kubeconfig"
+        file.write_text(json.dumps(config))
+        monkeypatch.setenv("KUBECONFIG", str(file))
+        yield answers
+        server.shutdown()
 
 
 @pytest.fixture

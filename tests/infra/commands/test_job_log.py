@@ -19,7 +19,7 @@ import pytest
 from infra.commands import job_log
 from infra.commands.deployed import Deployed
 from infra.commands.job_log import RunLog, continuation
-from tests.infra.test_job_state import RUN, ended, job, pod
+from tests.infra.commands.test_job_state import RUN, ended, job, pod
 from tests.seaweedfs import SeaweedFS
 
 PLACE = "/api/v1/namespaces/stack"

@@ -11,7 +11,7 @@ from pulumi.runtime import rpc
 from infra.resources import certificate
 from infra.settings import settings
 from tests.infra.conftest import Configure, Engine, Up
-from tests.infra.test_program import DEPLOYMENT, SERVICE, containers
+from tests.infra.program.test_program import DEPLOYMENT, SERVICE, containers
 
 TOKEN = "0123456789abcdef"
 SECRET = "kubernetes:core/v1:Secret"

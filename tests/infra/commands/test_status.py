@@ -16,8 +16,8 @@ import pytest
 
 from infra.cluster import addresses
 from infra.commands import cli, deployed, runs, status_text
+from tests.infra.commands.test_job_state import RUN, ended, job, pod
 from tests.infra.conftest import Engine, FakeCluster, Up
-from tests.infra.test_job_state import RUN, ended, job, pod
 from tests.seaweedfs import REGION, SeaweedFS
 
 PLACE = "/api/v1/namespaces/dlstack-dev"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from infra.run import git
-from tests.infra.test_program import in_git
+from tests.infra.program.test_program import in_git
 
 FILES = {"train.py", "sub/model.py"}
 

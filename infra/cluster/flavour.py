@@ -1,0 +1,87 @@
+"""What a pod reserves on a node, and which nodes it may run on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taint:
+    """What keeps pods off a node that don't tolerate it."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toleration:
+    """Which taints of nodes a pod bears, as in Kubernetes."""
+
+    key: str | None = None
+    """None, with `Exists`: any."""
+    operator: str = "Equal"
+    """`Equal` or `Exists`."""
+    value: str | None = None
+    effect: str | None = None
+    """None: any."""
+    seconds: int | None = None
+    """How long, for the effect `NoExecute`; None: for ever."""
+
+    def covers(self, taint: Taint) -> bool:
+        """Say whether a pod with this gets onto a node with `taint`."""
+        return (
+            self.effect in (None, taint.effect)
+            and self.key in (None, taint.key)
+            and (self.operator == "Exists" or (self.value or "") == taint.value)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flavour:
+    """What one pod reserves. Cores are never capped: idle cores of a node may be used."""
+
+    name: str
+    cpu: float
+    """Cores reserved."""
+    memory_gib: float
+    """Memory reserved, in GiB."""
+    memory_limit_gib: float
+    """Above this the pod is killed. Equal to the reservation except for small flavours, where
+    TensorFlow's start needs more than its steady state."""
+    gpus: int = 0
+    gpu_resource: str = "nvidia.com/gpu"
+    """The extended resource that the cluster's device plugin announces."""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the nodes that it runs on."""
+    own_tolerations: tuple[Toleration, ...] = ()
+    """See `tolerations`."""
+
+    @property
+    def requests(self) -> dict[str, str]:
+        """Return `resources.requests` of a container."""
+        return self._gpus | {
+            "cpu": f"{round(self.cpu * 1000)}m",
+            "memory": f"{round(self.memory_gib * 1024)}Mi",
+        }
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """Return `resources.limits` of a container."""
+        return self._gpus | {"memory": f"{round(self.memory_limit_gib * 1024)}Mi"}
+
+    @property
+    def tolerations(self) -> tuple[Toleration, ...]:
+        """Return the pod's tolerations: its own, and the usual taint of nodes with its GPUs."""
+        usual = (Toleration(key=self.gpu_resource, operator="Exists"),) if self.gpus else ()
+        return (*usual, *self.own_tolerations)
+
+    @property
+    def _gpus(self) -> dict[str, str]:
+        return {self.gpu_resource: str(self.gpus)} if self.gpus else {}
+
+    def __str__(self) -> str:
+        kind = "" if self.gpu_resource == Flavour.gpu_resource else f" {self.gpu_resource}"
+        gpus = f", {self.gpus} GPU{kind}" if self.gpus else ""
+        return f"'{self.name}' ({self.cpu:g} cores, {self.memory_gib:g} GiB{gpus})"

@@ -1,0 +1,40 @@
+"""Names, labels and annotations of a stack's objects in the cluster."""
+
+OBJECT_STORE = "object-store"
+"""DNS name of the in-stack object store, and the Secret with its credentials: a contract."""
+
+WORKERS = "training-workers"
+"""DNS name below which the pods of a training run on several nodes have theirs."""
+
+TENSORBOARD = "tensorboard"
+PREDICTION = "prediction"
+TRAINING = "training"
+
+DESCRIPTION = "stack"
+"""The ConfigMap in which a stack says what its commands have to know: a contract."""
+
+STACK_LABEL = "dlstack.dev/stack"
+"""Label of a namespace: the stack that made it."""
+
+RUN_HASH_ANNOTATION = "dlstack.dev/run-hash"
+ATTEMPT_ANNOTATION = "dlstack.dev/attempt"
+COMMIT_ANNOTATION = "dlstack.dev/commit"
+"""Of the pods of a training Job: a contract."""
+
+
+def selector(component: str, instance: str) -> dict[str, str]:
+    """Return the labels by which a Deployment and a Service find the pods of `component`."""
+    return {"app.kubernetes.io/name": component, "app.kubernetes.io/instance": instance}
+
+
+def labels(component: str, instance: str) -> dict[str, str]:
+    """Return the labels of every object of `component`.
+
+    Old Kubernetes plugins write `managed-by: pulumi` by themselves; the same value here keeps
+    old and new ones from undoing each other's work.
+    """
+    return selector(component, instance) | {
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": "dlstack",
+        "app.kubernetes.io/managed-by": "pulumi",
+    }

@@ -1,0 +1,39 @@
+"""Credentials of the object store: read from the Secret, or generated."""
+
+import base64
+
+import pulumi
+import pytest
+
+from infra import s3
+from infra.resources import credentials
+from tests.infra.conftest import KubeApi
+
+
+class TestCredentials:
+    store = {"context": "", "namespace": "stack", "secret": "object-store"}
+
+    @pytest.fixture(autouse=True)
+    def secret(self, kube_api: KubeApi) -> None:
+        values = {"AWS_ACCESS_KEY_ID": b"ACCESS", "AWS_SECRET_ACCESS_KEY": b"hunter2"}
+        data = {key: base64.b64encode(value).decode() for key, value in values.items()}
+        kube_api["/api/v1/namespaces/stack/secrets/object-store"] = (200, {"data": data})
+
+    def test_are_read_from_the_secret(self) -> None:
+        assert credentials.read_credentials(self.store) == ("ACCESS", "hunter2")
+
+    def test_that_are_gone_are_told_apart_from_a_cluster_that_is_down(self) -> None:
+        with pytest.raises(s3.Gone, match="'object-store' .* not in the namespace 'other'"):
+            credentials.read_credentials(self.store | {"namespace": "other"})
+        with pytest.raises(pulumi.RunError):
+            credentials.read_credentials(self.store | {"context": "down"})
+
+
+def test_generated_credentials_are_made_once() -> None:
+    provider = credentials._GeneratedCredentialsProvider()
+    first, second = provider.create({}).outs, provider.create({}).outs
+    assert first is not None
+    assert first != second
+    assert provider.diff("id", first, {}).changes is False
+    assert provider.read("id", first).outs == first
+    assert provider.update("id", first, {}).outs == first

@@ -27,13 +27,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from .. import logs
 from ..errors import ServingError
 from ..ports.authentication import Token
-from . import rest_proxy
+from . import page, rest_proxy
 from .limits import BODY_SECONDS, MOST_PREDICTIONS, Predictions, TimedBodies
 from .pictures import BadPicture, prepare_digit
 
@@ -47,7 +46,6 @@ MOST_FILES = 16
 MOST_FILE_BYTES = 4 * 2**20
 MOST_REQUEST_BYTES = 16 * 2**20
 
-_WEB = Path(__file__).parent / "web"
 _TIMEOUT = urllib3.Timeout(connect=2, read=30)
 _HEADERS = {
     # The page is whole without the internet; this makes sure that it stays so.
@@ -153,9 +151,6 @@ def application(
     """Return the gateway as an ASGI application."""
     predictions = Predictions(max_predictions)
 
-    async def page(_: Request) -> Response:
-        return Response((_WEB / "index.html").read_bytes(), media_type="text/html")
-
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
@@ -211,12 +206,11 @@ def application(
 
     app = Starlette(
         routes=[
-            Route("/", page),
+            *page.routes(),
             Route("/healthz", healthz),
             Route("/status", status),
             Route("/v1/predict", predict, methods=["POST"]),
             rest_proxy.route(server.http, server.rest_url, server.headers, predictions),
-            Mount("/web", StaticFiles(directory=_WEB)),
         ],
         middleware=[Middleware(TimedBodies, seconds=body_seconds)],
         exception_handlers={

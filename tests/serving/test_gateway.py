@@ -193,12 +193,24 @@ def test_the_page_needs_nothing_from_elsewhere(gateway: Gateway) -> None:
     status, headers, page = gateway.call("GET", "/")
     assert status == 200
     assert "default-src 'self'" in headers["content-security-policy"]
-    for path in ("/web/page.js", "/web/page.css", "/web/icon.svg"):
+    types = {"page.js": "javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}
+    for name, kind in types.items():
+        path = f"/web/{name}"
         assert path.encode() in page
-        status, _, content = gateway.call("GET", path)
+        status, headers, content = gateway.call("GET", path)
         assert status == 200
+        assert kind in headers["content-type"]
         assert b"https://" not in content
     assert b"//" not in page.replace(b"<!--", b"")
+
+
+def test_a_browser_that_has_a_file_of_the_page_is_not_sent_it_again(gateway: Gateway) -> None:
+    _, headers, content = gateway.call("GET", "/web/page.js")
+    assert len(content) > 1000
+    tag = headers["etag"]
+    status, headers, content = gateway.call("GET", "/web/page.js", If_None_Match=f'"old", {tag}')
+    assert (status, headers["etag"], content) == (304, tag, b"")
+    assert gateway.call("GET", "/web/page.js", If_None_Match='"old"')[0] == 200
 
 
 def test_without_a_model_server_the_gateway_lives_and_says_so(tmp_path: Path) -> None:

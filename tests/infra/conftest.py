@@ -90,6 +90,10 @@ def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """The loop of all of Pulumi's work: it takes the current one, and `asyncio.run` leaves none."""
     loop = asyncio.new_event_loop()
     yield loop
+    # The stack itself is declared in tests of the settings, which await nothing.
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
     loop.close()
 
 

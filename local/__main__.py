@@ -115,7 +115,7 @@ def up(platform: Platform) -> None:
 @command("deploy the stack with `pulumi up`, then predict held-out digits through the exposed port")
 def deploy(platform: Platform) -> None:
     from .stack import held_out
-    from .stack.stack import GRPC_NODE_PORT, Stack, data_set
+    from .stack.stack import EXAMPLE, GRPC_NODE_PORT, Stack, data_set
 
     begun = time.monotonic()
     with platform.locked(WARM_GIBIBYTES):
@@ -129,7 +129,7 @@ def deploy(platform: Platform) -> None:
         stack.up()
         deployed = time.monotonic()
         # Code of one's own answers other questions than which digit it is.
-        is_example = "codeDir" not in settings
+        is_example = settings["codeDir"] == EXAMPLE
         truths, answers = held_out.predict(variables, data_dir, DIGITS) if is_example else ([], [])
     right = sum(answer == truth for answer, truth in zip(answers, truths, strict=True))
     if is_example:

@@ -1,7 +1,10 @@
 """What the README says of keys, targets and files, held against the code."""
 
+import json
 import re
 from pathlib import Path
+
+import yaml
 
 from infra.settings import flavours, settings
 
@@ -9,10 +12,40 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_table_has_just_the_keys_of_the_program():
-    table = README.partition("## Configuration")[2].partition("Flavours:")[0]
-    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == sorted(settings.KEYS)
+CONFIGURATION = README.partition("\n## Configuration\n")[2].partition("\n## ")[0]
+GROUPS = ("Training", "Serving", "Store", "Access", "The stack itself")
+
+
+def rows() -> list[tuple[list[str], str, str]]:
+    """Keys, default and meaning of each row, over the tables of all groups."""
+    cells = [line.split("|")[1:4] for line in CONFIGURATION.splitlines() if line.startswith("| `")]
+    return [(re.findall(r"`(\w+)`", one), two.strip(" `"), three) for one, two, three in cells]
+
+
+def test_the_tables_have_just_the_keys_of_the_program():
+    """Each once: a key in two groups would soon have two meanings."""
+    assert sorted(key for keys, _, _ in rows() for key in keys) == sorted(settings.KEYS)
+
+
+def test_every_group_has_its_table():
+    titles = re.findall(r"^### (.+)$", CONFIGURATION, re.MULTILINE)
+    assert tuple(titles) == GROUPS
+    for title in GROUPS:
+        group = CONFIGURATION.partition(f"### {title}\n")[2].partition("\n### ")[0]
+        assert re.search(
+            r"^\| key \| default \| meaning \|\n\|(?:---\|)+\n\| `", group, re.MULTILINE
+        )
+
+
+def test_the_defaults_are_those_of_the_project_file():
+    """What the project file leaves open, the table says in words."""
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+    for keys, default, _ in rows():
+        for key in keys:
+            declared = project[f"dlstack:{key}"]["default"]
+            if declared not in ("", {}):
+                written = declared if isinstance(declared, str) else json.dumps(declared)
+                assert default == written, key
 
 
 def test_every_key_set_in_an_example_exists():
@@ -33,13 +66,6 @@ def test_every_make_target_exists():
     for command in re.findall(r"(?:^|`|\s)make ((?:[a-z-]+ ?)+)", README):
         first = command.split()[0]
         assert first in targets or first in {"a", "builds", "makes"}, command
-
-
-def test_every_linked_file_exists():
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            if "://" not in link:
-                assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_every_folder_of_code_is_in_the_table_of_folders():

@@ -17,6 +17,8 @@ from ..machine.processes import run_logged
 
 STACK = "local"
 GRPC_NODE_PORT = 31670
+EXAMPLE = "training/mnist"
+"""Default of `dlstack:codeDir`: the code folder whose model reads digits."""
 
 
 def environment(home: Home, kubeconfig: Path) -> dict[str, str]:
@@ -49,24 +51,32 @@ class Stack:
     variables: Mapping[str, str]
     """From `environment`."""
 
-    def configure(self, wanted: Mapping[str, str], defaults: Mapping[str, str]) -> set[str]:
+    def configure(self, wanted: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
         """Make the stack if need be; set `wanted`, and `defaults` where nothing is set.
 
         Returns:
-            The keys that are set now, without their namespace.
+            Key, without its namespace -> value. Keys that are not set have the default of
+            Pulumi.yaml, and secret ones are left out.
         """
         self._read("stack", "select", "--create", self.variables["PULUMI_STACK"])
-        known = json.loads(self._read("config", "--json"))
-        missing = {k: v for k, v in defaults.items() if f"dlstack:{k}" not in known}
-        values = [
-            word
-            for key, value in {**missing, **wanted}.items()
-            if known.get(f"dlstack:{key}", {}).get("value") != value
-            for word in ("--plaintext", f"dlstack:{key}={value}")
-        ]
-        if values:
-            self._read("config", "set-all", *values)
-        return {key.removeprefix("dlstack:") for key in known} | {*missing, *wanted}
+        known = {
+            key.removeprefix("dlstack:"): str(entry["value"])
+            for key, entry in json.loads(self._read("config", "--json")).items()
+            if "value" in entry
+        }
+        # Pulumi.yaml's default of a key that is not set is empty where the program has none.
+        missing = {key: value for key, value in defaults.items() if not known.get(key)}
+        changed = {
+            key: value for key, value in {**missing, **wanted}.items() if known.get(key) != value
+        }
+        if changed:
+            words = [
+                word
+                for key, value in changed.items()
+                for word in ("--plaintext", f"dlstack:{key}={value}")
+            ]
+            self._read("config", "set-all", *words)
+        return {**known, **changed}
 
     def up(self) -> None:
         """Run `pulumi up`, its progress on this terminal.

@@ -1,4 +1,7 @@
-"""The training half of dlstack: the agent that runs a boot file, and the library boot files use.
+"""The library that boot files import: every module directly in this folder.
 
-Importing this package, or the agent, loads no TensorFlow.
+The folders are not for boot files: `agent` runs them in a training Job, `board` runs beside
+TensorBoard, `steps` and `mirror` are parts of the library, `datasets`, `mnist` and `text` are the
+examples. The library imports neither agent nor board nor examples. Importing this package, or the
+agent, loads no TensorFlow.
 """

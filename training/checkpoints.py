@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.agent.upload_mirror import CHECKPOINT_FOLDER
 from training.command_line import TrainingError
+from training.folders import CHECKPOINT_FOLDER
 from training.quiet_tensorflow import tf
 
 KEPT = 3

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from training.folders import MODEL_FOLDER
 from training.quiet_tensorflow import tf, without_autograph
-
-MODEL_FOLDER = "model"
 
 
 def export_model(folder: Path, module: Any, signatures: Mapping[str, Any]) -> Path:

@@ -7,6 +7,11 @@ from pathlib import Path
 
 from training.command_line import TrainingError
 
+CHECKPOINT_FOLDER = "checkpoints"
+"""In `--train_url`: what a run goes on from (docs/contracts.md)."""
+MODEL_FOLDER = "model"
+"""In `--train_url`: the SavedModel."""
+
 # boto3 is imported only for s3:// URLs: it costs 0.3 s, and a run on local folders needs none.
 
 
@@ -53,7 +58,7 @@ def output_folder(url: str) -> Iterator[Path]:
             ) from error
         yield Path(url)
         return
-    from training.agent.upload_mirror import CHECKPOINT_FOLDER, UploadMirror
+    from training.mirror.upload_mirror import UploadMirror
     from training.object_store import ObjectStore, S3Url
 
     place = S3Url.parse(url, "train_url")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from training.checkpoints import state_of
-from training.distribution import Distribution
 from training.export import export_model
-from training.loop import Trained, train
 from training.metrics import write_metrics
 from training.quiet_tensorflow import tf
 from training.run_settings import RunSettings
+from training.steps.distribution import Distribution
+from training.steps.loop import Trained, train
 from training.summaries import ScalarWriter
 
 Batches = Callable[["tf.Tensor", "tf.Tensor | int", int], "Sequence[tf.Tensor]"]

@@ -202,7 +202,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "code" / "train.py").write_text("print('training')\n")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "images.gz").write_bytes(b"pictures")
-    for file in ("training/__init__.py", "training/mnist/train_mnist.py", "serving/__init__.py"):
+    for file in (
+        *("training/__init__.py", "training/agent/run.py", "training/mnist/train_mnist.py"),
+        *("training/text/train_text.py", "training/datasets/download_mnist.py"),
+        "serving/__init__.py",
+    ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("")
     (tmp_path / "serving" / "web").mkdir()

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import scalars
-from training import loop
-from training.distribution import Distribution
 from training.quiet_tensorflow import tf
 from training.run_settings import RunDefaults, RunSettings, run_parser
+from training.steps import loop
+from training.steps.distribution import Distribution
 
 
 def trained(folder: Path, *flags: str) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import pytest
 
 from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket, eventually
-from training.agent.upload_mirror import UploadMirror
 from training.board.event_mirror import EventMirror
 from training.command_line import TrainingError
+from training.mirror.upload_mirror import UploadMirror
 from training.object_store import ObjectStore, S3Url, in_parallel
 
 EVENTS = "events.out.tfevents.1"

@@ -13,9 +13,9 @@ import pytest
 
 from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket, eventually
-from training.agent.upload_mirror import UploadMirror
 from training.checkpoints import Checkpoints
 from training.command_line import TrainingError
+from training.mirror.upload_mirror import UploadMirror
 from training.object_store import ObjectStore, S3Url
 from training.quiet_tensorflow import tf
 

@@ -1,4 +1,4 @@
-"""The agent of a training Job: fetches code and data, runs the boot file, publishes its model.
+"""The agent of a training Job: it fetches code and data, runs the boot file, publishes its model.
 
-Nothing here is for boot files: the library is beside it, in `training`.
+Imported by `training.__main__` alone. It may import the library, but nothing that loads TensorFlow.
 """

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from training.command_line import TrainingError
+from training.folders import MODEL_FOLDER
 from training.object_store import ObjectGone, ObjectStore, S3Url, in_parallel
 
-MODEL_FOLDER = "model"
 MANIFEST_FILE = "manifest.json"
 CLAIM_FILE = ".claim"
 

@@ -17,15 +17,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from training.agent.bars import Bar
 from training.agent.boot_process import BootProcess, JobLog
 from training.agent.publishing import (
-    MODEL_FOLDER,
     Provenance,
     check_model,
     find_published,
     publish,
 )
-from training.agent.upload_mirror import CHECKPOINT_FOLDER, UploadMirror
 from training.agent.workers import Membership, Workers
 from training.command_line import (
     EXIT_FAILED,
@@ -35,7 +34,9 @@ from training.command_line import (
     positive_float,
     positive_int,
 )
-from training.metrics import Bar, read_metrics
+from training.folders import CHECKPOINT_FOLDER, MODEL_FOLDER
+from training.metrics import read_metrics
+from training.mirror.upload_mirror import UploadMirror
 from training.object_store import ObjectStore, S3Url
 
 LOG_FILE = "log.txt"

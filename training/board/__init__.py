@@ -1,1 +1,4 @@
-"""What runs beside TensorBoard."""
+"""The sidecar of TensorBoard: it copies event files from the object store.
+
+Imported by `training.__main__` alone.
+"""

@@ -1,1 +1,4 @@
-"""Get the examples' data sets. Commands of their own, neither library nor agent."""
+"""Commands that get the examples' data sets. Nothing imports them; the run hash leaves them out.
+
+Of the library they import the command line alone.
+"""

@@ -12,8 +12,6 @@ from pathlib import Path, PurePosixPath
 from training.command_line import TrainingError
 from training.object_store import ObjectGone, ObjectStore, S3Url, StoreError, in_parallel
 
-CHECKPOINT_FOLDER = "checkpoints"
-
 INTERVAL_SECONDS = 2.0
 GIVE_UP_AFTER_SECONDS = 60.0
 # Files that still grow (logs, event files) are put as the snapshot that was read.

@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from training.checkpoints import Checkpoints
 from training.command_line import TrainingError
-from training.distribution import Distribution
 from training.quiet_tensorflow import tf
 from training.run_settings import RunSettings
+from training.steps.distribution import Distribution
 from training.summaries import ScalarWriter
 
 _FLUSH_SECONDS = 1.0

@@ -63,3 +63,15 @@ def test_the_index_has_every_page_of_the_folder():
         for link in re.findall(r"\]\(([^)]+)\)", index.read_text())
     }
     assert {page for page in PAGES if page.parent == folder and page != index} <= linked
+
+
+@each_page
+def test_every_file_that_is_named_exists(page: Path):
+    """Of the repository; what a run or a stack writes is named without a folder, or in `<…>`."""
+    folders = "|".join(sorted(entry.name for entry in ROOT.iterdir() if entry.is_dir()))
+    named = re.findall(rf"(?:`|pytest |python )((?:{folders})/[\w./-]+\.\w+)", page.read_text())
+    assert [file for file in named if not (ROOT / file).exists()] == []
+
+
+def test_contributing_is_read_in_one_sitting():
+    assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 80

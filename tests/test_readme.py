@@ -10,8 +10,6 @@ from infra.settings import flavours, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-
-
 CONFIGURATION = README.partition("\n## Configuration\n")[2].partition("\n## ")[0]
 GROUPS = ("Training", "Serving", "Store", "Access", "The stack itself")
 

@@ -15,7 +15,7 @@ import yaml
 from infra.settings import settings
 from tests.infra.conftest import Configure
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CONFIG: dict[str, dict[str, Any]] = {
     key.removeprefix("dlstack:"): declared
     for key, declared in yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"].items()

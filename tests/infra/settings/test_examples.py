@@ -11,7 +11,7 @@ import yaml
 
 from infra.settings import settings
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = sorted((ROOT / "examples").glob("Pulumi.*.yaml"))
 PAGE = (ROOT / "examples" / "README.md").read_text()
 PROJECT = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]

@@ -26,7 +26,7 @@ def read(document: Mapping[str, Any], fail: Fail) -> dict[str, Flavour]:
             fail(f"has the name '{name}'. Use lower-case letters, digits, '-' and '.'")
 
         def fail_here(problem: str, name: str = name) -> NoReturn:
-            fail(f"has '{name}', {problem}")
+            fail(f"has '{name}' {problem}")
 
         found[name] = _flavour(name, fields, fail_here)
     return found
@@ -34,28 +34,31 @@ def read(document: Mapping[str, Any], fail: Fail) -> dict[str, Flavour]:
 
 def _flavour(name: str, fields: Any, fail: Fail) -> Flavour:
     if not isinstance(fields, dict):
-        fail('which is no object. Write it like {"cpu": 8, "memory": "64Gi", "gpus": 1}')
+        fail(
+            "with a value that is not an object. "
+            'Write it like {"cpu": 8, "memory": "64Gi", "gpus": 1}'
+        )
     for key in fields:
         if key not in _KEYS:
-            fail(f"in which '{key}' is no key. Use: {', '.join(_KEYS)}")
+            fail(f"with the unknown key '{key}'. Use: {', '.join(_KEYS)}")
     for key in ("cpu", "memory"):
         if key not in fields:
-            fail(f"in which '{key}' is missing. Say what it reserves, as 8 cores and '64Gi'")
+            fail(f"without '{key}'. Say what it reserves, as 8 cores and '64Gi'")
     memory = _memory(fields["memory"], "memory", fail)
     limit = _memory(fields.get("memoryLimit", fields["memory"]), "memoryLimit", fail)
     if limit < memory:
-        fail("whose memoryLimit is below its memory. Set it to as much or more, or leave it out")
+        fail("with a memoryLimit below its memory. Set it to the memory or more, or leave it out")
     cpu = _quantity(fields["cpu"], "cpu", fail)
     if cpu < 0.001:
-        fail(f"in which cpu is '{fields['cpu']}'. Write a number of cores, as 8 or '500m'")
+        fail(f"with cpu '{fields['cpu']}'. Write a number of cores, as 8 or '500m'")
     gpus = str(fields.get("gpus", 0))
     if not gpus.isdecimal():
-        fail(f"in which gpus is '{gpus}'. Write a whole number")
+        fail(f"with gpus '{gpus}'. Write a whole number")
     resource = fields.get("gpuResource", Flavour.gpu_resource)
     if not _RESOURCE.fullmatch(str(resource)):
-        fail(f"in which gpuResource is '{resource}'. Name it like 'nvidia.com/gpu'")
+        fail(f"with gpuResource '{resource}'. Name it like 'nvidia.com/gpu'")
     if "gpuResource" in fields and not int(gpus):
-        fail("which has a gpuResource, but no gpus. Say how many, or leave it out")
+        fail("with a gpuResource, but without gpus. Say how many, or leave it out")
     return Flavour(
         name=name,
         cpu=cpu,
@@ -72,56 +75,56 @@ def _quantity(value: Any, key: str, fail: Fail) -> float:
     try:
         return quantity(str(value))
     except ValueError:
-        fail(f"in which {key} is '{value}', no quantity. Write it like 8, '500m' or '64Gi'")
+        fail(f"with {key} '{value}', which is not a quantity. Write it like 8, '500m' or '64Gi'")
 
 
 def _memory(value: Any, key: str, fail: Fail) -> float:
     size = _quantity(value, key, fail)
     if size < _LEAST_MEMORY:
-        fail(f"in which {key} is '{value}', too little. Write it with its unit, as '64Gi'")
+        fail(f"with {key} '{value}', which is too little. Write it with its unit, as '64Gi'")
     return size
 
 
 def _node_selector(selector: Any, fail: Fail) -> dict[str, str]:
     if not isinstance(selector, dict):
-        fail('whose nodeSelector is no object. Write it like {"pool": "gpu"}')
+        fail('with a nodeSelector that is not an object. Write it like {"pool": "gpu"}')
     for label, value in selector.items():
         # `true` would be another text than what the label says.
         if not isinstance(value, str):
-            fail(f"whose nodeSelector has '{label}' with a value that is no text. Put it in quotes")
+            fail(f"with a nodeSelector whose '{label}' is not a text. Put it in quotes")
     return dict(selector)
 
 
 def _tolerations(tolerations: Any, fail: Fail) -> tuple[Toleration, ...]:
     example = 'Write it like [{"key": "gpu", "operator": "Exists"}]'
     if not isinstance(tolerations, list) or not all(isinstance(t, dict) for t in tolerations):
-        fail(f"whose tolerations are no list of objects. {example}")
+        fail(f"with tolerations that are not a list of objects. {example}")
     return tuple(_toleration(one, fail) for one in tolerations)
 
 
 def _toleration(fields: Mapping[str, Any], fail: Fail) -> Toleration:
     for key in fields:
         if key not in _TOLERATION_KEYS:
-            fail(f"a toleration of which has '{key}'. Use: {', '.join(_TOLERATION_KEYS)}")
+            fail(
+                f"with the unknown key '{key}' in a toleration. Use: {', '.join(_TOLERATION_KEYS)}"
+            )
     for key in ("key", "operator", "value", "effect"):
         if not isinstance(fields.get(key, ""), str):
-            fail(
-                f"a toleration of which has '{key}' with a value that is no text. Put it in quotes"
-            )
+            fail(f"with a toleration whose '{key}' is not a text. Put it in quotes")
     operator, effect = fields.get("operator", "Equal"), fields.get("effect")
     if operator not in ("Equal", "Exists"):
-        fail(f"a toleration of which has the operator '{operator}'. Use Equal or Exists")
+        fail(f"with the operator '{operator}' in a toleration. Use Equal or Exists")
     if operator == "Exists" and fields.get("value"):
-        fail("a toleration of which has a value, but the operator Exists. Remove one of them")
+        fail("with a toleration that has a value and the operator Exists. Remove one of them")
     if operator == "Equal" and not fields.get("key"):
-        fail("a toleration of which has no key. Name one, or use the operator Exists")
+        fail("with a toleration that has no key. Name one, or use the operator Exists")
     if effect is not None and effect not in _EFFECTS:
-        fail(f"a toleration of which has the effect '{effect}'. Use {', '.join(_EFFECTS)}")
+        fail(f"with the effect '{effect}' in a toleration. Use {', '.join(_EFFECTS)}")
     seconds = fields.get("tolerationSeconds")
     if seconds is not None and (not str(seconds).isdecimal() or effect != "NoExecute"):
         fail(
-            f"a toleration of which has tolerationSeconds '{seconds}'. Write a whole number, with "
-            "the effect NoExecute"
+            f"with tolerationSeconds '{seconds}' in a toleration. Write a whole number, with the "
+            "effect NoExecute"
         )
     return Toleration(
         key=fields.get("key"),

@@ -37,6 +37,6 @@ def find(name: str, key: str, table: Mapping[str, Flavour] = TABLE) -> Flavour:
         return table[name]
     except KeyError:
         raise pulumi.RunError(
-            f"{key} '{name}' is no flavour. Use one of: {', '.join(table)}; or describe it in "
+            f"{key} '{name}' is not a flavour. Use one of: {', '.join(table)}; or describe it in "
             "dlstack:flavours."
         ) from None

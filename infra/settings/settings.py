@@ -44,7 +44,7 @@ class Settings:
     stack: str
     """`<project>-<stack>`: the mark on the namespace, and the default of names."""
     runtime_image: str
-    """Image with Python, TensorFlow, boto3 and SeaweedFS: runs all that is not training."""
+    """Image with Python, TensorFlow, boto3 and SeaweedFS: runs everything but the training."""
     data_dir: str
     """Local folder, or `s3://bucket/prefix` in the configured object store."""
     namespace: str
@@ -118,7 +118,7 @@ def load() -> Settings:
         config.fail("grpcNodePort", f"needs serviceType NodePort, not '{service_type}'")
     own_flavours = flavour_settings.read(
         config.objects("flavours", 'Write it like {"gpu-a": {"cpu": 8, "memory": "64Gi"}}'),
-        lambda problem: config.fail("flavours", problem),
+        _fail_of_flavours,
     )
     table = {**flavours.TABLE, **own_flavours}
     bucket_prefix = config.text("bucketPrefix", stack)
@@ -224,7 +224,8 @@ class _Config:
             near = difflib.get_close_matches(name, KEYS, n=1, cutoff=0.5)
             hint = f"Did you mean dlstack:{near[0]}?" if near else f"Known: {', '.join(KEYS)}."
             raise pulumi.RunError(
-                f"'{key}' is no configuration key. {hint} Remove it with 'pulumi config rm {key}'."
+                f"'{key}' is not a configuration key. {hint} "
+                f"Remove it with 'pulumi config rm {key}'."
             )
 
     def fail(self, key: str, problem: str) -> NoReturn:
@@ -264,7 +265,7 @@ class _Config:
             return None
         allowed = f"{low} to {high}" if high else f"{low} or more"
         if not re.fullmatch(r"\d+", value) or not low <= int(value) <= (high or int(value)):
-            self.fail(key, f"is no whole number in range. Use {allowed}")
+            self.fail(key, f"is not a whole number in range. Use {allowed}")
         return int(value)
 
     def objects(self, key: str, advice: str) -> dict[str, Any]:
@@ -274,7 +275,7 @@ class _Config:
         except json.JSONDecodeError:
             document = None
         if not isinstance(document, dict):
-            self.fail(key, f"is no object of names and values. {advice}")
+            self.fail(key, f"is not an object of names and values. {advice}")
         return document
 
     def flag(self, key: str) -> bool:
@@ -282,6 +283,11 @@ class _Config:
         if value not in ("true", "false"):
             self.fail(key, "is neither 'true' nor 'false'. Use one of them")
         return value == "true"
+
+
+def _fail_of_flavours(problem: str) -> NoReturn:
+    # The whole value would fill the screen: the problem quotes what is wrong in it.
+    raise pulumi.RunError(f"dlstack:flavours {problem}.")
 
 
 def _access(config: _Config) -> AccessSettings | None:
@@ -293,15 +299,16 @@ def _access(config: _Config) -> AccessSettings | None:
         for name, value in (("tlsCertificate", certificate), ("tlsKey", key), ("token", token)):
             if value:
                 raise pulumi.RunError(
-                    f"dlstack:{name} is set, but TLS is off: it would be of no use, or readable on "
-                    "the way. Run 'pulumi config set dlstack:tls true', or remove it."
+                    f"dlstack:{name} is set, but TLS is off, so it would have no effect, or others "
+                    "could read it on the way. Run 'pulumi config set dlstack:tls true', or remove "
+                    "it."
                 )
         return None
     _check_certificate(config, certificate, key)
     if token and (len(token) < 16 or not token.isascii() or not re.fullmatch(r"\S+", token)):
         raise pulumi.RunError(
-            "dlstack:token has fewer than 16 characters, or others than printable ASCII without "
-            "spaces. Make one with 'openssl rand -hex 20'."
+            "dlstack:token has fewer than 16 characters, or spaces, or characters that are not "
+            "printable ASCII. Make one with 'openssl rand -hex 20'."
         )
     if token and config.text("servingEngine", "") == "tensorflow-serving":
         raise pulumi.RunError(
@@ -314,12 +321,16 @@ def _access(config: _Config) -> AccessSettings | None:
 def _check_certificate(config: _Config, certificate: str, key: str) -> None:
     if bool(certificate) != bool(key):
         raise pulumi.RunError(
-            "Of dlstack:tlsCertificate and dlstack:tlsKey only one is set. Set both, each as PEM, "
-            "or none: then the stack makes a certificate."
+            "Only one of dlstack:tlsCertificate and dlstack:tlsKey is set. Set both, each as PEM, "
+            "or none: without them the stack makes a certificate."
         )
     if certificate:
         try:
-            problem = "" if belong_together(certificate, key) else "the key is another one's"
+            problem = (
+                ""
+                if belong_together(certificate, key)
+                else "the key belongs to another certificate"
+            )
         except ValueError as exc:
             problem = str(exc).splitlines()[0].rstrip(".")
         if problem:
@@ -329,8 +340,8 @@ def _check_certificate(config: _Config, certificate: str, key: str) -> None:
             )
     elif config.text("serviceType", "") == "LoadBalancer" and not config.text("host", ""):
         raise pulumi.RunError(
-            "A certificate has to name the load balancer's address, which is not known before it "
-            "is there. Set dlstack:host to the DNS name that it will have, or set "
+            "A certificate has to name the load balancer's address, which is unknown until the "
+            "balancer exists. Set dlstack:host to the DNS name that it will have, or set "
             "dlstack:tlsCertificate and dlstack:tlsKey."
         )
 
@@ -347,7 +358,7 @@ def _store(config: _Config) -> ExternalStore | None:
                 )
         return None
     if endpoint and not re.fullmatch(r"https?://[^/\s]+/?", endpoint):
-        config.fail("s3Endpoint", "is no URL of an object store. Use http(s)://HOST[:PORT]")
+        config.fail("s3Endpoint", "is not the URL of an object store. Use http(s)://HOST[:PORT]")
     return ExternalStore(
         endpoint=endpoint.rstrip("/"),
         region=region or "us-east-1",
@@ -363,12 +374,12 @@ def _data_dir(config: _Config, store: ExternalStore | None) -> str:
     )
     if data_dir.startswith("s3://"):
         if not re.fullmatch(r"s3://[^/\s]+(/\S*)?", data_dir):
-            config.fail("dataDir", "is no URL of a data set. Use s3://BUCKET/PREFIX")
+            config.fail("dataDir", "is not the URL of a data set. Use s3://BUCKET/PREFIX")
         if store is None:
             config.fail(
                 "dataDir",
-                "needs the store it lies in. Set dlstack:s3Region (AWS) or "
-                "dlstack:s3Endpoint, or a local folder",
+                "lies in an object store, but none is configured. Set dlstack:s3Region (AWS) or "
+                "dlstack:s3Endpoint, or use a local folder",
             )
     elif not Path(data_dir).is_dir():
         config.fail(
@@ -401,12 +412,13 @@ def _run_parameters(config: _Config) -> dict[str, str]:
     parameters = {}
     for key, value in sorted(config.objects("runParameters", advice).items()):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", key):
-            config.fail("runParameters", f"has '{key}', which is no flag name. {advice}")
+            config.fail("runParameters", f"has '{key}', which is not the name of a flag. {advice}")
         if key in _RESERVED_PARAMETERS:
             config.fail("runParameters", f"has '{key}', which dlstack sets itself. Remove it")
         if not isinstance(value, str | int | float):
             config.fail(
-                "runParameters", f"has '{key}' with a value that is no text or number. {advice}"
+                "runParameters",
+                f"has '{key}' with a value that is neither a text nor a number. {advice}",
             )
         # As JSON would write it: true, not Python's True.
         parameters[key] = value if isinstance(value, str) else json.dumps(value)
@@ -419,7 +431,7 @@ def _duration(config: _Config, key: str, default: int) -> int:
     hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     total = hours * 3600 + minutes * 60 + seconds
     if not total:
-        config.fail(key, "is no duration. Use seconds, or hours and minutes as in '1h30m'")
+        config.fail(key, "is not a duration. Use seconds, or hours and minutes as in '1h30m'")
     return total
 
 
@@ -446,19 +458,19 @@ def _metrics(config: _Config, key: str) -> dict[str, float]:
         except (TypeError, ValueError):
             metrics[name] = math.nan
         if not name or not math.isfinite(metrics[name]):
-            config.fail(key, f"has '{name}' with a value that is no number. {advice}")
+            config.fail(key, f"has '{name}' with a value that is not a number. {advice}")
     return metrics
 
 
 def _quantity(config: _Config, key: str, default: str) -> str:
     value = config.text(key, default)
     if not _QUANTITY.fullmatch(value):
-        config.fail(key, "is no size. Use a number with a unit, as '10Gi'")
+        config.fail(key, "is not a size. Use a number with a unit, as '10Gi'")
     return value
 
 
 def _host(config: _Config) -> str | None:
     host = config.text("host", "")
     if host and not re.fullmatch(r"[A-Za-z0-9.:-]+", host):
-        config.fail("host", "is no address. Use a name or an IP without scheme and port")
+        config.fail("host", "is not an address. Use a name or an IP without scheme and port")
     return host or None

@@ -94,11 +94,14 @@ def test_tensorflow_serving_gets_the_certificate_too(up: Up, engine: Engine) -> 
         ({"token": TOKEN}, r"dlstack:token is set, but TLS is off"),
         ({"tlsKey": "x"}, r"dlstack:tlsKey is set, but TLS is off"),
         ({"tls": "true", "token": "short"}, r"dlstack:token has fewer than 16 characters"),
-        ({"tls": "true", "token": "x" * 20 + " y"}, r"without spaces"),
-        ({"tls": "true", "tlsKey": MADE["key"]}, r"only one is set\. Set both"),
+        ({"tls": "true", "token": "x" * 20 + " y"}, r"or spaces, or characters that are not printable ASCII"),
+        (
+            {"tls": "true", "tlsKey": MADE["key"]},
+            r"^Only one of dlstack:tlsCertificate and dlstack:tlsKey is set\. Set both",
+        ),
         (
             {"tls": "true", "tlsKey": MADE["authority_key"], "tlsCertificate": MADE["certificate"]},
-            r"can't be used: the key is another one's",
+            r"can't be used: the key belongs to another certificate",
         ),
         ({"tls": "true", "tlsKey": "x", "tlsCertificate": "y"}, r"can't be used: .*PEM"),
         ({"tls": "true", "serviceType": "LoadBalancer"}, r"Set dlstack:host to the DNS name"),

@@ -16,40 +16,56 @@ from tests.infra.conftest import Configure
         ("runtimeImage", None, r"dlstack:runtimeImage is not set: .*'make up' builds"),
         ("dataDir", None, r"dlstack:dataDir is not set: .*'make data' fetches MNIST"),
         ("dataDir", "nowhere", r"dlstack:dataDir 'nowhere' is not a folder\. .*'make data'"),
-        ("dataDir", "s3://bucket/x", r"dataDir 's3://bucket/x' needs the store .*s3Endpoint"),
+        (
+            "dataDir",
+            "s3://bucket/x",
+            r"dataDir 's3://bucket/x' lies in an object store, but none .*s3Endpoint",
+        ),
         ("codeDir", "nowhere", r"dlstack:codeDir 'nowhere' is not a folder"),
         ("bootFile", "fit.py", r"dlstack:bootFile 'fit.py' is not in the code folder 'code'"),
         ("bootFile", "../data/images.gz", r"leads out of the code folder"),
-        ("flavour", "tpu", r"dlstack:flavour 'tpu' is no flavour\. Use one of: .*gpu-1"),
-        ("servingFlavour", "tpu", r"dlstack:servingFlavour 'tpu' is no flavour"),
-        ("retries", "-1", r"dlstack:retries '-1' is no whole number in range\. Use 0 or more"),
-        ("minMetrics", "[]", r"dlstack:minMetrics '\[\]' is no object .*minMetrics\.NAME NUMBER"),
-        ("minMetrics", '{"f1": "high"}', r"minMetrics .* has 'f1' with a value that is no number"),
-        ("maxMetrics", '{"loss": true}', r"maxMetrics .* has 'loss' with a value that is no numbe"),
-        ("maxMetrics", '{"loss": "nan"}', r"maxMetrics .* has 'loss' with a value that is no num"),
-        ("nodeCount", "two", r"dlstack:nodeCount 'two' is no whole number in range\. Use 1 or"),
-        ("timeout", "soon", r"dlstack:timeout 'soon' is no duration\. .*'1h30m'"),
-        ("timeout", "0", r"dlstack:timeout '0' is no duration"),
+        ("flavour", "tpu", r"dlstack:flavour 'tpu' is not a flavour\. Use one of: .*gpu-1"),
+        ("servingFlavour", "tpu", r"dlstack:servingFlavour 'tpu' is not a flavour"),
+        ("retries", "-1", r"dlstack:retries '-1' is not a whole number in range\. Use 0 or more"),
+        (
+            "minMetrics",
+            "[]",
+            r"dlstack:minMetrics '\[\]' is not an object .*minMetrics\.NAME NUMBER",
+        ),
+        (
+            "minMetrics",
+            '{"f1": "high"}',
+            r"minMetrics .* has 'f1' with a value that is not a number",
+        ),
+        ("maxMetrics", '{"loss": true}', r"maxMetrics .* has 'loss' with a value that is not a n"),
+        ("maxMetrics", '{"loss": "nan"}', r"maxMetrics .* has 'loss' with a value that is not a n"),
+        ("nodeCount", "two", r"dlstack:nodeCount 'two' is not a whole number in range\. Use 1 or"),
+        ("timeout", "soon", r"dlstack:timeout 'soon' is not a duration\. .*'1h30m'"),
+        ("timeout", "0", r"dlstack:timeout '0' is not a duration"),
         ("minAccuracy", "98", r"dlstack:minAccuracy '98' is out of range"),
         ("minAccuracy", "high", r"dlstack:minAccuracy 'high' is out of range"),
         ("modelName", "../evil", r"'\.\./evil' can't name a model"),
-        ("modelVersion", "0", r"dlstack:modelVersion '0' is no whole number in range"),
+        ("modelVersion", "0", r"dlstack:modelVersion '0' is not a whole number in range"),
         ("servingEngine", "triton", r"'triton' is unknown\. .*embedded, tensorflow-serving"),
         ("logFormat", "xml", r"dlstack:logFormat 'xml' is unknown\. Use one of: text, json"),
         ("serviceType", "Ingress", r"'Ingress' is unknown\. .*NodePort, LoadBalancer"),
-        ("grpcNodePort", "70000", r"dlstack:grpcNodePort '70000' is no whole .* 1 to 65535"),
-        ("host", "http://here:80", r"dlstack:host 'http://here:80' is no address"),
+        ("grpcNodePort", "70000", r"dlstack:grpcNodePort '70000' is not a whole .* 1 to 65535"),
+        ("host", "http://here:80", r"dlstack:host 'http://here:80' is not an address"),
         ("namespace", "My_Team", r"'My_Team' can't name a namespace: .*Set dlstack:namespace"),
         ("bucketPrefix", "Team", r"'Team-data' can't name a bucket: .*Set dlstack:bucketPrefix"),
         ("bucketPrefix", "x" * 60, r"can't name a bucket"),
         ("forceDestroy", "yes", r"dlstack:forceDestroy 'yes' is neither 'true' nor 'false'"),
-        ("storageSize", "big", r"dlstack:storageSize 'big' is no size"),
-        ("s3Endpoint", "s3.example.com", r"'s3.example.com' is no URL of an object store"),
-        ("runParameters", "[]", r"dlstack:runParameters '\[\]' is no object"),
-        ("runParameters", "{", r"dlstack:runParameters '\{' is no object"),
-        ("runParameters", '{"a b": 1}', r"has 'a b', which is no flag name"),
+        ("storageSize", "big", r"dlstack:storageSize 'big' is not a size"),
+        ("s3Endpoint", "s3.example.com", r"'s3.example.com' is not the URL of an object store"),
+        ("runParameters", "[]", r"dlstack:runParameters '\[\]' is not an object"),
+        ("runParameters", "{", r"dlstack:runParameters '\{' is not an object"),
+        ("runParameters", '{"a b": 1}', r"has 'a b', which is not the name of a flag"),
         ("runParameters", '{"train_url": "x"}', r"'train_url', which dlstack sets itself"),
-        ("runParameters", '{"layers": [1]}', r"'layers' with a value that is no text or number"),
+        (
+            "runParameters",
+            '{"layers": [1]}',
+            r"'layers' with a value that is neither a text nor a number",
+        ),
     ],
 )
 def test_a_bad_value_is_quoted_with_what_to_do(
@@ -68,7 +84,7 @@ def test_a_misspelt_key_is_no_silent_default(configure: Configure, key: str, hin
     configure(**{key: "x"})
     with pytest.raises(pulumi.RunError) as caught:
         settings.load()
-    assert f"'dlstack:{key}' is no configuration key. {hint}" in str(caught.value)
+    assert f"'dlstack:{key}' is not a configuration key. {hint}" in str(caught.value)
 
 
 def test_keys_of_other_packages_are_not_ours(configure: Configure) -> None:
@@ -126,28 +142,43 @@ def test_own_flavours_stand_beside_those_of_the_table_or_in_their_place(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ("big", r"has 'x', which is no object\. Write it like"),
-        ({"cpu": 1}, r"has 'x', in which 'memory' is missing"),
-        ({"memory": "1Gi"}, r"in which 'cpu' is missing"),
-        ({"cpu": 1, "memory": "lots"}, r"in which memory is 'lots', no quantity\. Write it like"),
-        ({"cpu": 1, "memory": 64}, r"in which memory is '64', too little\. .*unit, as '64Gi'"),
-        ({"cpu": 0, "memory": "1Gi"}, r"in which cpu is '0'\. Write a number of cores"),
-        ({"cpu": 1, "memory": "2Gi", "memoryLimit": "1Gi"}, r"whose memoryLimit is below"),
-        ({"gpus": "two"}, r"in which gpus is 'two'\. Write a whole number"),
-        ({"gpus": 1, "gpuResource": "gpu"}, r"gpuResource is 'gpu'\. Name it like 'nvidia.com/g"),
-        ({"gpuResource": "amd.com/gpu"}, r"which has a gpuResource, but no gpus"),
-        ({"gpu": 1}, r"in which 'gpu' is no key\. Use: cpu, memory, "),
-        ({"nodeSelector": "a=b"}, r"whose nodeSelector is no object"),
-        ({"nodeSelector": {"gpu": True}}, r"nodeSelector has 'gpu' with a value .* in quotes"),
-        ({"tolerations": {"key": "a"}}, r"whose tolerations are no list of objects"),
-        ({"tolerations": [{"keys": "a"}]}, r"a toleration of which has 'keys'\. Use: key, "),
-        ({"tolerations": [{"key": 1}]}, r"has 'key' with a value that is no text"),
-        ({"tolerations": [{"key": "a", "operator": "In"}]}, r"the operator 'In'\. Use Equal or"),
-        ({"tolerations": [{"value": "a"}]}, r"has no key\. Name one"),
-        ({"tolerations": [{"key": "a", "effect": "Never"}]}, r"effect 'Never'\. Use NoSchedule"),
+        ("big", r"has 'x' with a value that is not an object\. Write it like"),
+        ({"cpu": 1}, r"has 'x' without 'memory'\."),
+        ({"memory": "1Gi"}, r"has 'x' without 'cpu'\."),
+        (
+            {"cpu": 1, "memory": "lots"},
+            r"with memory 'lots', which is not a quantity\. Write it like",
+        ),
+        ({"cpu": 1, "memory": 64}, r"with memory '64', which is too little\. .*unit, as '64Gi'"),
+        ({"cpu": 0, "memory": "1Gi"}, r"with cpu '0'\. Write a number of cores"),
+        ({"cpu": 1, "memory": "2Gi", "memoryLimit": "1Gi"}, r"with a memoryLimit below its memory"),
+        ({"gpus": "two"}, r"with gpus 'two'\. Write a whole number"),
+        ({"gpus": 1, "gpuResource": "gpu"}, r"with gpuResource 'gpu'\. Name it like 'nvidia.com/g"),
+        ({"gpuResource": "amd.com/gpu"}, r"with a gpuResource, but without gpus"),
+        ({"gpu": 1}, r"with the unknown key 'gpu'\. Use: cpu, memory, "),
+        ({"nodeSelector": "a=b"}, r"with a nodeSelector that is not an object"),
+        (
+            {"nodeSelector": {"gpu": True}},
+            r"with a nodeSelector whose 'gpu' is not a text\. .* in quotes",
+        ),
+        ({"tolerations": {"key": "a"}}, r"with tolerations that are not a list of objects"),
+        (
+            {"tolerations": [{"keys": "a"}]},
+            r"with the unknown key 'keys' in a toleration\. Use: key, ",
+        ),
+        ({"tolerations": [{"key": 1}]}, r"with a toleration whose 'key' is not a text"),
+        (
+            {"tolerations": [{"key": "a", "operator": "In"}]},
+            r"the operator 'In' in a toleration\. Use Equal or",
+        ),
+        ({"tolerations": [{"value": "a"}]}, r"that has no key\. Name one"),
+        (
+            {"tolerations": [{"key": "a", "effect": "Never"}]},
+            r"effect 'Never' in a toleration\. Use NoSchedule",
+        ),
         (
             {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]},
-            r"has a value, but the operator Exists",
+            r"that has a value and the operator Exists",
         ),
         ({"tolerations": [{"key": "a", "tolerationSeconds": 5}]}, r"with the effect NoExecute"),
     ],
@@ -161,7 +192,7 @@ def test_a_wrong_flavour_is_named_with_what_to_do(
     configure(flavours=json.dumps({"x": given}))
     with pytest.raises(pulumi.RunError, match=message) as caught:
         settings.load()
-    assert str(caught.value).startswith('dlstack:flavours \'{"x": ')
+    assert str(caught.value).startswith("dlstack:flavours has 'x' with")
 
 
 def test_bars_are_numbers_however_they_are_written(configure: Configure) -> None:

@@ -94,7 +94,10 @@ def test_tensorflow_serving_gets_the_certificate_too(up: Up, engine: Engine) -> 
         ({"token": TOKEN}, r"dlstack:token is set, but TLS is off"),
         ({"tlsKey": "x"}, r"dlstack:tlsKey is set, but TLS is off"),
         ({"tls": "true", "token": "short"}, r"dlstack:token has fewer than 16 characters"),
-        ({"tls": "true", "token": "x" * 20 + " y"}, r"or spaces, or characters that are not printable ASCII"),
+        (
+            {"tls": "true", "token": "x" * 20 + " y"},
+            r"or spaces, or characters that are not printable ASCII",
+        ),
         (
             {"tls": "true", "tlsKey": MADE["key"]},
             r"^Only one of dlstack:tlsCertificate and dlstack:tlsKey is set\. Set both",

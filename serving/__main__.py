@@ -26,14 +26,12 @@ def main(arguments: Sequence[str]) -> int:
     for warning in command_line.warnings:
         print(warning)
     # TensorFlow's libraries take 0.4 s to load; --help and a mistyped flag need not wait for them.
-    from .engine import runtime
+    from .engine import c_api
 
     if command_line.config.version:
-        print(
-            f"TensorFlow ModelServer compatible: dlstack\nTensorFlow Library: {runtime.version()}"
-        )
+        print(f"TensorFlow ModelServer compatible: dlstack\nTensorFlow Library: {c_api.version()}")
         return 0
-    runtime.skip_tensorflow_import()
+    c_api.skip_tensorflow_import()
     from . import server
 
     try:

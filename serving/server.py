@@ -20,11 +20,12 @@ from .batching.queue import BatchScheduler
 from .config import ServerConfig
 from .errors import ServingError
 from .models import settings
-from .models.registry import LoadOptions, Models
+from .models.registry import Models
+from .models.version import LoadOptions
 
 if TYPE_CHECKING:
     from .ports.grpc.server import GrpcServer
-    from .ports.rest.api import RestServer
+    from .ports.rest.server import RestServer
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def run(config: ServerConfig) -> None:
     names = models.replace(configured)
     # Imported while TensorFlow loads the model in its own thread, without the GIL.
     from .ports.grpc.server import GrpcServer
-    from .ports.rest.api import RestServer
+    from .ports.rest.server import RestServer
 
     models.wait_until_available(names)
     models.first_models_loaded()

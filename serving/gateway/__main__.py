@@ -1,8 +1,132 @@
-"""Run the command."""
+"""`python3 -m serving.gateway`: pictures as form fields over HTTP, and a page to try the model on.
 
+Stands in front of the REST port of a model server, TensorFlow Serving's own included; holds no
+model itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from .app import main
+import uvicorn
+
+from .. import logs
+from ..authentication import Token
+from ..errors import ServingError
+from .app import application, needs_no_token
+from .backend import ModelServer
+from .limits import BODY_SECONDS, MOST_PREDICTIONS
+
+log = logging.getLogger("serving.gateway")
+
+_HEADERS = {
+    # The page is whole without the internet; this makes sure that it stays so.
+    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python3 -m serving.gateway", description=__doc__)
+    parser.add_argument("--port", type=int, default=8080, help="TCP port, on all addresses; 8080")
+    parser.add_argument("--model_name", required=True, help="name of the served model; no default")
+    parser.add_argument(
+        "--rest_url",
+        default="http://127.0.0.1:8501",
+        help="REST port of the model server; http://127.0.0.1:8501",
+    )
+    parser.add_argument(
+        "--manifest_dir",
+        type=Path,
+        help="folder with <version>/manifest.json, for the metrics; default: show none",
+    )
+    parser.add_argument(
+        "--tensorboard_url", default="", help="address that the page links to; default: no link"
+    )
+    parser.add_argument(
+        "--tls_cert", help="PEM file with the server's certificate; default: plain HTTP"
+    )
+    parser.add_argument("--tls_key", help="PEM file with its key")
+    parser.add_argument(
+        "--token_file",
+        default="",
+        help="file with the token that requests have to bring, and that the model server asks for; "
+        "default: none",
+    )
+    parser.add_argument(
+        "--max_predictions",
+        type=int,
+        default=MOST_PREDICTIONS,
+        help=f"predictions at once; one more is answered 429; {MOST_PREDICTIONS}",
+    )
+    parser.add_argument(
+        "--body_timeout",
+        type=float,
+        default=BODY_SECONDS,
+        help=f"seconds in which a request's body has to arrive, else 408; {BODY_SECONDS:g}",
+    )
+    options = parser.parse_args(arguments)
+    if not 1 <= options.max_predictions <= 1000:
+        parser.error(f"--max_predictions is {options.max_predictions}. Use 1 to 1000.")
+    if not 0 < options.body_timeout <= 3600:
+        parser.error(f"--body_timeout is {options.body_timeout:g}. Use 0.1 to 3600 seconds.")
+    if bool(options.tls_cert) != bool(options.tls_key):
+        parser.error("--tls_cert and --tls_key belong together. Give both, or none.")
+    logs.configure()
+    try:
+        token = Token.read(options.token_file)
+    except ServingError as error:
+        log.error("%s", error.message)
+        return 1
+    server = ModelServer(
+        options.rest_url.rstrip("/"), options.model_name, options.manifest_dir, token
+    )
+    app = application(
+        server,
+        options.tensorboard_url,
+        max_predictions=options.max_predictions,
+        body_seconds=options.body_timeout,
+    )
+    try:
+        listener = socket.create_server(("", options.port), backlog=1024)
+        # asyncio leaves it off here, and then each answer waits 40 ms for the client's ACK.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        log.error("Can't listen on port %d: %s.", options.port, error.strerror)
+        return 1
+    config = uvicorn.Config(
+        token.guard(app, needs_no_token) if token else app,
+        # Bounds headers; httptools, which uvicorn prefers, does not.
+        http="h11",
+        ssl_certfile=options.tls_cert,
+        ssl_keyfile=options.tls_key,
+        log_config=None,
+        access_log=False,
+        headers=list(_HEADERS.items()),
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one.
+        log.error(
+            "Can't use certificate '%s' with key '%s': %s.",
+            options.tls_cert,
+            options.tls_key,
+            error.strerror or error,
+        )
+        return 1
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,9 +16,7 @@ from ..errors import Code, FailedPrecondition, InvalidArgument, NotFound, Servin
 from . import settings as model_config
 from .lifecycle import Lease, Model, Slots, no_servable
 from .settings import ModelSettings
-from .version import DEFAULT_SIGNATURE, LoadOptions, Signature, State, Version
-
-__all__ = ["DEFAULT_SIGNATURE", "LoadOptions", "Models", "Signature", "State", "Version"]
+from .version import LoadOptions, Version
 
 log = logging.getLogger(__name__)
 
@@ -157,8 +155,10 @@ class Models:
         """Return the versions of a model, highest first, or the one asked for.
 
         Raises:
-            NotFound: there is none.
+            ServingError: no name given, or there is no such model or version.
         """
+        if not name:
+            raise InvalidArgument("ModelSpec has no name specified.")
         model = self._models.get(name)
         versions = model.statuses() if model else []
         if number is not None:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from ..errors import Code, ServingError
-from .event_loop import EventLoop, to_the_end
+from ..event_loop import EventLoop, to_the_end
 
 P = ParamSpec("P")
 T = TypeVar("T")

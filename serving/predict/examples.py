@@ -22,9 +22,10 @@ from tensorflow_serving.apis import (
 )
 
 from .. import metrics
-from ..engine.runtime import DATA_TYPES
+from ..data_types import DATA_TYPES
 from ..errors import FailedPrecondition, InvalidArgument, Unimplemented
-from ..models.version import DEFAULT_SIGNATURE, Signature, Version
+from ..models.signature import DEFAULT_SIGNATURE, Signature
+from ..models.version import Version
 from . import predict
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"

@@ -1,8 +1,7 @@
 """What a request does, without a transport: check it against the signature, run, answer.
 
 Order of the checks and all texts follow TensorFlow Serving's
-`servables/tensorflow/predict_util.cc` and `model_servers/get_model_status_impl.cc`, and
-TensorFlow's `cc/saved_model/util.cc`.
+`servables/tensorflow/predict_util.cc` and TensorFlow's `cc/saved_model/util.cc`.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+from tensorflow_serving.apis import predict_pb2
 
 from .. import metrics
 from ..errors import Code, FailedPrecondition, InvalidArgument, ServingError
-from ..models.version import DEFAULT_SIGNATURE, Signature, Version
+from ..models.signature import DEFAULT_SIGNATURE, Signature
+from ..models.version import Version
 from ..wire import tensor_proto
 
 if TYPE_CHECKING:
-    from ..models.registry import Models
     from ..ports.threads import RequestThreads
 
 _PREDICT_METHODS = tuple(
@@ -181,37 +180,6 @@ def choose_outputs(signature: Signature, output_filter: Sequence[str]) -> list[s
         if alias in output_filter[:position]:
             raise InvalidArgument(f"duplicate output tensor alias: {alias}")
     return list(output_filter) or list(signature.outputs)
-
-
-def model_status(
-    models: Models, name: str, number: int | None
-) -> get_model_status_pb2.GetModelStatusResponse:
-    """Return the state of a model's versions, highest first.
-
-    Raises:
-        ServingError: no name given, or no such model or version.
-    """
-    if not name:
-        raise InvalidArgument("ModelSpec has no name specified.")
-    response = get_model_status_pb2.GetModelStatusResponse()
-    for version in models.statuses(name, number):
-        status = response.model_version_status.add(version=version.number, state=version.state)
-        error = version.error
-        status.status.error_code = error.code if error else 0
-        status.status.error_message = error.message if error else ""
-    return response
-
-
-def model_metadata(version: Version) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """Return the signatures of a version."""
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    for key, signature in version.signatures.items():
-        signatures.signature_def[key].CopyFrom(signature.definition)
-    response = get_model_metadata_pb2.GetModelMetadataResponse()
-    response.model_spec.name = version.model_name
-    response.model_spec.version.value = version.number
-    response.metadata["signature_def"].Pack(signatures)
-    return response
 
 
 def _braced(names: Iterable[str]) -> str:

@@ -1,8 +1,75 @@
-"""Run the command."""
+"""`python3 -m serving.sync`: copy one published model version from the bucket to local disk.
 
+The version appears under its number only when it is whole and each file has the SHA-256 of its
+manifest, so that a server that watches the folder never sees half a model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import signal
 import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
-from .fetch import main
+from botocore.exceptions import BotoCoreError, ClientError
+
+from .. import logs
+from . import object_store
+from .fetch import Source, SyncError, sync
+
+log = logging.getLogger("serving.sync")
+
+
+def _version(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no version. Give a positive integer.")
+    return int(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python3 -m serving.sync", description=__doc__)
+    parser.add_argument(
+        "--source_url", required=True, help="s3://bucket/prefix of the model; no default"
+    )
+    parser.add_argument(
+        "--model_version", required=True, type=_version, help="version number; no default"
+    )
+    parser.add_argument(
+        "--target_dir",
+        required=True,
+        type=Path,
+        help="folder that gets <version>/, made if missing; no default",
+    )
+    options = parser.parse_args(arguments)
+    logs.configure()
+    # The default would end the process without removing what is half copied.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    started = time.monotonic()
+    version, target = options.model_version, options.target_dir
+    try:
+        bucket, prefix = object_store.split_url(options.source_url)
+        with closing(object_store.client()) as s3:
+            copied = sync(Source(s3, bucket, prefix), version, target)
+    except (SyncError, ValueError) as error:
+        log.error("%s", error)
+    except (BotoCoreError, ClientError) as error:
+        log.error("%s (%s)", object_store.describe(error), options.source_url)
+    except OSError as error:
+        advice = "Free some." if error.errno == errno.ENOSPC else "Check --target_dir."
+        log.error("Can't write '%s': %s. %s", error.filename or target, error.strerror, advice)
+    else:
+        seconds = time.monotonic() - started
+        what = "copied" if copied else "was complete already"
+        log.info("Version %d %s in %.2f s: %s", version, what, seconds, target / str(version))
+        return 0
+    return 1
+
 
 if __name__ == "__main__":
     sys.exit(main())

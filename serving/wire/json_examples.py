@@ -13,15 +13,9 @@ from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb2
 
 from ..errors import InvalidArgument
-from .json_tensors import (
-    Json,
-    decode_base64,
-    float_texts,
-    format_error,
-    is_base64,
-    shown,
-    type_name,
-)
+from .json_errors import Json, format_error, shown, type_name
+from .json_inputs import decode_base64, is_base64
+from .json_outputs import float_texts
 
 _MAX_INT64 = 2**63 - 1
 _MAX_UINT64 = 2**64 - 1

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from ..engine.runtime import DATA_TYPES, NUMPY_TYPES, STRING
+from ..data_types import DATA_TYPES, NUMPY_TYPES, STRING
 
 assert sys.byteorder == "little"  # As tensor_content and packed fields are on the wire.
 
@@ -98,7 +98,7 @@ def write(proto: tensor_pb2.TensorProto, array: np.ndarray, *, as_content: bool 
 
     Args:
         proto: the message.
-        array: of a type in `runtime.NUMPY_TYPES`.
+        array: of a type in `data_types.NUMPY_TYPES`.
         as_content: fill `tensor_content` instead of the typed field (strings: always typed).
     """
     data_type = DATA_TYPES[array.dtype]

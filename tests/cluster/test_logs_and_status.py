@@ -24,7 +24,7 @@ from PIL import Image
 from infra.cluster import names
 from local.home import REPOSITORY
 from tests.cluster.conftest import STACK
-from tests.serving.chromium import PROGRAM, Page, chromium
+from tests.serving.gateway.chromium import PROGRAM, Page, chromium
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

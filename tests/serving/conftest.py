@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.engine import runtime
+from serving.engine.c_api import skip_tensorflow_import
 from tests.serving_fixtures import ModelServer, export_models, running_server
 
 # The protos are imported here once, without TensorFlow itself (4 s); whoever needs that in the same
 # process afterwards still gets it.
 _stub = "tensorflow" not in sys.modules
-runtime.skip_tensorflow_import()
+skip_tensorflow_import()
 from tensorflow_serving.apis import (  # noqa: E402
     model_service_pb2_grpc,
     predict_pb2,
@@ -25,8 +25,7 @@ from tensorflow_serving.apis import (  # noqa: E402
 )
 
 import serving.ports.grpc.server  # noqa: E402
-import serving.ports.rest.api  # noqa: E402
-import serving.wire.json_tensors  # noqa: E402
+import serving.ports.rest.server  # noqa: E402
 import serving.wire.tensor_proto  # noqa: E402
 
 if _stub:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.serving.conftest import predict_request, predict_stub, served, slow_request
-from tests.serving.test_versions import broken, eventually
+from tests.serving.models.test_versions import broken, eventually
 from tests.serving_fixtures import ROOT, free_port, running_server, server_command
 
 

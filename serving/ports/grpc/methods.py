@@ -14,8 +14,8 @@ from google.protobuf.descriptor import (  # type: ignore[import-untyped]
 )
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
+from ...authentication import REFUSAL, Token
 from ...errors import Code, ServingError, as_serving_error
-from ..authentication import REFUSAL, Token
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Parse = Callable[[bytes], Message]

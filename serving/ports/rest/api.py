@@ -8,29 +8,27 @@ makes a request malformed.
 from __future__ import annotations
 
 import re
-import socket
-import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from concurrent.futures import wait
 from contextlib import nullcontext
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 import numpy as np
-import uvicorn
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from ... import metrics
 from ...config import ServerConfig
-from ...errors import HTTP_STATUS, Code, InvalidArgument, ServingError, as_serving_error
-from ...models.registry import DEFAULT_SIGNATURE, Models, Signature, Version
+from ...errors import HTTP_STATUS, InvalidArgument, ServingError, as_serving_error
+from ...event_loop import EventLoop
+from ...models.registry import Models
+from ...models.signature import DEFAULT_SIGNATURE, Signature
+from ...models.version import Version
 from ...predict import examples, predict
-from ...wire import json_examples, json_tensors
-from ..authentication import Token
-from ..event_loop import EventLoop
+from ...predict.status import model_metadata, model_status
+from ...wire import json_document, json_errors, json_examples, json_inputs, json_outputs
 from ..threads import RequestThreads
-from .protocol import BoundedHttpToolsProtocol
+from .body import Receive, TooLargeError, read, unpack
 
 _TARGET = (
     r"(?i:/v1/models(?:/(?P<name>[^/:]+))?"
@@ -41,7 +39,6 @@ _LOOK = re.compile(_TARGET + r"(?P<metadata>(?i:/metadata))?")
 _SHORT_BYTES = 256 * 2**10
 """Bodies up to this size are read on the event loop: about 1 ms for the largest."""
 _MAX_INT64 = 2**63 - 1
-_MAX_UNPACKED_BYTES = 100 * 2**20
 _CORS = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"POST, GET"),
@@ -51,7 +48,6 @@ _CORS = (
 P = ParamSpec("P")
 T = TypeVar("T")
 Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
@@ -98,9 +94,9 @@ class RestApi:
             status, body, content_type = 404, _NOT_FOUND_PAGE, b"text/html"
         else:
             try:
-                content = await _read(receive, headers, self._most_bytes)
-            except _TooLargeError as error:
-                status, body = 413, json_tensors.dump({"error": str(error)}).encode()
+                content = await read(receive, headers, self._most_bytes)
+            except TooLargeError as error:
+                status, body = 413, json_errors.dump({"error": str(error)}).encode()
                 # The rest of the body is not read.
                 further = (*further, (b"connection", b"close"))
             else:
@@ -149,9 +145,9 @@ class RestApi:
         name, number, label = _target(match)
         if match["metadata"]:
             with self._models.lease(name, number, label) as version:
-                response = predict.model_metadata(version)
+                response = model_metadata(version)
         else:
-            response = predict.model_status(self._models, name, number)
+            response = model_status(self._models.statuses(name, number))
         text: str = json_format.MessageToJson(
             response,
             indent=1,
@@ -172,7 +168,7 @@ class RestApi:
                 outputs = await predict.predict_on(
                     self._threads, version, signature, inputs, fetch, lambda: self._timeout_ms
                 )
-            return await call(json_tensors.dump_outputs, outputs, by_row=by_row)
+            return await call(json_outputs.dump_outputs, outputs, by_row=by_row)
 
     def _infer(self, match: re.Match[str], content: bytes, *, gzip: bool) -> str:
         """Return the answer to classify or regress."""
@@ -193,42 +189,6 @@ class RestApi:
             return json_examples.dump_regressions(regressed.result)
 
 
-class RestServer:
-    """The HTTP port of a server, on an event loop of its own.
-
-    Raises:
-        ServingError: the port can't be bound.
-    """
-
-    def __init__(self, config: ServerConfig, models: Models, metrics_path: str = "") -> None:
-        token = Token.read(config.token_file)
-        self._loop = EventLoop("rest")
-        api = RestApi(self._loop, models, config, metrics_path)
-        self._socket = _bind(config.rest_api_host, config.rest_api_port)
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                token.guard(api) if token else api,
-                http=BoundedHttpToolsProtocol,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                server_header=False,
-                date_header=False,
-            )
-        )
-
-    def start(self) -> None:
-        """Answer requests from now on."""
-        self._served = self._loop.start(self._server.serve(sockets=[self._socket]))
-
-    def stop(self, grace_seconds: float) -> None:
-        """Take no new requests and wait for those under way, at most `grace_seconds`."""
-        self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
-        self._server.should_exit = True
-        wait([self._served], grace_seconds + 1)
-
-
 _NOT_FOUND_PAGE = (
     b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n"
     b"</BODY></HTML>\n"
@@ -240,30 +200,30 @@ async def _at_once(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
     return function(*args, **kwargs)
 
 
-def _parse(content: bytes, *, gzip: bool = False) -> json_tensors.Json:
-    return json_tensors.parse(_unpack(content) if gzip else content)
+def _parse(content: bytes, *, gzip: bool = False) -> json_errors.Json:
+    return json_document.parse(unpack(content) if gzip else content)
 
 
 def _read_predict(
-    version: Version, document: json_tensors.Json
+    version: Version, document: json_errors.Json
 ) -> tuple[Signature, dict[str, np.ndarray], bool]:
     """Return the signature that a JSON body asks for, its inputs, and whether they came by row."""
-    key = json_tensors.signature_name(document)
+    key = json_document.signature_name(document)
     signature = version.signature(key)
     if signature is None:
         raise InvalidArgument(
             f'Serving signature name: "{key or DEFAULT_SIGNATURE}" not found in signature def'
         )
     predict.check_predict_method(version, signature)
-    return signature, *json_tensors.read_inputs(document, signature)
+    return signature, *json_inputs.read_inputs(document, signature)
 
 
 def _fill(
     request: classification_pb2.ClassificationRequest | regression_pb2.RegressionRequest,
-    document: json_tensors.Json,
+    document: json_errors.Json,
 ) -> None:
     """Read a JSON body of classify or regress into a request."""
-    request.model_spec.signature_name = json_tensors.signature_name(document)
+    request.model_spec.signature_name = json_document.signature_name(document)
     request.input.CopyFrom(json_examples.read_input(document))
 
 
@@ -279,75 +239,4 @@ def _target(match: re.Match[str]) -> tuple[str, int | None, str]:
 
 def _error(error: ServingError) -> tuple[int, bytes]:
     """Return HTTP status and JSON body of an error."""
-    return HTTP_STATUS[error.code], json_tensors.dump({"error": error.message}).encode()
-
-
-class _TooLargeError(Exception):
-    """The request's body is longer than it may be."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__(
-            f"The request's body is larger than --max_request_bytes allows: {most} bytes. "
-            "Send less at once."
-        )
-
-
-async def _read(receive: Receive, headers: Mapping[bytes, bytes], most: int) -> bytes | None:
-    """Return the whole request body; None when the client has gone.
-
-    Raises:
-        _TooLargeError: more than `most` bytes are announced, or came.
-    """
-    # Digits only: the HTTP server has seen to that.
-    if int(headers.get(b"content-length", b"0")) > most:
-        raise _TooLargeError(most)
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > most:
-            raise _TooLargeError(most)
-        if not message.get("more_body"):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _unpack(content: bytes) -> bytes:
-    try:
-        # One object does not follow a chain of gzip members; a request has no reason for one.
-        unpacker = zlib.decompressobj(wbits=31)
-        unpacked = unpacker.decompress(content, _MAX_UNPACKED_BYTES)
-    except zlib.error as error:
-        raise InvalidArgument(f"Failed to uncompress gzip body: {error}") from None
-    if unpacker.unconsumed_tail or not unpacker.eof:
-        raise InvalidArgument(
-            f"Failed to uncompress gzip body: cut off, or over {_MAX_UNPACKED_BYTES} bytes."
-        )
-    return unpacked
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Without a host it is on [::] for both families, or on 0.0.0.0 where there is no IPv6.
-    """
-    try:
-        if host:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listener = socket.create_server((host, port), family=family, backlog=1024)
-        elif socket.has_dualstack_ipv6():
-            listener = socket.create_server(
-                ("::", port), family=socket.AF_INET6, backlog=1024, dualstack_ipv6=True
-            )
-        else:
-            listener = socket.create_server(("0.0.0.0", port), backlog=1024)
-    except OSError as error:
-        raise ServingError(
-            Code.UNKNOWN, f"Couldn't start HTTP server on port {port}: {error.strerror}"
-        ) from None
-    # asyncio sets this only on sockets made with an explicit protocol number; without it head and
-    # body of an answer wait for each other: 40 ms a request. Accepted connections inherit it.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
+    return HTTP_STATUS[error.code], json_errors.dump({"error": error.message}).encode()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.chromium import PROGRAM, Page, chromium
-from tests.serving.test_gateway import Gateway, gateway  # noqa: F401  (a fixture)
-from tests.serving.test_pictures import seven
+from tests.serving.gateway.chromium import PROGRAM, Page, chromium
+from tests.serving.gateway.test_gateway import Gateway, gateway  # noqa: F401  (a fixture)
+from tests.serving.gateway.test_pictures import seven
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,11 +15,11 @@ from grpc_health.v1 import health_pb2
 from serving.batching.parameters import BatchingParameters
 from serving.batching.queue import BatchQueue, BatchScheduler
 from serving.errors import ServingError
-from serving.ports.event_loop import EventLoop
+from serving.event_loop import EventLoop
 from serving.ports.grpc.health import Health
 from serving.ports.threads import RequestThreads
-from tests.serving.test_batching import LONG_MICROS, Doubler, refused, rows
-from tests.serving.test_versions import eventually
+from tests.serving.batching.test_batching import LONG_MICROS, Doubler, refused, rows
+from tests.serving.models.test_versions import eventually
 
 
 @pytest.fixture(scope="module")

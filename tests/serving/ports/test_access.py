@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from serving.ports.authentication import REFUSAL, Token
+from serving.authentication import REFUSAL, Token
 from tests.certificates import Issued, issue
 from tests.serving.conftest import predict_request, served
 from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server, server_command

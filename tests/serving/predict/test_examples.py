@@ -15,8 +15,8 @@ from tensorflow.core.example import example_pb2
 from tensorflow_serving.apis import classification_pb2, inference_pb2, regression_pb2
 
 from tests.serving.conftest import served
-from tests.serving.test_grpc import refused
-from tests.serving.test_rest import http_call
+from tests.serving.ports.test_grpc import refused
+from tests.serving.ports.test_rest import http_call
 from tests.serving_fixtures import ModelServer, running_server
 
 CLASSIFY = "tensorflow/serving/classify"

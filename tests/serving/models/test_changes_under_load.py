@@ -12,9 +12,9 @@ import grpc
 import pytest
 
 from tests.serving.conftest import served
-from tests.serving.test_many_models import ask, listed, model, replace
-from tests.serving.test_rest import http_call
-from tests.serving.test_versions import broken, eventually, statuses
+from tests.serving.models.test_many_models import ask, listed, model, replace
+from tests.serving.models.test_versions import broken, eventually, statuses
+from tests.serving.ports.test_rest import http_call
 from tests.serving_fixtures import ModelServer, running_server
 
 POLICIES = (

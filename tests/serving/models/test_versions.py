@@ -23,7 +23,7 @@ from tests.serving.conftest import (
     served,
     slow_request,
 )
-from tests.serving.test_rest import http_call
+from tests.serving.ports.test_rest import http_call
 from tests.serving_fixtures import ModelServer, await_ready, running_server
 
 FAST = ["--max_num_load_retries=0", "--load_retry_interval_micros=50000"]

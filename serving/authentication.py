@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidArgument
+from .errors import InvalidArgument
 
 REFUSAL = "The request has no token, or a wrong one. Send it as 'Authorization: Bearer TOKEN'."
 """What a caller is told; gRPC's UNAUTHENTICATED, HTTP's 401."""

@@ -24,8 +24,8 @@ from serving.batching.parameters import BatchingParameters, read
 from serving.batching.queue import BatchQueue, BatchScheduler, Parts
 from serving.errors import InvalidArgument, ServingError
 from tests.serving.conftest import predict_request, predict_stub, served, slow_request
+from tests.serving.models.test_versions import eventually
 from tests.serving.test_process import run
-from tests.serving.test_versions import eventually
 from tests.serving_fixtures import ModelServer, running_server
 
 LONG_MICROS = 60_000_000

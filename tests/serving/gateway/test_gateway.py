@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from tests.serving.conftest import served
-from tests.serving.test_pictures import encoded, seven
+from tests.serving.gateway.test_pictures import encoded, seven
 from tests.serving_fixtures import ROOT, ModelServer, free_port
 
 BOUNDARY = "----pictures"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.serving.batching.test_batching import outcome
 from tests.serving.conftest import predict_stub, served, slow_request
-from tests.serving.test_batching import outcome
-from tests.serving.test_versions import eventually
+from tests.serving.models.test_versions import eventually
 from tests.serving_fixtures import running_server
 
 FULL = "2 requests run or wait already, and --max_waiting_requests allows no more. Try again later."

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from serving.errors import ServingError
-from serving.wire import json_tensors
-from serving.wire.json_tensors import dump_outputs
+from serving.wire import json_document
+from serving.wire.json_outputs import dump_outputs
 from tests.serving_fixtures import ModelServer
 
 K = "/v1/models/kinds"
@@ -371,9 +371,9 @@ def test_deep_lists_are_an_answer_or_a_clear_400(kinds: ModelServer, depth: int)
 def test_the_quick_parser_reads_what_pythons_reads(
     monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
-    quick = json_tensors.parse(body)
-    monkeypatch.setattr(json_tensors, "orjson", None)
-    assert repr(quick) == repr(json_tensors.parse(body))
+    quick = json_document.parse(body)
+    monkeypatch.setattr(json_document, "_parse_quickly", lambda _: None)
+    assert repr(quick) == repr(json_document.parse(body))
 
 
 @pytest.mark.parametrize(
@@ -384,9 +384,9 @@ def test_what_no_parser_takes_has_the_same_error(
 ) -> None:
     def error() -> str:
         with pytest.raises(ServingError) as caught:
-            json_tensors.parse(body)
+            json_document.parse(body)
         return str(caught.value)
 
     quick = error()
-    monkeypatch.setattr(json_tensors, "orjson", None)
+    monkeypatch.setattr(json_document, "_parse_quickly", lambda _: None)
     assert quick == error()

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from serving.ports.authentication import REFUSAL
+from serving.authentication import REFUSAL
 from tests.certificates import Issued, issue
-from tests.serving.chromium import PROGRAM, chromium
 from tests.serving.conftest import served
-from tests.serving.test_gateway import FORM, Gateway, form, gateway, running_gateway  # noqa: F401
-from tests.serving.test_pictures import encoded, seven
+from tests.serving.gateway.chromium import PROGRAM, chromium
+from tests.serving.gateway.test_gateway import FORM, Gateway, form, gateway, running_gateway  # noqa: F401
+from tests.serving.gateway.test_pictures import encoded, seven
 from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server
 
 TOKEN = "a-token-of-24-characters"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving.conftest import served, slow_request
-from tests.serving.test_gateway import FORM, band, form, running_gateway
+from tests.serving.gateway.test_gateway import FORM, band, form, running_gateway
 from tests.serving_fixtures import ModelServer, running_server
 
 FULL = "2 predictions are under way, and --max_predictions allows no more. Try again later."
@@ -74,10 +74,10 @@ def test_a_body_that_stalls_is_a_408_and_holds_up_nobody(
 def test_limits_that_make_no_sense_are_refused(
     flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from serving.gateway import app
+    from serving.gateway.__main__ import main
 
     with pytest.raises(SystemExit):
-        app.main(["--model_name=mnist", flag])
+        main(["--model_name=mnist", flag])
     assert flag.replace("=", " is ") in capsys.readouterr().err
 
 

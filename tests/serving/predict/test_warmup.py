@@ -15,7 +15,9 @@ from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 from serving.errors import Code, ServingError
 from serving.models import tf_records
 from tests.serving.conftest import model_stub, predict_request
-from tests.serving.test_examples import (
+from tests.serving.models.test_many_models import listed, model
+from tests.serving.models.test_versions import FAST, eventually, statuses
+from tests.serving.predict.test_examples import (
     CLASSIFY,
     REGRESS,
     classification,
@@ -23,8 +25,6 @@ from tests.serving.test_examples import (
     multi,
     regression,
 )
-from tests.serving.test_many_models import listed, model
-from tests.serving.test_versions import FAST, eventually, statuses
 from tests.serving_fixtures import running_server
 
 REQUESTS = Path("assets.extra", "tf_serving_warmup_requests")

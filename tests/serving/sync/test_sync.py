@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from serving.sync import fetch
+from serving.sync.__main__ import main
 from tests.seaweedfs import SeaweedFS
 from tests.serving_fixtures import ROOT, free_port
 
@@ -245,7 +245,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
 
     monkeypatch.setattr(Path, "open", on_full_disk)
     arguments = [f"--source_url={MODEL}", "--model_version=12", f"--target_dir={tmp_path}"]
-    assert fetch.main(arguments) == 1
+    assert main(arguments) == 1
     assert caplog.messages == [f"Can't write '{tmp_path}': No space left on device. Free some."]
     assert list(tmp_path.iterdir()) == []
 

@@ -19,10 +19,10 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.serving import fuzzing
 from tests.serving.conftest import predict_request, predict_stub, served
-from tests.serving.test_gateway import running_gateway
-from tests.serving.test_pictures import encoded, seven
+from tests.serving.gateway.test_gateway import running_gateway
+from tests.serving.gateway.test_pictures import encoded, seven
+from tests.serving.ports import fuzzing
 from tests.serving_fixtures import ModelServer, running_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

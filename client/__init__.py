@@ -6,7 +6,8 @@
         for answer in client.predict_files(["digit.png"]):
             print(answer.prediction)
 
-`AsyncClient` is the same for asyncio.
+`AsyncClient` is the same for asyncio. What is named here is public; folders with an underscore are
+the client's own.
 
 Importing this costs some 20 ms: numpy, Pillow and gRPC are imported when they are first needed.
 """
@@ -25,17 +26,15 @@ from .errors import (
     ServerError,
     SettingsError,
 )
-from .specs import (
+from .results import (
     ExamplePrediction,
     ExamplePredictions,
-    ModelMetadata,
     ModelStatus,
     Prediction,
     Score,
-    Signature,
-    TensorSpec,
     VersionStatus,
 )
+from .specs import ModelMetadata, Signature, TensorSpec
 
 __all__ = [
     "AsyncClient",

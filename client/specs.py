@@ -1,5 +1,4 @@
-"""The results of the client and what it knows of a model: frozen values, which notebooks show as
-tables.
+"""What a model takes and gives: its signatures, and the dtypes and shapes of their tensors.
 
 Importing this costs neither numpy nor gRPC.
 """
@@ -7,8 +6,10 @@ Importing this costs neither numpy nor gRPC.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .html import caption, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,112 +69,14 @@ class ModelMetadata:
 
     def _repr_html_(self) -> str:
         """Return a table, for notebooks."""
-        from .html import metadata_html
-
-        return metadata_html(self)
-
-
-@dataclass(frozen=True, slots=True)
-class VersionStatus:
-    """One version of a model on the server."""
-
-    version: int
-    state: str
-    """START, LOADING, AVAILABLE, UNLOADING or END."""
-    error_code: str
-    """`OK`, or the name of the gRPC status with which the version failed to load."""
-    error_message: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """All versions of a model that the server knows, highest first."""
-
-    model: str
-    versions: tuple[VersionStatus, ...]
-
-    @property
-    def available(self) -> bool:
-        """Whether some version answers predictions."""
-        return any(version.state == "AVAILABLE" for version in self.versions)
-
-    def _repr_html_(self) -> str:
-        """Return a table, for notebooks."""
-        from .html import status_html
-
-        return status_html(self)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """The answer to one request. Not comparable: its arrays are not."""
-
-    model: str
-    version: int | None
-    """The version that answered; over REST only known when it was asked for."""
-    signature: str
-    outputs: Mapping[str, Array]
-    """By output name; strings are bytes in arrays of dtype object."""
-
-    def _repr_html_(self) -> str:
-        """Return a table, for notebooks."""
-        from .html import prediction_html
-
-        return prediction_html(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One class and how probable the model finds it."""
-
-    class_: int
-    probability: float
-    """0..1, as the output `probabilities`; of another output that was ranked its own number."""
-    label: str | None = None
-    """Its name, where the labels have one."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExamplePrediction:
-    """The answer for one example: a picture, a text, or a row of a tensor file."""
-
-    source: str
-    """The path of the file, with the row (`x.npy[3]`) or line (`x.txt:3`) where it has several; of
-    a text that was given as such, the text."""
-    prediction: Any
-    """The output that was asked for, else `predictions`, or the only output, as plain Python; of
-    several outputs of other names an object by name."""
-    inverted: bool
-    """Whether the picture was inverted, being dark on light or by order."""
-    model: str
-    version: int | None
-    """As in `Prediction`."""
-    signature: str
-    scores: tuple[Score, ...] = field(default=())
-    """The most probable classes, best first; empty when none were asked for."""
-    label: str | None = None
-    """The name of the class `prediction`, where the labels have one."""
-
-    def _repr_html_(self) -> str:
-        """Return a table, for notebooks."""
-        from .html import example_html
-
-        return example_html(self)
-
-
-class ExamplePredictions(tuple[ExamplePrediction, ...]):
-    """Answers for several examples, which notebooks show as one table.
-
-    `ExamplePredictions(client.predict_files(["digits"], top=3))`
-    """
-
-    __slots__ = ()
-
-    def _repr_html_(self) -> str:
-        """Return a table, for notebooks."""
-        from .html import examples_html
-
-        return examples_html(self)
+        rows = [
+            (signature.name, way, spec.name, spec.dtype, format_shape(spec.shape))
+            for signature in self.signatures.values()
+            for way, tensors in (("takes", signature.inputs), ("gives", signature.outputs))
+            for spec in tensors.values()
+        ]
+        head = ("signature", "", "name", "dtype", "shape")
+        return table(caption(self.model, self.version, None), head, rows)
 
 
 def format_shape(shape: tuple[int | None, ...] | None) -> str:

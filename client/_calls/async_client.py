@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Self
 from .._transports.base import Deadline, Endpoint
 from .._transports.tls import Security
 from ..errors import FileError, PredictionError
-from ..specs import ExamplePrediction, ModelMetadata, ModelStatus, Prediction, Signature
+from ..results import ExamplePrediction, ModelStatus, Prediction
+from ..specs import ModelMetadata, Signature
 from .core import ClientCore, Pause, Steps, T, TransportName
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from .._transports.base import Deadline, Endpoint
 from .._transports.tls import Security, Tls
 from ..errors import ConnectionFailed, PredictionError, ServerError, SettingsError
-from ..specs import ModelMetadata, ModelStatus, Prediction, Signature
+from ..results import ModelStatus, Prediction
+from ..specs import ModelMetadata, Signature
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -86,12 +87,15 @@ class ClientCore(Generic[Wire]):
         host = _bare(host)
         if not model or not model.isprintable():
             raise SettingsError(
-                f"Model {model!r} is no name of a model. Give the name the server has it under."
+                f"Model {model!r} is not the name of a model. "
+                "Give the name under which the server has it."
             )
         if not 0 < port < 65536:
-            raise SettingsError(f"Port {port} is no TCP port. Give one from 1 to 65535.")
+            raise SettingsError(f"Port {port} is not a TCP port. Give one from 1 to 65535.")
         if version is not None and not 0 <= version < 2**63:
-            raise SettingsError(f"Version {version} is no number of one. Give one the server has.")
+            raise SettingsError(
+                f"Version {version} is not a version number. Give one that the server has."
+            )
         if version_label is not None and not version_label:
             raise SettingsError("The version label is empty. Give one the server knows, or none.")
         if version is not None and version_label is not None:
@@ -99,7 +103,7 @@ class ClientCore(Generic[Wire]):
                 f"Version {version} and version label {version_label!r} are both given. Give one."
             )
         if not (timeout > 0 and math.isfinite(timeout)):
-            raise SettingsError(f"Timeout {timeout} is no time. Give seconds above 0.")
+            raise SettingsError(f"Timeout {timeout} is not a time. Give seconds above 0.")
         if retries < 0:
             raise SettingsError(f"Retries {retries} is negative. Give 0 for none.")
         endpoint = Endpoint(host, port, model, version, version_label)
@@ -234,7 +238,7 @@ def _bare(host: str) -> str:
             wrong = True
     if wrong:
         raise SettingsError(
-            f"Host {host!r} is no host name or address. Give it without scheme, port or path."
+            f"Host {host!r} is not a host name or address. Give it without scheme, port or path."
         )
     return bare
 

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from .._calls.client import Client
 from .._inputs.labels import read_labels
 from ..errors import FileError, PredictionError, SettingsError
-from ..specs import ExamplePrediction
+from ..results import ExamplePrediction
 from .arguments import PROGRAM, parser
 from .output import answer_text, answers_json, metadata_json, printable, status_json
 from .settings import from_surroundings

@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..specs import ExamplePrediction, ModelMetadata, ModelStatus, Score, TensorSpec
+from ..results import ExamplePrediction, ModelStatus, Score
+from ..specs import ModelMetadata, TensorSpec
 
 
 def printable(text: str) -> str:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from .._calls.client import Client
 from .._calls.core import DEFAULT_PORTS, DEFAULT_RETRIES, DEFAULT_TIMEOUT, TransportName
 from .._transports.tls import Tls, is_pem
 from ..errors import SettingsError
+from .stack import read_stack, settings_in
 
 
 def _yes_or_no(text: str) -> bool:
@@ -48,9 +46,6 @@ _KINDS: Mapping[Callable[[str], Any], str] = {
     float: "a number",
     _yes_or_no: "yes or no",
 }
-
-#: `pulumi` asks its back end, which may be far; it must not hang a script for ever.
-_STACK_TIMEOUT = 60
 
 
 def variable(name: str) -> str:
@@ -116,6 +111,30 @@ def _shown(name: str, value: Any) -> Any:
     return "a PEM text" if name == "ca" and is_pem(value) else value
 
 
+class _Chosen:
+    """The settings that have a value by now, and where each is from."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def set(self, name: str, value: Any, source: str) -> None:
+        """Give a setting a value, whether or not it had one."""
+        self.values[name], self.sources[name] = value, source
+
+    def fill(self, name: str, value: Any, source: str = "default") -> None:
+        """Give a setting a value unless it has one."""
+        if name not in self:
+            self.set(name, value, source)
+
+    def is_flag(self, name: str) -> bool:
+        """Whether a setting was given on the command line."""
+        return self.sources[name].startswith("--")
+
+
 def resolve(
     flags: Mapping[str, Any],
     environment: Mapping[str, str],
@@ -123,8 +142,8 @@ def resolve(
 ) -> Settings:
     """Return the settings: of flags, environment and stack, the first that has one.
 
-    The stack is only read where host or model are in neither of the others, as that costs a
-    process. Its ports are its own host's: with a host from elsewhere the port is TF Serving's own.
+    The stack is read only if flags and environment lack host or model, since it starts a process.
+    Its ports are its own host's: with a host from elsewhere the port is TF Serving's own.
 
     Args:
         flags: setting to value, None or absent where not given.
@@ -134,75 +153,99 @@ def resolve(
     Raises:
         SettingsError: a value makes no sense, or host or model are nowhere.
     """
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for name, read in READERS.items():
-        text = environment.get(variable(name), "")
-        if flags.get(name) is not None:
-            values[name], sources[name] = flags[name], f"--{name.replace('_', '-')}"
-        elif text:
-            try:
-                values[name] = read(text)
-            except ValueError as exc:
-                kind = _KINDS[read]
-                raise SettingsError(f"{variable(name)}={text!r} is not {kind}. Set it so.") from exc
-            sources[name] = variable(name)
-
-    if {"version", "label"} <= values.keys():
-        # They name the same thing: a flag for one takes the place of a variable for the other.
-        for one, other in (("version", "label"), ("label", "version")):
-            if sources[one].startswith("--") and not sources[other].startswith("--"):
-                del values[other]
-
-    def default(name: str, value: Any) -> None:
-        if name not in values:
-            values[name], sources[name] = value, "default"
-
-    default("transport", "grpc")
-    if values["transport"] not in DEFAULT_PORTS:
-        raise SettingsError(f"Transport {values['transport']!r} is unknown. Take grpc or rest.")
-    if "host" not in values or "model" not in values:
-        found = _from_outputs(read_stack(), values["transport"])
-        if "host" in values:
-            # Least of all may its token go to another host.
-            found = {"model": found["model"]} if "model" in found else {}
-        if values.get("tls") is False:
-            found.pop("ca", None)
-        if "token_file" in values:
-            found.pop("token", None)
-        for name, value in found.items():
-            if name not in values:
-                values[name], sources[name] = value, "output of the Pulumi stack"
+    chosen = _given(flags, environment)
+    chosen.fill("transport", "grpc")
+    transport = chosen.values["transport"]
+    if transport not in DEFAULT_PORTS:
+        raise SettingsError(f"Transport {transport!r} is unknown. Take grpc or rest.")
+    if "host" not in chosen or "model" not in chosen:
+        _fill_from_stack(chosen, settings_in(read_stack(), transport))
     for name in ("host", "model"):
-        if name not in values:
+        if name not in chosen:
             raise SettingsError(
                 f"The stack has no output for the {name}. "
                 f"Give it with --{name} or {variable(name)}, or run `pulumi up` first."
             )
-    default("port", DEFAULT_PORTS[values["transport"]])
-    default("timeout", DEFAULT_TIMEOUT)
-    default("retries", DEFAULT_RETRIES)
-    for name in ("version", "label", "signature", "ca", "client_cert", "client_key", "token_file"):
-        default(name, None)
+    chosen.fill("port", DEFAULT_PORTS[transport])
+    chosen.fill("timeout", DEFAULT_TIMEOUT)
+    chosen.fill("retries", DEFAULT_RETRIES)
+    _settle_tls(chosen)
+    _settle_token(chosen)
+    for name in READERS:
+        chosen.fill(name, None)
+    timeout = chosen.values["timeout"]
+    if not (timeout > 0 and math.isfinite(timeout)):
+        raise SettingsError(f"Timeout {timeout} is not a time. Give seconds above 0.")
+    return Settings(**chosen.values, sources=chosen.sources)
+
+
+def _given(flags: Mapping[str, Any], environment: Mapping[str, str]) -> _Chosen:
+    """Return the settings of flags and environment.
+
+    Raises:
+        SettingsError: the text of a variable is not of its setting's kind.
+    """
+    chosen = _Chosen()
+    for name, read in READERS.items():
+        text = environment.get(variable(name), "")
+        if flags.get(name) is not None:
+            chosen.set(name, flags[name], f"--{name.replace('_', '-')}")
+        elif text:
+            try:
+                chosen.set(name, read(text), variable(name))
+            except ValueError as exc:
+                kind = _KINDS[read]
+                raise SettingsError(f"{variable(name)}={text!r} is not {kind}. Set it so.") from exc
+    if "version" in chosen and "label" in chosen:
+        # They name the same thing: a flag for one takes the place of a variable for the other.
+        if chosen.is_flag("version") and not chosen.is_flag("label"):
+            del chosen.values["label"]
+        elif chosen.is_flag("label") and not chosen.is_flag("version"):
+            del chosen.values["version"]
+    return chosen
+
+
+def _fill_from_stack(chosen: _Chosen, found: dict[str, Any]) -> None:
+    """Take from the stack what is missing and may be taken from it."""
+    if "host" in chosen:
+        # The rest is for the stack's own host; above all its token may go to no other.
+        found = {name: value for name, value in found.items() if name == "model"}
+    for name, value in found.items():
+        unwanted = (name == "ca" and chosen.values.get("tls") is False) or (
+            name == "token" and "token_file" in chosen
+        )
+        if not unwanted:
+            chosen.fill(name, value, "output of the Pulumi stack")
+
+
+def _settle_tls(chosen: _Chosen) -> None:
+    """Turn TLS on where a file for it is given.
+
+    Raises:
+        SettingsError: it is also said to be off. A file that is not used would pass for encryption.
+    """
     for name in ("ca", "client_cert", "client_key"):
-        if values[name] is not None:
-            # A file for TLS that was not used would pass for encryption.
-            if values.get("tls") is False:
-                raise SettingsError(
-                    f"{sources[name]} is given, but {sources['tls']} says no TLS. Take one back."
-                )
-            values["tls"], sources["tls"] = True, sources[name]
-    default("tls", False)
-    # Of both, the one that was given on the command line: a token itself cannot be.
-    if values["token_file"] is not None and (
-        "token" not in values or sources["token_file"] == "--token-file"
-    ):
-        values["token"] = _read_token(values["token_file"])
-        sources["token"] = sources["token_file"]
-    default("token", None)
-    if not (values["timeout"] > 0 and math.isfinite(values["timeout"])):
-        raise SettingsError(f"Timeout {values['timeout']} is no time. Give seconds above 0.")
-    return Settings(**values, sources=sources)
+        if name not in chosen:
+            continue
+        if chosen.values.get("tls") is False:
+            raise SettingsError(
+                f"{chosen.sources[name]} is given, but {chosen.sources['tls']} says no TLS. "
+                "Take one back."
+            )
+        chosen.set("tls", True, chosen.sources[name])
+    chosen.fill("tls", False)
+
+
+def _settle_token(chosen: _Chosen) -> None:
+    """Read the file of the token, where one is given and no other token comes before it.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    # A token itself cannot be given on the command line, so a file that is comes first.
+    if "token_file" in chosen and ("token" not in chosen or chosen.is_flag("token_file")):
+        token = _read_token(chosen.values["token_file"])
+        chosen.set("token", token, chosen.sources["token_file"])
 
 
 def _read_token(path: str) -> str:
@@ -213,86 +256,6 @@ def _read_token(path: str) -> str:
         raise SettingsError(
             f"Cannot read token file {path!r} ({reason}). Give a file that holds only the token."
         ) from exc
-
-
-def read_stack(folder: Path | None = None) -> Mapping[str, Any]:
-    """Return the outputs of the selected stack of the Pulumi project in `folder`.
-
-    Args:
-        folder: the current one when absent; Pulumi also looks for the project in those above.
-
-    Raises:
-        SettingsError: there is no project, no `pulumi`, no stack, or the stack cannot be read.
-    """
-    import subprocess
-
-    folder = (folder or Path.cwd()).absolute()
-    advice = "Give --host and --model (or DLSTACK_HOST and DLSTACK_MODEL), or run it in "
-    if not any((above / "Pulumi.yaml").is_file() for above in (folder, *folder.parents)):
-        raise SettingsError(
-            f"Host or model are not given, and folder '{folder}' has no Pulumi stack to ask. "
-            f"{advice}the folder of Pulumi.yaml."
-        )
-    pulumi = shutil.which("pulumi")
-    if pulumi is None:
-        raise SettingsError(
-            "Host or model are not given, and there is no `pulumi` on PATH to read the stack's "
-            f"outputs with. {advice}an environment that has it."
-        )
-    # The token is a secret output; it stays in this process.
-    command = [pulumi, "stack", "output", "--json", "--show-secrets", "--non-interactive"]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_STACK_TIMEOUT,
-        )
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else f"no answer in {_STACK_TIMEOUT} s"
-        raise SettingsError(
-            f"`pulumi stack output` failed ({reason}). {advice}a folder where that command works."
-        ) from exc
-    try:
-        outputs = json.loads(done.stdout) if done.returncode == 0 else None
-    except ValueError:
-        outputs = None
-    if not isinstance(outputs, dict):
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise SettingsError(
-            f"`pulumi stack output` failed ({said[-1]}). {advice}a folder where that command works."
-        )
-    return outputs
-
-
-def _from_outputs(outputs: Mapping[str, Any], transport: str) -> dict[str, Any]:
-    """Return what the stack's outputs have of the settings."""
-    found = {
-        "host": outputs.get("host"),
-        "model": outputs.get("modelName"),
-        "tls": outputs.get("tls"),
-        "ca": outputs.get("caCertificate"),
-        "token": outputs.get("token"),
-    }
-    try:
-        if transport == "grpc":
-            found["port"] = int(outputs["grpcPort"]) if outputs.get("grpcPort") else None
-        elif url := outputs.get("restUrl"):
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https"):
-                raise ValueError(f"scheme {parts.scheme!r}")
-            found["tls"] = parts.scheme == "https"
-            found["host"] = parts.hostname
-            found["port"] = parts.port or (443 if found["tls"] else 80)
-    except (TypeError, ValueError) as exc:
-        name = "grpcPort" if transport == "grpc" else "restUrl"
-        raise SettingsError(
-            f"The stack's output {name} is {outputs[name]!r} ({exc}). Give --host and --port."
-        ) from exc
-    return {name: value for name, value in found.items() if value}
 
 
 def from_surroundings(flags: Mapping[str, Any]) -> Settings:

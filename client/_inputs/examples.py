@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import FileError, InvalidInput
-from ..specs import ExamplePrediction, Prediction, Score, Signature
+from ..results import ExamplePrediction, Prediction, Score
+from ..specs import Signature
 from .files import Example
 from .fit import LABELS, PREDICTIONS, PROBABILITIES
 

@@ -1,6 +1,6 @@
 """Files and texts to examples: what kind a file is, and how it is read.
 
-Pictures themselves are read by `_images`.
+Pictures themselves are read by `images`.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Reader:
         try:
             lines = content.decode("utf-8-sig").splitlines()
         except UnicodeDecodeError as exc:
-            raise FileError(path, f"{path!r} is no UTF-8 text ({exc}). Save it as such.") from exc
+            raise FileError(path, f"{path!r} is not UTF-8 text ({exc}). Save it as such.") from exc
         filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
         if not filled:
             raise FileError(path, f"{path!r} holds no text. Write one on each line.")
@@ -185,7 +185,7 @@ class Reader:
             document = _with_bytes(json.loads(content))
         # RecursionError: brackets nested by the thousand.
         except (ValueError, RecursionError) as exc:
-            raise FileError(path, f"{path!r} is no JSON ({exc}). Check its syntax.") from exc
+            raise FileError(path, f"{path!r} is not JSON ({exc}). Check its syntax.") from exc
         asked = document.get("signature_name") if isinstance(document, dict) else None
         if asked and "signature_name" not in self._signature.inputs:
             if asked != self._signature.name:

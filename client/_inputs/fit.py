@@ -170,7 +170,7 @@ def _fit_one(spec: TensorSpec, value: Any) -> Array:
         array = np.asarray(value, object if spec.dtype == "string" else None)
     except ValueError as exc:
         raise InvalidInput(
-            f"Input {spec.name!r} is no regular array ({exc}). Give rows of equal length."
+            f"Input {spec.name!r} is not a regular array ({exc}). Give rows of equal length."
         ) from exc
     array = _as_strings(spec, array) if spec.dtype == "string" else _as_numbers(spec, array)
     if not _matches(array.shape, spec.shape):

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ..specs import ModelMetadata, ModelStatus, Signature
+from ..results import ModelStatus
+from ..specs import ModelMetadata, Signature
 
 if TYPE_CHECKING:
     from ..specs import Array

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from ..specs import ModelMetadata, ModelStatus, Signature
+from ..results import ModelStatus
+from ..specs import ModelMetadata, Signature
 from .base import Deadline, Endpoint
 from .grpc_codec import METADATA, OPTIONS, PREDICT, STATUS, GrpcCodec, Method
 from .tls import Security

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConnectionFailed, DeadlineExceeded, PredictionError, ServerError
-from ..specs import DTYPES, ModelMetadata, ModelStatus, Signature, TensorSpec, VersionStatus
+from ..results import ModelStatus, VersionStatus
+from ..specs import DTYPES, ModelMetadata, Signature, TensorSpec
 from . import messages
 from .base import Deadline, Endpoint
 from .probe import HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens

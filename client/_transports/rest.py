@@ -18,7 +18,8 @@ from urllib.parse import quote
 import numpy as np
 
 from ..errors import ConnectionFailed, DeadlineExceeded, ServerError
-from ..specs import DTYPES, ModelMetadata, ModelStatus, Signature, TensorSpec, VersionStatus
+from ..results import ModelStatus, VersionStatus
+from ..specs import DTYPES, ModelMetadata, Signature, TensorSpec
 from .base import Deadline, Endpoint
 from .probe import HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
 from .tls import Security
@@ -137,34 +138,7 @@ class RestTransport:
         except TimeoutError as exc:
             raise self._too_late(deadline) from exc
         except (OSError, http.client.HTTPException) as exc:
-            if self._answered:
-                # It is the right port: a server that is about to die takes connections and drops
-                # them.
-                raise ConnectionFailed(
-                    f"The connection to {self._address} broke ({type(exc).__name__}). "
-                    "Check that the server runs.",
-                    transient=True,
-                ) from exc
-            timeout = min(1.0, deadline.seconds)
-            listens = what_listens(self._host, self._port, timeout)
-            if self._tls is not None and listens != NOTHING:
-                listens = listens_inside(
-                    self._address, self._host, self._port, listens, timeout, self._tls
-                )
-            if listens == TLS:
-                raise ConnectionFailed(
-                    f"{self._address} asks for TLS. Use it, or give the port of plain REST."
-                ) from exc
-            if listens == HTTP2:
-                raise ConnectionFailed(
-                    f"{self._address} speaks gRPC, not REST. Use the transport `grpc`, "
-                    "or give the server's REST port (TF Serving's own is 8501)."
-                ) from exc
-            raise ConnectionFailed(
-                f"The connection to {self._address} broke ({type(exc).__name__}). "
-                "Check that it is the server's REST port, and whether it asks for TLS.",
-                transient=listens in (HTTP1, NOTHING),
-            ) from exc
+            raise self._broken(exc, deadline) from exc
         try:
             result = json.loads(answer)
         except ValueError as exc:
@@ -256,6 +230,35 @@ class RestTransport:
                 transient=True,
             ) from exc
         return connection
+
+    def _broken(self, error: Exception, deadline: Deadline) -> ConnectionFailed:
+        """Return why a connection broke; may block for some seconds to ask the port."""
+        broke = f"The connection to {self._address} broke ({type(error).__name__})."
+        if self._answered:
+            # It is the right port: a server that is about to die takes connections and drops them.
+            return ConnectionFailed(f"{broke} Check that the server runs.", transient=True)
+        timeout = min(1.0, deadline.seconds)
+        listens = what_listens(self._host, self._port, timeout)
+        if self._tls is not None and listens != NOTHING:
+            try:
+                listens = listens_inside(
+                    self._address, self._host, self._port, listens, timeout, self._tls
+                )
+            except ConnectionFailed as exc:
+                return exc
+        if listens == TLS:
+            return ConnectionFailed(
+                f"{self._address} asks for TLS. Use it, or give the port of plain REST."
+            )
+        if listens == HTTP2:
+            return ConnectionFailed(
+                f"{self._address} speaks gRPC, not REST. Use the transport `grpc`, "
+                "or give the server's REST port (TF Serving's own is 8501)."
+            )
+        return ConnectionFailed(
+            f"{broke} Check that it is the server's REST port, and whether it asks for TLS.",
+            transient=listens in (HTTP1, NOTHING),
+        )
 
     def _too_late(self, deadline: Deadline) -> DeadlineExceeded:
         return DeadlineExceeded(

@@ -115,7 +115,7 @@ def test_the_flags_are_some_there_are(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_every_module_is_in_the_table_of_the_folder() -> None:
-    table = DOCS.partition("## The folder")[2].partition("\n\nImports")[0]
+    table = DOCS.partition("## The folder")[2].partition("\n\nSlow imports")[0]
     folder = Path(client.__file__).parent
     modules = {
         ".".join(path.relative_to(folder).with_suffix("").parts)

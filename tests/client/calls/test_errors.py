@@ -65,7 +65,7 @@ def test_an_unknown_signature_is_named_with_those_there_are(
         (np.zeros(784, np.float32), "shape [784], the model takes [?, 784]"),
         ({"image": digit(1)[np.newaxis]}, "has no input 'image'. Its inputs are: images."),
         ([["seven"] * 784], "takes float32"),
-        ([[1.0], [1.0, 2.0]], "no regular array"),
+        ([[1.0], [1.0, 2.0]], "not a regular array"),
         (np.zeros((1, 784), np.complex64), "takes float32"),
     ],
 )
@@ -108,8 +108,9 @@ def test_a_missing_input_is_the_servers_invalid_argument(
 def test_a_call_that_takes_too_long_ends_at_its_deadline(
     kinds: ModelServer, connect: Connect
 ) -> None:
-    one = connect(kinds, timeout=0.25)
+    one = connect(kinds)
     one.predict(np.array([1], np.int32), signature="slow")
+    one.timeout = 0.25
     error = failure(
         lambda: one.predict(np.array([5000], np.int32), signature="slow"), DeadlineExceeded
     )
@@ -123,8 +124,9 @@ def test_a_server_that_has_answered_is_not_asked_what_it_is_at_a_deadline(
     monkeypatch.setattr(
         "client._transports.grpc_codec.what_listens", lambda *_: pytest.fail("asked")
     )
-    with Client("127.0.0.1", "kinds", port=kinds.grpc_port, timeout=0.25) as one:
-        one.metadata()
+    with Client("127.0.0.1", "kinds", port=kinds.grpc_port) as one:
+        one.choose_signature("slow")
+        one.timeout = 0.25
         failure(lambda: one.predict(np.array([5000], np.int32), signature="slow"), DeadlineExceeded)
 
 

@@ -215,9 +215,9 @@ def test_wrong_usage_is_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--host=127.0.0.1:8500"], "Host '127.0.0.1:8500' is no host name or address."),
-        (["--port=70000"], "Port 70000 is no TCP port."),
-        (["--version=99999999999999999999"], "is no number of one."),
+        (["--host=127.0.0.1:8500"], "Host '127.0.0.1:8500' is not a host name or address."),
+        (["--port=70000"], "Port 70000 is not a TCP port."),
+        (["--version=99999999999999999999"], "is not a version number."),
         (["--version=1", "--label=stable"], "are both given."),
         (["--label="], "The version label is empty."),
     ],

@@ -1,0 +1,157 @@
+"""What the client answers: frozen values, which notebooks show as tables.
+
+Importing this costs neither numpy nor gRPC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .html import LONGEST, Bar, caption, short, table
+from .specs import format_shape
+
+if TYPE_CHECKING:
+    from .specs import Array
+
+_MOST_ROWS = 200
+"""Of a table of examples; the others are counted in its last row."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """One version of a model on the server."""
+
+    version: int
+    state: str
+    """START, LOADING, AVAILABLE, UNLOADING or END."""
+    error_code: str
+    """`OK`, or the name of the gRPC status with which the version failed to load."""
+    error_message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """All versions of a model that the server knows, highest first."""
+
+    model: str
+    versions: tuple[VersionStatus, ...]
+
+    @property
+    def available(self) -> bool:
+        """Whether some version answers predictions."""
+        return any(version.state == "AVAILABLE" for version in self.versions)
+
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        rows = [
+            (str(entry.version), entry.state, entry.error_code, entry.error_message)
+            for entry in self.versions
+        ]
+        head = ("version", "state", "code", "message")
+        return table(caption(self.model, None, None), head, rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """The answer to one request. Not comparable: its arrays are not."""
+
+    model: str
+    version: int | None
+    """The version that answered; over REST only known when it was asked for."""
+    signature: str
+    outputs: Mapping[str, Array]
+    """By output name; strings are bytes in arrays of dtype object."""
+
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        rows = [
+            (name, _dtype(array), format_shape(array.shape), _values(array))
+            for name, array in self.outputs.items()
+        ]
+        head = ("output", "dtype", "shape", "values")
+        return table(caption(self.model, self.version, self.signature), head, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One class and how probable the model finds it."""
+
+    class_: int
+    probability: float
+    """0..1, as the output `probabilities`; of another output that was ranked its own number."""
+    label: str | None = None
+    """Its name, where the labels have one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExamplePrediction:
+    """The answer for one example: a picture, a text, or a row of a tensor file."""
+
+    source: str
+    """The path of the file, with the row (`x.npy[3]`) or line (`x.txt:3`) where it has several; of
+    a text that was given as such, the text."""
+    prediction: Any
+    """The output that was asked for, else `predictions`, or the only output, as plain Python; of
+    several outputs of other names an object by name."""
+    inverted: bool
+    """Whether the picture was inverted, being dark on light or by order."""
+    model: str
+    version: int | None
+    """As in `Prediction`."""
+    signature: str
+    scores: tuple[Score, ...] = field(default=())
+    """The most probable classes, best first; empty when none were asked for."""
+    label: str | None = None
+    """The name of the class `prediction`, where the labels have one."""
+
+    def _repr_html_(self) -> str:
+        """Return a table, and a bar for each of the most probable classes, for notebooks."""
+        rows = [("source", short(self.source)), ("prediction", self._answer())]
+        if self.inverted:
+            rows.append(("inverted", "dark on light"))
+        answer = table(caption(self.model, self.version, self.signature), None, rows)
+        bars = [
+            (str(score.class_), short(score.label or ""), Bar(score.probability))
+            for score in self.scores
+        ]
+        return answer + (table(None, None, bars) if bars else "")
+
+    def _answer(self) -> str:
+        answer = short(self.prediction)
+        return answer if self.label is None else f"{answer} ({short(self.label)})"
+
+    def _row(self) -> tuple[str | Bar, ...]:
+        """Return the cells of this example among others: a bar for its most probable class."""
+        best = (Bar(self.scores[0].probability),) if self.scores else ("", "")
+        inverted = "inverted" if self.inverted else ""
+        return (short(self.source), self._answer(), *best, inverted)
+
+
+class ExamplePredictions(tuple[ExamplePrediction, ...]):
+    """Answers for several examples, which notebooks show as one table.
+
+    `ExamplePredictions(client.predict_files(["digits"], top=3))`
+    """
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """Return a table with a row for each example, for notebooks."""
+        if not self:
+            return table("no examples", None, ())
+        rows = [example._row() for example in self[:_MOST_ROWS]]
+        if len(self) > _MOST_ROWS:
+            rows.append((f"and {len(self) - _MOST_ROWS} more",))
+        title = caption(self[0].model, self[0].version, self[0].signature)
+        return table(title, ("source", "prediction", "", "", ""), rows)
+
+
+def _dtype(array: Array) -> str:
+    return "string" if array.dtype == object else str(array.dtype)
+
+
+def _values(array: Array) -> str:
+    # Not all of millions, of which a few would be shown.
+    return short((array if array.size <= LONGEST else array.ravel()[:LONGEST]).tolist())

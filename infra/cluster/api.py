@@ -122,12 +122,12 @@ def _headers(configuration: Any) -> dict[str, str]:
 def _refused(host: str, path: str, status: int, reason: str) -> pulumi.RunError:
     if status >= 500:
         return NoAnswer(
-            f"The cluster at '{host}' can't answer '{path}': {status} {reason}. Try again, or see "
-            "how its nodes are ('kubectl get nodes')."
+            f"The cluster at '{host}' can't answer '{path}': {status} {reason}. Try again, or look "
+            "at its nodes ('kubectl get nodes')."
         )
     return pulumi.RunError(
         f"The cluster at '{host}' refuses '{path}': {status} {reason}. "
-        "Use a kubeconfig whose user may read nodes, namespaces and what is in the stack's."
+        "Use a kubeconfig whose user may read nodes, namespaces and all in the stack's namespace."
     )
 
 

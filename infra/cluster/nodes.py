@@ -66,21 +66,21 @@ def require_room(found: Sequence[Node], flavour: Flavour, key: str, pods: int = 
         return
     if held:
         raise pulumi.RunError(
-            f"dlstack:nodeCount is {pods}, but the nodes of the cluster hold no more than {held} "
+            f"dlstack:nodeCount is {pods}, but the cluster's nodes have room for only {held} pods "
             f"of {key} {flavour}. Set a lower nodeCount, choose a smaller flavour, or add nodes."
         )
     taking = [node for node in found if node.takes(flavour)]
     if not taking:
         wanted = ", ".join(f"{k}={v}" for k, v in flavour.node_selector.items()) or "none"
         raise pulumi.RunError(
-            f"{key} {flavour} is taken by no node of the cluster: none has the labels that it "
-            f"selects ({wanted}) and no taint that it doesn't tolerate. Correct its nodeSelector "
-            "and tolerations in dlstack:flavours, or label a node."
+            f"No node accepts {key} {flavour}: each node lacks a label that the flavour selects "
+            f"({wanted}), or has a taint that it doesn't tolerate. Correct its nodeSelector and "
+            "tolerations in dlstack:flavours, or label a node."
         )
     biggest = max(taking, key=lambda node: (node.gpus(flavour), node.cpu, node.memory_gib))
     raise pulumi.RunError(
-        f"{key} {flavour} fits on no node of the cluster. The biggest, '{biggest.name}', has "
-        f"{biggest.cpu:g} cores, {biggest.memory_gib:.1f} GiB and {biggest.gpus(flavour)} GPU. "
+        f"{key} {flavour} is too big for every node that accepts it. The biggest, "
+        f"'{biggest.name}', has {biggest.cpu:g} cores, {biggest.memory_gib:.1f} GiB and {biggest.gpus(flavour)} GPU. "
         "Choose a smaller flavour, or add a node."
     )
 

@@ -7,8 +7,8 @@ _UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", start=1)
 
 
 def quantity(text: str) -> float:
-    """Return the number that a quantity means; raise ValueError if it is none."""
+    """Return the number that a quantity means; raise ValueError if it is not one."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([a-zA-Z]*)", text)
     if not match or match[2] not in _UNITS:
-        raise ValueError(f"'{text}' is no Kubernetes quantity")
+        raise ValueError(f"'{text}' is not a Kubernetes quantity")
     return float(match[1]) * _UNITS[match[2]]

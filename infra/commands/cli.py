@@ -142,8 +142,8 @@ def _logs(arguments: argparse.Namespace) -> int:
         run = job_state.run_hash(job)
     if job is not None and arguments.worker >= job_state.nodes(job):
         raise pulumi.RunError(
-            f"--worker {arguments.worker}: the run {short(run)} has "
-            f"{job_state.nodes(job)} of them. Give a number below that."
+            f"--worker {arguments.worker}: the run {short(run)} has no such worker. Its last one "
+            f"is number {job_state.nodes(job) - 1}."
         )
     log = RunLog(stack, client, run, arguments.worker, _write, _say)
     shown = log.show(job)
@@ -170,7 +170,7 @@ def _follow(log: RunLog, stack: Deployed, job: Mapping[str, Any]) -> int:
 def _no_log(stack: Deployed, run: str, worker: int, job: Mapping[str, Any] | None) -> str:
     problem = f"The worker {worker} of the run {short(run)} has written nothing"
     if job is None:
-        return f"{problem}. 'python -m infra runs' lists the runs that did."
+        return f"{problem}. 'python -m infra runs' lists the runs that have."
     state = job_state.state_of(job, stack.items("api/v1/pods"), datetime.now(UTC))
     return f"{problem} yet: its Job is {state.state} ({state.reason or 'just started'}). Wait: -f."
 
@@ -181,7 +181,7 @@ def _find(arguments: argparse.Namespace) -> Deployed:
 
 def _whole_number(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 

@@ -95,7 +95,7 @@ def find(stack: Selected) -> Deployed:
     """Return what the stack says of itself.
 
     Raises:
-        pulumi.RunError: it is not deployed, or not so far yet.
+        pulumi.RunError: it is not deployed, or `pulumi up` has not got that far.
     """
     place = f"/api/v1/namespaces/{stack.namespace}"
     found = api.get(stack.context, f"{place}/configmaps/{names.DESCRIPTION}")
@@ -103,7 +103,7 @@ def find(stack: Selected) -> Deployed:
         namespace.require_own(stack.context, stack.namespace, stack.name)
         raise pulumi.RunError(
             f"The stack '{stack.name}' is not deployed in the namespace '{stack.namespace}', or "
-            "'pulumi up' is not so far yet. Run it, or wait a moment."
+            "'pulumi up' has not got that far. Run it, or wait a moment."
         )
     told = found["data"]
     if told["stack"] != stack.name:

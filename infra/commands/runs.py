@@ -80,8 +80,8 @@ def the_run(prefix: str, known: Sequence[str]) -> str:
     if len(found) == 1:
         return next(iter(found.values()))
     shown = ", ".join(dict.fromkeys(short(run) for run in known[:10])) or "none"
-    problem = f"fits {len(found)} runs: {', '.join(found)}" if found else "is no run"
-    advice = "Give more digits" if found else f"There are, the newest first: {shown}"
+    problem = f"fits {len(found)} runs: {', '.join(found)}" if found else "fits no run"
+    advice = "Give more digits" if found else f"These runs are known, the newest first: {shown}"
     raise pulumi.RunError(f"--run '{prefix}' {problem}. {advice}.")
 
 

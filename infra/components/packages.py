@@ -44,7 +44,7 @@ class Files:
     texts: Mapping[str, str]
     """Relative path -> content."""
     binaries: Mapping[str, str]
-    """Relative path -> content in base64, of files that are no UTF-8."""
+    """Relative path -> content in base64, of files that are not UTF-8."""
 
     def parts(self) -> "list[Files]":
         """Return the files in as many parts as they need, each for one ConfigMap, by path."""

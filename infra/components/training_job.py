@@ -73,7 +73,7 @@ class TrainingJobArgs:
 
     def __post_init__(self) -> None:
         if len(self.run_hash) != 64:
-            raise ValueError(f"run_hash {self.run_hash!r} has not 64 digits")
+            raise ValueError(f"run_hash {self.run_hash!r} does not have 64 digits")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def next_attempt(
     It is a new one when the last one failed, so that the next `pulumi up` tries again what failed
     for a passing reason. (`pulumi.com/replaceUnready` would do so too, but old plugins don't know
     it, and it would also replace a Job that went well after an interrupted `pulumi up`.) Else it
-    is the last one as it was: a commit that changes no code is no reason for another Job.
+    is the last one as it was: a commit that changes no code makes no other Job.
 
     Args:
         jobs: of the namespace, as the cluster's API tells them.
@@ -177,7 +177,7 @@ def _environment(args: TrainingJobArgs) -> list[EnvVarArgs]:
 
 
 def _failure_policy(container: str) -> PodFailurePolicyArgs:
-    """Return which ends of a pod are no failure of the run: it is started again at no charge.
+    """Return which ends of a pod don't count as failures: another pod starts at no charge.
 
     Everything else counts against `backoffLimit`. Rules that end a Job by themselves would give it
     a reason of failure that Pulumi does not know.

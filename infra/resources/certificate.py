@@ -114,7 +114,7 @@ def belong_together(certificate: str, key: str) -> bool:
     """Say whether `key` is the private key of `certificate`, both PEM.
 
     Raises:
-        ValueError: one of them is no PEM, or the key has a pass phrase.
+        ValueError: one of them is not PEM, or the key has a pass phrase.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization

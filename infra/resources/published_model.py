@@ -76,11 +76,11 @@ def find(
     if version is not None:
         raise s3.StoreError(
             f"Version {version} of the model '{model}' is not published. Set dlstack:modelVersion "
-            f"to one of those in '{bucket}/{prefix}': {there}."
+            f"to one of the versions in '{bucket}/{prefix}': {there}."
         )
     raise s3.StoreError(
         f"The training run {run_hash[:12]} published no version of the model '{model}'. 'python "
-        "-m infra logs' shows its log. Or set dlstack:modelVersion to one of those in "
+        "-m infra logs' shows its log. Or set dlstack:modelVersion to one of the versions in "
         f"'{bucket}/{prefix}': {there}."
     )
 
@@ -95,7 +95,7 @@ def published_versions(client: "S3Client", bucket: str, model: str) -> list[int]
 
 
 def read_manifest(client: "S3Client", bucket: str, model: str, version: int) -> dict[str, Any]:
-    """Return the manifest of a published version; raise `s3.StoreError` if it is none."""
+    """Return the manifest of a published version; raise `s3.StoreError` if it is not one."""
     key = f"models/{model}/{version}/manifest.json"
     try:
         manifest = json.loads(s3.read(client, bucket, key))
@@ -105,7 +105,7 @@ def read_manifest(client: "S3Client", bucket: str, model: str, version: int) -> 
     except (ValueError, KeyError, TypeError) as exc:
         problem = f"{type(exc).__name__}: {exc}"
     raise s3.StoreError(
-        f"'{bucket}/{key}' is no manifest of a model ({problem}). Delete that version."
+        f"'{bucket}/{key}' is not a model's manifest ({problem}). Delete that version."
     )
 
 

@@ -32,8 +32,9 @@ def wait(context: str, namespace: str, name: str, seconds: int) -> None:
             reason = failure
             break
     raise pulumi.RunError(
-        f"The roll-out of the Deployment '{name}' failed: {reason.rstrip('.')}. What served before "
-        f"serves on. 'kubectl describe pods --namespace {namespace}' says what the new pod lacks."
+        f"The roll-out of the Deployment '{name}' failed: {reason.rstrip('.')}. The old version, "
+        f"if there is one, serves on. 'kubectl describe pods --namespace {namespace}' says what "
+        "the new pod lacks."
     )
 
 

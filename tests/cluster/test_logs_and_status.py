@@ -262,7 +262,10 @@ def test_the_log_outlives_the_pod(deployment):
     run = json.loads(infra(deployment, "runs", "--json").stdout)["runs"][0]
     assert run["version"] == 2
     assert infra(deployment, "logs", "--run", run["run"][:6]).stdout == before
-    assert "is no run. There are" in infra(deployment, "logs", "--run", "zz").stderr
+    assert (
+        "fits no run. These runs are known, the newest first: "
+        in infra(deployment, "logs", "--run", "zz").stderr
+    )
 
 
 def job(deployment, name: str, run: str, script: str, **spec: object) -> dict:
@@ -331,7 +334,10 @@ def test_each_worker_has_a_log_of_its_own(deployment):
         assert "failed" in done.stderr and "exit status 1: end" in done.stderr
         beyond = infra(deployment, "logs", "--worker=2")
         assert beyond.returncode == 1
-        assert "--worker 2: the run 222222222222 has 2 of them" in beyond.stderr
+        assert (
+            "--worker 2: the run 222222222222 has no such worker. Its last one is number 1."
+            in beyond.stderr
+        )
 
 
 def test_tensorboard_shows_a_scalar_within_ten_seconds_and_a_failure_its_last_words(

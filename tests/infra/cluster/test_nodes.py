@@ -44,7 +44,9 @@ def test_no_node_at_all_is_told(fake_cluster: FakeCluster) -> None:
 def test_one_node_must_hold_it_all(fake_cluster: FakeCluster) -> None:
     """Two nodes with half of the cores each don't."""
     fake_cluster.nodes(node("one", "1", "64Gi"), node("two", "7900m", "16Gi"))
-    with pytest.raises(pulumi.RunError, match=r"'cpu-8' \(8 cores, 64 GiB\) fits on no node"):
+    with pytest.raises(
+        pulumi.RunError, match=r"'cpu-8' \(8 cores, 64 GiB\) is too big for every node"
+    ):
         nodes.require_room(nodes.usable(""), flavours.find("cpu-8", "flavour"), "flavour")
 
 
@@ -52,7 +54,7 @@ def test_nodes_together_hold_the_pods_of_several_workers(fake_cluster: FakeClust
     fake_cluster.nodes(node("one", "3900m", "64Gi"), node("two", "4", "5Gi"))
     cpu = flavours.find("cpu", "dlstack:flavour")
     nodes.require_room(nodes.usable(""), cpu, "dlstack:flavour", pods=5)
-    problem = r"nodeCount is 6, but .* no more than 5 of dlstack:flavour 'cpu' .*add nodes"
+    problem = r"nodeCount is 6, but .* only 5 pods of dlstack:flavour 'cpu' .*add nodes"
     with pytest.raises(pulumi.RunError, match=problem):
         nodes.require_room(nodes.usable(""), cpu, "dlstack:flavour", pods=6)
 
@@ -65,12 +67,12 @@ def test_nodes_are_chosen_by_labels_and_taints(fake_cluster: FakeCluster) -> Non
     )
     one = {"name": "x", "cpu": 1, "memory_gib": 1, "memory_limit_gib": 1}
     ours = {"node_selector": {"pool": "ours"}, "own_tolerations": (Toleration(key="team"),)}
-    nobody = "'x' .* is taken by no node .* selects \\(pool=ours\\) and no taint that it doesn't"
+    nobody = "No node accepts .* 'x' .* selects \\(pool=ours\\), or has a taint that it doesn't"
     with pytest.raises(pulumi.RunError, match=nobody):
         nodes.require_room(nodes.usable(""), Flavour(**one, **ours), "flavour")
     ours["own_tolerations"] = (Toleration(key="team", value="a"),)
     nodes.require_room(nodes.usable(""), Flavour(**one, **ours), "flavour", pods=8)
-    with pytest.raises(pulumi.RunError, match="no more than 8"):
+    with pytest.raises(pulumi.RunError, match="room for only 8 pods"):
         nodes.require_room(nodes.usable(""), Flavour(**one, **ours), "flavour", pods=9)
 
 

@@ -295,8 +295,11 @@ class TestRuns:
     @pytest.mark.parametrize(
         ("words", "problem"),
         [
-            (["--run", "zz"], "--run 'zz' is no run. There are, the newest first: "),
-            (["--worker", "1"], "--worker 1: the run 5a1dcbe55a1d has 1 of them."),
+            (["--run", "zz"], "--run 'zz' fits no run. These runs are known, the newest first: "),
+            (
+                ["--worker", "1"],
+                "--worker 1: the run 5a1dcbe55a1d has no such worker. Its last one is number 0.",
+            ),
         ],
     )
     def test_what_is_not_there_is_told(self, run: Run, words: list[str], problem: str) -> None:

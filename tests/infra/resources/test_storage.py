@@ -391,7 +391,7 @@ class TestPublishedModel:
     def test_an_unreadable_manifest_is_named(self, props: Props, client: Any) -> None:
         key = "models/mnist/10/manifest.json"
         client.put_object(Bucket=props["bucket"], Key=key, Body=b"{")
-        with pytest.raises(s3.StoreError, match=f"{key}' is no manifest"):
+        with pytest.raises(s3.StoreError, match=f"{key}' is not a model's manifest"):
             self.provider.create(props)
 
     def test_another_run_is_an_update(self, props: Props) -> None:

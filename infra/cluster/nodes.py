@@ -80,8 +80,8 @@ def require_room(found: Sequence[Node], flavour: Flavour, key: str, pods: int = 
     biggest = max(taking, key=lambda node: (node.gpus(flavour), node.cpu, node.memory_gib))
     raise pulumi.RunError(
         f"{key} {flavour} is too big for every node that accepts it. The biggest, "
-        f"'{biggest.name}', has {biggest.cpu:g} cores, {biggest.memory_gib:.1f} GiB and {biggest.gpus(flavour)} GPU. "
-        "Choose a smaller flavour, or add a node."
+        f"'{biggest.name}', has {biggest.cpu:g} cores, {biggest.memory_gib:.1f} GiB and "
+        f"{biggest.gpus(flavour)} GPU. Choose a smaller flavour, or add a node."
     )
 
 

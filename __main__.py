@@ -1,14 +1,14 @@
-"""The Pulumi program: settings in, resources of `infra.program`, stack outputs out."""
+"""The Pulumi program: configuration in, resources of `infra.program`, stack outputs out."""
 
 import signal
 
 import pulumi
 
-from infra import program
-from infra.settings import settings
+from infra.program import stack
+from infra.settings import configuration
 
 # When a resource fails, Pulumi interrupts the program; a traceback would bury the resource's error.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-for name, value in program.build(settings.load()).items():
+for name, value in stack.build(configuration.load()).items():
     pulumi.export(name, value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from infra.settings import flavours, settings
+from infra.settings import configuration, flavours
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -22,7 +22,7 @@ def rows() -> list[tuple[list[str], str, str]]:
 
 def test_the_tables_have_just_the_keys_of_the_program():
     """Each once: a key in two groups would soon have two meanings."""
-    assert sorted(key for keys, _, _ in rows() for key in keys) == sorted(settings.KEYS)
+    assert sorted(key for keys, _, _ in rows() for key in keys) == sorted(configuration.KEYS)
 
 
 def test_every_group_has_its_table():
@@ -48,7 +48,7 @@ def test_the_defaults_are_those_of_the_project_file():
 
 def test_every_key_set_in_an_example_exists():
     assert {key.partition(".")[0] for key in re.findall(r"dlstack:([\w.]+)", README)} <= {
-        *settings.KEYS,
+        *configuration.KEYS,
         "KEY",
     }
 

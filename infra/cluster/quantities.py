@@ -5,6 +5,8 @@ import re
 _UNITS = {"m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", start=1)}
 
+_SIZE = re.compile(rf"[1-9]\d*({'|'.join(_UNITS.keys() - {'m'})})")
+
 
 def quantity(text: str) -> float:
     """Return the number that a quantity means; raise ValueError if it is not one."""
@@ -12,3 +14,8 @@ def quantity(text: str) -> float:
     if not match or match[2] not in _UNITS:
         raise ValueError(f"'{text}' is not a Kubernetes quantity")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def is_size(text: str) -> bool:
+    """Say whether `text` is a size of a volume: a whole number of a unit, above 0."""
+    return _SIZE.fullmatch(text) is not None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 import yaml
 
-from ..cluster import api, names, namespace
+from ..cluster import api, description, names, namespace
 from ..resources import credentials
 from ..resources.credentials import Store
 
@@ -105,43 +105,28 @@ def find(stack: Selected) -> Deployed:
             f"The stack '{stack.name}' is not deployed in the namespace '{stack.namespace}', or "
             "'pulumi up' has not got that far. Run it, or wait a moment."
         )
-    told = found["data"]
-    if told["stack"] != stack.name:
+    told = description.read(found["data"])
+    if told.stack != stack.name:
         raise pulumi.RunError(
-            f"The namespace '{stack.namespace}' belongs to the stack '{told['stack']}', not to "
+            f"The namespace '{stack.namespace}' belongs to the stack '{told.stack}', not to "
             f"'{stack.name}'. Correct dlstack:namespace, or choose another stack with --stack."
         )
     return Deployed(
         name=stack.name,
         namespace=stack.namespace,
         context=stack.context,
-        host=told["host"],
-        output_bucket=told["outputBucket"],
-        model_name=told["modelName"],
+        host=told.host,
+        output_bucket=told.output_bucket,
+        model_name=told.model_name,
         store={
-            "in_stack": told["storeInStack"] == "true",
-            "endpoint": told["storeEndpoint"],
-            "region": told["storeRegion"],
+            "in_stack": told.store_in_stack,
+            "endpoint": told.store_endpoint,
+            "region": told.store_region,
             "context": stack.context,
             "namespace": stack.namespace,
             "secret": names.OBJECT_STORE,
         },
     )
-
-
-def description(
-    *, stack: str, host: str, bucket: pulumi.Input[str], model_name: str, store: Store
-) -> dict[str, pulumi.Input[str]]:
-    """Return the data of the ConfigMap that `find` reads."""
-    return {
-        "stack": stack,
-        "host": host,
-        "outputBucket": bucket,
-        "modelName": model_name,
-        "storeEndpoint": store["endpoint"],
-        "storeRegion": store["region"],
-        "storeInStack": json.dumps(store["in_stack"]),
-    }
 
 
 def _project_folder(folder: Path) -> Path:

@@ -9,14 +9,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..cluster.names import ATTEMPT_ANNOTATION, RUN_HASH_ANNOTATION
+from ..run.attempts import EXIT_TERMINATED
 
 State = Literal["pending", "running", "succeeded", "failed"]
 
 _INDEX = "batch.kubernetes.io/job-completion-index"
 """Label and annotation of an Indexed Job's pods: the worker's number."""
-
-_TERMINATED = 143
-"""Exit status after SIGTERM: the pod was told to end."""
 
 _REASONS_SAID_BY_THE_POD = ("BackoffLimitExceeded", "PodFailurePolicy")
 
@@ -151,7 +149,7 @@ def _last_words_of(pods: Sequence[Mapping[str, Any]]) -> str:
     The agents of other workers wait for it until the Job's end tells them to end as well.
     """
     failed = [ended for pod in pods if (ended := _container(pod).get("terminated", {}))]
-    failed = [ended for ended in failed if ended.get("exitCode") not in (0, None, _TERMINATED)]
+    failed = [ended for ended in failed if ended.get("exitCode") not in (0, None, EXIT_TERMINATED)]
     if not failed:
         return ""
     last = max(failed, key=lambda ended: str(ended.get("finishedAt", "")))

@@ -23,13 +23,20 @@ _GROUP_MAY_READ = 0o440
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccessSettings:
+class AccessArgs:
     """TLS, with a certificate of the user's or a generated one, and a token or none."""
 
-    certificate: str = ""
-    """PEM, with its chain; empty: the stack makes one."""
-    key: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
+    namespace: pulumi.Input[str]
+    instance: str
+    """Value of the label `app.kubernetes.io/instance`."""
+    certificate: str
+    """PEM, with its chain; empty: one is made."""
+    key: str = field(repr=False)
+    """PEM; empty without a certificate."""
+    hosts: Sequence[str]
+    """Names and addresses that a certificate which is made is for."""
+    token: str = field(repr=False)
+    """What requests have to bring; empty: nothing."""
 
 
 class Access(pulumi.ComponentResource):
@@ -43,50 +50,29 @@ class Access(pulumi.ComponentResource):
     mount: VolumeMountArgs
 
     def __init__(
-        self,
-        name: str,
-        settings: AccessSettings,
-        *,
-        hosts: Sequence[str],
-        namespace: pulumi.Input[str],
-        instance: str,
-        opts: pulumi.ResourceOptions | None = None,
+        self, name: str, args: AccessArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        """Declare it.
-
-        Args:
-            name: logical name.
-            settings: what the user configured.
-            hosts: for which a generated certificate is.
-            namespace, instance: of the pods.
-            opts: resource options.
-        """
         super().__init__("dlstack:access:Access", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        self.authority, self.has_token = None, bool(settings.token)
-        certificate = pulumi.Output.from_input(settings.certificate)
-        key: pulumi.Output[str] = pulumi.Output.secret(settings.key)
-        if not settings.certificate:
-            generated = GeneratedCertificate(f"{name}-certificate", hosts=hosts, opts=child)
+        self.authority, self.has_token = None, bool(args.token)
+        certificate = pulumi.Output.from_input(args.certificate)
+        key: pulumi.Output[str] = pulumi.Output.secret(args.key)
+        if not args.certificate:
+            generated = GeneratedCertificate(f"{name}-certificate", hosts=args.hosts, opts=child)
             certificate, key = generated.certificate, generated.key
             self.authority = generated.authority
         files: dict[str, pulumi.Input[str]] = {
             "tls.crt": certificate,
             "tls.key": key,
-            "ssl.pbtxt": pulumi.Output.all(certificate, key).apply(
-                # JSON's texts are valid in text-format protocol buffers.
-                lambda pair: (
-                    f"server_cert: {json.dumps(pair[0])}\nserver_key: {json.dumps(pair[1])}\n"
-                )
-            ),
+            "ssl.pbtxt": pulumi.Output.all(certificate, key).apply(_ssl_config),
         }
-        if settings.token:
-            files["token"] = pulumi.Output.secret(settings.token)
+        if args.token:
+            files["token"] = pulumi.Output.secret(args.token)
         secret = Secret(
             f"{name}-files",
             # No fixed name: with another content it is another Secret, and so pods roll.
             metadata=ObjectMetaArgs(
-                namespace=namespace, labels=names.labels(names.PREDICTION, instance)
+                namespace=args.namespace, labels=names.labels(names.PREDICTION, args.instance)
             ),
             string_data=files,
             opts=pulumi.ResourceOptions.merge(

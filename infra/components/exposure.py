@@ -1,14 +1,15 @@
 """Services, and the addresses under which a client outside the cluster reaches them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Service, ServicePortArgs, ServiceSpecArgs
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from ..cluster import names
-from ..settings.settings import ServiceType
+
+ServiceType = Literal["NodePort", "LoadBalancer", "ClusterIP"]
 
 
 class Exposed(pulumi.ComponentResource):
@@ -26,7 +27,7 @@ class Exposed(pulumi.ComponentResource):
         ports: Mapping[str, int],
         service_type: ServiceType,
         host: str,
-        forced_host: str | None = None,
+        forced_host: str | None,
         node_ports: Mapping[str, int | None] | None = None,
         targets: Mapping[str, str] | None = None,
         secure: bool = False,

@@ -21,9 +21,8 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
 from ..cluster import names
-from ..settings.settings import ServiceType
 from . import pod_specs
-from .exposure import Exposed
+from .exposure import Exposed, ServiceType
 
 PORT = 8333
 METRICS_PORT = 9327
@@ -79,12 +78,13 @@ class ObjectStoreArgs:
     """Secret with the credentials of its only user."""
     storage_size: str
     """Of the volume, as Kubernetes writes sizes."""
-    storage_class: str | None = None
+    storage_class: str | None
     """None: the cluster's default."""
     service_type: ServiceType
     host: str
     """Address of a node."""
-    forced_host: str | None = None
+    forced_host: str | None
+    """Address that the user set, whatever the type."""
 
 
 class ObjectStore(pulumi.ComponentResource):

@@ -12,9 +12,8 @@ from pulumi_kubernetes.core.v1 import EnvVarArgs, ProbeArgs, TCPSocketActionArgs
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
 from ..cluster import names
-from ..settings.settings import ServiceType
 from . import pod_specs
-from .exposure import Exposed
+from .exposure import Exposed, ServiceType
 from .packages import Package
 
 PORT = 6006
@@ -41,7 +40,8 @@ class TensorBoardArgs:
     """`s3://` URL below which the runs' event files lie."""
     service_type: ServiceType
     host: str
-    forced_host: str | None = None
+    forced_host: str | None
+    """Address that the user set, whatever the type."""
 
 
 class TensorBoard(pulumi.ComponentResource):

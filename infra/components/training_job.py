@@ -4,9 +4,8 @@ On several nodes it is an Indexed Job, whose pods find worker 0 by its name.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 from pulumi_kubernetes.batch.v1 import (
@@ -28,11 +27,10 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from ..cluster import names
 from ..cluster.flavour import Flavour
 from ..cluster.names import ATTEMPT_ANNOTATION, COMMIT_ANNOTATION, RUN_HASH_ANNOTATION
+from ..run.attempts import EXIT_TERMINATED, Attempt
+from ..run.run_hash import short
 from . import pod_specs, worker_discovery
 from .packages import Package
-
-EXIT_TERMINATED = 143
-"""The agent's status after SIGTERM, and of nothing else: the pod was deleted."""
 
 _JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 
@@ -59,7 +57,7 @@ class TrainingJobArgs:
     run_parameters: Mapping[str, str]
     run_hash: str
     model_name: str
-    min_accuracy: float | None = None
+    min_accuracy: float | None
     min_metrics: Mapping[str, float]
     max_metrics: Mapping[str, float]
     provenance: Mapping[str, str | int]
@@ -69,59 +67,11 @@ class TrainingJobArgs:
     node_count: int
     timeout_seconds: int
     retries: int
-    attempt: "Attempt"
+    attempt: Attempt
 
     def __post_init__(self) -> None:
         if len(self.run_hash) != 64:
             raise ValueError(f"run_hash {self.run_hash!r} does not have 64 digits")
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One Job of a run: what tells it from an earlier one."""
-
-    number: int = 1
-    commit: str | None = None
-    """Git commit of the code when the Job was made."""
-
-
-def next_attempt(
-    jobs: Iterable[Mapping[str, Any]], run_hash: str, commit: Callable[[], str | None]
-) -> Attempt:
-    """Return the attempt at a run that there is to be, given the Jobs that there are.
-
-    It is a new one when the last one failed, so that the next `pulumi up` tries again what failed
-    for a passing reason. (`pulumi.com/replaceUnready` would do so too, but old plugins don't know
-    it, and it would also replace a Job that went well after an interrupted `pulumi up`.) Else it
-    is the last one as it was: a commit that changes no code makes no other Job.
-
-    Args:
-        jobs: of the namespace, as the cluster's API tells them.
-        run_hash: of the run.
-        commit: says which commit the code is of now.
-    """
-    latest, failed = None, False
-    for job in jobs:
-        annotations = job["spec"]["template"]["metadata"].get("annotations", {})
-        if annotations.get(RUN_HASH_ANNOTATION) != run_hash:
-            continue
-        number = int(annotations.get(ATTEMPT_ANNOTATION, "1"))
-        if latest is None or number > latest.number:
-            latest = Attempt(number, annotations.get(COMMIT_ANNOTATION))
-            conditions = job.get("status", {}).get("conditions", [])
-            failed = any(c["type"] == "Failed" and c["status"] == "True" for c in conditions)
-    if latest is None:
-        return Attempt(1, commit())
-    return Attempt(latest.number + 1, commit()) if failed else latest
-
-
-def is_there(jobs: Iterable[Mapping[str, Any]], run_hash: str, attempt: Attempt) -> bool:
-    """Say whether one of `jobs` is this attempt at the run, so that no new Job will be made."""
-    wanted = {RUN_HASH_ANNOTATION: run_hash, ATTEMPT_ANNOTATION: str(attempt.number)}
-    return any(
-        wanted.items() <= job["spec"]["template"]["metadata"].get("annotations", {}).items()
-        for job in jobs
-    )
 
 
 def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:
@@ -131,7 +81,7 @@ def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:
         pulumi.Output.concat("--code_url=", args.code_url),
         f"--boot_file={_literal(args.boot_file)}",
         pulumi.Output.concat("--data_url=", args.data_url),
-        pulumi.Output.concat("--train_url=", args.output_url, f"/runs/{args.run_hash[:12]}"),
+        pulumi.Output.concat("--train_url=", args.output_url, f"/runs/{short(args.run_hash)}"),
         pulumi.Output.concat("--model_url=", args.output_url, f"/models/{args.model_name}"),
         f"--run_hash={args.run_hash}",
         f"--provenance={_literal(provenance)}",

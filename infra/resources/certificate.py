@@ -110,23 +110,6 @@ def issue(
     }
 
 
-def belong_together(certificate: str, key: str) -> bool:
-    """Say whether `key` is the private key of `certificate`, both PEM.
-
-    Raises:
-        ValueError: one of them is not PEM, or the key has a pass phrase.
-    """
-    from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
-
-    try:
-        private = serialization.load_pem_private_key(key.encode(), None)
-    except TypeError as exc:
-        raise ValueError("the key has a pass phrase") from exc
-    found = x509.load_pem_x509_certificate(certificate.encode())
-    return found.public_key() == private.public_key()
-
-
 def _general_name(host: str) -> Any:
     from cryptography import x509
 

@@ -1,4 +1,4 @@
-"""What identifies a training run: checksums of code and data, their Git commit, the run hash.
+"""What identifies a training run: checksums of code and data, their commit, run hash, attempts.
 
-For `program` and the commands. Knows neither resources nor the cluster.
+For `program`, `components` and `commands`. It reads folders and buckets, and declares nothing.
 """

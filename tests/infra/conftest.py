@@ -13,10 +13,10 @@ import pulumi
 import pytest
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
-from infra import program
 from infra.cluster import api
 from infra.components import packages
-from infra.settings import settings
+from infra.program import stack
+from infra.settings import configuration
 
 RUN_HASH = "f" * 64
 STACK = "dlstack-dev"
@@ -253,7 +253,7 @@ def up(engine: Engine, configure: Configure, fake_cluster: FakeCluster) -> Up:
 
         @pulumi.runtime.test
         def whole_program() -> pulumi.Output[None]:
-            built = program.build(settings.load())
+            built = stack.build(configuration.load())
             return pulumi.Output.all(**built).apply(outputs.update)
 
         whole_program()

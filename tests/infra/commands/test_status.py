@@ -14,7 +14,7 @@ from uuid import uuid4
 import pulumi
 import pytest
 
-from infra.cluster import addresses
+from infra.cluster import addresses, description
 from infra.commands import cli, deployed, runs, status_text
 from tests.infra.commands.test_job_state import RUN, ended, job, pod
 from tests.infra.conftest import Engine, FakeCluster, Up
@@ -95,12 +95,14 @@ def stack(
         key: base64.b64encode(keys[key].encode()).decode()
         for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     }
-    told = deployed.description(
+    told = description.write(
         stack="dlstack-dev",
         host="203.0.113.1",
-        bucket=bucket.name,
+        output_bucket=bucket.name,
         model_name="mnist",
-        store={"in_stack": True, "endpoint": object_store.endpoint, "region": REGION},
+        store_endpoint=object_store.endpoint,
+        store_region=REGION,
+        store_in_stack=True,
     )
     bucket.publish(1, OTHER, accuracy=0.87)
     bucket.publish(2, RUN, accuracy=0.9927, loss=0.0221)

@@ -9,7 +9,7 @@ import pytest
 from pulumi.runtime import rpc
 
 from infra.resources import certificate
-from infra.settings import settings
+from infra.settings import configuration
 from tests.infra.conftest import Configure, Engine, Up
 from tests.infra.program.test_program import DEPLOYMENT, SERVICE, containers
 
@@ -119,6 +119,6 @@ def test_what_would_not_work_is_refused_without_quoting_secrets(
 ) -> None:
     configure(**values)
     with pytest.raises(pulumi.RunError, match=message) as raised:
-        settings.load()
+        configuration.load()
     for name in ("token", "tlsKey"):
         assert len(values.get(name, "")) < 5 or values[name] not in str(raised.value)

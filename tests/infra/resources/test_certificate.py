@@ -74,11 +74,3 @@ def test_it_is_made_anew_for_other_hosts_and_in_its_last_third(
     olds |= certificate.issue(HOSTS, datetime.now(UTC) - timedelta(days=age_days))
     found = certificate._CertificateProvider().diff("id", olds, {"hosts": hosts})
     assert found.changes is changes
-
-
-def test_a_key_belongs_to_its_certificate_only() -> None:
-    made, other = certificate.issue(HOSTS, NOW), certificate.issue(HOSTS, NOW)
-    assert certificate.belong_together(made["certificate"], made["key"])
-    assert not certificate.belong_together(made["certificate"], other["key"])
-    with pytest.raises(ValueError):
-        certificate.belong_together("no PEM", made["key"])

@@ -12,10 +12,10 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import program, s3
+from infra import s3
 from infra.resources import credentials, published_model, storage
-from infra.run import checksums
-from infra.settings import settings
+from infra.run import checksums, data_set
+from infra.settings import configuration
 from tests.infra.conftest import Configure
 from tests.seaweedfs import SeaweedFS
 
@@ -412,7 +412,9 @@ class TestDataInTheStore:
                 s3SecretKey=object_store.secret_key,
                 dataDir=data_dir,
             )
-            return program._data(settings.load())
+            loaded = configuration.load()
+            assert loaded.store is not None
+            return data_set.in_store(loaded.data_dir, loaded.store)
 
         return read
 

@@ -8,8 +8,8 @@ import pulumi
 import pytest
 
 from infra.components import packages
-from infra.components.training_job import Attempt, next_attempt
 from infra.run import checksums
+from infra.run.attempts import Attempt, next_attempt
 from infra.run.run_hash import run_hash
 
 RUN = {

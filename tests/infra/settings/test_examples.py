@@ -9,7 +9,7 @@ import pulumi
 import pytest
 import yaml
 
-from infra.settings import settings
+from infra.settings import configuration
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = sorted((ROOT / "examples").glob("Pulumi.*.yaml"))
@@ -47,7 +47,7 @@ def here(project: Path) -> None:
 def test_the_program_takes_it(engine: Any, here: None, example: Path):
     given = {key: "a-secret-of-24-characters" for key in secrets_of(example)}
     pulumi.runtime.set_all_config({**values(example), **given})
-    loaded = settings.load()
+    loaded = configuration.load()
     assert loaded.runtime_image == values(example)["dlstack:runtimeImage"]
 
 
@@ -60,7 +60,7 @@ def test_no_secret_is_in_it_and_each_it_needs_is_said(engine: Any, here: None, e
         others = {key: "a-secret-of-24-characters" for key in needed - {missing}}
         pulumi.runtime.set_all_config({**values(example), **others})
         with pytest.raises(pulumi.RunError, match=f"{missing} is not set"):
-            settings.load()
+            configuration.load()
 
 
 def test_the_page_has_each_file_and_each_secret():

@@ -12,7 +12,7 @@ import pulumi
 import pytest
 import yaml
 
-from infra.settings import settings
+from infra.settings import configuration, run_inputs
 from tests.infra.conftest import Configure
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,7 +28,7 @@ def text(default: Any) -> str:
 
 
 def test_every_key_is_declared_and_described():
-    assert sorted(CONFIG) == sorted(settings.KEYS)
+    assert sorted(CONFIG) == sorted(configuration.KEYS)
     assert all(declared["description"] for declared in CONFIG.values())
 
 
@@ -45,20 +45,20 @@ def test_the_defaults_are_those_of_the_program(configure: Configure):
         "bootFile": "train_mnist.py",
     }
     configure(**required)
-    wanted = settings.load()
+    wanted = configuration.load()
     configure(**{key: text(declared["default"]) for key, declared in CONFIG.items()} | required)
-    assert settings.load() == wanted
+    assert configuration.load() == wanted
     for key in ("codeDir", "bootFile"):
         assert CONFIG[key]["default"] == required[key]
-    assert settings.Settings.code_dir == Path(required["codeDir"])
-    assert settings.Settings.boot_file == required["bootFile"]
+    assert required["codeDir"] == run_inputs.CODE_DIR
+    assert required["bootFile"] == run_inputs.BOOT_FILE
 
 
 def kind(configure: Configure, key: str) -> str:
     """What the program takes a key's value for, by what it says of a bad one."""
     configure(**{key: "?"})
     try:
-        settings.load()
+        configuration.load()
     except pulumi.RunError as refusal:
         for found, words in (
             ("boolean", r"'true' nor 'false'"),
@@ -70,7 +70,7 @@ def kind(configure: Configure, key: str) -> str:
     return "string"
 
 
-@pytest.mark.parametrize("key", settings.KEYS)
+@pytest.mark.parametrize("key", configuration.KEYS)
 def test_the_types_are_those_of_the_program(configure: Configure, key: str):
     """A type that Pulumi checks may refuse nothing that the program takes, so some have none."""
     declared, found = CONFIG[key], kind(configure, key)

@@ -1,13 +1,17 @@
 """The configuration: what is refused, and with which words. Defaults are not repeated here."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pulumi
 import pytest
 
-from infra.settings import settings
+from infra.resources import certificate
+from infra.settings import configuration
 from tests.infra.conftest import Configure
+
+MADE = certificate.issue(["models.example.com"], datetime.now(UTC))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,7 @@ def test_a_bad_value_is_quoted_with_what_to_do(
 ) -> None:
     with pytest.raises(pulumi.RunError, match=message):
         configure(**{key: value})
-        settings.load()
+        configuration.load()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,7 @@ def test_a_bad_value_is_quoted_with_what_to_do(
 def test_a_misspelt_key_is_no_silent_default(configure: Configure, key: str, hint: str) -> None:
     configure(**{key: "x"})
     with pytest.raises(pulumi.RunError) as caught:
-        settings.load()
+        configuration.load()
     assert f"'dlstack:{key}' is not a configuration key. {hint}" in str(caught.value)
 
 
@@ -91,7 +95,7 @@ def test_keys_of_other_packages_are_not_ours(configure: Configure) -> None:
     configure()
     pulumi.runtime.set_config("aws:region", "eu-central-1")
     pulumi.runtime.set_config("kubernetes:context", "team")
-    assert settings.load().kube_context == "team"
+    assert configuration.load().kube_context == "team"
 
 
 def test_a_second_kubeconfig_is_refused(configure: Configure) -> None:
@@ -99,7 +103,7 @@ def test_a_second_kubeconfig_is_refused(configure: Configure) -> None:
     configure()
     pulumi.runtime.set_config("kubernetes:kubeconfig", "/elsewhere")
     with pytest.raises(pulumi.RunError, match="environment variable KUBECONFIG"):
-        settings.load()
+        configuration.load()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,7 @@ def test_a_second_kubeconfig_is_refused(configure: Configure) -> None:
 )
 def test_durations(configure: Configure, text: str, seconds: int) -> None:
     configure(timeout=text)
-    assert settings.load().timeout_seconds == seconds
+    assert configuration.load().timeout_seconds == seconds
 
 
 OWN_FLAVOURS = {
@@ -130,7 +134,7 @@ def test_own_flavours_stand_beside_those_of_the_table_or_in_their_place(
     configure: Configure,
 ) -> None:
     configure(flavours=json.dumps(OWN_FLAVOURS), flavour="amd-1", servingFlavour="cpu")
-    loaded = settings.load()
+    loaded = configuration.load()
     assert loaded.flavour.requests == {"amd.com/gpu": "1", "cpu": "7500m", "memory": "61440Mi"}
     assert loaded.flavour.node_selector == {"pool": "amd"}
     assert [one.key for one in loaded.flavour.tolerations] == ["amd.com/gpu", "team", "spot"]
@@ -191,20 +195,20 @@ def test_a_wrong_flavour_is_named_with_what_to_do(
         given = {"cpu": 1, "memory": "1Gi", **fields}
     configure(flavours=json.dumps({"x": given}))
     with pytest.raises(pulumi.RunError, match=message) as caught:
-        settings.load()
+        configuration.load()
     assert str(caught.value).startswith("dlstack:flavours has 'x' with")
 
 
 def test_bars_are_numbers_however_they_are_written(configure: Configure) -> None:
     configure(minMetrics='{"f1": "0.8", "recall": 1}', maxMetrics='{"loss": 1e-3}')
-    loaded = settings.load()
+    loaded = configuration.load()
     assert loaded.min_metrics == {"f1": 0.8, "recall": 1.0}
     assert loaded.max_metrics == {"loss": 0.001}
 
 
 def test_run_parameters_are_written_as_json_writes_them(configure: Configure) -> None:
     configure(runParameters='{"epochs": 3, "rate": 0.01, "shuffle": true, "model": "cnn"}')
-    assert settings.load().run_parameters == {
+    assert configuration.load().run_parameters == {
         "epochs": "3",
         "model": "cnn",
         "rate": "0.01",
@@ -215,7 +219,7 @@ def test_run_parameters_are_written_as_json_writes_them(configure: Configure) ->
 class TestExternalStore:
     def test_is_shown_without_its_keys(self, configure: Configure) -> None:
         configure(s3Endpoint="https://s3.example.com", s3AccessKey="ACCESS", s3SecretKey="hunter2")
-        loaded = settings.load()
+        loaded = configuration.load()
         assert loaded.store is not None
         assert loaded.store.secret_key == "hunter2"
         assert "hunter2" not in repr(loaded)
@@ -225,12 +229,12 @@ class TestExternalStore:
         keys = {"s3AccessKey": "ACCESS", "s3SecretKey": "hunter2"} | {missing: None}
         configure(s3Region="eu-central-1", **keys)
         with pytest.raises(pulumi.RunError, match=f"config set --secret dlstack:{missing} VALUE"):
-            settings.load()
+            configuration.load()
 
     def test_keys_without_a_store_are_refused(self, configure: Configure) -> None:
         configure(s3AccessKey="ACCESS")
         with pytest.raises(pulumi.RunError, match="no object store is configured"):
-            settings.load()
+            configuration.load()
 
     def test_may_hold_the_data_set(self, configure: Configure) -> None:
         configure(
@@ -239,12 +243,74 @@ class TestExternalStore:
             s3SecretKey="hunter2",
             dataDir="s3://datasets/mnist/",
         )
-        assert settings.load().data_dir == "s3://datasets/mnist"
+        assert configuration.load().data_dir == "s3://datasets/mnist"
 
 
-def test_every_known_key_is_read() -> None:
+STORE = {"s3Endpoint": "https://s3.example.com", "s3AccessKey": "ACCESS", "s3SecretKey": "hunter2"}
+TLS = {"tls": "true", "tlsCertificate": MADE["certificate"], "tlsKey": MADE["key"]}
+
+REACHES: dict[str, tuple[dict[str, str], str, set[str]]] = {
+    "bootFile": ({}, "other.py", {"boot_file"}),
+    "bucketPrefix": ({}, "team", {"data_bucket", "output_bucket"}),
+    "codeDir": ({}, "other-code", {"code_dir"}),
+    "dataDir": ({}, "other-data", {"data_dir"}),
+    "flavour": ({}, "cpu-2", {"flavour"}),
+    "flavours": ({}, '{"cpu": {"cpu": 3, "memory": "1Gi"}}', {"flavour"}),
+    "forceDestroy": ({}, "true", {"force_destroy"}),
+    "grpcNodePort": ({}, "31670", {"grpc_node_port"}),
+    "host": ({}, "models.example.com", {"host"}),
+    "image": ({}, "registry.example/training:2", {"image"}),
+    "logFormat": ({}, "json", {"log_format"}),
+    "maxMetrics": ({}, '{"loss": 0.3}', {"max_metrics"}),
+    "minAccuracy": ({}, "0.9", {"min_accuracy"}),
+    "minMetrics": ({}, '{"f1": 0.8}', {"min_metrics"}),
+    "modelName": ({}, "digits", {"model_name"}),
+    "modelVersion": ({}, "2", {"model_version"}),
+    "namespace": ({}, "team", {"namespace"}),
+    "nodeCount": ({}, "2", {"node_count"}),
+    "retries": ({}, "3", {"retries"}),
+    "runParameters": ({}, '{"epochs": 3}', {"run_parameters"}),
+    "runtimeImage": ({"image": "registry.example/training:1"}, "other:2", {"runtime_image"}),
+    "s3AccessKey": (STORE, "OTHER", {"store"}),
+    "s3Endpoint": (STORE, "https://other.example.com", {"store"}),
+    "s3Region": (STORE, "eu-central-1", {"store"}),
+    "s3SecretKey": (STORE, "hunter3", {"store"}),
+    "serviceType": ({}, "LoadBalancer", {"service_type"}),
+    "servingBatching": ({}, "true", {"serving_batching"}),
+    "servingEngine": ({}, "tensorflow-serving", {"serving_engine"}),
+    "servingFlavour": ({}, "cpu-2", {"serving_flavour"}),
+    "servingReplicas": ({}, "2", {"serving_replicas"}),
+    "storageClass": ({}, "fast", {"storage_class"}),
+    "storageSize": ({}, "20Gi", {"storage_size"}),
+    "timeout": ({}, "2h", {"timeout_seconds"}),
+    "tls": ({}, "true", {"access"}),
+    "token": ({"tls": "true"}, "0123456789abcdef", {"access"}),
+}
+"""Key -> the rest of the configuration, another value than there is, the settings that it changes.
+
+All keys but the two of a certificate, neither of which can be changed alone."""
+
+
+@pytest.mark.parametrize("key", REACHES)
+def test_every_key_reaches_its_setting(configure: Configure, project: Path, key: str) -> None:
     """A key that nothing reads would be taken without a word and without effect."""
-    source = Path(settings.__file__).read_text()
-    body = source[: source.index("\nKEYS = (")] + source[source.index("\nclass _Config") :]
-    for key in settings.KEYS:
-        assert f'"{key}"' in body, key
+    for file in ("code/other.py", "other-code/train.py", "other-data/images.gz"):
+        (project / file).parent.mkdir(exist_ok=True)
+        (project / file).touch()
+    around, value, fields = REACHES[key]
+    configure(**around)
+    before = vars(configuration.load())
+    configure(**around | {key: value})
+    after = vars(configuration.load())
+    assert {name for name in after if after[name] != before[name]} == fields
+
+
+def test_a_certificate_and_its_key_reach_their_setting(configure: Configure) -> None:
+    configure(**TLS)
+    access = configuration.load().access
+    assert access is not None
+    assert (access.certificate, access.key) == (MADE["certificate"], MADE["key"])
+
+
+def test_no_key_is_left_out() -> None:
+    assert {*REACHES, "tlsCertificate", "tlsKey"} == set(configuration.KEYS)

@@ -1,0 +1,61 @@
+"""What a stack says of itself to `python -m infra`: the data of its ConfigMap `stack`.
+
+A contract (docs/contracts.md): the command may be of another version than the stack.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What was written when the stack was deployed."""
+
+    stack: str
+    """`<project>-<stack>`."""
+    host: str
+    """Address under which clients reach node ports."""
+    output_bucket: str
+    model_name: str
+    store_endpoint: str
+    """URL; empty for AWS."""
+    store_region: str
+    store_in_stack: bool
+
+
+def write(
+    *,
+    stack: str,
+    host: str,
+    output_bucket: pulumi.Input[str],
+    model_name: str,
+    store_endpoint: pulumi.Input[str],
+    store_region: str,
+    store_in_stack: bool,
+) -> dict[str, pulumi.Input[str]]:
+    """Return the ConfigMap's data."""
+    return {
+        "stack": stack,
+        "host": host,
+        "outputBucket": output_bucket,
+        "modelName": model_name,
+        "storeEndpoint": store_endpoint,
+        "storeRegion": store_region,
+        "storeInStack": json.dumps(store_in_stack),
+    }
+
+
+def read(data: Mapping[str, str]) -> Description:
+    """Return what `write` has written."""
+    return Description(
+        stack=data["stack"],
+        host=data["host"],
+        output_bucket=data["outputBucket"],
+        model_name=data["modelName"],
+        store_endpoint=data["storeEndpoint"],
+        store_region=data["storeRegion"],
+        store_in_stack=data["storeInStack"] == "true",
+    )

@@ -1,0 +1,87 @@
+"""The whole stack: what is refused before anything is made, the three parts, the outputs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi_kubernetes.core.v1 import ConfigMap
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+
+from ..cluster import api, description, names, namespace, nodes
+from ..components import packages
+from ..run.planned import PlannedRun
+from ..settings.settings import Settings
+from .place import Place
+from .serving import Serving, declare_serving
+from .storage import Storage, declare_guard, declare_storage
+from .training import Training, declare_training
+
+
+def build(settings: Settings) -> Mapping[str, Any]:
+    """Declare the whole stack and return its outputs (docs/contracts.md)."""
+    # The examples are code folders like any other: uploaded, not part of the library.
+    library = packages.read("training", without={"mnist", "text", "datasets"})
+    run = PlannedRun.of(settings, library.checksums)
+    host = _require_room(settings)
+    namespace.require_own(settings.kube_context, settings.namespace, settings.stack)
+    jobs = api.get(settings.kube_context, f"/apis/batch/v1/namespaces/{settings.namespace}/jobs")
+
+    place = Place(settings, host)
+    storage = declare_storage(settings, place)
+    _describe(settings, place, storage)
+    training = declare_training(
+        settings, run, library, (jobs or {}).get("items", []), place, storage
+    )
+    serving = declare_serving(settings, run.hash, place, storage, training)
+    declare_guard(settings, storage, users=[training.tensorboard, serving.prediction])
+    return _outputs(settings, training, serving)
+
+
+def _require_room(settings: Settings) -> str:
+    """Raise unless the nodes hold what is asked for; return the address of one for clients."""
+    found = nodes.usable(settings.kube_context)
+    nodes.require_room(found, settings.flavour, "dlstack:flavour", settings.node_count)
+    nodes.require_room(found, settings.serving_flavour, "dlstack:servingFlavour")
+    return settings.host or nodes.address(found)
+
+
+def _describe(settings: Settings, place: Place, storage: Storage) -> None:
+    ConfigMap(
+        "description",
+        metadata=ObjectMetaArgs(
+            name=names.DESCRIPTION,
+            namespace=place.namespace,
+            labels=names.labels(names.DESCRIPTION, settings.stack),
+        ),
+        data=description.write(
+            stack=settings.stack,
+            host=place.host,
+            output_bucket=storage.output_bucket.bucket,
+            model_name=settings.model_name,
+            store_endpoint=storage.store["endpoint"],
+            store_region=storage.store["region"],
+            store_in_stack=storage.store["in_stack"],
+        ),
+    )
+
+
+def _outputs(settings: Settings, training: Training, serving: Serving) -> dict[str, Any]:
+    prediction, model, access = serving.prediction, serving.model, serving.access
+    outputs: dict[str, Any] = {
+        "host": prediction.host,
+        "grpcPort": prediction.grpc_port,
+        "restUrl": prediction.rest_url,
+        "tensorboardUrl": training.tensorboard.url,
+        "pageUrl": prediction.page_url,
+        "modelName": settings.model_name,
+        "modelVersion": model.version,
+        "runHash": model.run_hash,
+        "metrics": model.metrics,
+        "provenance": model.provenance,
+        "tls": access is not None,
+    }
+    if access and access.authority:
+        outputs["caCertificate"] = access.authority
+    if settings.access and settings.access.token:
+        outputs["token"] = pulumi.Output.secret(settings.access.token)
+    return outputs

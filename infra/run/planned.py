@@ -1,0 +1,55 @@
+"""The training run that the settings ask for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..settings.settings import Settings
+from . import checksums, data_set
+from .run_hash import digest, run_hash
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """What the next training run is made of."""
+
+    code: Mapping[str, str]
+    """Path -> SHA-256 of the code folder."""
+    data: Mapping[str, str]
+    """Path -> checksum of the data set."""
+    hash: str
+    provenance: Mapping[str, str | int]
+    """What the model's manifest says of it (docs/contracts.md)."""
+
+    @classmethod
+    def of(cls, settings: Settings, library: Mapping[str, str]) -> "PlannedRun":
+        """Read code and data. `library`: path -> SHA-256 of the package that runs the code."""
+        code = checksums.folder(settings.code_dir, "codeDir")
+        data = _data(settings)
+        return cls(
+            code=code,
+            data=data,
+            hash=run_hash(
+                code=code,
+                library=library,
+                data=data,
+                boot_file=settings.boot_file,
+                run_parameters=settings.run_parameters,
+                image=settings.image,
+                node_count=settings.node_count,
+            ),
+            provenance={
+                "boot_file": settings.boot_file,
+                "code_sha256": digest(code),
+                "data_sha256": digest(data),
+                "image": settings.image,
+                "node_count": settings.node_count,
+            },
+        )
+
+
+def _data(settings: Settings) -> dict[str, str]:
+    if not settings.data_dir.startswith("s3://"):
+        return data_set.in_folder(settings.data_dir)
+    # No s3:// URL without a store gets into settings.
+    assert settings.store is not None
+    return data_set.in_store(settings.data_dir, settings.store)

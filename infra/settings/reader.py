@@ -1,0 +1,139 @@
+"""`pulumi.Config` with errors that quote the value and say what to do."""
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Collection
+from typing import Any, NoReturn, TypeVar
+
+import pulumi
+from pulumi.runtime.config import CONFIG, get_config_env
+
+from ..cluster.quantities import is_size
+
+_Choice = TypeVar("_Choice", bound=str)
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+
+
+class Reader:
+    """Reads the keys of the namespace `dlstack`."""
+
+    def __init__(self) -> None:
+        self._config = pulumi.Config("dlstack")
+
+    def refuse_all_but(self, known: Collection[str]) -> None:
+        """Catch misspelt keys: otherwise the default would be used without a word."""
+        prefix = "dlstack:"
+        for key in sorted({**get_config_env(), **CONFIG.get()}):
+            name = key.removeprefix(prefix)
+            if not key.startswith(prefix) or name in known:
+                continue
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"Did you mean dlstack:{near[0]}?" if near else f"Known: {', '.join(known)}."
+            raise pulumi.RunError(
+                f"'{key}' is not a configuration key. {hint} "
+                f"Remove it with 'pulumi config rm {key}'."
+            )
+
+    def fail(self, key: str, problem: str) -> NoReturn:
+        """Raise the error of a value that can't be used. `problem` ends without a full stop."""
+        raise pulumi.RunError(f"dlstack:{key} '{self.text(key)}' {problem}.")
+
+    def text(self, key: str, default: str = "") -> str:
+        """Return a value as it is written; what is empty counts as not set."""
+        return self._config.get(key) or default
+
+    def required(self, key: str, what: str) -> str:
+        """Return a value that every stack has to set; `what` says what it is."""
+        value = self.text(key)
+        if not value:
+            raise pulumi.RunError(
+                f"dlstack:{key} is not set: {what}. Run 'pulumi config set dlstack:{key} VALUE'."
+            )
+        return value
+
+    def secret(self, key: str) -> str:
+        """Return a secret value in the clear; it is wrapped again where it becomes an input."""
+        return str(pulumi.runtime.get_config(f"dlstack:{key}") or "")
+
+    def choice(self, key: str, default: _Choice, choices: tuple[_Choice, ...]) -> _Choice:
+        """Return a value that is one of `choices`."""
+        value = self.text(key, default)
+        for one in choices:
+            if one == value:
+                return one
+        self.fail(key, f"is unknown. Use one of: {', '.join(choices)}")
+
+    def integer(self, key: str, *, low: int, high: int | None = None) -> int | None:
+        """Return a whole number from `low` to `high`, None unless set."""
+        value = self.text(key)
+        if not value:
+            return None
+        allowed = f"{low} to {high}" if high else f"{low} or more"
+        if not re.fullmatch(r"\d+", value) or not low <= int(value) <= (high or int(value)):
+            self.fail(key, f"is not a whole number in range. Use {allowed}")
+        return int(value)
+
+    def fraction(self, key: str) -> float | None:
+        """Return a number from 0 to 1, None unless set."""
+        text = self.text(key)
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= 1:
+            self.fail(key, "is out of range. Use a number from 0 to 1, as 0.95")
+        return value
+
+    def seconds(self, key: str, default: int) -> int:
+        """Return a duration, written as seconds or like `1h30m`."""
+        text = self.text(key, str(default))
+        match = _DURATION.fullmatch(text)
+        parts = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+        hours, minutes, seconds = parts
+        total = hours * 3600 + minutes * 60 + seconds
+        if not total:
+            self.fail(key, "is not a duration. Use seconds, or hours and minutes as in '1h30m'")
+        return total
+
+    def size(self, key: str, default: str) -> str:
+        """Return a size as Kubernetes writes it."""
+        value = self.text(key, default)
+        if not is_size(value):
+            self.fail(key, "is not a size. Use a number with a unit, as '10Gi'")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """Return whether a value is `true`; not unless set."""
+        value = self.text(key, "false")
+        if value not in ("true", "false"):
+            self.fail(key, "is neither 'true' nor 'false'. Use one of them")
+        return value == "true"
+
+    def objects(self, key: str, advice: str) -> dict[str, Any]:
+        """Return a value that is an object of names and values, empty unless set."""
+        try:
+            document = json.loads(self.text(key, "{}"))
+        except json.JSONDecodeError:
+            document = None
+        if not isinstance(document, dict):
+            self.fail(key, f"is not an object of names and values. {advice}")
+        return document
+
+    def numbers(self, key: str) -> dict[str, float]:
+        """Return a value that is an object of names and numbers, empty unless set."""
+        advice = f"Set one with 'pulumi config set --path dlstack:{key}.NAME NUMBER'"
+        found = {}
+        for name, value in sorted(self.objects(key, advice).items()):
+            try:
+                # Text, as --path writes fractions; but true is no 1.
+                found[name] = math.nan if isinstance(value, bool) else float(value)
+            except (TypeError, ValueError):
+                found[name] = math.nan
+            if not name or not math.isfinite(found[name]):
+                self.fail(key, f"has '{name}' with a value that is not a number. {advice}")
+        return found

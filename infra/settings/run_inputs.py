@@ -1,0 +1,77 @@
+"""What the user gives a training run: data set, code folder, boot file and its parameters."""
+
+import json
+import re
+from pathlib import Path
+
+import pulumi
+
+from .external_store import ExternalStore
+from .reader import Reader
+
+CODE_DIR = "training/mnist"
+BOOT_FILE = "train_mnist.py"
+"""Used unless others are set: the example."""
+
+_RESERVED_PARAMETERS = ("data_url", "train_url")
+
+
+def data_dir(reader: Reader, store: ExternalStore | None) -> str:
+    """Return the folder of the data set, or its `s3://` URL in `store`."""
+    found = reader.required(
+        "dataDir",
+        "a folder with the data set, or its s3:// URL ('make data' fetches MNIST into data/mnist)",
+    )
+    if found.startswith("s3://"):
+        if not re.fullmatch(r"s3://[^/\s]+(/\S*)?", found):
+            reader.fail("dataDir", "is not the URL of a data set. Use s3://BUCKET/PREFIX")
+        if store is None:
+            reader.fail(
+                "dataDir",
+                "lies in an object store, but none is configured. Set dlstack:s3Region (AWS) or "
+                "dlstack:s3Endpoint, or use a local folder",
+            )
+    elif not Path(found).is_dir():
+        reader.fail(
+            "dataDir",
+            "is not a folder. Set it to the folder of the data set ('make data' "
+            "fetches MNIST into data/mnist)",
+        )
+    return found.rstrip("/")
+
+
+def code(reader: Reader) -> tuple[Path, str]:
+    """Return the code folder, and the boot file as a path relative to it."""
+    code_dir = Path(reader.text("codeDir", CODE_DIR))
+    boot_file = reader.text("bootFile", BOOT_FILE)
+    if not code_dir.is_dir():
+        raise pulumi.RunError(
+            f"dlstack:codeDir '{code_dir}' is not a folder. Set it to the folder of your code."
+        )
+    if Path(boot_file).is_absolute() or ".." in Path(boot_file).parts:
+        reader.fail("bootFile", "leads out of the code folder. Use a path relative to it")
+    if not (code_dir / boot_file).is_file():
+        raise pulumi.RunError(
+            f"dlstack:bootFile '{boot_file}' is not in the code folder '{code_dir}'. "
+            "Put it there, or set dlstack:bootFile."
+        )
+    return code_dir, boot_file
+
+
+def parameters(reader: Reader) -> dict[str, str]:
+    """Return flag name -> value of what the boot file gets beside the two URLs."""
+    key = "runParameters"
+    advice = f"Set one with 'pulumi config set --path dlstack:{key}.NAME VALUE'"
+    found = {}
+    for name, value in sorted(reader.objects(key, advice).items()):
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
+            reader.fail(key, f"has '{name}', which is not the name of a flag. {advice}")
+        if name in _RESERVED_PARAMETERS:
+            reader.fail(key, f"has '{name}', which dlstack sets itself. Remove it")
+        if not isinstance(value, str | int | float):
+            reader.fail(
+                key, f"has '{name}' with a value that is neither a text nor a number. {advice}"
+            )
+        # As JSON would write it: true, not Python's True.
+        found[name] = value if isinstance(value, str) else json.dumps(value)
+    return found

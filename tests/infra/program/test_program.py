@@ -340,7 +340,8 @@ class TestSeveralNodes:
         assert "subdomain" not in spec["template"]["spec"]
 
     def test_that_the_cluster_has_not_are_refused(self, up: Up, engine: Engine) -> None:
-        with pytest.raises(pulumi.RunError, match=r"nodeCount is 4, .* no more than 2 of dlstack:"):
+        problem = r"nodeCount is 4, .* room for only 2 pods of dlstack:"
+        with pytest.raises(pulumi.RunError, match=problem):
             up(nodeCount="4", flavour="cpu-2")
         assert not engine.resources
 

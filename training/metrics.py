@@ -33,7 +33,7 @@ def read_metrics(folder: Path, boot_file: str) -> dict[str, float]:
         ) from error
     except ValueError as error:
         raise TrainingError(
-            f"'{METRICS_FILE}' of boot file '{boot_file}' is no JSON: {error}. "
+            f"'{METRICS_FILE}' of boot file '{boot_file}' is not JSON: {error}. "
             'Let it write an object like {"accuracy": 0.99}.'
         ) from error
     numbers = isinstance(metrics, dict) and all(

@@ -67,7 +67,7 @@ def run(
         What `evaluate_fn` found, and steps, seconds and speed; nothing for the other workers.
 
     Raises:
-        TrainingError: the loss is no finite number, `output` has checkpoints of another run, a
+        TrainingError: the loss is not finite, `output` has checkpoints of another run, a
             batch can't be shared equally, or another worker is gone.
     """
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)

@@ -166,7 +166,7 @@ def test_any_metric_can_have_a_bar_and_every_bar_counts(
     ("text", "error"),
     [
         ("finish(1); os.remove(output / 'metrics.json')", "left no 'metrics.json'"),
-        ("finish(1); (output / 'metrics.json').write_text('{')", "is no JSON"),
+        ("finish(1); (output / 'metrics.json').write_text('{')", "is not JSON"),
         ("finish(float('nan'))", "not a JSON object of names to finite numbers"),
         ("finish(1); os.remove(output / 'model/saved_model.pb')", "left no 'model/saved_model.pb'"),
     ],
@@ -306,7 +306,7 @@ def test_a_missing_bucket_is_named(job: Bucket, flag: str) -> None:
         ({"min_accuracy": "90"}, "argument --min_accuracy: '90' is not between 0 and 1"),
         ({"min_metric": "f1"}, "argument --min_metric: 'f1' is not like 'f1:0.8'"),
         ({"max_metric": "loss:nan"}, "argument --max_metric: 'loss:nan' is not like 'f1:0.8'"),
-        ({"provenance": "[]"}, "argument --provenance: '[]' is no JSON object"),
+        ({"provenance": "[]"}, "argument --provenance: '[]' is not a JSON object"),
     ],
 )
 def test_a_wrong_flag_is_a_usage_error(job: Bucket, options: dict[str, str], error: str) -> None:

@@ -47,9 +47,9 @@ def test_pictures_become_rows_and_labels_integers(small: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
-        (IMAGES, b"plain text", f"{IMAGES} in --data_url='x' is no complete gzip file"),
-        (IMAGES, gzip.compress(images(3))[:-20], "is no complete gzip file"),
-        (IMAGES, gzip.compress(images(3))[:30] + b"\xff" * 30, "is no complete gzip file"),
+        (IMAGES, b"plain text", f"{IMAGES} in --data_url='x' is not a complete gzip file"),
+        (IMAGES, gzip.compress(images(3))[:-20], "is not a complete gzip file"),
+        (IMAGES, gzip.compress(images(3))[:30] + b"\xff" * 30, "is not a complete gzip file"),
         (IMAGES, gzip.compress(b""), "starts with the number 0, not 2051"),
         (IMAGES, gzip.compress(labels([1, 2, 3])), "starts with the number 2049, not 2051"),
         (IMAGES, gzip.compress(images(3)[:10]), "has 10 bytes, less than its header"),

@@ -42,7 +42,11 @@ def test_classes_are_numbered_in_the_order_of_their_names(tmp_path: Path) -> Non
         (TWO, '{"text": 1, "label": "x"}', "Line 1 of test.jsonl"),
         (TWO, "[]", "Line 1 of test.jsonl"),
         (row("a", "x"), TWO, "has only the label 'x'"),
-        (TWO, row("c", "z"), "test.jsonl in --data_url='u' has the label 'z', which train.jsonl"),
+        (
+            TWO,
+            row("c", "z"),
+            "test.jsonl in --data_url='u' has the label 'z', which is not in train.jsonl. Put",
+        ),
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_wrong(

@@ -151,7 +151,7 @@ def test_who_does_not_come_is_named(agents: Agents, index: int) -> None:
         if index == 0
         else f"asked at '127.0.0.1:{agents.port}'"
     )
-    with pytest.raises(TrainingError, match=f"{wanted}.* 'kubectl describe pods' tells"):
+    with pytest.raises(TrainingError, match=f"{wanted}.* 'kubectl describe pods' says"):
         agent.join()
 
 
@@ -189,9 +189,9 @@ def test_a_single_worker_needs_no_others() -> None:
 @pytest.mark.parametrize(
     ("chief", "index", "error"),
     [
-        ("", "0", r"--chief='' is no address\. Give it as host:port"),
-        ("host", "0", r"--chief='host' is no address"),
-        ("host:0", "0", r"--chief='host:0' is no address"),
+        ("", "0", r"--chief='' is not an address\. Give it as host:port"),
+        ("host", "0", r"--chief='host' is not an address"),
+        ("host:0", "0", r"--chief='host:0' is not an address"),
         ("host:1", "", r"JOB_COMPLETION_INDEX is ''\. Set it to this worker's number, 0 to 1"),
         ("host:1", "2", r"JOB_COMPLETION_INDEX is '2'\. Set it"),
     ],

@@ -44,8 +44,8 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 # Together below the 2 s in which the agent promises to be gone.
 _CHILD_GRACE_SECONDS = 0.5
 _LAST_UPLOAD_SECONDS = 0.8
-# A boot file that fails may do so because another worker is gone. How long to wait for the news of
-# that, by exit status: long where TensorFlow says or, by an abort, suggests that it is so.
+# A boot file may fail because another worker is lost. Seconds to wait for a lost-worker notice, by
+# the boot file's exit status: long where TensorFlow says that a worker is lost, or aborts.
 _NEWS_SECONDS = {EXIT_WORKER_LOST: 60.0, 128 + signal.SIGABRT: 15.0}
 _OTHER_NEWS_SECONDS = 5.0
 
@@ -212,8 +212,8 @@ class Agent:
     ) -> int:
         """Run the boot file to its end and return its exit status, or 128 + N after signal N.
 
-        Of several workers, all run theirs at the same time, anew when one of them was lost, and
-        those that don't publish return when worker 0 has.
+        Several workers run their boot files at the same time, and again when one of them was lost.
+        Workers that don't publish return when worker 0 has published.
         """
         workers = self._workers
         if workers is None:
@@ -270,7 +270,7 @@ class Agent:
         return sum(entry.size for entry in objects)
 
     def _stop_training(self) -> None:
-        """Training on is a waste when what it writes can't be kept, or another worker is gone."""
+        """End the boot file: its output can't be kept, or another worker is gone."""
         if boot := self._boot:
             boot.terminate(_CHILD_GRACE_SECONDS)
 
@@ -354,7 +354,7 @@ def _json_object(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object")
     return value
 
 

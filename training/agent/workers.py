@@ -45,7 +45,7 @@ class Membership:
             return None
         host, _, port = chief.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise TrainingError(f"--chief={chief!r} is no address. Give it as host:port.")
+            raise TrainingError(f"--chief={chief!r} is not an address. Give it as host:port.")
         text = os.environ.get(INDEX_VARIABLE, "")
         if not text.isdecimal() or int(text) >= count:
             raise TrainingError(
@@ -82,9 +82,9 @@ class Workers:
         self._join_seconds = join_seconds
         self._changed = threading.Condition()
         self._waiting: dict[int, _Peer] = {}
-        """Worker 0: those who asked to begin."""
+        """On worker 0: the workers that asked to begin. On any other worker: empty."""
         self._round: dict[int, _Peer] = {}
-        """With whom this one trains; for the others, worker 0 alone."""
+        """Peers of the current round. On worker 0: all others. On any other worker: worker 0."""
         self._lost: str | None = None
         self._published = False
         self._closed = False
@@ -169,7 +169,7 @@ class Workers:
         hello = peer.hear(_HELLO_SECONDS)
         index = hello.get("index") if hello else None
         known = isinstance(index, int) and 0 < index < self._me.count
-        # Whatever else finds an open port is none of ours.
+        # Not one of our workers: anybody may find an open port.
         if not hello or not known or hello.get("run_hash") != self._run_hash:
             peer.close()
             return
@@ -200,7 +200,7 @@ class Workers:
                     raise TrainingError(
                         f"Of {self._me.count} workers, {_listed(set(others) - set(self._waiting))} "
                         f"did not come within {self._join_seconds:.0f} s. 'kubectl describe pods' "
-                        "tells what they wait for, as room on a node or the image."
+                        "says what they wait for, for example room on a node, or the image."
                     )
                 self._round, self._waiting = self._waiting, {}
                 addresses = [_join_address(self._round[1].own_host, _free_port())]
@@ -244,9 +244,9 @@ class Workers:
             peer.close()
             time.sleep(_RETRY_SECONDS)
         raise TrainingError(
-            f"Worker 0 and all others were not there within {self._join_seconds:.0f} s, asked at "
-            f"'{where}'. 'kubectl describe pods' tells what they wait for, as room on a node or "
-            "the image."
+            f"Worker 0, asked at '{where}', had not gathered all workers within "
+            f"{self._join_seconds:.0f} s. 'kubectl describe pods' says what they wait for, for "
+            "example room on a node, or the image."
         )
 
     # Both.
@@ -315,7 +315,7 @@ class _Peer:
         return True
 
     def hear(self, seconds: float | None) -> dict[str, Any] | None:
-        """Return the next message; None at the end, after `seconds`, or if it is no message."""
+        """Return the next message; None at the end, after `seconds`, or if it is not a message."""
         try:
             self._socket.settimeout(seconds)
             message = json.loads(self._lines.readline(_LINE_BYTES) or b"null")

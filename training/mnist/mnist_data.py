@@ -75,7 +75,7 @@ def _read_idx(folder: Path, url: str, name: str, magic: int) -> NDArray[np.uint8
         with gzip.open(folder / name) as file:
             content = file.read()
     except (OSError, EOFError, zlib.error) as error:
-        raise _fault(url, name, f"is no complete gzip file ({error})") from error
+        raise _fault(url, name, f"is not a complete gzip file ({error})") from error
     found = int.from_bytes(content[:4], "big")
     if len(content) < 4 or found != magic:
         raise _fault(url, name, f"starts with the number {found}, not {magic}")

@@ -65,7 +65,7 @@ def train(
         variables: all that it has, of TensorFlow or Keras.
 
     Raises:
-        TrainingError: the loss is no finite number any more, `folder` has checkpoints that don't
+        TrainingError: the loss is not finite any more, `folder` has checkpoints that don't
             fit, or another worker is gone.
     """
     global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")

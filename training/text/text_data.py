@@ -45,8 +45,8 @@ def read_texts(folder: Path, url: str) -> tuple[Texts, Texts, list[str]]:
     unknown = sorted({label for _, label in test} - set(classes))
     if unknown:
         raise TrainingError(
-            f"{TEST_FILE} in --data_url={url!r} has the label {unknown[0]!r}, which {TRAIN_FILE} "
-            "has not. Give texts with it to train on, too."
+            f"{TEST_FILE} in --data_url={url!r} has the label {unknown[0]!r}, which is not in "
+            f"{TRAIN_FILE}. Put texts with this label there, or remove them here."
         )
     number = {name: position for position, name in enumerate(classes)}
     sets = [

@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 IN_STACK := eval "$$($(BIN)/python -m local env)" &&
+# One for the tests on the cluster, which wait most of the time, the others for the rest.
+WORKERS ?= 3
 CHECKED := infra training serving client local tests benchmarks __main__.py
 
 .PHONY: help setup up predict status logs env destroy down data check test test-cluster
@@ -56,7 +58,7 @@ test: setup ## everything: check, the slow tests, and a real `pulumi up` on a re
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
 	@$(BIN)/mypy
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(WORKERS)
 
 test-cluster: setup ## only the tests on a real cluster
 	@$(BIN)/pytest -m cluster

@@ -1,10 +1,18 @@
-"""Fixtures that several folders of tests share."""
+"""What concerns all tests: a fixture of several folders, who runs what, and the cluster's end."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
+from local.__main__ import Platform
+from local.home import REPOSITORY
 from tests.seaweedfs import SeaweedFS
+
+CLUSTER = "tests/cluster/"
+LONGEST_FIRST = (CLUSTER, "tests/serving/", "tests/training/", "tests/client/", "tests/infra/")
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +20,59 @@ def object_store() -> Iterator[SeaweedFS]:
     """A running S3-compatible store. Tests make their own buckets in it."""
     with SeaweedFS() as store:
         yield store
+
+
+class ByFolder(LoadScopeScheduling):
+    """With `-n`: hands out whole folders of `tests/`, so that what a folder's tests share is made
+    once.
+
+    The tests on the cluster are a chain: they run in one process, the others beside them, while
+    the chain waits for the cluster.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "/".join(nodeid.partition("::")[0].split("/")[:2])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFolder:
+    config.option.loadscopereorder = False  # The order is that of the next function.
+    return ByFolder(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folders that take longest."""
+
+    def place(item: pytest.Item) -> int:
+        places = (i for i, folder in enumerate(LONGEST_FIRST) if item.nodeid.startswith(folder))
+        return next(places, len(LONGEST_FIRST))
+
+    items.sort(key=place)
+
+
+class StopCluster:
+    """Stops the embedded cluster after the last test if tests have started it.
+
+    In the process that all others report to: with `-n` the one that runs the tests is killed
+    seconds after Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        platform = Platform()
+        self._cluster = platform.cluster
+        self._not_ours = platform.brought_kubeconfig is not None or self._cluster.is_running()
+        self._tested = False
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._tested |= nodeid.startswith(CLUSTER)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        if self._tested and not self._not_ours and self._cluster.is_running():
+            command = [sys.executable, "-m", "local", "down"]
+            subprocess.run(command, cwd=REPOSITORY, check=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(StopCluster())

@@ -17,24 +17,14 @@ from local.stack.stack import Stack, data_set
 STACK = "cluster-test"
 
 
-def local(command: str) -> None:
-    subprocess.run([sys.executable, "-m", "local", command], cwd=REPOSITORY, check=True)
-
-
 @pytest.fixture(scope="session")
-def platform(pytestconfig: pytest.Config) -> Iterator[Platform]:
-    """The platform, up. It is stopped at the end unless it ran before."""
-    platform = Platform()
-    ran_before = platform.brought_kubeconfig is not None or platform.cluster.is_running()
+def platform(pytestconfig: pytest.Config) -> Platform:
+    """The platform, up. `tests/conftest.py` stops it unless it ran before."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    try:
-        # The first time takes many minutes of building: whoever waits is to see it.
-        with capture.global_and_fixture_disabled():
-            local("up")
-        yield platform
-    finally:
-        if not ran_before:
-            local("down")
+    # The first time takes many minutes of building: whoever waits is to see it.
+    with capture.global_and_fixture_disabled():
+        subprocess.run([sys.executable, "-m", "local", "up"], cwd=REPOSITORY, check=True)
+    return Platform()
 
 
 @dataclass

@@ -1,15 +1,18 @@
-"""Who may import whom (docs/architecture.md), read from the source: nothing is imported here."""
+"""Who may import whom (docs/architecture.md), read from the source: nothing is imported here.
 
-from __future__ import annotations
+Imports inside functions and below TYPE_CHECKING count like all others.
+"""
 
-import ast
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.import_graph import Import, Packages, circle
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("store", "infra", "training", "serving", "client", "local")
+PACKAGES = Packages(ROOT, FOLDERS)
 
 #: Folders that others may import, and which.
 SHARED = {"store": {"infra", "training", "serving"}}
@@ -24,48 +27,202 @@ OWNERS = {
     "keras": {"training", "serving"},
 }
 
+Rooms = Mapping[str, str]
+"""Room of a folder -> the rooms that it may import.
 
-def imported(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and top-level package of each absolute import, wherever in the file it stands."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, alias.name.partition(".")[0]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.lineno, (node.module or "").partition(".")[0]
+A room is a package or a module directly in the folder, `__init__` the folder itself, and `*` all
+modules that have no row: what everybody in the folder may use.
+"""
+
+ROOMS: dict[str, Rooms] = {
+    # A deployment: from the settings to objects in the cluster and in buckets.
+    "infra": {
+        "__init__": "",
+        "__main__": "commands",
+        "program": "settings run components resources cluster",
+        "commands": "run resources cluster s3",
+        "components": "run resources cluster",
+        "run": "settings cluster s3",
+        "settings": "cluster",
+        "resources": "cluster s3",
+        "cluster": "",
+        "s3": "",
+    },
+    # A request: from a port to TensorFlow.
+    "serving": {
+        "__init__": "",
+        "__main__": "server engine *",
+        "server": "ports models batching *",
+        "ports": "wire predict models *",
+        "predict": "ports wire models *",
+        "wire": "models *",
+        "models": "predict batching engine *",
+        "batching": "*",
+        "engine": "*",
+        "gateway": "*",
+        "sync": "*",
+        "*": "",
+    },
+    # A question: from the command line to the wire.
+    "client": {
+        "__init__": "_calls _inputs _transports *",
+        "__main__": "_command",
+        "_command": "_calls _inputs _transports *",
+        "_calls": "_inputs _transports *",
+        "_inputs": "*",
+        "_transports": "*",
+        "*": "",
+    },
+    # The library, `*`, is what code folders import; it knows nobody who uses it.
+    "training": {
+        "__init__": "",
+        "__main__": "agent board *",
+        "agent": "*",
+        "board": "*",
+        "datasets": "*",
+        "mnist": "*",
+        "text": "*",
+        "*": "",
+    },
+    "local": {
+        "__init__": "",
+        "__main__": "stack build kubernetes machine *",
+        "stack": "build kubernetes machine *",
+        "build": "kubernetes machine *",
+        "kubernetes": "build machine *",
+        "machine": "*",
+        "*": "",
+    },
+}
 
 
-def sources(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
-
-
-def offences(folder: str, forbidden: set[str]) -> list[str]:
+def imports_of(packages: Packages, folder: str) -> list[tuple[str, Import]]:
+    """Return module and import of all that a folder's modules import."""
     return [
-        f"{path.relative_to(ROOT)}:{line} imports {name}"
-        for path in sources(folder)
-        for line, name in imported(path)
-        if name in forbidden
+        (module, one)
+        for module, imports in packages.imports.items()
+        for one in imports
+        if module.partition(".")[0] == folder
     ]
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def of_others(packages: Packages, folder: str, forbidden: set[str]) -> list[str]:
+    """Return the imports of a folder that are of the `forbidden` packages."""
+    return [
+        f"{one.place} imports {one.name}"
+        for _, one in imports_of(packages, folder)
+        if top(one.name) in forbidden
+    ]
+
+
+def against(rooms: Rooms, packages: Packages, folder: str) -> list[str]:
+    """Return the imports of a folder that its table of `rooms` doesn't have."""
+
+    def room(module: str) -> str:
+        name = "__init__" if module == folder else module.split(".")[1]
+        return name if name in rooms else "*"
+
+    found = []
+    for module, one in imports_of(packages, folder):
+        target = packages.module_of(one.name)
+        if target is None or top(target) != folder or room(target) == room(module):
+            continue
+        if room(target) not in rooms[room(module)].split():
+            found.append(f"{one.place} imports {one.name}")
+    return found
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_folders_import_none_of_each_other_but_what_is_shared(folder: str) -> None:
     others = set(FOLDERS) - {folder}
     may = {shared for shared, users in SHARED.items() if folder in users}
-    assert offences(folder, others - may) == []
+    assert of_others(PACKAGES, folder, others - may) == []
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_frameworks_are_imported_only_by_their_owners(folder: str) -> None:
-    assert offences(folder, {name for name, owners in OWNERS.items() if folder not in owners}) == []
+    foreign = {name for name, owners in OWNERS.items() if folder not in owners}
+    assert of_others(PACKAGES, folder, foreign) == []
 
 
 @pytest.mark.parametrize("folder", ["infra", "serving", "client"])
 def test_packages_that_may_be_renamed_import_themselves_relatively(folder: str) -> None:
-    assert offences(folder, {folder}) == []
+    own = [one for _, one in imports_of(PACKAGES, folder) if top(one.name) == folder]
+    assert [one.place for one in own if not one.is_relative] == []
 
 
-def test_an_import_inside_a_function_is_found_too(tmp_path: Path) -> None:
-    path = tmp_path / "module.py"
-    path.write_text("from . import own\n\n\ndef f():\n    import tensorflow.keras as keras\n")
-    assert list(imported(path)) == [(5, "tensorflow")]
+def test_no_module_imports_itself_through_others() -> None:
+    assert circle(PACKAGES.graph()) == []
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_the_rooms_of_a_folder_import_in_one_direction(folder: str) -> None:
+    assert against(ROOMS[folder], PACKAGES, folder) == []
+
+
+@pytest.mark.parametrize("folder", ["infra", "client", "training"])
+def test_the_tables_have_no_circle(folder: str) -> None:
+    assert circle({room: set(may.split()) for room, may in ROOMS[folder].items()}) == []
+
+
+def test_components_do_not_see_settings_through_others_either() -> None:
+    """They are told what they need, by plain values."""
+    graph = PACKAGES.graph()
+    seen = {module for module in graph if module.startswith("infra.components")}
+    new = seen
+    while new := {target for module in new for target in graph[module]} - seen:
+        seen |= new
+    assert not {module for module in seen if module.startswith("infra.settings")}
+
+
+class TestAnOffenceIsFound:
+    """In a folder of the test's own."""
+
+    @staticmethod
+    def packages(root: Path, **sources: str) -> Packages:
+        """A package `infra` with these modules; `__` stands for a dot."""
+        for name, source in sources.items():
+            path = (root / "infra" / name.replace("__", "/")).with_suffix(".py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source)
+        return Packages(root, ("infra",))
+
+    def test_of_a_framework_inside_a_function(self, tmp_path: Path) -> None:
+        found = self.packages(tmp_path, one="\ndef f():\n    import tensorflow.keras as keras\n")
+        assert of_others(found, "infra", {"tensorflow"}) == [
+            "infra/one.py:3 imports tensorflow.keras"
+        ]
+
+    def test_of_another_folder(self, tmp_path: Path) -> None:
+        found = self.packages(tmp_path, one="from serving.models import version\n")
+        assert of_others(found, "infra", {"serving"}) == [
+            "infra/one.py:1 imports serving.models.version"
+        ]
+
+    def test_of_a_circle_below_type_checking(self, tmp_path: Path) -> None:
+        found = self.packages(
+            tmp_path,
+            one="from . import two\n",
+            two="from .run.three import Three\n",
+            run__three="if TYPE_CHECKING:\n    from .. import one\n",
+        )
+        assert circle(found.graph()) == ["infra.one", "infra.two", "infra.run.three", "infra.one"]
+
+    def test_of_a_room_above(self, tmp_path: Path) -> None:
+        found = self.packages(
+            tmp_path,
+            settings__load="def f():\n    from ..components.job import Job\n",
+            components__job="import infra.cluster.api\n",
+            cluster__api="",
+        )
+        assert against(ROOMS["infra"], found, "infra") == [
+            "infra/settings/load.py:2 imports infra.components.job.Job"
+        ]
+
+    def test_of_an_absolute_import_of_its_own_folder(self, tmp_path: Path) -> None:
+        found = self.packages(tmp_path, one="from infra import two\n", two="from . import three\n")
+        assert [one.is_relative for _, one in imports_of(found, "infra")] == [False, True]

@@ -40,7 +40,7 @@ class Token:
         """Return the token that is alone in a file; None for an empty path.
 
         Raises:
-            InvalidArgument: the file can't be read, or holds no token.
+            InvalidArgument: the file can't be read, or has no token.
         """
         if not path:
             return None
@@ -51,7 +51,7 @@ class Token:
             raise InvalidArgument(f"--token_file={path}: {reason}") from None
         if not text or not text.isascii() or not text.isprintable():
             raise InvalidArgument(
-                f"--token_file={path} holds no token. Put printable ASCII into it, and no more."
+                f"--token_file={path} has no token. Put one into it, of printable ASCII, alone."
             )
         return cls(text)
 

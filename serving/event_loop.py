@@ -36,7 +36,7 @@ class EventLoop:
         return self.start(work).result()
 
     def call_later(self, seconds: float, function: Callable[..., object], *args: object) -> None:
-        """Call a function in so many seconds, if 0 once all that waits now was seen to.
+        """Call a function after `seconds`; 0: after everything already queued.
 
         Only from the loop's own thread.
         """
@@ -45,8 +45,8 @@ class EventLoop:
     def call_soon(self, function: Callable[..., object], *args: object) -> None:
         """Call a function on the loop; from any thread.
 
-        As `call_soon_threadsafe`, but for many calls in a row the loop is woken once: that is what
-        costs.
+        As `call_soon_threadsafe`, but for many calls in a row the loop is woken only once: waking
+        it costs most.
         """
         self._calls.append((function, args))
         if not self._woken:

@@ -85,7 +85,7 @@ def run(config: ServerConfig) -> None:
         log.error("--rest_api_port is the same as --port: not serving HTTP/REST.")
     elif config.rest_api_port:
         rest_server = RestServer(config, models, metrics_path)
-    # What is there by now stays. Looking for garbage in it stopped all requests for 10 ms.
+    # Freeze what start-up made: a full collection over it paused requests for 10 ms.
     gc.freeze()
     grpc_server.start()
     log.info("Running gRPC ModelServer at 0.0.0.0:%d ...", config.port)

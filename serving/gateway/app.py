@@ -66,7 +66,7 @@ def application(
                 try:
                     pngs.append(await run_in_threadpool(prepare_digit, picture))
                 except BadPicture as error:
-                    raise HTTPException(400, f"Picture '{name}' is no use: {error}.") from error
+                    raise HTTPException(400, f"Picture '{name}' can't be used: {error}.") from error
             version, outputs = await run_in_threadpool(server.predict, pngs)
         seen = ["data:image/png;base64," + base64.b64encode(png).decode() for png in pngs]
         return JSONResponse(
@@ -81,7 +81,7 @@ def application(
 
     async def backend_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, BackendError)
-        # The picture is sound by now: whatever the model server dislikes is no fault of the client.
+        # The picture is sound: an error of the model server is not the client's fault.
         status = error.status if error.status in (429, 503, 504) else 502
         return JSONResponse({"error": str(error)}, status)
 

@@ -11,12 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_PREDICTIONS = 64
-"""At once. Each holds a thread and its pictures in memory until the model server has answered."""
+"""Predictions at a time. Each holds a thread and its pictures in memory until it is answered."""
 
 BODY_SECONDS = 30.0
 
 _THREADS_BESIDE = 8
-"""Threads for what is no prediction: the page's status stays fresh under load."""
+"""Threads for everything but predictions, so that the page's status stays fresh under load."""
 
 
 class Predictions:

@@ -26,7 +26,7 @@ _LEAST_CONTRAST = 24
 
 
 class BadPicture(Exception):
-    """The bytes are no picture that can be read, or it shows no digit; the text says which."""
+    """The bytes are not a readable picture, or the picture shows no digit; the text says which."""
 
 
 def prepare_digit(encoded: bytes) -> bytes:

@@ -27,7 +27,7 @@ log = logging.getLogger("serving.sync")
 
 def _version(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no version. Give a positive integer.")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a version. Give a positive integer.")
     return int(text)
 
 

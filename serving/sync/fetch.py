@@ -166,7 +166,7 @@ def _parse(manifest: bytes, url: str) -> list[File]:
             for entry in json.loads(manifest)["files"]
         ]
     except (ValueError, KeyError, TypeError) as error:
-        raise SyncError(f"{url} is no manifest ({error!r}). Publish the model again.") from None
+        raise SyncError(f"{url} is not a manifest ({error!r}). Publish the model again.") from None
     for file in files:
         path = PurePosixPath(file.path)
         if path.is_absolute() or ".." in path.parts or not path.parts:

@@ -69,7 +69,7 @@ def signature_name(document: dict[str, Json]) -> str:
     """Return the request's signature name; empty when it names none.
 
     Raises:
-        InvalidArgument: it is no string.
+        InvalidArgument: it is not a string.
     """
     name = document.get("signature_name", "")
     if not isinstance(name, str):

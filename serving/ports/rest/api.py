@@ -54,8 +54,8 @@ Send = Callable[[Message], Awaitable[None]]
 class RestApi:
     """ASGI application: answers in threads, except for short predictions.
 
-    Of those only the model runs in a thread, and batched ones need none: what is left is Python,
-    which holds the GIL anyway.
+    For short predictions only the model runs in a thread; batched ones need no thread. The rest is
+    Python, which holds the GIL anyway.
 
     Args:
         loop: what it runs on.

@@ -1,4 +1,4 @@
-"""HTTP/1.1 by httptools, which takes a tenth of h11's time, with a bound for what is no body."""
+"""HTTP/1.1 by httptools, which takes a tenth of h11's time, and a bound for headers."""
 
 from __future__ import annotations
 

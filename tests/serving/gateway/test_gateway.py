@@ -160,7 +160,12 @@ def test_status_has_metrics_and_links(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "text"),
     [
-        (form(b"no picture"), FORM, 400, "Picture '0.png' is no use: it can't be read as one of"),
+        (
+            form(b"no picture"),
+            FORM,
+            400,
+            "Picture '0.png' can't be used: it can't be read as one of",
+        ),
         (form(encoded(Image.new("L", (50, 50)))), FORM, 400, "it is empty"),
         (form(band(1), field="other"), FORM, 400, "no file in the field 'images'"),
         (form(), FORM, 400, "no file in the field 'images'"),

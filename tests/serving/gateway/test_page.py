@@ -124,7 +124,7 @@ def test_a_picture_without_a_digit_is_explained(page: Page, tmp_path: Path) -> N
     upload(page, tmp_path / "blank.png")
     page.wait_for("!document.getElementById('error').hidden")
     text = page.evaluate("document.getElementById('error').textContent")
-    assert text.startswith("Picture 'blank.png' is no use: it is empty")
+    assert text.startswith("Picture 'blank.png' can't be used: it is empty")
     # The browser itself notes the 400; nothing else may have gone wrong.
     assert all("400" in complaint for complaint in page.complaints)
     page.complaints.clear()

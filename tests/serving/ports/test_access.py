@@ -161,8 +161,8 @@ def test_client_verify_refuses_clients_without_a_certificate_of_custom_ca(
         ("ssl_config_file", "server_key: 5", "Invalid protobuf file: "),
         ("ssl_config_file", 'server_key: "x"', "has no PEM in server_key"),
         ("token_file", None, "No such file or directory"),
-        ("token_file", " \n", "holds no token"),
-        ("token_file", "zwei Zeilen\nmit ü", "holds no token"),
+        ("token_file", " \n", "has no token"),
+        ("token_file", "zwei Zeilen\nmit ü", "has no token"),
     ],
 )
 def test_what_cannot_be_used_is_a_start_failure(

@@ -166,7 +166,7 @@ def lie(**changes: Any) -> list[dict[str, Any]]:
         (lie(path="gone"), "is in the manifest but not in the bucket"),
         (lie(path="../../../etc/cron.d/x"), "names a file outside its version"),
         (lie(path="/etc/passwd"), "names a file outside its version"),
-        ("no list", "is no manifest"),
+        ("no list", "is not a manifest"),
     ],
     ids=["checksum", "size", "missing", "parent", "absolute", "garbage"],
 )

@@ -161,7 +161,7 @@ def test_frameworks_are_imported_only_by_their_owners(folder: str) -> None:
 
 
 def test_of_tensorflow_the_server_imports_messages_only() -> None:
-    """But for the engine: 0.1 s in place of 4 s and some hundred MB."""
+    """The engine loads what it needs of the rest in 0.4 s, where all of it takes 4 s."""
     assert tensorflow_itself(PACKAGES) == []
 
 

@@ -244,7 +244,7 @@ Up = Callable[..., Mapping[str, Any]]
 
 @pytest.fixture
 def up(engine: Engine, configure: Configure, fake_cluster: FakeCluster) -> Up:
-    """Run the program with a configuration and return the stack's outputs."""
+    """Run the program with a configuration and return the stack's outputs, as far as known."""
 
     def run(**values: str | None) -> Mapping[str, Any]:
         configure(**values)
@@ -253,8 +253,14 @@ def up(engine: Engine, configure: Configure, fake_cluster: FakeCluster) -> Up:
 
         @pulumi.runtime.test
         def whole_program() -> pulumi.Output[None]:
-            built = stack.build(configuration.load())
-            return pulumi.Output.all(**built).apply(outputs.update)
+            built = {
+                name: pulumi.Output.from_input(value)
+                for name, value in stack.build(configuration.load()).items()
+            }
+            # One by one: what is made of several is unknown as soon as one of them is.
+            for name, output in built.items():
+                output.apply(lambda value, name=name: outputs.update({name: value}))
+            return pulumi.Output.all(*built.values()).apply(lambda _: None)
 
         whole_program()
         return outputs

@@ -520,15 +520,37 @@ class TestRefusedBeforeAnythingIsCreated:
         assert up()["modelVersion"] == 3
 
 
-def test_a_preview_of_a_new_stack_knows_no_ports(
-    engine: Engine, up: Up, monkeypatch: pytest.MonkeyPatch
+INSIDE = "prediction.dlstack-dev.svc"
+
+
+@pytest.mark.parametrize(
+    ("service_type", "known"),
+    [
+        ("NodePort", {"host": "10.0.0.3"}),
+        ("LoadBalancer", {"grpcPort": 8500}),
+        (
+            "ClusterIP",
+            {
+                "host": INSIDE,
+                "grpcPort": 8500,
+                "restUrl": f"http://{INSIDE}:8501",
+                "pageUrl": f"http://{INSIDE}:8080",
+                "tensorboardUrl": "http://tensorboard.dlstack-dev.svc:6006",
+            },
+        ),
+    ],
+)
+def test_a_preview_of_a_new_stack_tells_what_it_knows_and_guesses_nothing(
+    engine: Engine,
+    up: Up,
+    monkeypatch: pytest.MonkeyPatch,
+    service_type: str,
+    known: dict[str, Any],
 ) -> None:
-    """A Service that isn't there has no node port: the preview must neither fail nor guess one."""
+    """A Service that isn't there has no node port, and a model that isn't trained no metrics."""
     monkeypatch.setattr(engine, "is_there", False)
     pulumi.runtime.set_mocks(engine, project="dlstack", stack="dev", preview=True)
-    # With one unknown output, nothing that is made of all of them is computed.
-    assert up() == {}
-    assert engine.created(SERVICE)
+    assert up(serviceType=service_type) == {"modelName": "mnist", "tls": False, **known}
 
 
 def test_the_embedded_server_alone_bounds_requests(up: Up, engine: Engine) -> None:

@@ -33,12 +33,12 @@ def configure() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for chatty in ("botocore", "boto3", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    if wanted == "json":
-        # The usual hooks print a traceback, which a collector takes for many records.
-        sys.excepthook = lambda *error: _uncaught(*error)
-        threading.excepthook = lambda args: _uncaught(
-            args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
-        )
+    # The usual hooks show no lines of a module in a zip archive, and print what a collector of JSON
+    # takes for many records.
+    sys.excepthook = lambda *error: _uncaught(*error)
+    threading.excepthook = lambda args: _uncaught(
+        args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
+    )
 
 
 class JsonFormatter(logging.Formatter):

@@ -44,7 +44,7 @@ ROOMS: dict[str, Rooms] = {
         "components": "run resources cluster",
         "run": "settings cluster s3",
         "settings": "cluster",
-        "resources": "cluster s3",
+        "resources": "run cluster s3",
         "cluster": "",
         "s3": "",
     },

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -45,6 +46,8 @@ def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
 
     A TrainingError becomes one line on stderr, and its exit status.
     """
+    # The interpreter itself shows no lines of this package when it is imported from an archive.
+    sys.excepthook = traceback.print_exception
     try:
         sys.exit(main(sys.argv[1:]))
     except TrainingError as error:

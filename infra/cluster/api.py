@@ -1,4 +1,4 @@
-"""GET requests to the cluster's API: an object, a collection as it changes, a log.
+"""Requests to the cluster's API: read, make or delete an object, watch a collection, read a log.
 
 Raw requests with the kubeconfig's authentication: typed objects of a big cluster would
 cost more than the rest of a `pulumi up` that changes nothing.
@@ -6,7 +6,7 @@ cost more than the rest of a `pulumi up` that changes nothing.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,23 @@ def get(context: str, path: str) -> dict[str, Any] | None:
     """Return the answer of the cluster's API to GET `path`; None if there is no such object."""
     with _opened(context, path) as answer:
         return None if answer.status == 404 else dict(json.loads(answer.data))
+
+
+def create(context: str, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the object `document` in the collection `path`; return it as the cluster has it."""
+    with _opened(context, path, method="POST", document=document) as answer:
+        if answer.status == 404:
+            raise pulumi.RunError(
+                f"The cluster has no '{path}' to make an object in. Run 'pulumi refresh', then "
+                "'pulumi up'."
+            )
+        return dict(json.loads(answer.data))
+
+
+def delete(context: str, path: str) -> None:
+    """Delete the object `path`, unless it is gone already."""
+    with _opened(context, path, method="DELETE"):
+        pass
 
 
 def watch(context: str, path: str, seconds: int) -> Iterator[dict[str, Any]]:
@@ -69,8 +86,15 @@ def lines(context: str, path: str, seconds: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def _opened(context: str, path: str, seconds: int = 0) -> Iterator[Any]:
-    """Send GET `path`; give the answer, of status 200 or 404, whose body was not read yet."""
+def _opened(
+    context: str,
+    path: str,
+    seconds: int = 0,
+    *,
+    method: str = "GET",
+    document: Mapping[str, Any] | None = None,
+) -> Iterator[Any]:
+    """Send a request; give the answer, of success or 404, whose body was not read yet."""
     # 0.6 s, and the dynamic providers import this module without asking for anything.
     import urllib3
     from kubernetes import client, config
@@ -93,15 +117,17 @@ def _opened(context: str, path: str, seconds: int = 0) -> Iterator[Any]:
     with client.ApiClient(configuration) as api:
         try:
             answer = api.rest_client.pool_manager.request(
-                "GET",
+                method,
                 configuration.host + path,
+                body=None if document is None else json.dumps(document).encode(),
                 headers=_headers(configuration),
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=_TIMEOUT_SECONDS, read=_TIMEOUT_SECONDS + seconds),
             )
             try:
-                if answer.status not in (200, 404):
-                    raise _refused(configuration.host, path, answer.status, answer.reason)
+                if answer.status not in (200, 201, 202, 404):
+                    what = path if method == "GET" else f"{method} {path}"
+                    raise _refused(configuration.host, what, answer)
                 yield answer
             finally:
                 answer.close()
@@ -113,22 +139,32 @@ def _opened(context: str, path: str, seconds: int = 0) -> Iterator[Any]:
 
 
 def _headers(configuration: Any) -> dict[str, str]:
-    headers = {"Accept": "application/json"}
+    headers = {"Accept": "application/json", "Content-Type": "application/json"}
     for setting in configuration.auth_settings().values():
         headers[setting["key"]] = setting["value"]
     return headers
 
 
-def _refused(host: str, path: str, status: int, reason: str) -> pulumi.RunError:
-    if status >= 500:
+def _refused(host: str, what: str, answer: Any) -> pulumi.RunError:
+    problem = f"{answer.status} {answer.reason}{_details(answer.data)}"
+    if answer.status >= 500:
         return NoAnswer(
-            f"The cluster at '{host}' can't answer '{path}': {status} {reason}. Try again, or look "
+            f"The cluster at '{host}' can't answer '{what}': {problem}. Try again, or look "
             "at its nodes ('kubectl get nodes')."
         )
     return pulumi.RunError(
-        f"The cluster at '{host}' refuses '{path}': {status} {reason}. "
-        "Use a kubeconfig whose user may read nodes, namespaces and all in the stack's namespace."
+        f"The cluster at '{host}' refuses '{what}': {problem}. Use a kubeconfig whose user may "
+        "read nodes, namespaces and all in the stack's, and make and delete ConfigMaps there."
     )
+
+
+def _details(body: bytes) -> str:
+    """Return the message of a Kubernetes `Status`, in brackets; nothing for another body."""
+    try:
+        message = json.loads(body)["message"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return f" ({message})"
 
 
 def _reason(exc: BaseException) -> str:

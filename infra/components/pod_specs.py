@@ -29,7 +29,7 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from ..cluster.flavour import Flavour
 from ..resources.credentials import ACCESS_KEY, SECRET_KEY
-from . import packages
+from .packages import Packages
 
 USER = 65532
 """User and group of every process; owns nothing in the images."""
@@ -75,6 +75,7 @@ def container(
     command: Sequence[pulumi.Input[str]],
     *,
     resources: ResourceRequirementsArgs,
+    packages: Packages | None = None,
     env: Sequence[EnvVarArgs] = (),
     mounts: Sequence[VolumeMountArgs] = (),
     ports: Mapping[str, int] | None = None,
@@ -89,7 +90,7 @@ def container(
         image_pull_policy="IfNotPresent",
         command=list(command),
         env=[
-            EnvVarArgs(name="PYTHONPATH", value=packages.ROOT),
+            *([packages.environment] if packages else []),
             EnvVarArgs(name="PYTHONDONTWRITEBYTECODE", value="1"),
             EnvVarArgs(name="PYTHONUNBUFFERED", value="1"),
             # Libraries that look for a home find one they can write to.
@@ -101,7 +102,7 @@ def container(
             for port, number in (ports or {}).items()
         ],
         resources=resources,
-        volume_mounts=[_TMP, *mounts],
+        volume_mounts=[_TMP, *([packages.mount] if packages else []), *mounts],
         startup_probe=startup,
         readiness_probe=readiness,
         liveness_probe=liveness,

@@ -34,7 +34,7 @@ from . import pod_specs
 from . import prediction_commands as commands
 from .access import Access
 from .exposure import Exposed, ServiceType
-from .packages import Package
+from .packages import Packages
 from .prediction_commands import GRPC_PORT, MODELS, PAGE_PORT, REST_PORT, ServingEngine
 
 LogFormat = Literal["text", "json"]
@@ -57,8 +57,8 @@ class PredictionServiceArgs:
     """Value of the label `app.kubernetes.io/instance`."""
     image: str
     """Image with Python, boto3 and TensorFlow."""
-    package: Package
-    """Model sync, the embedded server and the gateway."""
+    packages: Packages
+    """Have the model sync, the embedded server and the gateway."""
     engine: ServingEngine
     batching: bool
     """Whether requests that wait at the same time run as one."""
@@ -169,7 +169,7 @@ def _pod(labels: dict[str, str], args: PredictionServiceArgs) -> PodTemplateSpec
         labels,
         [_server(args), _gateway(args)],
         init_containers=[_sync(args)],
-        volumes=[args.package.volume, pod_specs.scratch("models"), *access_volume],
+        volumes=[args.packages.volume, pod_specs.scratch("models"), *access_volume],
         grace_seconds=5,
         flavour=args.flavour,
     )
@@ -182,7 +182,8 @@ def _sync(args: PredictionServiceArgs) -> ContainerArgs:
         args.image,
         commands.sync(args.model_name, args.model_url, args.version),
         env=[*args.store_environment, *_log_format(args)],
-        mounts=[args.package.mount, _MODELS_MOUNT],
+        packages=args.packages,
+        mounts=[_MODELS_MOUNT],
         resources=pod_specs.requests("50m", "128Mi", memory_limit="1Gi"),
     )
 
@@ -193,7 +194,8 @@ def _server(args: PredictionServiceArgs) -> ContainerArgs:
         TENSORFLOW_SERVING_IMAGE if args.engine == "tensorflow-serving" else args.image,
         commands.server(args.engine, args.model_name, batching=args.batching, access=args.access),
         env=_log_format(args),
-        mounts=[args.package.mount, _MODELS_READ_ONLY, *_access_mount(args)],
+        packages=args.packages,
+        mounts=[_MODELS_READ_ONLY, *_access_mount(args)],
         ports={"grpc": GRPC_PORT, "rest": REST_PORT},
         resources=pod_specs.flavoured(args.flavour),
         readiness=_grpc_probe(args.access, period_seconds=1, timeout_seconds=2),
@@ -214,7 +216,8 @@ def _gateway(args: PredictionServiceArgs) -> ContainerArgs:
         args.image,
         commands.gateway(args.model_name, args.tensorboard_url, args.access),
         env=_log_format(args),
-        mounts=[args.package.mount, _MODELS_READ_ONLY, *_access_mount(args)],
+        packages=args.packages,
+        mounts=[_MODELS_READ_ONLY, *_access_mount(args)],
         ports={"page": PAGE_PORT},
         resources=pod_specs.requests("50m", "96Mi", memory_limit="512Mi"),
         readiness=ProbeArgs(

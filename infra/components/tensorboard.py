@@ -14,7 +14,7 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from ..cluster import names
 from . import pod_specs
 from .exposure import Exposed, ServiceType
-from .packages import Package
+from .packages import Packages
 
 PORT = 6006
 
@@ -33,8 +33,8 @@ class TensorBoardArgs:
     instance: str
     """Value of the label `app.kubernetes.io/instance`."""
     image: str
-    package: Package
-    """Has the mirror."""
+    packages: Packages
+    """Have the mirror."""
     store_environment: Sequence[EnvVarArgs]
     runs_url: pulumi.Input[str]
     """`s3://` URL below which the runs' event files lie."""
@@ -91,15 +91,13 @@ class TensorBoard(pulumi.ComponentResource):
                             "mirror",
                             args.image,
                             mirror,
+                            packages=args.packages,
                             env=args.store_environment,
-                            mounts=[
-                                args.package.mount,
-                                VolumeMountArgs(name="logs", mount_path="/logs"),
-                            ],
+                            mounts=[VolumeMountArgs(name="logs", mount_path="/logs")],
                             resources=pod_specs.requests("25m", "128Mi", memory_limit="512Mi"),
                         ),
                     ],
-                    volumes=[args.package.volume, pod_specs.scratch("logs")],
+                    volumes=[args.packages.volume, pod_specs.scratch("logs")],
                     # It holds nothing that isn't in the bucket.
                     grace_seconds=1,
                 ),

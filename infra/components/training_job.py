@@ -30,7 +30,7 @@ from ..cluster.names import ATTEMPT_ANNOTATION, COMMIT_ANNOTATION, RUN_HASH_ANNO
 from ..run.attempts import EXIT_TERMINATED, Attempt
 from ..run.run_hash import short
 from . import pod_specs, worker_discovery
-from .packages import Package
+from .packages import Packages
 
 _JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 
@@ -46,8 +46,8 @@ class TrainingJobArgs:
     instance: str
     """Value of the label `app.kubernetes.io/instance`."""
     image: str
-    package: Package
-    """The agent."""
+    packages: Packages
+    """Have the agent."""
     store_environment: Sequence[EnvVarArgs]
     code_url: pulumi.Input[str]
     data_url: pulumi.Input[str]
@@ -196,15 +196,13 @@ class TrainingJob(pulumi.ComponentResource):
                             name,
                             args.image,
                             command(args),
+                            packages=args.packages,
                             env=_environment(args),
-                            mounts=[
-                                args.package.mount,
-                                VolumeMountArgs(name="work", mount_path="/work"),
-                            ],
+                            mounts=[VolumeMountArgs(name="work", mount_path="/work")],
                             resources=pod_specs.flavoured(args.flavour),
                         )
                     ],
-                    volumes=[args.package.volume, pod_specs.scratch("work")],
+                    volumes=[args.packages.volume, pod_specs.scratch("work")],
                     annotations=annotations,
                     restart_policy="Never",
                     grace_seconds=5,

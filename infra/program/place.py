@@ -1,11 +1,15 @@
 """Where the stack's objects lie in the cluster."""
 
+from collections.abc import Mapping
+
 import pulumi
 from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from ..cluster import names
-from ..components import packages
+from ..components.packages import Packages
+from ..resources.package import Package
+from ..run import packages
 from ..settings.settings import Settings
 
 
@@ -33,7 +37,19 @@ class Place:
             ),
         )
         self.namespace = resource.metadata.apply(lambda metadata: str(metadata.name))
+        self._context = settings.kube_context
+        self._store = self._package("store", packages.read("store"))
 
-    def package(self, name: str, files: packages.Files) -> packages.Package:
-        """Declare a Python package that pods run."""
-        return packages.Package(name, files, namespace=self.namespace, instance=self.instance)
+    def packages(self, name: str, files: Mapping[str, str]) -> Packages:
+        """Declare the package `name`, and return it with `store`, which it imports."""
+        return Packages.of(self._package(name, files), self._store)
+
+    def _package(self, name: str, files: Mapping[str, str]) -> Package:
+        return Package(
+            name,
+            package=name,
+            files=files,
+            context=self._context,
+            namespace=self.namespace,
+            labels=names.labels(name, self.instance),
+        )

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pulumi
 
 from ..cluster import names
-from ..components import packages
 from ..components.access import Access, AccessArgs
 from ..components.prediction_service import PredictionService, PredictionServiceArgs
 from ..resources.published_model import PublishedModel
+from ..run import packages
 from ..settings.settings import Settings
 from .place import Place
 from .storage import Storage
@@ -45,7 +45,7 @@ def declare_serving(
             namespace=place.namespace,
             instance=settings.stack,
             image=settings.runtime_image,
-            package=place.package("serving", packages.read("serving")),
+            packages=place.packages("serving", packages.read("serving")),
             engine=settings.serving_engine,
             batching=settings.serving_batching,
             store_environment=storage.environment,

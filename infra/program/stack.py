@@ -8,7 +8,6 @@ from pulumi_kubernetes.core.v1 import ConfigMap
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from ..cluster import api, description, names, namespace, nodes
-from ..components import packages
 from ..run.planned import PlannedRun
 from ..settings.settings import Settings
 from .place import Place
@@ -19,9 +18,7 @@ from .training import Training, declare_training
 
 def build(settings: Settings) -> Mapping[str, Any]:
     """Declare the whole stack and return its outputs (docs/contracts.md)."""
-    # The examples are code folders like any other: uploaded, not part of the library.
-    library = packages.read("training", without={"mnist", "text", "datasets"})
-    run = PlannedRun.of(settings, library.checksums)
+    run = PlannedRun.of(settings)
     host = _require_room(settings)
     namespace.require_own(settings.kube_context, settings.namespace, settings.stack)
     jobs = api.get(settings.kube_context, f"/apis/batch/v1/namespaces/{settings.namespace}/jobs")
@@ -29,9 +26,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
     place = Place(settings, host)
     storage = declare_storage(settings, place)
     _describe(settings, place, storage)
-    training = declare_training(
-        settings, run, library, (jobs or {}).get("items", []), place, storage
-    )
+    training = declare_training(settings, run, (jobs or {}).get("items", []), place, storage)
     serving = declare_serving(settings, run.hash, place, storage, training)
     declare_guard(settings, storage, users=[training.tensorboard, serving.prediction])
     return _outputs(settings, training, serving)

@@ -7,7 +7,6 @@ from typing import Any
 import pulumi
 
 from ..cluster import names
-from ..components.packages import Files
 from ..components.tensorboard import TensorBoard, TensorBoardArgs
 from ..components.training_job import TrainingJob, TrainingJobArgs
 from ..resources.storage import Folder
@@ -31,20 +30,19 @@ class Training:
 def declare_training(
     settings: Settings,
     run: PlannedRun,
-    library: Files,
     jobs: Sequence[Mapping[str, Any]],
     place: Place,
     storage: Storage,
 ) -> Training:
     """Declare the next attempt at `run`, unless it is one of the `jobs` that there are."""
-    package = place.package("training", library)
+    packages = place.packages("training", run.library)
     tensorboard = TensorBoard(
         names.TENSORBOARD,
         TensorBoardArgs(
             namespace=place.namespace,
             instance=settings.stack,
             image=settings.runtime_image,
-            package=package,
+            packages=packages,
             store_environment=storage.environment,
             runs_url=pulumi.Output.concat(storage.output_url, "/runs"),
             # TensorBoard has neither encryption nor a token: it stays in the cluster then.
@@ -60,7 +58,7 @@ def declare_training(
             namespace=place.namespace,
             instance=settings.stack,
             image=settings.image,
-            package=package,
+            packages=packages,
             store_environment=storage.environment,
             code_url=_code(settings, run, storage),
             data_url=_data(settings, run, storage),

@@ -1,4 +1,5 @@
-"""What identifies a training run: checksums of code and data, their commit, run hash, attempts.
+"""What runs: checksums of code, data and packages, the commit, the run hash, attempts.
 
-For `program`, `components` and `commands`. It reads folders and buckets, and declares nothing.
+For `program`, `components`, `resources` and `commands`. It reads folders and buckets, and declares
+nothing.
 """

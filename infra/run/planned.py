@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..settings.settings import Settings
-from . import checksums, data_set
+from . import checksums, data_set, packages
 from .run_hash import digest, run_hash
 
 
@@ -16,18 +16,22 @@ class PlannedRun:
     """Path -> SHA-256 of the code folder."""
     data: Mapping[str, str]
     """Path -> checksum of the data set."""
+    library: Mapping[str, str]
+    """Path -> SHA-256 of the package `training`, which runs the code."""
     hash: str
     provenance: Mapping[str, str | int]
     """What the model's manifest says of it (docs/contracts.md)."""
 
     @classmethod
-    def of(cls, settings: Settings, library: Mapping[str, str]) -> "PlannedRun":
-        """Read code and data. `library`: path -> SHA-256 of the package that runs the code."""
+    def of(cls, settings: Settings) -> "PlannedRun":
+        """Read code, data and library."""
         code = checksums.folder(settings.code_dir, "codeDir")
         data = _data(settings)
+        library = packages.read("training")
         return cls(
             code=code,
             data=data,
+            library=library,
             hash=run_hash(
                 code=code,
                 library=library,

@@ -14,8 +14,8 @@ import pytest
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
 from infra.cluster import api
-from infra.components import packages
 from infra.program import stack
+from infra.run import packages
 from infra.settings import configuration
 
 RUN_HASH = "f" * 64
@@ -59,6 +59,8 @@ class Engine(Mocks):
             state["metadata"] = {**state["metadata"], "name": name}
         elif args.typ.endswith(":Folder"):
             state["url"] = f"s3://{state['bucket']}/{state['prefix']}".rstrip("/")
+        elif args.typ.endswith(":Package"):
+            state["config_map"] = f"{state['package']}-0a1b2"
         elif args.typ.endswith(":PublishedModel"):
             state |= {
                 "version": state.get("wanted_version") or 3,
@@ -150,18 +152,36 @@ def fake_cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
 KubeApi = dict[str, tuple[int, Any]]
 """Path -> status and document."""
 
+GONE = (404, {"kind": "Status"})
+
 
 @pytest.fixture
 def kube_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeApi]:
     """Answers by path, of a server in place of the API, for tests to add to.
 
+    What is made in a collection that has an answer is answered from then on; deleted, it is gone.
     KUBECONFIG has two contexts: `up` is that server, which wants a token; `down` does not answer.
     """
     answers: KubeApi = {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, document = answers.get(self.path, (404, {"kind": "Status"}))
+            self.answer(*answers.get(self.path, GONE))
+
+        def do_POST(self) -> None:
+            made = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, document = answers.get(self.path, GONE)
+            if status == 200:
+                name = f"{made['metadata'].pop('generateName')}{len(answers):05}"
+                made["metadata"]["name"] = name
+                answers[f"{self.path}/{name}"] = (200, made)
+                status, document = 201, made
+            self.answer(status, document)
+
+        def do_DELETE(self) -> None:
+            self.answer(*answers.pop(self.path, GONE))
+
+        def answer(self, status: int, document: Any) -> None:
             if self.headers["Authorization"] != "Bearer t0ken":
                 status = 401
             body = json.dumps(document).encode()
@@ -205,7 +225,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for file in (
         *("training/__init__.py", "training/agent/run.py", "training/mnist/train_mnist.py"),
         *("training/text/train_text.py", "training/datasets/download_mnist.py"),
-        "serving/__init__.py",
+        *("serving/__init__.py", "store/__init__.py"),
     ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("")

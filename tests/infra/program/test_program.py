@@ -16,7 +16,7 @@ JOB = "kubernetes:batch/v1:Job"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 SERVICE = "kubernetes:core/v1:Service"
 SECRET = "kubernetes:core/v1:Secret"
-CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
+PACKAGE = "pulumi-python:dynamic/packages:Package"
 BUCKET = "pulumi-python:dynamic/s3:Bucket"
 FOLDER = "pulumi-python:dynamic/s3:Folder"
 MODEL = "pulumi-python:dynamic/models:PublishedModel"
@@ -479,24 +479,32 @@ class TestPredictionService:
             assert service.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
 
 
-def test_package_files_are_mounted_where_python_finds_them(up: Up, engine: Engine) -> None:
+def test_packages_are_where_python_finds_them(up: Up, engine: Engine) -> None:
     up()
-    job = engine.the(JOB, "training-job")
-    spec = job["spec"]["template"]["spec"]
-    (volume,) = [v for v in spec["volumes"] if v["name"] == "package-training"]
-    sources = [source["configMap"] for source in volume["projected"]["sources"]]
-    paths = {item["path"]: item["key"] for source in sources for item in source["items"]}
-    keys: set[str] = set()
-    for config_map in engine.created(CONFIG_MAP):
-        if config_map.name.startswith("training-files"):
-            keys |= {*config_map.inputs["data"], *config_map.inputs.get("binaryData", {})}
-    assert set(paths.values()) == keys
-    assert not any(key.startswith("__") for key in paths.values())
+    declared = {package.name: package.inputs for package in engine.created(PACKAGE)}
+    assert {name: inputs["package"] for name, inputs in declared.items()} == {
+        "training": "training",
+        "serving": "serving",
+        "store": "store",
+    }
+    files = [line.split("  ")[1] for line in declared["training"]["files"]]
     # Neither the examples nor what gets their data: the run hash covers what is here.
-    assert set(paths) == {"__init__.py", "agent/run.py"}
+    assert files == ["__init__.py", "agent/run.py"]
+    job = engine.the(JOB, "training-job")
+    volumes = job["spec"]["template"]["spec"]["volumes"]
+    (volume,) = [volume for volume in volumes if volume["name"] == "packages"]
+    sources = [source["configMap"]["name"] for source in volume["projected"]["sources"]]
+    assert sources == ["training-0a1b2", "store-0a1b2"]
     container = containers(job)["training"]
-    assert environment(container)["PYTHONPATH"] == "/opt/dlstack"
-    assert "/opt/dlstack/training" in [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert (
+        environment(container)["PYTHONPATH"] == "/opt/dlstack/training.zip:/opt/dlstack/store.zip"
+    )
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "packages"]
+    assert (mount["mountPath"], mount["readOnly"]) == ("/opt/dlstack", True)
+    deployment = containers(engine.the(DEPLOYMENT, "prediction-server"))
+    for name in ("server", "gateway", "sync"):
+        search_path = environment(deployment[name])["PYTHONPATH"]
+        assert search_path == "/opt/dlstack/serving.zip:/opt/dlstack/store.zip"
 
 
 class TestRefusedBeforeAnythingIsCreated:

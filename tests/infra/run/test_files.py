@@ -1,13 +1,11 @@
-"""Checksums, packages and the run hash: what counts as a change."""
+"""Checksums and the run hash: what counts as a change."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
 
-from infra.components import packages
 from infra.run import checksums
 from infra.run.attempts import Attempt, next_attempt
 from infra.run.run_hash import run_hash
@@ -94,41 +92,3 @@ class TestNextAttempt:
     def test_rises_when_the_last_failed(self) -> None:
         jobs = [self.job("run", "1", "Failed"), self.job("run", "2", "Failed")]
         assert next_attempt(jobs, "run", lambda: "new") == Attempt(3, "new")
-
-
-class TestPackages:
-    @pytest.fixture(autouse=True)
-    def repository(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setattr(packages, "REPOSITORY", tmp_path)
-        (tmp_path / "serving" / "web").mkdir(parents=True)
-        (tmp_path / "serving" / "__init__.py").write_text("")
-        (tmp_path / "serving" / "web" / "index.html").write_text("<p>drücken</p>")
-        (tmp_path / "serving" / "web" / "icon.png").write_bytes(b"\x89PNG")
-        return tmp_path
-
-    def test_texts_stay_readable_and_binaries_whole(self) -> None:
-        files = packages.read("serving")
-        assert files.texts["web/index.html"] == "<p>drücken</p>"
-        assert files.binaries == {"web/icon.png": "iVBORw=="}
-        assert list(files.checksums) == ["__init__.py", "web/icon.png", "web/index.html"]
-
-    def test_a_folder_can_be_left_out(self) -> None:
-        assert list(packages.read("serving", without={"web"}).checksums) == ["__init__.py"]
-
-    def test_a_file_too_big_for_a_config_map_is_told(self, repository: Path) -> None:
-        (repository / "serving" / "weights.txt").write_bytes(b"x" * 1024 * 1024)
-        with pytest.raises(pulumi.RunError, match="weights.txt' takes 1,048,... bytes"):
-            packages.read("serving")
-
-    def test_what_does_not_fit_into_one_config_map_is_in_several(self, repository: Path) -> None:
-        for number in range(10):
-            # Written as JSON, each line end takes two bytes.
-            (repository / "serving" / f"{number}.py").write_text("x = 1\n" * 10_000)
-        files = packages.read("serving")
-        parts = files.parts()
-        assert len(parts) == 5
-        for part in parts:
-            assert len(json.dumps([part.texts, part.binaries])) < 250_000
-            assert part.checksums.keys() == part.texts.keys() | part.binaries.keys()
-        together = [path for part in parts for path in part.checksums]
-        assert together == sorted(files.checksums)

@@ -1,0 +1,77 @@
+"""The Python packages that pods run: the checksums of their files, and the archive they travel in.
+
+Only their files are read; nothing of them is imported.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pulumi
+
+from . import checksums
+
+REPOSITORY = Path(__file__).parents[2]
+
+_LEFT_OUT = {"training": {"mnist", "text", "datasets"}}
+"""Folders of a package that pods don't get. The examples are code folders like any other: uploaded,
+and part of a run's hash as its code."""
+
+_MAX_BYTES = 700 * 1024
+"""Of an archive: in base64 it stays below the 1 MiB that Kubernetes takes of a ConfigMap."""
+
+
+def read(name: str) -> dict[str, str]:
+    """Return relative path -> SHA-256 of the files of the package `name` that pods get."""
+    files = {
+        path: sha256
+        for path, sha256 in checksums.folder(REPOSITORY / name, name).items()
+        if path.partition("/")[0] not in _LEFT_OUT.get(name, ())
+    }
+    if (size := len(archive(name, files))) > _MAX_BYTES:
+        raise pulumi.RunError(
+            f"The archive of the package '{REPOSITORY / name}' has {size:,} bytes, but a ConfigMap "
+            f"has room for {_MAX_BYTES:,}. Move big files out of the package."
+        )
+    return files
+
+
+def archive(name: str, files: Mapping[str, str]) -> bytes:
+    """Return a zip archive that Python can import the package `name` from.
+
+    Args:
+        name: of the package, which is a folder of this checkout.
+        files: relative path -> SHA-256, from `read`. The same files make the same archive.
+
+    Raises:
+        pulumi.RunError: a file is not what it was when `read` read it.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path, sha256 in sorted(files.items()):
+            content = _content(REPOSITORY / name / path)
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise pulumi.RunError(
+                    f"The file '{REPOSITORY / name / path}' was changed while Pulumi ran. Run the "
+                    "command again."
+                )
+            archive.writestr(
+                # Of 1980, whenever the file was written.
+                zipfile.ZipInfo(f"{name}/{path}"),
+                content,
+                zipfile.ZIP_DEFLATED,
+                9,
+            )
+    return buffer.getvalue()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise pulumi.RunError(
+            f"The file '{path}' can't be read: {exc.strerror}. Put it back, and run the command "
+            "again."
+        ) from exc

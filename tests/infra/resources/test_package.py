@@ -1,0 +1,134 @@
+"""The dynamic provider of packages, against a small HTTP server in place of the cluster's API."""
+
+import base64
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.resources.package import _PackageProvider
+from infra.run import checksums, packages
+from tests.infra.conftest import KubeApi
+
+CONFIG_MAPS = "/api/v1/namespaces/dlstack-dev/configmaps"
+Props = dict[str, Any]
+provider = _PackageProvider()
+
+
+@pytest.fixture
+def props(project: Path, kube_api: KubeApi) -> Props:
+    """A package that was never made, and a cluster with the namespace for it."""
+    kube_api[CONFIG_MAPS] = (200, {"items": []})
+    return {
+        "package": "training",
+        "files": checksums.lines(packages.read("training")),
+        "context": "",
+        "namespace": "dlstack-dev",
+        "labels": {"app.kubernetes.io/component": "training"},
+    }
+
+
+def made(props: Props) -> tuple[str, Props]:
+    """Make the package; return id and outputs."""
+    result = provider.create(props)
+    assert result.outs is not None
+    return result.id, result.outs
+
+
+def test_is_made_read_and_deleted(props: Props, kube_api: KubeApi) -> None:
+    id_, outs = made(props)
+    path = f"{CONFIG_MAPS}/{outs['config_map']}"
+    assert id_ == f"dlstack-dev/{outs['config_map']}"
+    assert outs == props | {"config_map": outs["config_map"]}
+    config_map = kube_api[path][1]
+    assert config_map["metadata"]["labels"] == props["labels"]
+    assert config_map["immutable"] is True
+    assert list(config_map["binaryData"]) == ["training.zip"]
+    content = base64.b64decode(config_map["binaryData"]["training.zip"])
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert "training/__init__.py" in archive.namelist()
+    assert provider.read(id_, outs).id == id_
+    assert provider.read(id_, outs).outs == outs
+    provider.delete(id_, outs)
+    assert path not in kube_api
+    assert provider.read(id_, outs).id == ""
+    provider.delete(id_, outs)
+
+
+def test_that_is_gone_with_its_namespace_is_deleted_already(
+    props: Props, kube_api: KubeApi
+) -> None:
+    id_, outs = made(props)
+    kube_api.clear()
+    assert provider.read(id_, outs).id == ""
+    provider.delete(id_, outs)
+
+
+def test_the_next_one_is_another_config_map_so_that_the_last_can_go(
+    props: Props, kube_api: KubeApi
+) -> None:
+    """Also of the same files: the context of the same cluster may have got another name."""
+    id_, outs = made(props)
+    next_id, next_outs = made(props | {"context": "up"})
+    provider.delete(id_, outs)
+    assert provider.read(next_id, next_outs).id == next_id
+
+
+def test_the_content_is_not_in_the_state(props: Props) -> None:
+    _, outs = made(props)
+    assert set(outs) == {*props, "config_map"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("files", ["0" * 64 + "  __init__.py"]),
+        ("namespace", "other"),
+        ("context", "other"),
+        ("labels", {}),
+        ("package", "serving"),
+    ],
+)
+def test_a_change_is_another_config_map(props: Props, key: str, value: Any) -> None:
+    olds = props | {"config_map": "training-1"}
+    result = provider.diff("id", olds, props | {key: value})
+    assert (result.changes, result.replaces) == (True, [key])
+    # Pods run on with the one before until the next one is there.
+    assert not result.delete_before_replace
+
+
+def test_nothing_changed_is_no_change(props: Props) -> None:
+    assert provider.diff("id", props | {"config_map": "training-1"}, props).changes is False
+
+
+def test_a_namespace_that_a_preview_does_not_know_yet_is_no_change(props: Props) -> None:
+    news = props | {"namespace": pulumi.output.Unknown()}
+    assert provider.diff("id", props | {"config_map": "training-1"}, news).changes is False
+    assert provider.check({}, news).failures == []
+
+
+def test_files_that_differ_from_those_of_the_program_are_not_shipped(
+    props: Props, project: Path, kube_api: KubeApi
+) -> None:
+    (project / "training" / "__init__.py").write_text("print('later')")
+    before = dict(kube_api)
+    with pytest.raises(pulumi.RunError, match="was changed while Pulumi ran"):
+        provider.create(props)
+    assert kube_api == before
+
+
+def test_without_its_namespace_says_what_to_do(props: Props, kube_api: KubeApi) -> None:
+    del kube_api[CONFIG_MAPS]
+    with pytest.raises(pulumi.RunError, match=f"no '{CONFIG_MAPS}'.* Run 'pulumi refresh'"):
+        provider.create(props)
+
+
+def test_a_cluster_that_is_down_has_not_lost_it(props: Props) -> None:
+    """Symptom otherwise: `pulumi refresh` empties the state."""
+    id_, outs = made(props)
+    for call in (provider.read, provider.delete):
+        with pytest.raises(pulumi.RunError, match="No Kubernetes answers"):
+            call(id_, outs | {"context": "down"})

@@ -82,3 +82,12 @@ class Home:
             lock.write(str(os.getpid()))
             lock.flush()
             yield
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that nobody but its owner can read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+    temporary.rename(path)

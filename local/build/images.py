@@ -3,15 +3,16 @@
 import contextlib
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from ..console import LocalError, step
 from ..home import Home
-from ..kubernetes.cluster import Cluster
 from ..machine.processes import run_logged
-from .programs import digest
+from .programs import COREDNS, PAUSE, Programs, digest
 
 FOLDER = Path(__file__).resolve().parent / "image"
 DEBIAN_SUITE = "bookworm"
@@ -21,28 +22,40 @@ DEBIAN_GLIBC = 36
 DEBIAN_PACKAGES = "python3,python3-pip,ca-certificates"
 PIP_OPTIONS = "--no-index --find-links=/tmp/build/wheels"
 
+Ctr = Callable[..., "subprocess.CompletedProcess[str]"]
+"""Runs containerd's client with these words."""
+
 
 class Images:
     """Builds images and imports them; each is known by the hash of what it is built from."""
 
-    def __init__(self, home: Home, cluster: Cluster) -> None:
+    def __init__(self, home: Home) -> None:
         self._home = home
-        self._cluster = cluster
         key = digest(
             FOLDER.iterdir(), DEBIAN_SUITE, DEBIAN_PACKAGES, PIP_OPTIONS, platform.machine()
         )
         self.runtime = f"localhost/dlstack/runtime:{key}"
         """Name of the image with dlstack's dependencies."""
 
-    def load(self) -> None:
-        """Have both images in containerd. It must be running.
+    @cached_property
+    def platform(self) -> str:
+        """Name of the image with CoreDNS and the program that pods' sandboxes run."""
+        return f"localhost/dlstack/platform:{digest(self._platform_programs)}"
+
+    @cached_property
+    def _platform_programs(self) -> tuple[Path, ...]:
+        programs = Programs(self._home)
+        return programs.build(COREDNS), programs.build(PAUSE)
+
+    def load(self, ctr: Ctr) -> None:
+        """Have both images in containerd, which must be running.
 
         Raises:
             LocalError: a build or an import failed.
         """
-        present = set(self._cluster.ctr("images", "list", "--quiet").stdout.split())
+        present = set(ctr("images", "list", "--quiet").stdout.split())
         for name, build in (
-            (self._cluster.platform_image, self._build_platform),
+            (self.platform, self._build_platform),
             (self.runtime, self._build_runtime),
         ):
             if name in present:
@@ -50,7 +63,7 @@ class Images:
             archive = self._home.cache / f"image-{name.replace('/', '_').replace(':', '-')}.tar"
             if not archive.exists():
                 self._build(name, build, archive)
-            self._import(name, archive)
+            _import(ctr, name, archive)
 
     def _build(self, name: str, build: "Callable[[str, _Buildah], None]", archive: Path) -> None:
         work = self._home.cache / "image-build"
@@ -73,7 +86,7 @@ class Images:
             shutil.rmtree(work, ignore_errors=True)
 
     def _build_platform(self, name: str, buildah: "_Buildah") -> None:
-        for program in self._cluster.platform_programs:
+        for program in self._platform_programs:
             shutil.copy2(program, buildah.context)
         (buildah.context / "Containerfile").write_text(
             'FROM scratch\nCOPY coredns pause /\nENTRYPOINT ["/pause"]\n'
@@ -131,14 +144,15 @@ class Images:
         run_logged([*pip, "-r", str(FOLDER / "requirements.txt"), tensorflow], buildah.log)
         run_logged([*pip, "--no-deps", serving], buildah.log)
 
-    def _import(self, name: str, archive: Path) -> None:
-        with step(f"import {name}"):
-            done = self._cluster.ctr("images", "import", str(archive))
-        if done.returncode:
-            raise LocalError(
-                f"the image {name} can't be imported: {done.stderr.strip()}",
-                f"Remove {archive} and try again.",
-            )
+
+def _import(ctr: Ctr, name: str, archive: Path) -> None:
+    with step(f"import {name}"):
+        done = ctr("images", "import", str(archive))
+    if done.returncode:
+        raise LocalError(
+            f"the image {name} can't be imported: {done.stderr.strip()}",
+            f"Remove {archive} and try again.",
+        )
 
 
 class _Buildah:

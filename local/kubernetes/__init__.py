@@ -1,1 +1,4 @@
-"""A Kubernetes of one node: configured, started, asked, stopped."""
+"""A Kubernetes of one node: configured, started, asked, stopped.
+
+The platform and its commands import it.
+"""

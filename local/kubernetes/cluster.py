@@ -14,12 +14,13 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from ..build.programs import COREDNS, KUBERNETES, PAUSE, Programs, digest
+from ..build.images import Images
+from ..build.programs import KUBERNETES, Programs
 from ..console import LocalError, step
 from ..home import Home
-from ..machine import node
+from ..machine import cgroups, network
 from ..machine.processes import Daemon, tail
-from . import configuration
+from . import configuration, containerd
 from .configuration import (
     API_PORT,
     DNS_SERVICE_IP,
@@ -54,27 +55,14 @@ class Cluster:
         """The administrator's kubeconfig."""
         return self.folder / "pki" / "admin.kubeconfig"
 
-    @property
-    def _containerd_socket(self) -> Path:
-        return configuration.containerd_socket(self.folder)
-
     @cached_property
-    def platform_image(self) -> str:
-        """Name of the image that holds CoreDNS and the program that pods' sandboxes run."""
-        key = digest([self._coredns, self._pause])
-        return f"localhost/dlstack/platform:{key}"
+    def images(self) -> Images:
+        """The images that pods are made of."""
+        return Images(self.home)
 
     @cached_property
     def kubernetes(self) -> Path:
         return Programs(self.home).build(KUBERNETES)
-
-    @cached_property
-    def _coredns(self) -> Path:
-        return Programs(self.home).build(COREDNS)
-
-    @cached_property
-    def _pause(self) -> Path:
-        return Programs(self.home).build(PAUSE)
 
     def programs_folder(self) -> Path:
         """A folder with `kubectl`, for PATH."""
@@ -85,11 +73,6 @@ class Cluster:
             link.unlink(missing_ok=True)
             link.symlink_to(self.kubernetes)
         return folder
-
-    @property
-    def platform_programs(self) -> tuple[Path, Path]:
-        """The programs in `platform_image`."""
-        return self._coredns, self._pause
 
     def is_running(self) -> bool:
         """Whether any process of the cluster is alive."""
@@ -115,8 +98,10 @@ class Cluster:
         Raises:
             LocalError: the machine lacks what a node needs, or containerd did not come up.
         """
-        node.prepare(self.folder, NODE_IP, POD_CIDR)
-        configuration.write(self.folder, self.platform_image)
+        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        network.prepare(self.folder, NODE_IP, POD_CIDR)
+        cgroups.prepare()
+        configuration.write(self.folder, self.images.platform)
         daemon = configuration.daemons(self.folder, self.kubernetes)["containerd"]
         if daemon.start():
             with step("start containerd"):
@@ -149,12 +134,15 @@ class Cluster:
 
     def stop(self) -> None:
         """End every process and container, undo what was changed in the machine; keep the data."""
-        containerd, *others = self.processes()
+        runtime, *others = self.processes()
         for process in reversed(others):
             process.stop()
-        node.end_containers(self._containerd_socket)
-        containerd.stop()
-        node.restore(self.folder, NODE_IP)
+        cgroups.end_processes()
+        containerd.end_shims(self.folder)
+        runtime.stop()
+        containerd.unmount(self.folder)
+        network.restore(self.folder, NODE_IP)
+        cgroups.remove()
         for url in (ETCD, ETCD_PEER):
             (self.folder / url.removeprefix("unix://")).unlink(missing_ok=True)
 
@@ -189,11 +177,7 @@ class Cluster:
 
     def ctr(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run containerd's client in the namespace of the node's images and containers."""
-        return subprocess.run(
-            ["ctr", "--address", str(self._containerd_socket), "--namespace", "k8s.io", *words],
-            capture_output=True,
-            text=True,
-        )
+        return containerd.ctr(self.folder, *words)
 
     def get(self, path: str) -> bytes | None:
         """Body of a GET to the API server as administrator; None when there is no such answer."""
@@ -224,7 +208,7 @@ class Cluster:
 
     def _apply_manifests(self) -> None:
         text = (MANIFESTS / "coredns.yaml").read_text()
-        text = text.replace("${IMAGE}", self.platform_image).replace("${IP}", DNS_SERVICE_IP)
+        text = text.replace("${IMAGE}", self.images.platform).replace("${IP}", DNS_SERVICE_IP)
         # Forced: the files are the truth, also over what a person changed in the cluster.
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text)
         self._make_volumes()

@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
-from ..machine import node
+from ..home import write_private
+from ..machine.cgroups import CGROUP
+from ..machine.network import BRIDGE
 from ..machine.processes import Daemon
-from .pki import Authority, write_private
+from . import containerd
+from .pki import Authority
 
 NODE_NAME = "dlstack"
 # An address of our own on the loopback interface: the same on every machine and network, reachable
@@ -29,11 +32,6 @@ ETCD = "unix://etcd:0"
 ETCD_PEER = "unix://etcd-peer:0"
 KUBELET_HEALTH_PORT = 10248
 PROCESSES = ("containerd", "etcd", *PORTS)
-
-
-def containerd_socket(folder: Path) -> Path:
-    """Where containerd listens in the cluster's folder."""
-    return folder / "containerd.sock"
 
 
 def daemons(folder: Path, program: Path) -> dict[str, Daemon]:
@@ -144,43 +142,14 @@ def write(folder: Path, sandbox_image: str) -> None:
         ("kubelet", f"system:node:{NODE_NAME}", "system:nodes"),
     ):
         authority.kubeconfig(file, user, organisation, f"https://{NODE_IP}:{API_PORT}")
-    write_private(folder / "containerd.toml", _containerd(folder, sandbox_image).encode())
-    configurations: dict[str, object] = {
-        "kubelet.json": _kubelet(folder),
-        "kube-proxy.json": {
-            "kind": "KubeProxyConfiguration",
-            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-            "mode": "iptables",
-            "clusterCIDR": POD_CIDR,
-            "hostnameOverride": NODE_NAME,
-            "healthzBindAddress": "127.0.0.1:10256",
-            "metricsBindAddress": "127.0.0.1:10249",
-            "clientConnection": {"kubeconfig": str(folder / "pki" / "kube-proxy.kubeconfig")},
-            # The kernel's limits stay as the machine has them.
-            "conntrack": {"maxPerCore": 0, "min": 0},
-            "iptables": {"localhostNodePorts": True, "minSyncPeriod": "100ms"},
-        },
-        "cni/10-dlstack.conflist": {
-            "cniVersion": "1.0.0",
-            "name": "dlstack",
-            "plugins": [
-                {
-                    "type": "bridge",
-                    "bridge": node.BRIDGE,
-                    "isGateway": True,
-                    "ipMasq": True,
-                    "hairpinMode": True,
-                    "ipam": {
-                        "type": "host-local",
-                        "ranges": [[{"subnet": POD_CIDR}]],
-                        "routes": [{"dst": "0.0.0.0/0"}],
-                        "dataDir": str(folder / "cni-addresses"),
-                    },
-                },
-            ],
-        },
-    }
-    for name, content in configurations.items():
+    write_private(
+        folder / "containerd.toml", containerd.configuration(folder, sandbox_image).encode()
+    )
+    for name, content in (
+        ("kubelet.json", _kubelet(folder)),
+        ("kube-proxy.json", _kube_proxy(folder)),
+        ("cni/10-dlstack.conflist", _pod_network(folder)),
+    ):
         write_private(folder / name, json.dumps(content, indent=1).encode())
 
 
@@ -199,10 +168,10 @@ def _kubelet(folder: Path) -> dict[str, object]:
         "tlsCertFile": str(pki / "kubelet-server.crt"),
         "tlsPrivateKeyFile": str(pki / "kubelet-server.key"),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{node.CGROUP}",
+        "cgroupRoot": f"/{CGROUP}",
         "failCgroupV1": False,
         "failSwapOn": False,
-        "containerRuntimeEndpoint": f"unix://{containerd_socket(folder)}",
+        "containerRuntimeEndpoint": f"unix://{containerd.socket(folder)}",
         "clusterDomain": "cluster.local",
         "clusterDNS": [DNS_SERVICE_IP],
         "resolvConf": "/etc/resolv.conf",
@@ -222,24 +191,40 @@ def _kubelet(folder: Path) -> dict[str, object]:
     }
 
 
-def _containerd(folder: Path, sandbox_image: str) -> str:
-    cri = 'plugins."io.containerd.grpc.v1.cri"'
-    # Without CAP_SYS_RESOURCE the score can't be lowered, and runc fails with
-    # "can't get final child's PID from pipe" when it tries.
-    restricted = str(not node.may_raise_limits()).lower()
-    return f"""version = 2
-root = "{folder / "containerd"}"
-state = "{folder / "containerd-state"}"
-[grpc]
-address = "{containerd_socket(folder)}"
-[{cri}]
-sandbox_image = "{sandbox_image}"
-restrict_oom_score_adj = {restricted}
-[{cri}.cni]
-bin_dir = "{node.cni_plugins()}"
-conf_dir = "{folder / "cni"}"
-[{cri}.containerd]
-default_runtime_name = "runc"
-[{cri}.containerd.runtimes.runc]
-runtime_type = "io.containerd.runc.v2"
-"""
+def _kube_proxy(folder: Path) -> dict[str, object]:
+    return {
+        "kind": "KubeProxyConfiguration",
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "mode": "iptables",
+        "clusterCIDR": POD_CIDR,
+        "hostnameOverride": NODE_NAME,
+        "healthzBindAddress": "127.0.0.1:10256",
+        "metricsBindAddress": "127.0.0.1:10249",
+        "clientConnection": {"kubeconfig": str(folder / "pki" / "kube-proxy.kubeconfig")},
+        # The kernel's limits stay as the machine has them.
+        "conntrack": {"maxPerCore": 0, "min": 0},
+        "iptables": {"localhostNodePorts": True, "minSyncPeriod": "100ms"},
+    }
+
+
+def _pod_network(folder: Path) -> dict[str, object]:
+    """Return the list of CNI plugins that give a pod its network: one bridge for all."""
+    return {
+        "cniVersion": "1.0.0",
+        "name": "dlstack",
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": BRIDGE,
+                "isGateway": True,
+                "ipMasq": True,
+                "hairpinMode": True,
+                "ipam": {
+                    "type": "host-local",
+                    "ranges": [[{"subnet": POD_CIDR}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                    "dataDir": str(folder / "cni-addresses"),
+                },
+            },
+        ],
+    }

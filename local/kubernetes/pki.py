@@ -7,7 +7,6 @@ Names and organisations are the ones Kubernetes' built-in RBAC rules bind to
 import datetime
 import ipaddress
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ..home import write_private
+
 VALID_DAYS = 3650
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that nobody but its owner can read, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-    temporary.rename(path)
 
 
 def _name(common_name: str, organisation: str | None = None) -> x509.Name:

@@ -1,1 +1,4 @@
-"""What the platform needs of the machine, and its processes on it."""
+"""What the platform needs of the machine (packages, network, control groups), and its processes.
+
+`local.build` and `local.kubernetes` import it, and the commands.
+"""

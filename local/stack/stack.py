@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..build.programs import pulumi_path
+from ..build.pulumi import pulumi_path
 from ..console import LocalError, step
-from ..home import REPOSITORY, Home
-from ..kubernetes.pki import write_private
+from ..home import REPOSITORY, Home, write_private
 from ..machine.processes import run_logged
 
 STACK = "local"
@@ -24,7 +23,7 @@ EXAMPLE = "training/mnist"
 def environment(home: Home, kubeconfig: Path) -> dict[str, str]:
     """The variables by which `pulumi`, `kubectl` and the client find this machine's parts.
 
-    What is set already wins.
+    A variable that is set already keeps its value.
     """
     home.stacks.mkdir(mode=0o700, parents=True, exist_ok=True)
     defaults = {

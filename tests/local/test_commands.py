@@ -1,16 +1,14 @@
 """`python -m local` as a person calls it, where it needs no cluster."""
 
 import os
-import socket
+import re
 import subprocess
 import sys
 
 import pytest
 
-from local.build.programs import MODULES, digest
-from local.console import LocalError
+from local.__main__ import COMMANDS
 from local.home import REPOSITORY
-from local.kubernetes.cluster import _check_free
 
 
 def run(*words, **environment):
@@ -45,25 +43,7 @@ def test_there_is_nothing_to_do_where_nothing_is(tmp_path, command):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_taken_port_names_who_needs_it_and_how_to_find_who_has_it():
-    with socket.socket() as taken:
-        taken.bind(("", 0))
-        taken.listen()
-        with pytest.raises(LocalError, match="which kubelet needs, is in use.*ss -ltnp"):
-            _check_free("kubelet", taken.getsockname()[1])
-
-
-def test_a_cache_key_changes_with_names_content_and_words(tmp_path):
-    first, second = tmp_path / "a", tmp_path / "b"
-    first.write_text("x")
-    second.write_text("x")
-    keys = {digest([first]), digest([second]), digest([first], "word"), digest([first, second])}
-    assert len(keys) == 4
-    first.write_text("y")
-    assert digest([first]) not in keys
-
-
-def test_every_module_pins_its_sources():
-    for folder in MODULES.iterdir():
-        pinned = (folder / "go.mod").read_text()
-        assert "require" not in pinned or (folder / "go.sum").exists(), folder
+def test_help_says_what_each_command_does():
+    done = run("--help")
+    assert done.returncode == 0
+    assert re.findall(r"^    (\w+) +[A-Z]", done.stdout, re.MULTILINE) == list(COMMANDS)

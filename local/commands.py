@@ -1,0 +1,149 @@
+"""The commands: each is a function of the platform, and its docstring is its help text."""
+
+import shlex
+import time
+from pathlib import Path
+
+from .console import LocalError, say
+from .machine import packages
+from .machine.checks import check_machine
+from .platform import Platform
+from .stack import held_out
+from .stack.stack import EXAMPLE, GRPC_NODE_PORT, Stack, data_set
+
+# Measured, with some air: Go's sources and objects 8 GiB, images and their archives 5 GiB.
+COLD_GIBIBYTES = 18
+WARM_GIBIBYTES = 2
+DIGITS = 10
+
+_NEXT = """
+Next:
+  make predict IMAGE=picture.png   # any picture of a digit
+  make status                      # the parts, the job, the models and the addresses
+  make logs                        # what the training job said
+  eval "$(make env)"               # pulumi, kubectl and the client in this shell
+  make destroy                     # take the stack down
+  make down                        # and the cluster"""
+
+
+def up(platform: Platform) -> None:
+    """Have Pulumi, the cluster and its images ready: make what is missing."""
+    if platform.brought_kubeconfig:
+        _use_brought(platform, platform.brought_kubeconfig)
+        return
+    check_machine()
+    cold = not platform.cluster.kubeconfig.exists()
+    with platform.locked(COLD_GIBIBYTES if cold else WARM_GIBIBYTES):
+        platform.cluster.check_ports()
+        packages.install(platform.home.cache / "logs" / "packages.log")
+        ran_before = platform.cluster.is_running()
+        try:
+            platform.cluster.start_runtime()
+            platform.cluster.images.load(platform.cluster.ctr)
+            platform.cluster.start()
+        except BaseException:
+            # Half a cluster is no use to anybody, and its processes would be left behind.
+            if not ran_before:
+                platform.cluster.stop()
+            raise
+        platform.environment()
+    say(f"the cluster is ready: KUBECONFIG={platform.cluster.kubeconfig}")
+
+
+def _use_brought(platform: Platform, kubeconfig: Path) -> None:
+    say(f"using the cluster of KUBECONFIG={kubeconfig}")
+    if not kubeconfig.exists():
+        raise LocalError(
+            f"KUBECONFIG is '{kubeconfig}', and there is no such file.",
+            "Correct it, or unset it to have a cluster made here.",
+        )
+    platform.runtime_image  # noqa: B018  (says what is missing before anything is made)
+    with platform.locked(WARM_GIBIBYTES):
+        platform.environment()
+
+
+def deploy(platform: Platform) -> None:
+    """Deploy the stack with `pulumi up`, then predict held-out digits through the exposed port."""
+    begun = time.monotonic()
+    with platform.locked(WARM_GIBIBYTES):
+        variables = platform.environment()
+        stack = Stack(variables)
+        data_dir = data_set(platform.home)
+        defaults = {"dataDir": str(data_dir)}
+        if platform.brought_kubeconfig is None:
+            defaults |= {"host": "127.0.0.1", "grpcNodePort": str(GRPC_NODE_PORT)}
+        settings = stack.configure({"runtimeImage": platform.runtime_image}, defaults)
+        stack.up()
+        deployed = time.monotonic()
+        # Code of one's own answers other questions than which digit it is.
+        is_example = settings["codeDir"] == EXAMPLE
+        truths, answers = held_out.predict(variables, data_dir, DIGITS) if is_example else ([], [])
+    right = sum(answer == truth for answer, truth in zip(answers, truths, strict=True))
+    if is_example:
+        print("\nheld-out digit " + " ".join(f"{truth:>2}" for truth in truths))
+        print("answer         " + " ".join(f"{answer:>2}" for answer in answers))
+        print(f"               {right} of {len(truths)} right")
+    print(flush=True)
+    stack.status()
+    print()
+    say(f"pulumi up {deployed - begun:.1f} s, all answers after {time.monotonic() - begun:.1f} s")
+    print(_NEXT)
+    if right * 2 < len(truths):
+        raise LocalError("most answers are wrong.", "The log of the training Job may say why.")
+
+
+def status(platform: Platform) -> None:
+    """Show the parts of the platform and the stack's addresses."""
+    if platform.brought_kubeconfig:
+        print(f"cluster      {platform.brought_kubeconfig}")
+    else:
+        if not platform.cluster.kubeconfig.exists():
+            print("nothing is here yet. `make up` makes it.")
+            return
+        for daemon in platform.cluster.processes():
+            pid = daemon.pid()
+            state = f"running, process {pid}" if pid else "stopped"
+            print(f"{daemon.name:<24} {state:<24} {daemon.log}")
+        if not platform.cluster.is_running():
+            return
+    stack = Stack(platform.environment())
+    if not stack.exists():
+        print("\nno stack is deployed. `make up` deploys it.")
+        return
+    print(flush=True)
+    stack.status()
+
+
+def env(platform: Platform) -> None:
+    """Print the shell variables for `pulumi`, `kubectl` and the client."""
+    for name, value in platform.environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+def destroy(platform: Platform) -> None:
+    """Take the stack down with `pulumi destroy`."""
+    if platform.brought_kubeconfig is None and not platform.cluster.is_running():
+        say("nothing to destroy: the cluster does not run")
+        return
+    begun = time.monotonic()
+    with platform.locked(0):
+        stack = Stack(platform.environment())
+        if stack.exists():
+            stack.destroy()
+        if platform.brought_kubeconfig is None:
+            platform.cluster.recycle_volumes()
+    say(f"the stack is gone ({time.monotonic() - begun:.1f} s)")
+
+
+def down(platform: Platform) -> None:
+    """Stop the embedded cluster and end all its processes; its data stays for the next `up`."""
+    if platform.brought_kubeconfig:
+        say("the cluster is your own (KUBECONFIG), it is left as it is")
+        return
+    if not platform.home.platform.exists():
+        say("nothing to stop: there is no cluster here")
+        return
+    check_machine()
+    with platform.locked(0):
+        platform.cluster.stop()
+    say(f"the cluster is stopped; `rm -r {platform.home.root}` also removes what it keeps")

@@ -1,0 +1,56 @@
+"""The platform as the commands see it: a cluster, made here or brought, and what reaches it."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from .console import LocalError
+from .home import Home
+from .kubernetes.cluster import Cluster
+from .stack.stack import environment
+
+
+class Platform:
+    """The parts that the commands work on."""
+
+    def __init__(self) -> None:
+        self.home = Home.from_environment()
+        self.cluster = Cluster(self.home)
+        given = os.environ.get("KUBECONFIG")
+        self.brought_kubeconfig = (
+            Path(given) if given and Path(given) != self.cluster.kubeconfig else None
+        )
+        """The file of a cluster that the person brings, which replaces the embedded one."""
+
+    @property
+    def runtime_image(self) -> str:
+        """Name of the image with dlstack's dependencies, as the cluster knows it.
+
+        Raises:
+            LocalError: the cluster is not ours and no image is named.
+        """
+        if self.brought_kubeconfig is None:
+            return self.cluster.images.runtime
+        try:
+            return os.environ["RUNTIME_IMAGE"]
+        except KeyError:
+            raise LocalError(
+                f"KUBECONFIG ({self.brought_kubeconfig}) is your own, but no image is set.",
+                "Build it (`docker build -f local/build/image/Containerfile local/build/image`), "
+                "push it where the cluster can pull from, and set RUNTIME_IMAGE to its name.",
+            ) from None
+
+    def environment(self) -> dict[str, str]:
+        """The variables for `pulumi`, `kubectl` and the client."""
+        variables = environment(self.home, self.brought_kubeconfig or self.cluster.kubeconfig)
+        if self.brought_kubeconfig is None:
+            variables["PATH"] = f"{self.cluster.programs_folder()}{os.pathsep}{variables['PATH']}"
+        return variables
+
+    @contextlib.contextmanager
+    def locked(self, gibibytes: int) -> Iterator[None]:
+        """Hold the platform's folder, with room on its disk."""
+        self.home.make_room(gibibytes)
+        with self.home.locked():
+            yield

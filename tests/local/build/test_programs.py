@@ -1,0 +1,55 @@
+"""Keys of what is built: of the same files they are the same, wherever the folder lies.
+
+That the builds succeed is for the tests on a real cluster.
+"""
+
+import shutil
+
+import pytest
+
+from local.build import images, programs
+from local.build.images import Images
+from local.build.programs import COREDNS, KUBERNETES, MODULES, PAUSE, Programs, digest
+from local.build.pulumi import PULUMI, PULUMI_KUBERNETES, PULUMI_PYTHON
+from local.home import Home
+
+
+def test_a_cache_key_changes_with_names_content_and_words(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_text("x")
+    second.write_text("x")
+    keys = {digest([first]), digest([second]), digest([first], "word"), digest([first, second])}
+    assert len(keys) == 4
+    first.write_text("y")
+    assert digest([first]) not in keys
+
+
+def test_every_module_pins_its_sources():
+    for folder in MODULES.iterdir():
+        pinned = (folder / "go.mod").read_text()
+        assert "require" not in pinned or (folder / "go.sum").exists(), folder
+
+
+@pytest.mark.parametrize(
+    "program", [KUBERNETES, COREDNS, PAUSE, PULUMI, PULUMI_PYTHON, PULUMI_KUBERNETES]
+)
+def test_a_program_is_known_by_the_files_of_its_module(program, tmp_path, monkeypatch):
+    known = Programs(Home(tmp_path)).path(program)
+    moved = tmp_path / "moved"
+    shutil.copytree(MODULES / program.module, moved / program.module)
+    monkeypatch.setattr(programs, "MODULES", moved)
+    assert Programs(Home(tmp_path)).path(program) == known
+    with open(moved / program.module / "go.mod", "a") as file:
+        file.write("// changed\n")
+    assert Programs(Home(tmp_path)).path(program) != known
+
+
+def test_the_runtime_image_is_known_by_the_files_it_is_built_from(tmp_path, monkeypatch):
+    known = Images(Home(tmp_path)).runtime
+    moved = tmp_path / "moved"
+    shutil.copytree(images.FOLDER, moved)
+    monkeypatch.setattr(images, "FOLDER", moved)
+    assert Images(Home(tmp_path)).runtime == known
+    with open(moved / "requirements.txt", "a") as file:
+        file.write("# changed\n")
+    assert Images(Home(tmp_path)).runtime != known

@@ -68,6 +68,7 @@ def test_the_text_has_the_figures_bars_and_failures() -> None:
     assert "latency" not in bench_text(result(errors={"UNAVAILABLE": 1}))
 
 
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_ends_it_with_the_figures_so_far() -> None:
     """The signal comes from a caller's thread; Python handles it in the main thread, as Ctrl-C."""
 

@@ -142,6 +142,7 @@ def test_proxies_of_the_environment_are_not_asked(
         assert not select.select([proxy], [], [], 0)[0]
 
 
+@pytest.mark.usefixtures("interrupts")
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
 def test_an_interrupt_ends_it_at_once_without_a_word(transport: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

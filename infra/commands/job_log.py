@@ -15,6 +15,7 @@ import pulumi
 
 from .. import s3
 from ..cluster import api, names
+from ..cluster.jobs import end_of
 from ..run.run_hash import short
 from . import job_state
 from .deployed import Deployed
@@ -111,13 +112,13 @@ class RunLog:
                 ended = job_state.has_ended(pod)
                 whole = self._stream(pod)
                 broken = 0 if whole else broken + 1
-                if whole and ended or broken > _TRIES and job_state.end_of(job) is not None:
+                if whole and ended or broken > _TRIES and end_of(job) is not None:
                     complete = pod["metadata"]["uid"]
                     continue
                 if not whole:
                     time.sleep(_PAUSE_SECONDS)
                     continue
-            elif job_state.end_of(job) is not None:
+            elif end_of(job) is not None:
                 return job
             elif pod is not None and unread:
                 reason = job_state.waits_for(pod)

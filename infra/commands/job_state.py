@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from ..cluster.jobs import end_of, pod_annotations
 from ..cluster.names import ATTEMPT_ANNOTATION, RUN_HASH_ANNOTATION
 from ..run.attempts import EXIT_TERMINATED
 
@@ -48,7 +49,7 @@ def state_of(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], now: dat
     return JobState(
         name=job["metadata"]["name"],
         run_hash=run_hash(job),
-        attempt=int(_annotations(job).get(ATTEMPT_ANNOTATION, "1")),
+        attempt=int(pod_annotations(job).get(ATTEMPT_ANNOTATION, "1")),
         nodes=nodes(job),
         state=state,
         reason=reason,
@@ -59,7 +60,7 @@ def state_of(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], now: dat
 
 def run_hash(job: Mapping[str, Any]) -> str:
     """Return the hash of the run that `job` is for."""
-    return str(_annotations(job).get(RUN_HASH_ANNOTATION, ""))
+    return str(pod_annotations(job).get(RUN_HASH_ANNOTATION, ""))
 
 
 def nodes(job: Mapping[str, Any]) -> int:
@@ -112,14 +113,6 @@ def waits_for(pod: Mapping[str, Any]) -> str:
     waiting = _container(pod).get("waiting", {})
     parts = (waiting.get("reason", ""), waiting.get("message", ""))
     return ": ".join(part for part in parts if part) or str(pod.get("status", {}).get("phase", ""))
-
-
-def end_of(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the condition that ended `job`: its type is Complete or Failed."""
-    for condition in job.get("status", {}).get("conditions", []):
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            return dict(condition)
-    return None
 
 
 def _state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> tuple[State, str]:
@@ -178,10 +171,6 @@ def _container(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the state of the pod's only container."""
     statuses = pod.get("status", {}).get("containerStatuses", [])
     return dict(statuses[0].get("state", {})) if statuses else {}
-
-
-def _annotations(job: Mapping[str, Any]) -> Mapping[str, str]:
-    return dict(job["spec"]["template"]["metadata"].get("annotations") or {})
 
 
 def _ended(job: Mapping[str, Any]) -> str | None:

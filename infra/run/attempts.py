@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..cluster.jobs import end_of, pod_annotations
 from ..cluster.names import ATTEMPT_ANNOTATION, COMMIT_ANNOTATION, RUN_HASH_ANNOTATION
 
 EXIT_TERMINATED = 143
@@ -39,14 +40,14 @@ def next_attempt(
     """
     latest, failed = None, False
     for job in jobs:
-        annotations = _annotations(job)
+        annotations = pod_annotations(job)
         if annotations.get(RUN_HASH_ANNOTATION) != run_hash:
             continue
         number = int(annotations.get(ATTEMPT_ANNOTATION, "1"))
         if latest is None or number > latest.number:
             latest = Attempt(number, annotations.get(COMMIT_ANNOTATION))
-            conditions = job.get("status", {}).get("conditions", [])
-            failed = any(c["type"] == "Failed" and c["status"] == "True" for c in conditions)
+            end = end_of(job)
+            failed = end is not None and end["type"] == "Failed"
     if latest is None:
         return Attempt(1, commit())
     return Attempt(latest.number + 1, commit()) if failed else latest
@@ -55,9 +56,4 @@ def next_attempt(
 def is_there(jobs: Iterable[Mapping[str, Any]], run_hash: str, attempt: Attempt) -> bool:
     """Say whether one of `jobs` is this attempt at the run, so that no new Job will be made."""
     wanted = {RUN_HASH_ANNOTATION: run_hash, ATTEMPT_ANNOTATION: str(attempt.number)}
-    return any(wanted.items() <= _annotations(job).items() for job in jobs)
-
-
-def _annotations(job: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return the annotations of the Job's pods."""
-    return dict(job["spec"]["template"]["metadata"].get("annotations") or {})
+    return any(wanted.items() <= pod_annotations(job).items() for job in jobs)

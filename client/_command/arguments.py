@@ -15,9 +15,9 @@ _PACKAGE = __package__.partition(".")[0]
 PROGRAM = "dlstack" if Path(sys.argv[0]).stem == "dlstack" else f"python -m {_PACKAGE}"
 
 _EPILOG = """\
-All that is listed under "server and model" comes from the flags, else from DLSTACK_HOST,
-DLSTACK_CLIENT_KEY and so on, else (host, port, model) from `pulumi stack output` of the current
-folder. --verbose says which. The token has no flag: a command line is there for all to read.
+Each setting under "server and model" comes from its flag, else from a variable (DLSTACK_HOST,
+DLSTACK_CLIENT_KEY and so on), else (host, port, model) from `pulumi stack output` of the current
+folder. --verbose says which. The token has no flag, since everybody can read a command line.
 MAX_RESPONSE_TIME = 3000 (ms) of the managed service's client is --timeout 3.
 """
 
@@ -103,7 +103,7 @@ def _add_server(server: argparse._ArgumentGroup) -> None:
         "--tls",
         action="store_true",
         default=None,
-        help="encrypt, and check the server's certificate (default: with one of the next three)",
+        help="encrypt, and check the server's certificate (default: if one of the next three is given)",
     )
     server.add_argument(
         "--ca", metavar="FILE", help="PEM authorities of the server (default: well-known ones)"

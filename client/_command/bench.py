@@ -103,7 +103,7 @@ def load(signature: Signature, file: str | None, rows: int) -> dict[str, Array]:
     if example.whole:
         if rows > 1:
             raise InvalidInput(
-                f"Signature {signature.name!r} has not a row for each example. Ask for 1 row."
+                f"Signature {signature.name!r} does not take one row per example. Ask for 1 row."
             )
         return stack([example])
     return stack([example] * rows)
@@ -120,7 +120,7 @@ def bench(
 ) -> BenchResult:
     """Send `inputs` from `callers` threads until `requests` are sent or `seconds` are over.
 
-    Ctrl-C ends it, too.
+    Ctrl-C also ends it.
 
     One request is sent before, and not counted: it opens the connection, and shows what is wrong.
 

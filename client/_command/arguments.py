@@ -103,7 +103,7 @@ def _add_server(server: argparse._ArgumentGroup) -> None:
         "--tls",
         action="store_true",
         default=None,
-        help="encrypt, and check the server's certificate (default: if one of the next three is given)",
+        help="encrypt, and check the server's certificate (default: if a file below is given)",
     )
     server.add_argument(
         "--ca", metavar="FILE", help="PEM authorities of the server (default: well-known ones)"

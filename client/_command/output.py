@@ -15,7 +15,7 @@ def printable(text: str) -> str:
     """Return `text` with what would break its line or move a terminal's cursor escaped.
 
     File names and a server's texts may hold such characters. Surrogates stay: they stand for the
-    bytes of names that are no text.
+    bytes of names that are not text.
     """
     return "".join(
         char if char.isprintable() or "\ud800" <= char <= "\udfff" else repr(char)[1:-1]

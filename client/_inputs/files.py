@@ -259,7 +259,7 @@ def _unwrapped(document: Any, signature: Signature) -> Any:
         if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
             if any(row.keys() != rows[0].keys() for row in rows):
                 raise InvalidInput(
-                    "Its instances have not all the same inputs. Give each of them by name."
+                    "Its instances do not all have the same inputs. Give each of them by name."
                 )
             return {name: [row[name] for row in rows] for name in rows[0]}
         return rows

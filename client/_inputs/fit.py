@@ -44,7 +44,7 @@ def choose_signature(
     input and the output of the names given and, for `text`, an input of strings.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: no signature fits.
     """
     names = ", ".join(metadata.signatures) or "none"
     model = f"Model {metadata.model!r} version {metadata.version}"
@@ -209,8 +209,8 @@ def _as_numbers(spec: TensorSpec, array: Array) -> Array:
         with np.errstate(over="ignore"):
             return array.astype(dtype, copy=False)
     raise InvalidInput(
-        f"Input {spec.name!r} takes {spec.dtype}, and not all values of the {array.dtype} array "
-        "given fit in it. Convert them."
+        f"Input {spec.name!r} takes {spec.dtype}, but some values of the given {array.dtype} "
+        "array do not fit in it. Convert them."
     )
 
 

@@ -164,7 +164,7 @@ class GrpcCodec:
             return ServerError(self.address, code, details)
         kind = "plain gRPC" if self._tls is None else "gRPC"
         return ConnectionFailed(
-            f"{self.address} is open but speaks no {kind} ({_reason(details)}). "
+            f"{self.address} is open but does not speak {kind} ({_reason(details)}). "
             "Check the port, and whether it asks for TLS."
         )
 

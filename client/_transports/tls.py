@@ -75,7 +75,7 @@ class Tls:
     def _check(self) -> None:
         if bool(self.client_cert) != bool(self.client_key):
             raise SettingsError(
-                "Of the client's certificate and its key only one is given. Give both, or none."
+                "Only one of the client's certificate and its key is given. Give both, or none."
             )
         for path in (self.ca, self.client_cert, self.client_key):
             if path and not is_pem(path) and not Path(path).is_file():
@@ -97,7 +97,7 @@ class Security:
             raise SettingsError("The token is empty or has odd characters. Give printable ASCII.")
         if self.tls is None:
             raise SettingsError(
-                "A token would be sent readable for everyone on the way. Use TLS with it."
+                "Without TLS everybody on the way could read the token. Use TLS with it."
             )
 
     def __repr__(self) -> str:

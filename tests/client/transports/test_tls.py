@@ -204,9 +204,13 @@ def test_tokens_that_make_no_sense_are_refused(transport: str, token: str) -> No
 
 
 def test_settings_that_make_no_sense_are_refused(transport: str, pki: Pki, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="readable for everyone"):
+    with pytest.raises(
+        SettingsError, match="Without TLS everybody on the way could read the token"
+    ):
         client(transport, 1, token="s3cret")
-    with pytest.raises(SettingsError, match="only one is given"):
+    with pytest.raises(
+        SettingsError, match="^Only one of the client's certificate and its key is given"
+    ):
         client(transport, 1, tls=Tls(client_cert=pki.client.certificate))
     with pytest.raises(SettingsError, match="There is no TLS file 'missing.pem'"):
         client(transport, 1, tls=Tls(ca="missing.pem"))

@@ -138,7 +138,7 @@ def test_where_a_model_knows_no_rows_a_file_is_one_request(
         ("x.json", "[1, 2", "is not JSON"),
         ("x.json", "[" * 100_000, "is not JSON"),
         ("x.json", {"nope": [1]}, "has no input 'nope'"),
-        ("x.json", {"instances": [{"images": [0]}, {}]}, "not all the same inputs"),
+        ("x.json", {"instances": [{"images": [0]}, {}]}, "do not all have the same inputs"),
         ("x.json", {"signature_name": "other", "inputs": [[0]]}, "asks for signature 'other'"),
         ("x.json", [[1, 2], [3]], "not a regular array"),
         ("x.json", {"b64": "%"}, "b64"),

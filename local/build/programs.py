@@ -102,7 +102,7 @@ class Programs:
         )
         if listed.returncode:
             raise LocalError(
-                f"the Go module {module} can't be had: {listed.stderr.strip()}",
+                f"the Go module {module} can't be downloaded: {listed.stderr.strip()}",
                 "Check that the Go module proxy is reachable.",
             )
         return Path(json.loads(listed.stdout)["Dir"])

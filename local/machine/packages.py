@@ -33,7 +33,7 @@ def cni_plugins() -> Path:
     folder = _cni_folder()
     if folder is None:
         raise MachineError(
-            f"the CNI plugins are in none of {', '.join(map(str, CNI_FOLDERS))}.",
+            f"the CNI plugins are not in {' or '.join(map(str, CNI_FOLDERS))}.",
             f"Install the package {CNI_PACKAGE}.",
         )
     return folder

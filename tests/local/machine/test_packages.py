@@ -14,7 +14,9 @@ def test_without_apt_the_missing_packages_are_named(monkeypatch, tmp_path):
 
 def test_without_cni_plugins_their_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(packages, "CNI_FOLDERS", (tmp_path,))
-    with pytest.raises(LocalError, match=f"none of {tmp_path}.*{packages.CNI_PACKAGE}.*KUBECONFIG"):
+    with pytest.raises(
+        LocalError, match=f"are not in {tmp_path}.*{packages.CNI_PACKAGE}.*KUBECONFIG"
+    ):
         packages.cni_plugins()
     (tmp_path / "bridge").touch()
     assert packages.cni_plugins() == tmp_path

@@ -26,7 +26,7 @@ up: setup ## the whole system on this machine (or the cluster of KUBECONFIG), en
 	@$(BIN)/python -m local up
 	@$(BIN)/python -m local deploy
 
-predict: setup ## make predict IMAGE=digit.png
+predict: setup ## ask which digit a picture shows: make predict IMAGE=digit.png
 	@test -n "$(IMAGE)" || { echo 'name a picture: make predict IMAGE=digit.png'; exit 2; }
 	@$(IN_STACK) $(BIN)/python -m client predict $(IMAGE)
 

@@ -42,7 +42,7 @@ def up(platform: Platform) -> None:
             platform.cluster.images.load(platform.cluster.ctr)
             platform.cluster.start()
         except BaseException:
-            # Half a cluster is no use to anybody, and its processes would be left behind.
+            # Nobody can use half a cluster, and its processes would be left behind.
             if not ran_before:
                 platform.cluster.stop()
             raise

@@ -32,7 +32,7 @@ from ..resources.credentials import ACCESS_KEY, SECRET_KEY
 from .packages import Packages
 
 USER = 65532
-"""User and group of every process; owns nothing in the images."""
+"""User and group of every process; no file of the images belongs to them."""
 
 _TMP = VolumeMountArgs(name="tmp", mount_path="/tmp")
 """Root file systems are read-only, and TensorFlow and Python want a place for temporary files."""

@@ -37,7 +37,7 @@ def predict(
 ) -> tuple[list[int], list[int]]:
     """Send `count` test digits as PNG files through `python -m client predict`, over gRPC.
 
-    The client finds the stack by itself, as it does for a person; its TLS and token, too.
+    The client finds the stack, its TLS and its token by itself, as it does for a person.
 
     Args:
         variables: from `stack.environment`.

@@ -13,7 +13,7 @@ from training.metrics import write_metrics
 from training.quiet_tensorflow import tf
 from training.run_settings import RunSettings
 from training.steps.distribution import Distribution
-from training.steps.loop import Trained, train
+from training.steps.loop import Step, Trained, train
 from training.summaries import ScalarWriter
 
 Batches = Callable[["tf.Tensor", "tf.Tensor | int", int], "Sequence[tf.Tensor]"]
@@ -80,43 +80,11 @@ def run(
     model = model_fn()
     batches = input_fn()
     rate = settings.learning_rate if learning_rate is None else learning_rate
-    variables = model.module.trainable_variables
-    optimizer = optimizer_fn(rate)
-    if settings.mixed_precision == "float16":
-        # Small gradients would be 0 in it.
-        optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
-    optimizer.build(variables)
-
-    def gradients(batch: "Sequence[tf.Tensor]") -> "tuple[Mapping[str, tf.Tensor], list[Any]]":
-        with tf.GradientTape() as tape:
-            scalars = model.loss_fn(*batch, training=True)
-            loss = optimizer.scale_loss(scalars["loss"])
-        return scalars, tape.gradient(loss, variables)
-
-    def update(found: list[Any]) -> None:
-        optimizer.apply(found, variables)
-
-    if settings.xla:
-        # Without what makes the batches: XLA can't compile all of that.
-        gradients = tf.function(gradients, jit_compile=True)
-        update = tf.function(update, jit_compile=True)
-
-    def step(number: "tf.Tensor") -> "Mapping[str, tf.Tensor]":
-        scalars, found = distribution.mean(
-            lambda share, shares: gradients(batches(number, share, shares))
-        )
-        update(found)
-        return scalars
-
-    size = sum(math.prod(variable.shape) for variable in variables)
-    print(
-        f"Training {size} parameters for {settings.max_steps} steps of {settings.batch_size}"
-        + (f", shared by {distribution.replicas} replicas" if distribution.replicas > 1 else ""),
-        flush=True,
-    )
+    optimizer = _built(optimizer_fn(rate), model, settings)
+    _announce(model, settings, distribution.replicas)
     with distribution.explained():
         trained = train(
-            step,
+            _step_of(model, batches, optimizer, distribution, xla=settings.xla),
             rate if callable(rate) else lambda _: tf.constant(rate),
             state_of(model.module, optimizer),
             [*model.module.variables, *optimizer.variables],
@@ -129,6 +97,54 @@ def run(
             metrics = _measure_and_export(model, evaluate_fn, trained, output)
         distribution.await_all()
     return metrics
+
+
+def _built(optimizer: Any, model: Model, settings: RunSettings) -> Any:
+    """Return the optimizer with its variables."""
+    if settings.mixed_precision == "float16":
+        # Small gradients would be 0 in it.
+        optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    optimizer.build(model.module.trainable_variables)
+    return optimizer
+
+
+def _announce(model: Model, settings: RunSettings, replicas: int) -> None:
+    size = sum(math.prod(variable.shape) for variable in model.module.trainable_variables)
+    print(
+        f"Training {size} parameters for {settings.max_steps} steps of {settings.batch_size}"
+        + (f", shared by {replicas} replicas" if replicas > 1 else ""),
+        flush=True,
+    )
+
+
+def _step_of(
+    model: Model, batches: Batches, optimizer: Any, distribution: Distribution, *, xla: bool
+) -> Step:
+    """Return one step of the training: gradients of each replica's share, their mean applied."""
+    variables = model.module.trainable_variables
+
+    def gradients(batch: "Sequence[tf.Tensor]") -> "tuple[Mapping[str, tf.Tensor], list[Any]]":
+        with tf.GradientTape() as tape:
+            scalars = model.loss_fn(*batch, training=True)
+            loss = optimizer.scale_loss(scalars["loss"])
+        return scalars, tape.gradient(loss, variables)
+
+    def update(found: list[Any]) -> None:
+        optimizer.apply(found, variables)
+
+    if xla:
+        # Without what makes the batches: XLA can't compile all of that.
+        gradients = tf.function(gradients, jit_compile=True)
+        update = tf.function(update, jit_compile=True)
+
+    def step(number: "tf.Tensor") -> "Mapping[str, tf.Tensor]":
+        scalars, found = distribution.mean(
+            lambda share, shares: gradients(batches(number, share, shares))
+        )
+        update(found)
+        return scalars
+
+    return step
 
 
 def _measure_and_export(

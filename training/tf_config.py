@@ -1,7 +1,8 @@
-"""Which of several workers this process is, from TF_CONFIG. Loads no TensorFlow."""
+"""TF_CONFIG: which of several workers a process is. Loads no TensorFlow."""
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.command_line import TrainingError
@@ -42,3 +43,10 @@ class Cluster:
                 "['host:port', ...]}, 'task': {'type': 'worker', 'index': 0}}, as JSON."
             )
         return found
+
+
+def format_tf_config(addresses: Sequence[str], index: int) -> str:
+    """Return TF_CONFIG for worker `index` of those that listen at `addresses`, each `host:port`."""
+    return json.dumps(
+        {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}}
+    )

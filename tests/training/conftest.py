@@ -21,11 +21,25 @@ RUN_HASH = "ab" * 32
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; fail when it is not met within 20 s."""
-    deadline = time.monotonic() + 20
+    """Wait for a condition; fail when it is not met within 60 s."""
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def read_until(process: "subprocess.Popen[str]", beginning: str) -> str:
+    """Read a process's output up to a line that begins so; return what was read.
+
+    It has to print nothing more until it is read again: `communicate` knows nothing of a buffer.
+    """
+    assert process.stdout is not None
+    read: list[str] = []
+    for line in process.stdout:
+        read.append(line)
+        if line.startswith(beginning):
+            return "".join(read)
+    raise AssertionError(f"No line begins with {beginning!r}:\n{''.join(read)}")
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -1,57 +1,24 @@
 """The agents of one run's workers: they find each other, and each learns at once of another's end.
 
-TensorFlow alone doesn't do that: a worker that is lost is noticed within a minute, by an error, by
-an abort or, in code that isn't made for it, not at all. So worker 0 keeps a connection to each of
-the others. All begin when all are there; when one is lost, all stop, and begin again together.
+TensorFlow alone notices a lost worker within a minute, by an error, by an abort or, in code that
+isn't made for several workers, never. So worker 0 keeps a connection to each of the others. All
+begin when all are there; when one is lost, all stop, and begin again together.
 """
 
-import contextlib
-import ipaddress
-import json
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from training.agent.connections import Peer, free_port, join_address, listen
+from training.agent.membership import Membership
 from training.command_line import TrainingError
-
-INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
-"""Set by Kubernetes in each pod of an Indexed Job."""
+from training.tf_config import format_tf_config
 
 _CONNECT_SECONDS = 5.0
 _HELLO_SECONDS = 10.0
 _RETRY_SECONDS = 0.5
-_LINE_BYTES = 65536
-_KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""A machine that is gone without a word is noticed after 25 s."""
-
-
-@dataclass(frozen=True)
-class Membership:
-    """Which of how many workers this is, and where worker 0 is found."""
-
-    count: int
-    index: int
-    chief_host: str
-    chief_port: int
-
-    @classmethod
-    def of(cls, count: int, chief: str) -> "Membership | None":
-        """Read flags and environment; None for a single worker. Raises TrainingError."""
-        if count == 1:
-            return None
-        host, _, port = chief.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise TrainingError(f"--chief={chief!r} is not an address. Give it as host:port.")
-        text = os.environ.get(INDEX_VARIABLE, "")
-        if not text.isdecimal() or int(text) >= count:
-            raise TrainingError(
-                f"{INDEX_VARIABLE} is {text!r}. Set it to this worker's number, 0 to {count - 1}."
-            )
-        return cls(count, int(text), host, int(port))
 
 
 class Workers:
@@ -81,16 +48,16 @@ class Workers:
         self._is_published = is_published
         self._join_seconds = join_seconds
         self._changed = threading.Condition()
-        self._waiting: dict[int, _Peer] = {}
-        """On worker 0: the workers that asked to begin. On any other worker: empty."""
-        self._round: dict[int, _Peer] = {}
+        self._waiting: dict[int, Peer] = {}
+        """Worker 0: those who asked to begin."""
+        self._round: dict[int, Peer] = {}
         """Peers of the current round. On worker 0: all others. On any other worker: worker 0."""
         self._lost: str | None = None
         self._published = False
         self._closed = False
         self._listener: socket.socket | None = None
         if membership.index == 0:
-            self._listener = _listen(membership.chief_port)
+            self._listener = listen(membership.chief_port)
             threading.Thread(target=self._accept, name="workers", daemon=True).start()
 
     @property
@@ -162,19 +129,19 @@ class Workers:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(_Peer(connection),), daemon=True).start()
+            threading.Thread(target=self._serve, args=(Peer(connection),), daemon=True).start()
 
-    def _serve(self, peer: "_Peer") -> None:
+    def _serve(self, peer: Peer) -> None:
         """Take one of the others in, and listen to it until its end."""
         hello = peer.hear(_HELLO_SECONDS)
         index = hello.get("index") if hello else None
         known = isinstance(index, int) and 0 < index < self._me.count
-        # Not one of our workers: anybody may find an open port.
+        # Whatever else finds an open port is none of ours.
         if not hello or not known or hello.get("run_hash") != self._run_hash:
             peer.close()
             return
         assert isinstance(index, int)
-        peer.address = _join_address(peer.host, hello.get("port", 0))
+        peer.address = join_address(peer.host, hello.get("port", 0))
         with self._changed:
             if self._closed or self._published:
                 peer.tell({"published": self._published})
@@ -203,12 +170,12 @@ class Workers:
                         "says what they wait for, for example room on a node, or the image."
                     )
                 self._round, self._waiting = self._waiting, {}
-                addresses = [_join_address(self._round[1].own_host, _free_port())]
+                addresses = [join_address(self._round[1].own_host, free_port())]
                 addresses += [self._round[index].address for index in others]
                 for index, peer in self._round.items():
                     if not peer.tell({"workers": addresses}):
                         self._lost = f"Worker {index} is gone"
-                return _tf_config(addresses, 0)
+                return format_tf_config(addresses, 0)
 
     # The others.
 
@@ -229,8 +196,8 @@ class Workers:
                 # Not started yet, or its name not yet known.
                 time.sleep(_RETRY_SECONDS)
                 continue
-            peer = _Peer(connection)
-            port = _free_port()
+            peer = Peer(connection)
+            port = free_port()
             peer.tell({"run_hash": self._run_hash, "index": self._me.index, "port": port})
             answer = peer.hear(until - time.monotonic()) or {}
             if answer.get("published"):
@@ -240,7 +207,7 @@ class Workers:
                 with self._changed:
                     self._round = {0: peer}
                 threading.Thread(target=self._listen_to, args=(0, peer), daemon=True).start()
-                return _tf_config(answer["workers"], self._me.index)
+                return format_tf_config(answer["workers"], self._me.index)
             peer.close()
             time.sleep(_RETRY_SECONDS)
         raise TrainingError(
@@ -251,7 +218,7 @@ class Workers:
 
     # Both.
 
-    def _listen_to(self, index: int, peer: "_Peer") -> None:
+    def _listen_to(self, index: int, peer: Peer) -> None:
         reason = f"Worker {index} is gone"
         while message := peer.hear(None):
             if message.get("published"):
@@ -283,86 +250,6 @@ class Workers:
             peers = [*self._round.values(), *self._waiting.values()]
         for peer in peers:
             peer.tell(message)
-
-
-class _Peer:
-    """A connection that carries one JSON object a line."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in _KEEPALIVE.items():
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        self._lines = connection.makefile("rb")
-        self.address = ""
-        """Where its TensorFlow will listen."""
-
-    @property
-    def host(self) -> str:
-        return str(self._socket.getpeername()[0])
-
-    @property
-    def own_host(self) -> str:
-        """The address by which the other one reached this one."""
-        return str(self._socket.getsockname()[0])
-
-    def tell(self, message: dict[str, Any]) -> bool:
-        """Send `message`; return whether the other one was still there."""
-        try:
-            self._socket.sendall(json.dumps(message).encode() + b"\n")
-        except OSError:
-            return False
-        return True
-
-    def hear(self, seconds: float | None) -> dict[str, Any] | None:
-        """Return the next message; None at the end, after `seconds`, or if it is not a message."""
-        try:
-            self._socket.settimeout(seconds)
-            message = json.loads(self._lines.readline(_LINE_BYTES) or b"null")
-        except (OSError, ValueError):
-            return None
-        return message if isinstance(message, dict) else None
-
-    def close(self) -> None:
-        """End the connection, also for a thread that listens to it."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        # The socket itself stays open as long as this file does.
-        self._lines.close()
-        self._socket.close()
-
-
-def _listen(port: int) -> socket.socket:
-    both = socket.has_dualstack_ipv6()
-    try:
-        return socket.create_server(
-            ("", port),
-            family=socket.AF_INET6 if both else socket.AF_INET,
-            dualstack_ipv6=both,
-        )
-    except OSError as error:
-        raise TrainingError(
-            f"Worker 0 can't listen on port {port}: {error.strerror}. Give another in --chief."
-        ) from error
-
-
-def _free_port() -> int:
-    with socket.create_server(("", 0)) as one:
-        return int(one.getsockname()[1])
-
-
-def _join_address(host: str, port: object) -> str:
-    """Return `host:port`, of an IPv4 address that came as IPv6 the former."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
-    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
-
-
-def _tf_config(addresses: list[str], index: int) -> str:
-    return json.dumps(
-        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    )
 
 
 def _listed(indexes: set[int]) -> str:

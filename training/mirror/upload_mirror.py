@@ -6,10 +6,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from training.command_line import TrainingError
+from training.mirror.checkpoint_state import CheckpointState, Stamp, is_state, stamp_of
 from training.object_store import ObjectGone, ObjectStore, S3Url, StoreError, in_parallel
 
 INTERVAL_SECONDS = 2.0
@@ -18,30 +18,7 @@ GIVE_UP_AFTER_SECONDS = 60.0
 _SNAPSHOT_BYTES = 8 * 2**20
 # Names that TensorFlow, and this package, give to files that are not complete yet.
 _UNFINISHED = re.compile(r"\.part(/|$)|\.tmp|\.tempstate|_temp(/|$)")
-_CHECKPOINT_STATE = "checkpoint"
-# In that file, a protocol buffer as text: `model_checkpoint_path: "step-500"`.
-_NAMED_CHECKPOINT = re.compile(rb'^(?:all_)?model_checkpoint_paths?: "([^"]+)"$', re.MULTILINE)
 _FETCH_ATTEMPTS = 3
-
-# What tells that a file has changed: size in bytes, and modification time in ns.
-_Stamp = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class _State:
-    """A checkpoint state file as it was at one moment."""
-
-    stamp: _Stamp
-    content: bytes
-    checkpoints: frozenset[str]
-    """Paths of the checkpoints that it names, relative to the mirrored folder: `x/step-500`."""
-
-    @classmethod
-    def read(cls, file: Path, path: PurePosixPath) -> "_State":
-        stamp = _stamp(file)
-        content = file.read_bytes()
-        names = (name.decode() for name in _NAMED_CHECKPOINT.findall(content))
-        return cls(stamp, content, frozenset((path.parent / name).as_posix() for name in names))
 
 
 class UploadMirror:
@@ -73,8 +50,8 @@ class UploadMirror:
         self._interval = interval
         self._give_up_after = give_up_after
         self._on_failure = on_failure
-        self._uploaded: dict[str, _Stamp] = {}
-        self._states: dict[str, _State] = {}
+        self._uploaded: dict[str, Stamp] = {}
+        self._states: dict[str, CheckpointState] = {}
         self._failure: Exception | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upload-mirror", daemon=True)
@@ -102,9 +79,9 @@ class UploadMirror:
                     raise
         for entry in wanted:
             file, path = self._folder / entry.path, PurePosixPath(entry.path)
-            self._uploaded[entry.path] = _stamp(file)
-            if path.name == _CHECKPOINT_STATE:
-                self._states[entry.path] = _State.read(file, path)
+            self._uploaded[entry.path] = stamp_of(file)
+            if is_state(path):
+                self._states[entry.path] = CheckpointState.read(file, path)
         return len(wanted)
 
     def start(self) -> None:
@@ -161,7 +138,7 @@ class UploadMirror:
         changed = [
             path
             for path, stamp in present.items()
-            if self._uploaded.get(path) != stamp and not _is_state(path)
+            if self._uploaded.get(path) != stamp and not is_state(path)
         ]
         in_parallel(lambda path: self._upload(path, present[path]), changed)
         for path, state in states.items():
@@ -170,23 +147,23 @@ class UploadMirror:
                 self._uploaded[path] = state.stamp
                 self._states[path] = state
         # States first: none may name what is gone.
-        for path in sorted(set(self._uploaded) - set(present), key=_is_state, reverse=True):
+        for path in sorted(set(self._uploaded) - set(present), key=is_state, reverse=True):
             if not self._is_named(path):
                 self._store.delete(self._url / path)
                 del self._uploaded[path]
                 self._states.pop(path, None)
 
-    def _read_states(self) -> dict[str, _State]:
+    def _read_states(self) -> dict[str, CheckpointState]:
         found = {}
         for file in self._files():
             path = PurePosixPath(file.relative_to(self._folder).as_posix())
-            if path.name != _CHECKPOINT_STATE or path.parts[0] in self._exclude:
+            if not is_state(path) or path.parts[0] in self._exclude:
                 continue
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                found[str(path)] = _State.read(file, path)
+                found[str(path)] = CheckpointState.read(file, path)
         return found
 
-    def _all_uploaded(self, state: _State) -> bool:
+    def _all_uploaded(self, state: CheckpointState) -> bool:
         """Whether the store has all that `state` names; a fast run may have deleted some here."""
         return all(f"{checkpoint}.index" in self._uploaded for checkpoint in state.checkpoints)
 
@@ -210,7 +187,7 @@ class UploadMirror:
         for folder, _, names in os.walk(self._folder, onerror=on_error):
             yield from (Path(folder, name) for name in names)
 
-    def _scan(self) -> dict[str, _Stamp]:
+    def _scan(self) -> dict[str, Stamp]:
         found = {}
         for file in self._files():
             path = file.relative_to(self._folder)
@@ -219,10 +196,10 @@ class UploadMirror:
             # A file may go between listing and looking: checkpoints are rotated.
             with contextlib.suppress(FileNotFoundError):
                 if file.is_file():
-                    found[path.as_posix()] = _stamp(file)
+                    found[path.as_posix()] = stamp_of(file)
         return found
 
-    def _upload(self, path: str, stamp: _Stamp) -> None:
+    def _upload(self, path: str, stamp: Stamp) -> None:
         file = self._folder / path
         try:
             if stamp[0] <= _SNAPSHOT_BYTES:
@@ -232,12 +209,3 @@ class UploadMirror:
         except FileNotFoundError:
             return
         self._uploaded[path] = stamp
-
-
-def _stamp(file: Path) -> _Stamp:
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _is_state(path: str) -> bool:
-    return PurePosixPath(path).name == _CHECKPOINT_STATE

@@ -1,19 +1,21 @@
 """The agent against a real object store, with boot files that train nothing.
 
-Not covered here: a real model; see test_mnist.py.
+Not covered here: a real model; see mnist/test_train_mnist.py.
 """
 
 import hashlib
 import json
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.training.conftest import RUN_HASH, Bucket
-from training.agent.run import run_parameters
+from tests.training.conftest import ROOT, RUN_HASH, Bucket, eventually
+from training.agent.flags import run_parameters
 
 PROLOGUE = """
 import json, os, pathlib, signal, sys, time
@@ -42,13 +44,6 @@ def job(bucket: Bucket) -> Bucket:
 
 def boot(job: Bucket, text: str) -> None:
     job.put("code/boot.py", (PROLOGUE + text).encode())
-
-
-def await_key(job: Bucket, key: str) -> None:
-    deadline = time.monotonic() + 20
-    while key not in job.listing():
-        assert time.monotonic() < deadline, f"{key} did not come: {job.listing()}"
-        time.sleep(0.05)
 
 
 def test_a_run_leaves_a_version_with_a_manifest_that_describes_every_file(job: Bucket) -> None:
@@ -223,7 +218,7 @@ def test_output_is_passed_on_and_mirrored_while_the_boot_file_runs(job: Bucket) 
     with job.start(job.agent()) as agent:
         assert agent.stdout is not None
         assert "waiting\n" in iter(agent.stdout.readline, "")
-        await_key(job, "runs/1/events.out.tfevents.1")
+        eventually(lambda: "runs/1/events.out.tfevents.1" in job.listing())
         agent.terminate()
 
 
@@ -323,3 +318,15 @@ def test_run_parameters_are_read_in_each_usual_form() -> None:
         "c": "d=e",
         "minus": "-1",
     }
+
+
+def test_the_agent_and_the_mirror_for_tensorboard_load_no_tensorflow() -> None:
+    """It takes seconds and half a gigabyte, beside the boot file's own."""
+    program = (
+        "import sys, training.agent.run, training.board.event_mirror, training.__main__\n"
+        "print([name for name in ('tensorflow', 'keras', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

@@ -1,6 +1,6 @@
 """How agents find each other and learn of each other's end: several in this process, over TCP.
 
-Not covered here: what TensorFlow does meanwhile; see test_distribution.py.
+Not covered here: what TensorFlow does meanwhile; see test_rounds.py.
 """
 
 import contextlib
@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from training.agent.workers import INDEX_VARIABLE, Membership, Workers
+from training.agent.membership import INDEX_VARIABLE, Membership
+from training.agent.workers import Workers
 from training.command_line import TrainingError
 
 RUN = "ab" * 32

@@ -1,22 +1,20 @@
-"""The two mirrors: a run's files to the store, and event files from the store for TensorBoard."""
+"""A run's files are kept in the store while they are written, and a checkpoint's in an order."""
 
+import itertools
 import shutil
-import signal
-import subprocess
-import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket, eventually
-from training.board.event_mirror import EventMirror
+from training.checkpoints import Checkpoints
 from training.command_line import TrainingError
 from training.mirror.upload_mirror import UploadMirror
-from training.object_store import ObjectStore, S3Url, in_parallel
-
-EVENTS = "events.out.tfevents.1"
+from training.object_store import ObjectStore, S3Url
+from training.quiet_tensorflow import tf
 
 
 @pytest.fixture
@@ -120,102 +118,80 @@ def test_a_store_that_stays_away_fails_the_run_after_retries(
         mirror.finish()
 
 
-def test_an_event_file_that_grows_is_appended_to_and_never_replaced(
-    bucket: Bucket, run_url: S3Url, tmp_path: Path
+def named_in(state: bytes) -> set[str]:
+    return {line.split('"')[1] for line in state.decode().splitlines() if "path" in line}
+
+
+def test_the_state_file_in_the_store_never_names_what_is_not_there(
+    bucket: Bucket, environment: SeaweedFS, tmp_path: Path
 ) -> None:
-    mirror = EventMirror(ObjectStore(), run_url, tmp_path)
-    bucket.put(f"runs/1/{EVENTS}", b"first")
-    bucket.put("runs/1/log.txt", b"no events")
-    assert mirror.refresh() == 5
-    with (tmp_path / EVENTS).open("rb") as reader:
-        assert reader.read() == b"first"
-        bucket.put(f"runs/1/{EVENTS}", b"first second")
-        assert mirror.refresh() == 7
-        assert reader.read() == b" second"
-    assert mirror.refresh() == 0
-    assert [file.name for file in tmp_path.iterdir()] == [EVENTS]
+    """The state was read after its folder was listed: it could name a checkpoint made since."""
+    checkpoints = Checkpoints(tf.train.Checkpoint(value=tf.Variable(1.0)), tmp_path, {})
+    faults: list[str] = []
+    saved = itertools.count(1)
+
+    class Watched(ObjectStore):
+        """Saves on during each upload, and looks after each change whether all is there."""
+
+        def write(self, url: S3Url, content: bytes) -> None:
+            # With the log only, of which there is one: no two save side by side.
+            if url.prefix.endswith("log.txt"):
+                checkpoints.save(next(saved))
+            super().write(url, content)
+            self._look()
+
+        def delete(self, url: S3Url) -> None:
+            super().delete(url)
+            self._look()
+
+        def _look(self) -> None:
+            state = "runs/1/checkpoints/checkpoint"
+            listing = bucket.listing("runs/1/")
+            if state in listing:
+                named = named_in(bucket.get(state))
+                there = {Path(key).stem for key in bucket.listing("runs/1/") if ".index" in key}
+                faults.extend(named - there)
+
+    mirror = UploadMirror(Watched(), tmp_path, S3Url(bucket.name, "runs/1"), interval=0.01)
+    mirror.start()
+    for number in range(12):
+        (tmp_path / "log.txt").write_text(f"{number}")
+        eventually(partial(log_is, bucket, b"%d" % number))
+    mirror.finish()
+
+    assert faults == []
+    last = next(saved) - 1
+    newest = {f"step-{number}" for number in range(last - 2, last + 1)}
+    assert newest == named_in(bucket.get("runs/1/checkpoints/checkpoint"))
+    assert newest == {Path(key).stem for key in bucket.listing("runs/1/checkpoints/step-")}
 
 
-def test_a_restarted_mirror_goes_on_where_the_files_end(
-    bucket: Bucket, run_url: S3Url, tmp_path: Path
+def log_is(bucket: Bucket, text: bytes) -> bool:
+    return "runs/1/log.txt" in bucket.listing() and bucket.get("runs/1/log.txt") == text
+
+
+def test_what_was_fetched_is_not_uploaded_again_and_deleted_when_it_goes(
+    bucket: Bucket, environment: SeaweedFS, tmp_path: Path
 ) -> None:
-    bucket.put(f"runs/1/{EVENTS}", b"first second")
-    (tmp_path / EVENTS).write_bytes(b"first ")
-    assert EventMirror(ObjectStore(), run_url, tmp_path).refresh() == 6
-    assert (tmp_path / EVENTS).read_bytes() == b"first second"
+    for name in ("step-1.index", "step-1.data-00000-of-00001"):
+        bucket.put(f"runs/1/checkpoints/{name}", b"1")
+    bucket.put("runs/1/events.out.tfevents.1", b"stays there")
+    puts: list[str] = []
 
+    class Recording(ObjectStore):
+        def write(self, url: S3Url, content: bytes) -> None:
+            puts.append(url.prefix)
+            super().write(url, content)
 
-def test_another_file_of_the_same_name_replaces_the_copy_and_a_deleted_one_goes(
-    bucket: Bucket, run_url: S3Url, tmp_path: Path
-) -> None:
-    mirror = EventMirror(ObjectStore(), run_url, tmp_path)
-    bucket.put(f"runs/1/a/{EVENTS}", b"first")
-    mirror.refresh()
-    bucket.put(f"runs/1/a/{EVENTS}", b"other")
-    mirror.refresh()
-    assert (tmp_path / "a" / EVENTS).read_bytes() == b"other"
-    bucket.client.delete_object(Bucket=bucket.name, Key=f"runs/1/a/{EVENTS}")
-    mirror.refresh()
-    assert not (tmp_path / "a" / EVENTS).exists()
+    mirror = UploadMirror(Recording(), tmp_path, S3Url(bucket.name, "runs/1"))
+    assert mirror.fetch({"checkpoints"}) == 2
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoints"]
+    (tmp_path / "checkpoints" / "step-1.index").unlink()
+    mirror.start()
+    mirror.finish()
 
-
-def test_an_idle_mirror_makes_one_list_call_an_interval_and_no_other_request(
-    bucket: Bucket, run_url: S3Url, tmp_path: Path
-) -> None:
-    requests: list[str] = []
-    store = ObjectStore()
-    store._client.meta.events.register(
-        "before-send.s3.*", lambda request, **_: requests.append(request.url)
-    )
-    mirror = EventMirror(store, run_url, tmp_path)
-    bucket.put(f"runs/1/{EVENTS}", b"first")
-    fetched = mirror.refresh()
-    assert len(requests) == 2
-    assert mirror.pause_after(fetched, 5) == 5
-    requests.clear()
-    for _ in range(3):
-        assert mirror.pause_after(mirror.refresh(), 5) == 5
-    assert len(requests) == 3 and all("list-type=2" in url for url in requests)
-
-    # More than fit in one answer: twice the calls, half as often, until something happens.
-    in_parallel(lambda number: store.write(run_url / f"file-{number}", b""), range(1000))
-    requests.clear()
-    assert mirror.pause_after(mirror.refresh(), 5) == 10
-    assert len(requests) == 2
-    bucket.put(f"runs/1/{EVENTS}", b"first second")
-    assert mirror.pause_after(mirror.refresh(), 5) == 5
-
-
-def mirror_command(bucket: Bucket, target: Path) -> list[str]:
-    return [
-        *(sys.executable, "-m", "training", "mirror"),
-        *(f"--source_url={bucket.url('runs')}", f"--target_dir={target}"),
-        "--interval_seconds=0.1",
+    assert puts == []
+    assert bucket.listing() == [
+        "runs/1/checkpoints/step-1.data-00000-of-00001",
+        "runs/1/events.out.tfevents.1",
     ]
-
-
-def test_the_mirror_command_copies_at_once_and_ends_at_once_on_sigterm(
-    bucket: Bucket, tmp_path: Path
-) -> None:
-    bucket.put(f"runs/1/{EVENTS}", b"first")
-    copy = tmp_path / "logs" / "1" / EVENTS
-    with bucket.start(mirror_command(bucket, tmp_path / "logs")) as process:
-        eventually(copy.exists)
-        bucket.put(f"runs/1/{EVENTS}", b"first second")
-        eventually(lambda: copy.read_bytes() == b"first second")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(1) == 0
-        assert process.communicate()[1] == ""
-
-
-def test_the_mirror_command_warns_once_of_a_store_that_is_away_and_keeps_trying(
-    bucket: Bucket, tmp_path: Path
-) -> None:
-    away = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
-    with bucket.start(mirror_command(bucket, tmp_path), away) as process:
-        assert process.stderr is not None
-        assert "can't be reached" in process.stderr.readline()
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(2)
-        process.terminate()
-        assert process.communicate()[1] == ""

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import pytest
 
 from tests.training.conftest import MNIST_CODE, ROOT
 from training.command_line import TrainingError
-from training.datasets.download_mnist import FILES, download
 from training.mnist.mnist_data import read_mnist
 
 IMAGES, LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
@@ -104,22 +102,3 @@ def test_a_wrong_parameter_is_a_usage_error(arguments: tuple[str, ...], error: s
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert error in done.stderr
-
-
-def test_a_download_leaves_right_files_alone_and_replaces_a_wrong_one(
-    mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for file in FILES:
-        shutil.copy(mnist / file.name, tmp_path)
-    assert download(tmp_path) is False
-
-    # A local mirror: what is under test is the verification, not the network.
-    monkeypatch.setattr(
-        "training.datasets.download_mnist.MIRRORS", (f"{tmp_path.as_uri()}/", f"{mnist.as_uri()}/")
-    )
-    (tmp_path / LABELS).write_bytes((tmp_path / LABELS).read_bytes()[:-9])
-    said: list[str] = []
-    assert download(tmp_path, said.append) is True
-    assert any("is not the official file" in line for line in said)
-    assert (tmp_path / LABELS).read_bytes() == (mnist / LABELS).read_bytes()
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(file.name for file in FILES)

@@ -65,7 +65,7 @@ class Checkpoints:
         self._manager.save(checkpoint_number=done)
 
     def _delete_leftovers(self) -> None:
-        """Delete files that an interrupted save or deletion left: the manager knows them not."""
+        """Delete files of an interrupted save or deletion, which the manager doesn't know."""
         known = {Path(path).name for path in self._manager.checkpoints}
         for file in self._folder.glob(f"{_NAME}-*"):
             if file.name.partition(".")[0] not in known:

@@ -1,4 +1,4 @@
-"""What every command of this package shares: one `error:` line on stderr instead of a traceback."""
+"""Shared by every command of this package: one `error:` line on stderr, not a traceback."""
 
 import argparse
 import sys
@@ -9,14 +9,14 @@ from typing import NoReturn
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_WORKER_LOST = 75
-"""A boot file's: another worker is gone. `EX_TEMPFAIL` of sysexits.h, "try again later"."""
+"""Exit status of a boot file that lost another worker. `EX_TEMPFAIL`, "try again later"."""
 
 
 class TrainingError(Exception):
     """Something the user can put right. The text says what was wrong and what to do."""
 
     exit_status = EXIT_FAILED
-    """Of the process that it ends."""
+    """Exit status of the process that this error ends."""
 
 
 class WorkerLost(TrainingError):

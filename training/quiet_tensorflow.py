@@ -49,8 +49,8 @@ with _filtered_stderr():
 
     # Looks for GPUs now rather than at the first operation, whose output nobody filters.
     tf.config.list_physical_devices()
-# What an import leaves is there for good. Searched for garbage while it grows, and all of it again
-# when the process ends, it took a job of a few seconds one more.
+# Garbage collection over the modules, while they are imported and again when the process ends,
+# took a second of a job of a few seconds. They stay for good, so no collection looks at them.
 gc.freeze()
 if _collecting:
     gc.enable()

@@ -1,4 +1,4 @@
-"""The flags that every boot file has, and what they say. Loads no TensorFlow."""
+"""The flags that every boot file has, and the settings they make. Loads no TensorFlow."""
 
 import argparse
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Self
 from training.command_line import ArgumentParser, positive_float, positive_int, true_or_false
 
 PRECISIONS = ("bfloat16", "float16")
-"""16 bits where they do, 32 for weights and loss. float16 is for GPUs that have no bfloat16."""
+"""Computations in 16 bits, weights and loss in 32. float16 is for GPUs without bfloat16."""
 _URLS = ("data_url", "train_url")
 
 
@@ -32,7 +32,7 @@ def run_parser(prog: str, description: str | None) -> ArgumentParser:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDefaults:
-    """What holds for a model unless a flag says otherwise."""
+    """A model's settings, which flags override."""
 
     learning_rate: float
     batch_size: int
@@ -42,7 +42,7 @@ class RunDefaults:
     log_every: int = 100
     checkpoint_every: int = 1000
     threads: int = 0
-    """How many an operation may use; 0: all. Handing over a step of 0.1 ms takes longer than it."""
+    """Of one operation; 0: all. Handing a step of 0.1 ms to another thread takes longer than it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ class ScalarWriter:
         self._add(tf.compat.v1.Event(wall_time=time.time(), step=step, summary=summary))
 
     def resume(self, done: int) -> None:
-        """Tell readers that a run goes on after `done` steps: they drop what came later before."""
+        """Tell readers that a run goes on after `done` steps: they hide later ones from before."""
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
         self._add(tf.compat.v1.Event(wall_time=time.time(), step=done + 1, session_log=start))
 

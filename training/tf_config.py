@@ -25,7 +25,7 @@ class Cluster:
     def of_environment(cls) -> "Cluster":
         """Read TF_CONFIG; without it this is the only worker.
 
-        Raises TrainingError when it is not about workers, of which this is one.
+        Raises TrainingError unless it lists workers and says which of them this one is.
         """
         text = os.environ.get("TF_CONFIG", "")
         if not text:

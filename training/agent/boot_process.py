@@ -29,7 +29,7 @@ class BootProcess:
         """Start `boot_file` in `code_dir`; raise TrainingError when it is not there.
 
         Args:
-            environment: variables that it has beside the agent's own.
+            environment: variables in addition to the agent's own.
         """
         if not (code_dir / boot_file).is_file():
             there = sorted(

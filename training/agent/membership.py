@@ -25,7 +25,7 @@ class Membership:
             return None
         host, _, port = chief.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise TrainingError(f"--chief={chief!r} is no address. Give it as host:port.")
+            raise TrainingError(f"--chief={chief!r} is not an address. Give it as host:port.")
         text = os.environ.get(INDEX_VARIABLE, "")
         if not text.isdecimal() or int(text) >= count:
             raise TrainingError(

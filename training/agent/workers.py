@@ -1,4 +1,4 @@
-"""The agents of one run's workers: they find each other, and each learns at once of another's end.
+"""The agents of one run's workers: they find each other, and each learns when another ends.
 
 TensorFlow alone notices a lost worker within a minute, by an error, by an abort or, in code that
 isn't made for several workers, never. So worker 0 keeps a connection to each of the others. All
@@ -24,12 +24,12 @@ _RETRY_SECONDS = 0.5
 class Workers:
     """This worker's view of the others. `join` and the rest are called in one thread.
 
-    Between two calls of `join` lies a round: all train until all are done, or one is lost.
+    A round follows each call of `join`: all train until all are done, or one is lost.
 
     Args:
         run_hash: what all of them run.
         on_lost: called once a round, in another thread, when the round can't go on.
-        is_published: says whether the run's model is there, so that nobody needs to be awaited.
+        is_published: says whether the run's model is published; then `join` waits for nobody.
         join_seconds: how long `join` waits for the others.
     """
 
@@ -49,7 +49,7 @@ class Workers:
         self._join_seconds = join_seconds
         self._changed = threading.Condition()
         self._waiting: dict[int, Peer] = {}
-        """Worker 0: those who asked to begin."""
+        """On worker 0: peers that asked to begin the next round."""
         self._round: dict[int, Peer] = {}
         """Peers of the current round. On worker 0: all others. On any other worker: worker 0."""
         self._lost: str | None = None
@@ -77,7 +77,7 @@ class Workers:
         """
         with self._changed:
             for peer in self._round.values():
-                # Those who have not noticed yet learn of it here.
+                # A peer that has not noticed the loss learns of it by this.
                 peer.close()
             self._round, self._lost = {}, None
         until = time.monotonic() + self._join_seconds
@@ -105,14 +105,14 @@ class Workers:
             return self._published
 
     def finish_round(self) -> None:
-        """From now on nobody is needed any more: who goes is not lost."""
+        """End the round without a loss: from now on the others may go."""
         with self._changed:
             self._round, finished = {}, self._round
             # They wait for `tell_published`, or for a new round.
             self._waiting = {**finished, **self._waiting}
 
     def close(self) -> None:
-        """End all connections; the others see it at once."""
+        """End all connections, which tells the others."""
         with self._changed:
             self._closed = True
             for peer in [*self._round.values(), *self._waiting.values()]:
@@ -136,7 +136,7 @@ class Workers:
         hello = peer.hear(_HELLO_SECONDS)
         index = hello.get("index") if hello else None
         known = isinstance(index, int) and 0 < index < self._me.count
-        # Whatever else finds an open port is none of ours.
+        # A port scanner, say, or a worker of another run.
         if not hello or not known or hello.get("run_hash") != self._run_hash:
             peer.close()
             return

@@ -16,7 +16,7 @@ from training.object_store import ObjectGone, ObjectStore, S3Url, StoredObject, 
 
 _EVENT_FILE_MARK = "tfevents"
 OBJECTS_IN_A_LISTING = 1000
-"""What S3 tells in answer to one request."""
+"""The most objects in S3's answer to one request."""
 
 
 class EventMirror:
@@ -45,8 +45,8 @@ class EventMirror:
     def pause_after(self, fetched: int, interval: float) -> float:
         """Return how many seconds to wait after `refresh` has fetched so many bytes.
 
-        While something happens that is the interval. While nothing does it is one for each list
-        call: a bucket of many runs then costs no more requests than one of few.
+        `interval` after new data. Otherwise `interval` for each request that the listing took, so
+        that an idle bucket of many runs costs no more requests than one of few.
         """
         return interval if fetched else interval * self.list_calls
 

@@ -22,7 +22,7 @@ _FETCH_ATTEMPTS = 3
 
 
 class UploadMirror:
-    """A thread that uploads new and changed files, and deletes what it uploaded and is gone.
+    """A thread that uploads new and changed files, and deletes from the store what is deleted here.
 
     A failed upload is tried again with growing pauses. When that has gone on for
     `give_up_after` seconds, `on_failure` is called once, and `finish` raises.

@@ -16,7 +16,7 @@ from training.steps.distribution import Distribution
 from training.steps.record import Record
 
 _CALL_SECONDS = 0.2
-"""How long a call of the graph may last: what is logged in it is seen when it ends."""
+"""Seconds that a call of the graph may last: its scalars are logged when it ends."""
 
 Step = Callable[["tf.Tensor"], Mapping[str, "tf.Tensor"]]
 """Trains on batch number N (int64 scalar); returns name -> float32 scalar, one of them `loss`."""
@@ -24,7 +24,7 @@ Step = Callable[["tf.Tensor"], Mapping[str, "tf.Tensor"]]
 
 @dataclass(frozen=True)
 class Trained:
-    """What a loop did. `seconds` leaves out building the graph and saving checkpoints."""
+    """The outcome of a loop. `seconds` leaves out building the graph and saving checkpoints."""
 
     steps: int
     """From the beginning of the run."""
@@ -117,7 +117,7 @@ class _Graph:
 
         self._names = names
         self._run_steps = run_steps
-        # Without a step: builds and places the graph, which is no part of the training's time.
+        # No step: this builds and places the graph, and the training's time leaves that out.
         self.run(0, 0)
 
     def run(self, rounds: int, count: int) -> list[tuple[dict[str, float], float]]:

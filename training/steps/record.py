@@ -1,4 +1,4 @@
-"""What a run leaves of its way: scalars, log lines and checkpoints."""
+"""Scalars, log lines and checkpoints of a run while it trains."""
 
 import time
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Record:
         self._max_steps = settings.max_steps
         self._checkpoints = checkpoints
         self._last_flush = time.perf_counter()
-        # The first line is shown at once.
+        # So that the first line is shown.
         self._last_print = float("-inf")
         if restored:
             print(f"Going on from the checkpoint of step {restored}", flush=True)

@@ -49,7 +49,7 @@ class Workers:
         self._join_seconds = join_seconds
         self._changed = threading.Condition()
         self._waiting: dict[int, Peer] = {}
-        """On worker 0: peers that asked to begin the next round."""
+        """On worker 0: peers that asked to begin the next round. On any other worker: empty."""
         self._round: dict[int, Peer] = {}
         """Peers of the current round. On worker 0: all others. On any other worker: worker 0."""
         self._lost: str | None = None

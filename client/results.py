@@ -59,7 +59,7 @@ class Prediction:
 
     model: str
     version: int | None
-    """The version that answered; over REST only known when it was asked for."""
+    """The version that answered; over REST it is known only if a version was asked for."""
     signature: str
     outputs: Mapping[str, Array]
     """By output name; strings are bytes in arrays of dtype object."""
@@ -80,7 +80,7 @@ class Score:
 
     class_: int
     probability: float
-    """0..1, as the output `probabilities`; of another output that was ranked its own number."""
+    """0..1 for the output `probabilities`; if another output was ranked, its number as it is."""
     label: str | None = None
     """Its name, where the labels have one."""
 
@@ -93,10 +93,10 @@ class ExamplePrediction:
     """The path of the file, with the row (`x.npy[3]`) or line (`x.txt:3`) where it has several; of
     a text that was given as such, the text."""
     prediction: Any
-    """The output that was asked for, else `predictions`, or the only output, as plain Python; of
-    several outputs of other names an object by name."""
+    """The output that was asked for, else `predictions`, else the only output, as plain Python;
+    a dict by name where there are several outputs and none is called so."""
     inverted: bool
-    """Whether the picture was inverted, being dark on light or by order."""
+    """Whether the picture was inverted: it was dark on light, or inversion was asked for."""
     model: str
     version: int | None
     """As in `Prediction`."""

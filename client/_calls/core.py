@@ -1,8 +1,8 @@
 """What the blocking and the asyncio client share: everything but waiting.
 
 Each call is a generator of steps. A step is either a function of the transport, whose answer (or
-PredictionError) comes back to the generator, or a pause. The clients only differ in how they take
-them, so that metadata, fitting, deadlines and retries are written once.
+PredictionError) goes back to the generator, or a pause. The clients differ only in how they carry
+out steps, so metadata, fitting, deadlines and retries are written once.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ Steps = Generator[Step, Any, T]
 
 
 class ClientCore(Generic[Wire]):
-    """Settings and calls of a client, of which the subclasses take the steps.
+    """Settings and calls of a client; the subclasses carry out the steps.
 
     Attributes:
         address: `host:port`.
@@ -212,7 +212,7 @@ class ClientCore(Generic[Wire]):
 
     @contextmanager
     def _about(self, signature: str) -> Iterator[None]:
-        """Write on errors that pass what they are about: transports know only addresses."""
+        """Add host, model and signature to errors that pass: transports know only addresses."""
         try:
             yield
         except PredictionError as exc:

@@ -1,8 +1,8 @@
-"""A short load test of one model: so many callers, each sending its next request when it has the
-answer to the last.
+"""A short load test of one model: several callers, each of which sends its next request when the
+last was answered.
 
-It measures the whole way, with this process's own work: a Python process sends some thousands of
-small requests a second at most, so for more than that start several.
+The figures include this process's own work. One Python process sends some thousands of small
+requests a second at most; start several to send more.
 """
 
 from __future__ import annotations
@@ -118,14 +118,12 @@ def bench(
     requests: int,
     seconds: float,
 ) -> BenchResult:
-    """Send `inputs` from `callers` threads until `requests` are sent or `seconds` are over.
+    """Send `inputs` from `callers` threads: `requests` of them, for `seconds`, or until Ctrl-C.
 
-    Ctrl-C also ends it.
-
-    One request is sent before, and not counted: it opens the connection, and shows what is wrong.
+    A first request is sent before and not counted: it opens the connection and shows errors.
 
     Raises:
-        PredictionError: that first request failed.
+        PredictionError: the first request failed.
     """
     first = client.predict(inputs, signature=signature.name)
     numbers = count()  # next() of it is atomic.
@@ -156,7 +154,7 @@ def bench(
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            over.set()  # For the others, whatever ended one.
+            over.set()  # When one caller has ended, the others end.
     elapsed = time.perf_counter() - started
     return BenchResult(
         model=first.model,

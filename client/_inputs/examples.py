@@ -31,10 +31,10 @@ def batches(
     signature: Signature,
     on_error: Callable[[FileError], None] | None,
 ) -> Iterator[list[Example]]:
-    """Yield `examples` in lists of which each makes one request, in their order.
+    """Yield `examples` in lists, in their order; each list goes in one request.
 
     Raises:
-        FileError: the first among the examples, unless `on_error` takes them.
+        FileError: the first one among the examples, unless `on_error` takes them.
     """
     fixed = {spec.shape[0] for spec in signature.inputs.values() if spec.shape} - {None}
     most = min((size for size in fixed if size), default=ROWS_PER_REQUEST)
@@ -78,7 +78,7 @@ def answers(
     """Yield what `prediction`, the answer to the request of `batch`, says to each example.
 
     Raises:
-        InvalidInput: an output has not one row for each example.
+        InvalidInput: an output does not have one row for each example.
     """
     ranked = (output or PROBABILITIES) if top else None
     wanted = {output} if output else prediction.outputs.keys()
@@ -113,7 +113,7 @@ def answers(
 
 
 def _names(prediction: Prediction, rows: int) -> Array | None:
-    """Return what the model itself calls the classes that it answers with, where it does."""
+    """Return the names of the answered classes, where the model has an output for them."""
     names = prediction.outputs.get(LABELS)
     if names is None or names.dtype != object or names.shape != (rows,):
         return None

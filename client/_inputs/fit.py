@@ -40,8 +40,8 @@ def choose_signature(
 ) -> Signature:
     """Return the signature `wanted`, or the one to use when the caller names none.
 
-    That is the first of `predict_object`, `serving_default` and the others by name which has the
-    input and the output of the names given and, for `text`, an input of strings.
+    The one to use is the first of `predict_object`, `serving_default` and the others by name that
+    has the given `input` and `output` and, for `text`, an input of strings.
 
     Raises:
         InvalidInput: no signature fits.
@@ -81,7 +81,7 @@ def takes_text(spec: TensorSpec, *, named: bool = False) -> bool:
     """Return whether an input takes one text for each example.
 
     Names of inputs for anything but text, such as encoded pictures, end in `_bytes` (TF Serving's
-    api_rest.md). One that the user has `named` is taken at their word.
+    api_rest.md). An input that the user has `named` takes text whatever its name is.
     """
     strings = spec.dtype == "string" and (spec.shape is None or len(spec.shape) == 1)
     return strings and (named or not spec.name.endswith("_bytes"))
@@ -132,10 +132,10 @@ def fit(
 def fit_rows(
     signature: Signature, inputs: Mapping[str, Any]
 ) -> tuple[dict[str, Array], int | None, bool]:
-    """Return what `fit` does, the number of rows in it, and whether a single row was given as such.
+    """Return what `fit` does, the number of rows, and whether a single row was given as such.
 
-    A value without the dimension of the examples is one row, and gets it. The number is None where
-    inputs and outputs of the signature do not have a row for each example.
+    A value that lacks the first dimension, which counts the examples, is one row and gets it. The
+    number is None where inputs and outputs of the signature do not have a row for each example.
 
     Raises:
         InvalidInput: as `fit`.

@@ -20,7 +20,7 @@ def read_labels(path: str | Path) -> dict[int, str]:
     white space around both parts.
 
     Raises:
-        FileError: the file cannot be read, a line is none of these, or a number comes twice.
+        FileError: the file cannot be read, a line is not `id:name`, or a number comes twice.
     """
     path = str(path)
     try:

@@ -1,4 +1,4 @@
-"""What a transport is, and what it is given: an endpoint, and a deadline for each call."""
+"""What a transport is, and what it gets: an endpoint, and for each call a deadline."""
 
 from __future__ import annotations
 

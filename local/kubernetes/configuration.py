@@ -81,8 +81,8 @@ def daemons(folder: Path, program: Path) -> dict[str, Daemon]:
             kubelet_preferred_address_types="InternalIP",
             authorization_mode="Node,RBAC",
             enable_admission_plugins="NodeRestriction",
-            # One request may wait for another in a rush of start-up; there is nobody to be fair
-            # to.
+            # It makes requests wait for each other at start-up, to be fair among users: there is
+            # only one.
             enable_priority_and_fairness="false",
         ),
         kubernetes(
@@ -183,7 +183,7 @@ def _kubelet(folder: Path) -> dict[str, object]:
             "nodefs.available": "1Gi",
             "imagefs.available": "1Gi",
         },
-        # A pod's end and start are to be seen at once, also in a rush of pods.
+        # Starts and ends of pods show quickly, also when there are many at once.
         "kubeAPIQPS": 100,
         "kubeAPIBurst": 200,
         "registryPullQPS": 0,

@@ -13,7 +13,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from ..cluster import api
-from ..run import checksums, packages
+from ..run import packages
 from .provider import Provider, changed, inputs_of
 
 _INPUTS = ("context", "namespace", "package", "labels", "files")
@@ -30,7 +30,8 @@ class _PackageProvider(Provider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         package = props["package"]
-        content = packages.archive(package, checksums.of_lines(props["files"]))
+        files = {path.removeprefix(f"{package}/"): sha for path, sha in props["files"].items()}
+        content = packages.archive(package, files)
         made = api.create(
             props["context"],
             _collection(props),
@@ -105,7 +106,8 @@ class Package(Resource, module="packages", name="Package"):
         """
         props = {
             "package": package,
-            "files": checksums.lines(files),
+            # With the folder, as Pulumi keeps keys that start with '__' to itself (`__init__.py`).
+            "files": {f"{package}/{path}": sha256 for path, sha256 in files.items()},
             "context": context,
             "namespace": namespace,
             "labels": dict(labels),

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pulumi
@@ -44,16 +43,3 @@ def _file(path: Path, what: str) -> str:
         raise pulumi.RunError(
             f"{what}: '{path}' can't be read: {exc.strerror}. Make it readable, or remove it."
         ) from exc
-
-
-def lines(files: Mapping[str, str]) -> list[str]:
-    """Return the lines that `sha256sum` would print, as inputs of resources.
-
-    Not an object: Pulumi keeps keys that start with '__', as in '__init__.py', to itself.
-    """
-    return [f"{sha256}  {path}" for path, sha256 in sorted(files.items())]
-
-
-def of_lines(lines: Sequence[str]) -> dict[str, str]:
-    """Return relative path -> SHA-256 from what `lines` made."""
-    return {path: sha256 for sha256, path in (line.split("  ", 1) for line in lines)}

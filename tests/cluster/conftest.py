@@ -35,11 +35,11 @@ class Deployment:
     variables: Mapping[str, str]
     data_dir: Path
 
-    def pulumi(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def pulumi(self, *words: str, project: Path = REPOSITORY) -> "subprocess.CompletedProcess[str]":
         """Run pulumi on the stack; the output is shown when a test fails."""
         done = subprocess.run(
             ["pulumi", *words, "--stack", STACK, "--non-interactive"],
-            cwd=REPOSITORY,
+            cwd=project,
             env={**os.environ, **self.variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -6,11 +6,13 @@ GPUs, which need other clusters.
 """
 
 import json
+import shutil
 import time
 import urllib.request
 
 import pytest
 
+from local.home import REPOSITORY
 from local.stack import held_out
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -57,6 +59,32 @@ def test_tensorboard_shows_the_scalars_of_the_run(deployment):
 def test_a_second_up_changes_nothing(deployment):
     assert deployment.pulumi("preview", "--expect-no-changes").returncode == 0
     assert deployment.pulumi("up", "--yes", "--expect-no-changes").returncode == 0
+
+
+def test_the_state_does_not_hold_the_code_that_pods_run(deployment):
+    """It is written after each step of an `up`, to a store that may be far away."""
+    state = json.loads(deployment.pulumi("stack", "export").stdout)
+    assert len(json.dumps(state, separators=(",", ":"))) < 400_000
+
+
+def test_a_preview_names_the_files_of_a_package_that_changed(deployment, tmp_path):
+    for folder in ("infra", "store", "training", "serving"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    for file in ("__main__.py", *(file.name for file in REPOSITORY.glob("Pulumi*.yaml"))):
+        shutil.copy(REPOSITORY / file, tmp_path)
+    (tmp_path / ".venv").symlink_to(REPOSITORY / ".venv")
+    with (tmp_path / "serving" / "server.py").open("a") as changed:
+        changed.write("# A line more.\n")
+    (tmp_path / "serving" / "new.py").touch()
+    done = deployment.pulumi("preview", "--diff", project=tmp_path)
+    assert done.returncode == 0
+    words = [line.split() for line in done.stdout.splitlines()]
+    named = [(word[0], word[1]) for word in words if len(word) > 2 and word[0] in ("+", "-", "~")]
+    files = [(change, file) for change, file in named if file.startswith(("serving/", "training/"))]
+    assert [(change, file.rstrip(":")) for change, file in files] == [
+        ("+", "serving/new.py"),
+        ("~", "serving/server.py"),
+    ]
 
 
 def test_no_secret_is_in_the_state_in_plain_text(deployment):

@@ -10,7 +10,7 @@ import pulumi
 import pytest
 
 from infra.resources.package import _PackageProvider
-from infra.run import checksums, packages
+from infra.run import packages
 from tests.infra.conftest import KubeApi
 
 CONFIG_MAPS = "/api/v1/namespaces/dlstack-dev/configmaps"
@@ -24,7 +24,7 @@ def props(project: Path, kube_api: KubeApi) -> Props:
     kube_api[CONFIG_MAPS] = (200, {"items": []})
     return {
         "package": "training",
-        "files": checksums.lines(packages.read("training")),
+        "files": {f"training/{path}": sha for path, sha in packages.read("training").items()},
         "context": "",
         "namespace": "dlstack-dev",
         "labels": {"app.kubernetes.io/component": "training"},
@@ -85,7 +85,7 @@ def test_the_content_is_not_in_the_state(props: Props) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("files", ["0" * 64 + "  __init__.py"]),
+        ("files", {"training/__init__.py": "0" * 64}),
         ("namespace", "other"),
         ("context", "other"),
         ("labels", {}),

@@ -22,9 +22,6 @@ def _flag(default: object, text: str) -> Any:
 MOST_REQUEST_BYTES = 2**31 - 1
 """TensorFlow Serving's limit for gRPC, and the longest message that protobuf can read."""
 
-_THREADS_WITH_BATCHING = 128
-"""A request with Examples that waits for its batch holds one, which costs next to nothing."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
@@ -33,12 +30,8 @@ class ServerConfig:
     port: int = _flag(8500, "TCP port for gRPC, on 0.0.0.0; 0 turns it off.")
     grpc_socket_path: str = _flag("", "Unix socket to listen on for gRPC as well.")
     rest_api_port: int = _flag(0, "TCP port for HTTP/REST; 0 turns it off.")
-    rest_api_num_threads: int = _flag(
-        0, "Threads that answer HTTP requests; 0: 4 per CPU, with batching at least 128."
-    )
-    grpc_max_threads: int = _flag(
-        0, "Threads that answer gRPC calls; 0: 4 per CPU, with batching at least 128."
-    )
+    rest_api_num_threads: int = _flag(0, "Threads that answer HTTP requests; 0: 4 per CPU.")
+    grpc_max_threads: int = _flag(0, "Threads that answer gRPC calls; 0: 4 per CPU.")
     max_waiting_requests: int = _flag(
         1000,
         "Requests of each port that may wait for a thread; others are refused as UNAVAILABLE."
@@ -117,16 +110,16 @@ class ServerConfig:
     @property
     def grpc_threads(self) -> int:
         """Return how many threads answer gRPC calls."""
-        return self.grpc_max_threads or self._threads()
+        return self.grpc_max_threads or _usual_threads()
 
     @property
     def rest_threads(self) -> int:
         """Return how many threads answer HTTP requests."""
-        return self.rest_api_num_threads or self._threads()
+        return self.rest_api_num_threads or _usual_threads()
 
-    def _threads(self) -> int:
-        usual = 4 * (os.cpu_count() or 1)
-        return max(usual, _THREADS_WITH_BATCHING) if self.enable_batching else usual
+
+def _usual_threads() -> int:
+    return 4 * (os.cpu_count() or 1)
 
 
 UNSUPPORTED = frozenset(

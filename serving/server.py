@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tensorflow.core.protobuf import config_pb2
@@ -22,6 +23,7 @@ from .errors import ServingError
 from .models import settings
 from .models.registry import Models
 from .models.version import LoadOptions
+from .predict import warmup
 
 if TYPE_CHECKING:
     from .ports.grpc.server import GrpcServer
@@ -146,8 +148,10 @@ def _load_options(config: ServerConfig) -> LoadOptions:
         retry_seconds=config.load_retry_interval_micros / 1e6,
         tags=tuple(config.saved_model_tags.split(",")),
         session_config=session_config.SerializeToString(),
-        warmup_iterations=(
-            max(1, config.num_request_iterations_for_warmup) if config.enable_model_warmup else 0
+        warm_up=(
+            partial(warmup.run, iterations=max(1, config.num_request_iterations_for_warmup))
+            if config.enable_model_warmup
+            else None
         ),
         check_method_names=config.enable_signature_method_name_check,
         batching=batching,

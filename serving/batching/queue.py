@@ -1,10 +1,9 @@
 """Requests that wait at the same time run as one: TensorFlow Serving's server-side batching.
 
 Follows `batching/batching_session.cc` (what is merged and split, and the texts of what can't be)
-and TensorFlow's `shared_batch_scheduler.h` (when a batch runs, who is refused). A batch runs, once
-`BatchScheduler` lets it, in the thread that brought its first request, which hands the others their
-share. A lone request so runs where it came in, without a hand-over. Only a batch whose first
-request came on an event loop is given a thread.
+and TensorFlow's `shared_batch_scheduler.h` (when a batch runs, who is refused). Requests wait on
+the event loops of the ports, without a thread. A batch runs in a thread of `BatchScheduler` when
+its turn comes, and each request gets its share of the outputs.
 """
 
 from __future__ import annotations
@@ -30,22 +29,9 @@ Run = Callable[[Parts, Sequence[str], int], Mapping[str, np.ndarray]]
 """Runs the model: inputs, outputs wanted, time limit in ms (0: none)."""
 
 _QUICK_SECONDS = 0.005
-"""Of a model whose batches take less, one runs at a time. On two CPUs, two at a time were a third
-slower: they were smaller, and their threads waited for each other's Python, for up to so long."""
-
-
-class _Gate:
-    """Lets one thread wait until another opens it; cheaper than `threading.Event`."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def open(self) -> None:
-        self._lock.release()
-
-    def wait(self, seconds: float = -1) -> bool:
-        return self._lock.acquire(timeout=seconds)
+"""While a model's batches take less, they run one at a time. On two CPUs, two at a time were a
+third slower: they were smaller, and their threads waited up to this long for each other's Python.
+"""
 
 
 @dataclass(eq=False)
@@ -56,8 +42,9 @@ class _Task:
     rows: int
     fetch: Sequence[str]
     deadline: float
-    """`time.monotonic`, infinite without a limit."""
-    queued: float = field(default_factory=time.monotonic)
+    """By the scheduler's clock; infinite without a limit."""
+    queued: float
+    """By the same clock, when it came."""
     done: Callable[[], None] = lambda: None
     """Called once `outputs` or `error` is set."""
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
@@ -76,20 +63,26 @@ class _Batch:
 
     tasks: list[_Task]
     rows: int
-    leader: _Gate | EventLoop
-    """Where a thread waits to run it, or where its first request came in without one."""
+    loop: EventLoop
+    """Its first request came in there."""
     offered: bool = False
-    """Whether it waits for nothing but a free thread."""
+    """Whether it is ready to run."""
 
 
 class BatchScheduler:
-    """Says which batches run: at most `threads` at a time, queues with batches taking turns."""
+    """Says which batches run: at most `threads` at a time, queues with batches taking turns.
 
-    def __init__(self, threads: int) -> None:
+    Args:
+        threads: for the batches of all queues.
+        clock: seconds, from any start.
+    """
+
+    def __init__(self, threads: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self._free = threads
         self._lock = threading.Lock()
         self._turns: deque[BatchQueue] = deque()
-        """Queues with batches that are offered."""
+        """Queues with batches that are ready to run."""
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="batch")
 
     def queue(self, run: Run, parameters: BatchingParameters) -> BatchQueue:
@@ -129,10 +122,7 @@ class BatchScheduler:
         queue.waiting.remove(batch)
         queue.running += 1
         self._free -= 1
-        if isinstance(batch.leader, _Gate):
-            batch.leader.open()
-        else:
-            self._threads.submit(queue.run_batch, batch)
+        self._threads.submit(queue.run_batch, batch)
 
 
 class BatchQueue:
@@ -141,6 +131,7 @@ class BatchQueue:
     def __init__(self, scheduler: BatchScheduler, run: Run, parameters: BatchingParameters) -> None:
         self._scheduler = scheduler
         self._lock = scheduler._lock
+        self._clock = scheduler.clock
         self._run = run
         self._parameters = parameters
         self._most_rows = parameters.rows
@@ -148,17 +139,24 @@ class BatchQueue:
         self.waiting: deque[_Batch] = deque()
         """Batches that do not run yet, all but the last one closed; under the scheduler's lock."""
         self.offered: deque[_Batch] = deque()
-        """Those of them that wait for a free thread."""
+        """Those of them that are ready to run."""
         self.running = 0
         self.quick = False
         """Whether the last batch was."""
 
-    def run(
-        self, inputs: Mapping[str, np.ndarray], fetch: Sequence[str], timeout_ms: int = 0
+    async def run(
+        self,
+        loop: EventLoop,
+        inputs: Mapping[str, np.ndarray],
+        fetch: Sequence[str],
+        timeout_ms: int = 0,
     ) -> dict[str, np.ndarray]:
-        """Run one request together with others; block until it is answered.
+        """Run one request together with others.
+
+        Cancelled, it ends once a batch with the request has run: the model must stay that long.
 
         Args:
+            loop: the one that this runs on.
             inputs: arrays with the same number of rows (axis 0).
             fetch: the outputs wanted.
             timeout_ms: for waiting and running together; 0: no limit.
@@ -168,35 +166,9 @@ class BatchQueue:
         """
         tasks = self._tasks(inputs, fetch, timeout_ms)
         for task in tasks:
-            done, may_run = _Gate(), _Gate()
-            task.done = done.open
-            batch = self._enqueue(task, may_run)
-            if batch is not None:
-                self._lead(batch, may_run)
-            else:
-                done.wait()
-            task.check()
-        return _joined(tasks)
-
-    async def run_on(
-        self,
-        loop: EventLoop,
-        inputs: Mapping[str, np.ndarray],
-        fetch: Sequence[str],
-        timeout_ms: int = 0,
-    ) -> dict[str, np.ndarray]:
-        """As `run`, on an event loop, which goes on meanwhile.
-
-        Cancelled, it ends once a batch with the request has run: the model must stay that long.
-        """
-        tasks = self._tasks(inputs, fetch, timeout_ms)
-        for task in tasks:
             done = asyncio.Event()
             task.done = partial(loop.call_soon, done.set)
-            batch = self._enqueue(task, loop)
-            if batch is not None and not batch.offered:
-                # Also if that is 0: what the loop has at hand at this moment joins the batch.
-                loop.call_later(self._wait_seconds, self._offer, batch)
+            self._enqueue(task, loop)
             await to_the_end(done)
             task.check()
         return _joined(tasks)
@@ -210,21 +182,23 @@ class BatchQueue:
             raise InvalidArgument(
                 f"Task size {rows} is larger than maximum input batch size {limit.max_batch_size}"
             )
-        deadline = time.monotonic() + timeout_ms / 1000 if timeout_ms > 0 else float("inf")
+        now = self._clock()
+        deadline = now + timeout_ms / 1000 if timeout_ms > 0 else float("inf")
         if rows <= self._most_rows:
-            return [_Task(inputs, rows, fetch, deadline)]
+            return [_Task(inputs, rows, fetch, deadline, now)]
         return [
             _Task(
                 {name: array[start : start + self._most_rows] for name, array in inputs.items()},
                 min(self._most_rows, rows - start),
                 fetch,
                 deadline,
+                now,
             )
             for start in range(0, rows, self._most_rows)
         ]
 
-    def _enqueue(self, task: _Task, leader: _Gate | EventLoop) -> _Batch | None:
-        """Put a request into a batch; return that if it is a new one, to be led by this leader."""
+    def _enqueue(self, task: _Task, loop: EventLoop) -> None:
+        """Put a request into the last batch, or into a new one; on the loop that it came on."""
         limit = self._parameters
         with self._lock:
             last = self.waiting[-1] if self.waiting else None
@@ -233,7 +207,7 @@ class BatchQueue:
                 last.rows += task.rows
                 if last.rows == self._most_rows:
                     self._scheduler.offer(self, last)
-                return None
+                return
             if len(self.waiting) >= limit.max_enqueued_batches:
                 raise ServingError(
                     Code.UNAVAILABLE,
@@ -243,27 +217,21 @@ class BatchQueue:
                 )
             if last is not None:
                 self._scheduler.offer(self, last)  # It will get no fuller.
-            batch = _Batch([task], task.rows, leader)
+            batch = _Batch([task], task.rows, loop)
             self.waiting.append(batch)
             if batch.rows == self._most_rows:
                 self._scheduler.offer(self, batch)
-            return batch
+                return
+        # Later even without a wait: all that the loop has at hand now joins the batch.
+        loop.call_later(self._wait_seconds, self._offer, batch)
 
     def _offer(self, batch: _Batch) -> None:
         with self._lock:
             self._scheduler.offer(self, batch)
 
-    def _lead(self, batch: _Batch, may_run: _Gate) -> None:
-        """Offer a batch when it has waited long enough to be filled; run it when its turn comes."""
-        seconds = self._wait_seconds
-        if batch.offered or not seconds or not may_run.wait(seconds):
-            self._offer(batch)
-            may_run.wait()
-        self.run_batch(batch)
-
     def run_batch(self, batch: _Batch) -> None:
         """Run a batch whose turn it is, and hand out the answers."""
-        started = time.monotonic()
+        started = self._clock()
         try:
             self._answer(batch)
         except BaseException as error:
@@ -272,19 +240,16 @@ class BatchQueue:
             for task in batch.tasks:
                 task.error = known
         finally:
-            self.quick = time.monotonic() - started < _QUICK_SECONDS
-            # First the next batch, so that it runs while these answers are written.
-            if isinstance(batch.leader, EventLoop):
-                # What has come in meanwhile joins it there.
-                batch.leader.call_soon(self._scheduler.finished, self)
-            else:
-                self._scheduler.finished(self)
+            self.quick = self._clock() - started < _QUICK_SECONDS
+            # First the next batch, so that it runs while these answers are written. From the loop,
+            # so that requests which came meanwhile join it.
+            batch.loop.call_soon(self._scheduler.finished, self)
             for task in batch.tasks:
                 task.done()
 
     def _answer(self, batch: _Batch) -> None:
         tasks = batch.tasks
-        now = time.monotonic()
+        now = self._clock()
         deadline = max(task.deadline for task in tasks)
         if deadline <= now:
             raise ServingError(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from .. import metrics
 from ..errors import NotFound, ServingError, as_serving_error
-from . import folders, warmup
+from . import folders
 from .settings import ModelSettings
 from .version import LoadOptions, State, Version
 
@@ -326,8 +326,8 @@ class Model:
             metrics.LOAD_ATTEMPTS.add(path, status)
             microseconds = int((time.perf_counter() - started) * 1e6)
             metrics.LOAD_LATENCY.add(path, amount=microseconds)
-        if self._options.warmup_iterations:
-            warmup.run(version, self._options.warmup_iterations)
+        if self._options.warm_up is not None:
+            self._options.warm_up(version)
 
     def _load_failed(self, version: Version, error: ServingError) -> None:
         version.attempts += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
@@ -41,8 +41,8 @@ class LoadOptions:
     tags: tuple[str, ...] = ("serve",)
     session_config: bytes = b""
     """Serialised `ConfigProto`."""
-    warmup_iterations: int = 1
-    """How often each warm-up record is run; 0: records are not looked at."""
+    warm_up: Callable[[Version], None] | None = None
+    """Called with a loaded version before it is AVAILABLE; raises ServingError: the load failed."""
     check_method_names: bool = False
     """Whether requests must fit a signature's `method_name`, not only its inputs and outputs."""
     batching: BatchingConfig | None = None
@@ -83,9 +83,17 @@ class Version:
         fetch: Sequence[str],
         timeout_ms: int,
     ) -> dict[str, np.ndarray]:
-        """Run a signature of this version; only while it is leased."""
-        if signature.queue is not None:
-            return signature.queue.run(inputs, fetch, timeout_ms)
+        """Run a signature of this version in the calling thread; only while it is leased.
+
+        Args:
+            signature: one of this version's, or one made of several.
+            inputs: alias to value.
+            fetch: aliases of the outputs to compute.
+            timeout_ms: 0: no limit.
+
+        Raises:
+            ServingError: with TensorFlow's own code and text.
+        """
         assert self.saved_model is not None
         parts = {alias: [array] for alias, array in inputs.items()}
         return signature.run(self.saved_model, parts, fetch, timeout_ms)

@@ -1,4 +1,4 @@
-"""What a request does, without a transport: check it against the signature, run, answer.
+"""Predict: tensors in, tensors out.
 
 Order of the checks and all texts follow TensorFlow Serving's
 `servables/tensorflow/predict_util.cc` and TensorFlow's `cc/saved_model/util.cc`.
@@ -6,47 +6,34 @@ Order of the checks and all texts follow TensorFlow Serving's
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from .. import metrics
 from ..errors import Code, FailedPrecondition, InvalidArgument, ServingError
 from ..models.signature import DEFAULT_SIGNATURE, Signature
 from ..models.version import Version
 from ..wire import tensor_proto
+from .call import Call, Outputs
 
-if TYPE_CHECKING:
-    from ..ports.threads import RequestThreads
+API = "Predict"
 
 _PREDICT_METHODS = tuple(
     f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress")
 )
 
 
-def predict(
-    version: Version,
-    request: predict_pb2.PredictRequest,
-    timeout_ms: int,
-) -> predict_pb2.PredictResponse:
-    """Run one signature on the tensors given, for at most `timeout_ms` (0: no limit).
+def read(
+    version: Version, request: predict_pb2.PredictRequest, *, as_content: bool = False
+) -> Call[predict_pb2.PredictResponse]:
+    """Read a request that came as a message.
 
-    Raises:
-        ServingError: the request does not fit the signature, or the graph fails.
-    """
-    signature, inputs, fetch = read_predict(version, request)
-    outputs = run(version, "Predict", signature, inputs, fetch, timeout_ms)
-    return predict_response(version, signature, outputs)
-
-
-def read_predict(
-    version: Version, request: predict_pb2.PredictRequest
-) -> tuple[Signature, dict[str, np.ndarray], list[str]]:
-    """Return what a request asks for: signature, its inputs, and the outputs to compute.
+    Args:
+        version: answers it.
+        request: has its inputs as `TensorProto`s.
+        as_content: answer with `tensor_content` instead of typed fields.
 
     Raises:
         ServingError: the request does not fit the signature.
@@ -55,19 +42,19 @@ def read_predict(
     signature = version.signature(key)
     if signature is None:
         raise FailedPrecondition(f'Serving signature key "{key or DEFAULT_SIGNATURE}" not found.')
-    check_predict_method(version, signature)
-    inputs = decode_inputs(signature, request.inputs)
-    return signature, inputs, choose_outputs(signature, request.output_filter)
+    check_method(version, signature)
+    return Call(
+        api=API,
+        signature=signature,
+        inputs=decode_inputs(signature, request.inputs),
+        fetch=choose_outputs(signature, request.output_filter),
+        answer=lambda outputs: _response(version, signature, outputs, as_content=as_content),
+    )
 
 
-def predict_response(
-    version: Version,
-    signature: Signature,
-    outputs: Mapping[str, np.ndarray],
-    *,
-    as_content: bool = False,
+def _response(
+    version: Version, signature: Signature, outputs: Outputs, *, as_content: bool
 ) -> predict_pb2.PredictResponse:
-    """Return the answer to a request with these outputs."""
     response = predict_pb2.PredictResponse()
     spec = response.model_spec
     spec.name = version.model_name
@@ -78,42 +65,7 @@ def predict_response(
     return response
 
 
-def run(
-    version: Version,
-    api: str,
-    signature: Signature,
-    inputs: Mapping[str, np.ndarray],
-    fetch: Sequence[str],
-    timeout_ms: int,
-) -> dict[str, np.ndarray]:
-    """Run a signature, and count how long that took for the API of this name."""
-    started = time.perf_counter()
-    outputs = version.run(signature, inputs, fetch, timeout_ms)
-    metrics.count_run(version.model_name, api, time.perf_counter() - started)
-    return outputs
-
-
-async def predict_on(
-    threads: RequestThreads,
-    version: Version,
-    signature: Signature,
-    inputs: Mapping[str, np.ndarray],
-    fetch: Sequence[str],
-    milliseconds_left: Callable[[], int],
-) -> dict[str, np.ndarray]:
-    """Do as `run` for Predict, on an event loop: in one of its threads, or in a batch."""
-    started = time.perf_counter()
-    if signature.queue is not None:
-        outputs = await signature.queue.run_on(threads.loop, inputs, fetch, milliseconds_left())
-    else:
-        outputs = await threads.run(
-            lambda: version.run(signature, inputs, fetch, milliseconds_left())
-        )
-    metrics.count_run(version.model_name, "Predict", time.perf_counter() - started)
-    return outputs
-
-
-def check_predict_method(version: Version, signature: Signature) -> None:
+def check_method(version: Version, signature: Signature) -> None:
     """Check the signature's method name, if the server was told to.
 
     Raises:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from serving.engine.c_api import skip_tensorflow_import
+from serving.event_loop import EventLoop
 from tests.serving_fixtures import ModelServer, export_models, running_server
 
 # The protos are imported here once, without TensorFlow itself (4 s); whoever needs that in the same
@@ -30,6 +31,13 @@ import serving.wire.tensor_proto  # noqa: E402
 
 if _stub:
     del sys.modules["tensorflow"]
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[EventLoop]:
+    """An event loop as a port has it, with one thread for blocking work."""
+    with EventLoop("test") as loop:
+        yield loop
 
 
 @pytest.fixture(scope="session")

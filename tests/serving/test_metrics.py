@@ -14,8 +14,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.metrics import Counter, Histogram, exponential
+from tests.serving.asking import http_call
 from tests.serving.conftest import predict_request, predict_stub, served
-from tests.serving.ports.test_rest import http_call
 from tests.serving.predict.test_examples import REGRESS, classification, example, multi, regression
 from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server, server_command
 

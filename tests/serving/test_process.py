@@ -13,8 +13,9 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.serving.asking import eventually
 from tests.serving.conftest import predict_request, predict_stub, served, slow_request
-from tests.serving.models.test_versions import broken, eventually
+from tests.serving.models.test_versions import broken
 from tests.serving_fixtures import ROOT, free_port, running_server, server_command
 
 

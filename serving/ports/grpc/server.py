@@ -11,7 +11,7 @@ from ...config import ServerConfig
 from ...errors import Code, ServingError
 from ...event_loop import EventLoop
 from ...models.registry import Models
-from ..threads import RequestThreads
+from ..admission import Admission
 from . import credentials as grpc_credentials
 from .health import Health
 from .methods import Methods
@@ -41,7 +41,7 @@ class GrpcServer:
     def __init__(self, config: ServerConfig, models: Models) -> None:
         self._models = models
         self._stopping = False
-        self._loop = EventLoop("grpc")
+        self._loop = EventLoop("grpc", config.grpc_threads)
         self._loop.run(self._bind(config))
 
     def start(self) -> None:
@@ -90,19 +90,17 @@ class GrpcServer:
                 ) from None
 
     def _methods(self, config: ServerConfig) -> Methods:
-        threads = RequestThreads(
-            self._loop, config.grpc_threads, config.max_waiting_requests, "grpc"
-        )
         predictions = PredictionService(
             self._models,
-            threads,
+            self._loop,
             as_content=config.enable_serialization_as_tensor_content,
         )
         services = [PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE, REFLECTION_SERVICE]
         reflected = reflection.aio.ReflectionServicer([one.full_name for one in services])
         methods = Methods(Token.read(config.token_file))
-        methods.add(PREDICTION_SERVICE, predictions, threads)
-        methods.add(MODEL_SERVICE, ModelService(self._models, threads), threads)
+        admission = Admission(config.grpc_threads + config.max_waiting_requests)
+        methods.add(PREDICTION_SERVICE, predictions, admission)
+        methods.add(MODEL_SERVICE, ModelService(self._models, self._loop), admission)
         # Without a limit: probes left unanswered under load would end in a restart.
         methods.add(HEALTH_SERVICE, self._health)
         methods.add(REFLECTION_SERVICE, reflected)

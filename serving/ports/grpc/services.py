@@ -1,13 +1,15 @@
-"""The gRPC edge: PredictionService and ModelService, health and reflection on one port.
+"""The services of the gRPC port: PredictionService and ModelService.
 
-All calls meet on one event loop. Predict is read and answered there, and only the model runs in a
-thread; the other methods are answered in one as a whole.
+All calls come in on one event loop. Requests for predictions are read and answered there, and only
+the model runs in a thread; the other methods run in a thread as a whole.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 from tensorflow_serving.apis import (
@@ -25,90 +27,67 @@ from tensorflow_serving.apis import (
 
 from ... import metrics
 from ...errors import InvalidArgument
+from ...event_loop import EventLoop
 from ...models.registry import Models
+from ...models.version import Version
 from ...predict import examples, predict
+from ...predict.call import Answer, Call, run
 from ...predict.status import model_metadata, model_status
-from ..threads import RequestThreads
 from .methods import Context
+
+Request = TypeVar("Request", bound=Message)
 
 PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"]
 MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
 
 
 class PredictionService:
-    """`tensorflow.serving.PredictionService` over `Models`."""
+    """`tensorflow.serving.PredictionService` over `Models`.
 
-    def __init__(self, models: Models, threads: RequestThreads, *, as_content: bool) -> None:
+    Args:
+        models: what is served.
+        loop: what the calls come in on.
+        as_content: answer Predict with `tensor_content` instead of typed fields.
+    """
+
+    def __init__(self, models: Models, loop: EventLoop, *, as_content: bool) -> None:
         self._models = models
-        self._threads = threads
-        self._as_content = as_content
+        self._loop = loop
+        self._read_predict = partial(predict.read, as_content=as_content)
 
     async def Predict(
         self, request: predict_pb2.PredictRequest, context: Context
     ) -> predict_pb2.PredictResponse:
         """Run one signature on the inputs given."""
-        # Not all of it in a thread: it is Python, which holds the GIL anyway, and 64 clients got a
-        # third less done so. A batched request needs no thread at all.
-        with (
-            self._counted("Predict", request.model_spec),
-            self._models.lease(*_spec(request)) as version,
-        ):
-            signature, inputs, fetch = predict.read_predict(version, request)
-            outputs = await predict.predict_on(
-                self._threads,
-                version,
-                signature,
-                inputs,
-                fetch,
-                lambda: _milliseconds_left(context),
-            )
-            return predict.predict_response(
-                version, signature, outputs, as_content=self._as_content
-            )
+        return await self._answer("Predict", self._read_predict, request, _spec(request), context)
 
     async def Classify(
         self, request: classification_pb2.ClassificationRequest, context: Context
     ) -> classification_pb2.ClassificationResponse:
         """Run a classification signature on Examples."""
-
-        def answer() -> classification_pb2.ClassificationResponse:
-            with (
-                self._counted("Classify", request.model_spec),
-                self._models.lease(*_spec(request)) as version,
-            ):
-                return examples.classify(version, request, _milliseconds_left(context))
-
-        return await self._threads.run(answer)
+        read = examples.read_classification
+        long = examples.are_many(request.input)
+        return await self._answer("Classify", read, request, _spec(request), context, long=long)
 
     async def Regress(
         self, request: regression_pb2.RegressionRequest, context: Context
     ) -> regression_pb2.RegressionResponse:
         """Run a regression signature on Examples."""
-
-        def answer() -> regression_pb2.RegressionResponse:
-            with (
-                self._counted("Regress", request.model_spec),
-                self._models.lease(*_spec(request)) as version,
-            ):
-                return examples.regress(version, request, _milliseconds_left(context))
-
-        return await self._threads.run(answer)
+        read = examples.read_regression
+        long = examples.are_many(request.input)
+        return await self._answer("Regress", read, request, _spec(request), context, long=long)
 
     async def MultiInference(
         self, request: inference_pb2.MultiInferenceRequest, context: Context
     ) -> inference_pb2.MultiInferenceResponse:
         """Run several signatures on the same Examples."""
+        read = examples.read_multi_inference
         # Without tasks: the error of a ModelSpec without a name, as from TensorFlow Serving.
         first = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
-
-        def answer() -> inference_pb2.MultiInferenceResponse:
-            with (
-                self._counted("MultiInference", first.model_spec),
-                self._models.lease(*_named(first.model_spec)) as version,
-            ):
-                return examples.multi_inference(version, request, _milliseconds_left(context))
-
-        return await self._threads.run(answer)
+        long = examples.are_many(request.input)
+        return await self._answer(
+            "MultiInference", read, request, first.model_spec, context, long=long
+        )
 
     async def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: Context
@@ -116,8 +95,7 @@ class PredictionService:
         """Return the signatures of a model."""
 
         def answer() -> get_model_metadata_pb2.GetModelMetadataResponse:
-            if not request.HasField("model_spec"):
-                raise InvalidArgument("Missing ModelSpec")
+            target = _target(_spec(request))
             if not request.metadata_field:
                 raise InvalidArgument(
                     "GetModelMetadataRequest must specify at least one metadata_field"
@@ -125,21 +103,50 @@ class PredictionService:
             for field in request.metadata_field:
                 if field != "signature_def":
                     raise InvalidArgument(f"Metadata field {field} is not supported")
-            with self._models.lease(*_spec(request)) as version:
+            with self._models.lease(*target) as version:
                 return model_metadata(version)
 
-        return await self._threads.run(answer)
+        return await self._loop.in_thread(answer)
 
-    def _counted(self, api: str, spec: model_pb2.ModelSpec) -> AbstractContextManager[None]:
-        return metrics.counted(self._models.metric_name(spec.name), api, "GRPC")
+    async def _answer(
+        self,
+        api: str,
+        read: Callable[[Version, Request], Call[Answer]],
+        request: Request,
+        spec: model_pb2.ModelSpec | None,
+        context: Context,
+        *,
+        long: bool = False,
+    ) -> Answer:
+        """Read a request, run it and answer it.
+
+        Only the model runs in a thread. The rest is Python, which holds the GIL anyway: done in
+        threads, 64 clients got a third less.
+
+        Args:
+            api: as the metrics call it.
+            read: reads the request.
+            request: as it came.
+            spec: of its model; None: it has none.
+            context: of the call.
+            long: whether reading it would hold up the loop.
+        """
+        name = spec.name if spec is not None else ""
+        with (
+            metrics.counted(self._models.metric_name(name), api, "GRPC"),
+            self._models.lease(*_target(spec)) as version,
+        ):
+            call = await self._loop.call(long, read, version, request)
+            outputs = await run(self._loop, version, call, lambda: _milliseconds_left(context))
+            return await self._loop.call(call.is_long(outputs), call.answer, outputs)
 
 
 class ModelService:
     """`tensorflow.serving.ModelService` over `Models`."""
 
-    def __init__(self, models: Models, threads: RequestThreads) -> None:
+    def __init__(self, models: Models, loop: EventLoop) -> None:
         self._models = models
-        self._threads = threads
+        self._loop = loop
 
     async def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest, context: Context
@@ -147,10 +154,10 @@ class ModelService:
         """Return the state of every version of a model, or of one."""
 
         def answer() -> get_model_status_pb2.GetModelStatusResponse:
-            name, number, _ = _spec(request)
+            name, number, _ = _target(_spec(request))
             return model_status(self._models.statuses(name, number))
 
-        return await self._threads.run(answer)
+        return await self._loop.in_thread(answer)
 
     async def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: Context
@@ -169,7 +176,7 @@ class ModelService:
             self._models.wait_until_available(names, "model(s)", lambda: gone)
             return model_management_pb2.ReloadConfigResponse()
 
-        answered = asyncio.ensure_future(self._threads.run(answer))
+        answered = asyncio.ensure_future(self._loop.in_thread(answer))
         try:
             return await asyncio.shield(answered)
         except asyncio.CancelledError:
@@ -179,14 +186,19 @@ class ModelService:
             raise
 
 
-def _spec(request: Message) -> tuple[str, int | None, str]:
-    """Return name, version and label of the model that a request is for."""
-    if not request.HasField("model_spec"):
+def _spec(request: Message) -> model_pb2.ModelSpec | None:
+    """Return what a request says of the model that it is for; None: nothing."""
+    return request.model_spec if request.HasField("model_spec") else None
+
+
+def _target(spec: model_pb2.ModelSpec | None) -> tuple[str, int | None, str]:
+    """Return name, version and label of a model.
+
+    Raises:
+        InvalidArgument: the request does not say which.
+    """
+    if spec is None:
         raise InvalidArgument("Missing ModelSpec")
-    return _named(request.model_spec)
-
-
-def _named(spec: model_pb2.ModelSpec) -> tuple[str, int | None, str]:
     number = spec.version.value if spec.HasField("version") else None
     return spec.name, number, spec.version_label
 

@@ -10,25 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import nullcontext
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
-import numpy as np
 from google.protobuf import json_format  # type: ignore[import-untyped]
-from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from ... import metrics
 from ...config import ServerConfig
 from ...errors import HTTP_STATUS, InvalidArgument, ServingError, as_serving_error
 from ...event_loop import EventLoop
 from ...models.registry import Models
-from ...models.signature import DEFAULT_SIGNATURE, Signature
-from ...models.version import Version
-from ...predict import examples, predict
+from ...predict.call import run
 from ...predict.status import model_metadata, model_status
-from ...wire import json_document, json_errors, json_examples, json_inputs, json_outputs
-from ..threads import RequestThreads
+from ...wire import json_document, json_errors
+from ..admission import Admission
 from .body import Receive, TooLargeError, read, unpack
+from .methods import METHODS, Method
 
 _TARGET = (
     r"(?i:/v1/models(?:/(?P<name>[^/:]+))?"
@@ -36,8 +33,6 @@ _TARGET = (
 )
 _RUN = re.compile(_TARGET + r":(?P<method>(?i:classify|regress|predict))")
 _LOOK = re.compile(_TARGET + r"(?P<metadata>(?i:/metadata))?")
-_SHORT_BYTES = 256 * 2**10
-"""Bodies up to this size are read on the event loop: about 1 ms for the largest."""
 _MAX_INT64 = 2**63 - 1
 _CORS = (
     (b"access-control-allow-origin", b"*"),
@@ -45,17 +40,15 @@ _CORS = (
     (b"access-control-allow-headers", b"Content-Type"),
 )
 
-P = ParamSpec("P")
-T = TypeVar("T")
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
 
 class RestApi:
-    """ASGI application: answers in threads, except for short predictions.
+    """ASGI application.
 
     For short predictions only the model runs in a thread; batched ones need no thread. The rest is
-    Python, which holds the GIL anyway.
+    Python, which holds the GIL anyway. Long ones are also read and answered in threads.
 
     Args:
         loop: what it runs on.
@@ -70,9 +63,8 @@ class RestApi:
         self._most_bytes = config.max_request_bytes
         self._timeout_ms = config.rest_api_timeout_in_ms
         self._cors = _CORS if config.rest_api_enable_cors_support else ()
-        self._threads = RequestThreads(
-            loop, config.rest_threads, config.max_waiting_requests, "rest"
-        )
+        self._loop = loop
+        self._admission = Admission(config.rest_threads + config.max_waiting_requests)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -123,14 +115,12 @@ class RestApi:
         gzip = b"gzip" in headers.get(b"content-encoding", b"")
         try:
             # Whoever asks for the status is not refused: it may be a probe.
-            with self._threads if method == "POST" else nullcontext():
+            with self._admission if method == "POST" else nullcontext():
                 match = _RUN.fullmatch(path) if method == "POST" else None
-                if not match or not match["name"]:
-                    text = await self._threads.run(self._look, method, path)
-                elif match["method"].lower() == "predict":
-                    text = await self._predict(*_target(match), content, gzip=gzip)
+                if match and match["name"]:
+                    text = await self._run(match, content, gzip=gzip)
                 else:
-                    text = await self._threads.run(self._infer, match, content, gzip=gzip)
+                    text = await self._loop.in_thread(self._look, method, path)
             return 200, text.encode()
         except Exception as error:
             return _error(as_serving_error(error))
@@ -156,37 +146,18 @@ class RestApi:
         )
         return text
 
-    async def _predict(
-        self, name: str, number: int | None, label: str, content: bytes, *, gzip: bool
-    ) -> str:
-        with metrics.counted(self._models.metric_name(name), "predict", "REST"):
-            call = self._threads.run if gzip or len(content) > _SHORT_BYTES else _at_once
-            document = await call(_parse, content, gzip=gzip)
-            with self._models.lease(name, number, label) as version:
-                signature, inputs, by_row = await call(_read_predict, version, document)
-                fetch = list(signature.outputs)
-                outputs = await predict.predict_on(
-                    self._threads, version, signature, inputs, fetch, lambda: self._timeout_ms
-                )
-            return await call(json_outputs.dump_outputs, outputs, by_row=by_row)
-
-    def _infer(self, match: re.Match[str], content: bytes, *, gzip: bool) -> str:
-        """Return the answer to classify or regress."""
+    async def _run(self, match: re.Match[str], content: bytes, *, gzip: bool) -> str:
+        """Return the answer to predict, classify or regress."""
         name, number, label = _target(match)
-        method = match["method"].lower()
-        with metrics.counted(self._models.metric_name(name), method, "REST"):
-            document = _parse(content, gzip=gzip)
-            if method == "classify":
-                classification = classification_pb2.ClassificationRequest()
-                _fill(classification, document)
-                with self._models.lease(name, number, label) as version:
-                    classified = examples.classify(version, classification, self._timeout_ms)
-                return json_examples.dump_classifications(classified.result)
-            regression = regression_pb2.RegressionRequest()
-            _fill(regression, document)
+        api = match["method"].lower()
+        method = METHODS[api]
+        long = gzip or len(content) > method.short_bytes
+        with metrics.counted(self._models.metric_name(name), api, "REST"):
+            request = await self._loop.call(long, _parse, method, content, gzip=gzip)
             with self._models.lease(name, number, label) as version:
-                regressed = examples.regress(version, regression, self._timeout_ms)
-            return json_examples.dump_regressions(regressed.result)
+                call = await self._loop.call(long, method.read, version, request)
+                outputs = await run(self._loop, version, call, lambda: self._timeout_ms)
+            return await self._loop.call(long or call.is_long(outputs), call.answer, outputs)
 
 
 _NOT_FOUND_PAGE = (
@@ -195,36 +166,8 @@ _NOT_FOUND_PAGE = (
 )
 
 
-async def _at_once(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `RequestThreads.run`, for what takes less time than a thread."""
-    return function(*args, **kwargs)
-
-
-def _parse(content: bytes, *, gzip: bool = False) -> json_errors.Json:
-    return json_document.parse(unpack(content) if gzip else content)
-
-
-def _read_predict(
-    version: Version, document: json_errors.Json
-) -> tuple[Signature, dict[str, np.ndarray], bool]:
-    """Return the signature that a JSON body asks for, its inputs, and whether they came by row."""
-    key = json_document.signature_name(document)
-    signature = version.signature(key)
-    if signature is None:
-        raise InvalidArgument(
-            f'Serving signature name: "{key or DEFAULT_SIGNATURE}" not found in signature def'
-        )
-    predict.check_predict_method(version, signature)
-    return signature, *json_inputs.read_inputs(document, signature)
-
-
-def _fill(
-    request: classification_pb2.ClassificationRequest | regression_pb2.RegressionRequest,
-    document: json_errors.Json,
-) -> None:
-    """Read a JSON body of classify or regress into a request."""
-    request.model_spec.signature_name = json_document.signature_name(document)
-    request.input.CopyFrom(json_examples.read_input(document))
+def _parse(method: Method, content: bytes, *, gzip: bool) -> Any:
+    return method.parse(json_document.parse(unpack(content) if gzip else content))
 
 
 def _target(match: re.Match[str]) -> tuple[str, int | None, str]:

@@ -25,7 +25,7 @@ class RestServer:
 
     def __init__(self, config: ServerConfig, models: Models, metrics_path: str = "") -> None:
         token = Token.read(config.token_file)
-        self._loop = EventLoop("rest")
+        self._loop = EventLoop("rest", config.rest_threads)
         api = RestApi(self._loop, models, config, metrics_path)
         self._socket = _bind(config.rest_api_host, config.rest_api_port)
         self._server = uvicorn.Server(

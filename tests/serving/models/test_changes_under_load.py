@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import random
 import shutil
-import threading
 import time
 from pathlib import Path
 
-import grpc
 import pytest
 
+from tests.serving.asking import eventually, statuses
 from tests.serving.conftest import served
-from tests.serving.models.test_many_models import ask, listed, model, replace
-from tests.serving.models.test_versions import broken, eventually, statuses
-from tests.serving.ports.test_rest import http_call
+from tests.serving.models.load import Load
+from tests.serving.models.test_many_models import listed, model, replace
+from tests.serving.models.test_versions import broken
 from tests.serving_fixtures import ModelServer, running_server
 
 POLICIES = (
@@ -94,28 +93,9 @@ def test_random_changes_under_load_lose_no_request(
         "--max_num_load_retries=1",
         "--load_retry_interval_micros=100000",
     ]
-    failures: list[str] = []
-    stop = threading.Event()
-
-    def over_grpc() -> None:
-        while not stop.is_set():
-            try:
-                ask(server, "m")
-            except grpc.RpcError as error:
-                failures.append(str(error))
-
-    def over_rest() -> None:
-        while not stop.is_set():
-            status, text = http_call(server, "POST", "/v1/models/m:predict", {"instances": [2]})
-            if status != 200:
-                failures.append(text)
-
     with running_server(base, "m", flags) as server:
         changes = Changes(models, base, seed=7)
-        threads = [threading.Thread(target=f) for f in (over_grpc, over_rest) * 2]
-        for thread in threads:
-            thread.start()
-        try:
+        with Load(server) as load:
             for _ in range(40):
                 changes.next(server)
             replace(server, model("m", base))
@@ -126,9 +106,6 @@ def test_random_changes_under_load_lose_no_request(
                 lambda: {n for n, state in statuses(server).items() if state != "END"} == {newest},
                 30,
             )
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
-        assert failures == []
+        assert load.failures == []
+        assert load.addends <= {("grpc", 2.0), ("grpc", 3.0), ("rest", 2.0), ("rest", 3.0)}
         assert "internal error" not in server.log()

@@ -20,10 +20,9 @@ from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.models.folders import VersionPolicy
+from tests.serving.asking import eventually, http_call, refused, statuses
 from tests.serving.conftest import model_stub, predict_request, predict_stub, served
-from tests.serving.models.test_versions import broken, eventually, statuses
-from tests.serving.ports.test_grpc import refused
-from tests.serving.ports.test_rest import http_call
+from tests.serving.models.test_versions import broken
 from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server, server_command
 
 FAST = ["--max_num_load_retries=0"]

@@ -4,48 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import get_model_status_pb2
 
+from tests.serving.asking import eventually, http_call, statuses
 from tests.serving.conftest import (
-    model_stub,
     predict_request,
     predict_stub,
     served,
     slow_request,
 )
-from tests.serving.ports.test_rest import http_call
+from tests.serving.models.load import Load
 from tests.serving_fixtures import ModelServer, await_ready, running_server
 
 FAST = ["--max_num_load_retries=0", "--load_retry_interval_micros=50000"]
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Wait until a condition holds and return it."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "still not true"
-        time.sleep(0.02)
-    return result
-
-
-def statuses(server: ModelServer) -> dict[int, str]:
-    request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = server.name
-    answer = model_stub(server).GetModelStatus(request)
-    state = get_model_status_pb2.ModelVersionStatus.State.Name
-    versions = [entry.version for entry in answer.model_version_status]
-    assert versions == sorted(versions, reverse=True), "highest first"
-    return {entry.version: state(entry.state) for entry in answer.model_version_status}
 
 
 def broken(base: Path, version: int) -> None:
@@ -72,30 +49,8 @@ def test_hot_swaps_under_load_lose_no_request(
     models: Path, tmp_path: Path, flags: list[str]
 ) -> None:
     base = served(models, tmp_path / "m", "half_plus_two", 1)
-    failures: list[str] = []
-    answers: set[tuple[str, float]] = set()
-    stop = threading.Event()
-
-    def over_grpc() -> None:
-        while not stop.is_set():
-            try:
-                answers.add(("grpc", ask(server)[1]))
-            except grpc.RpcError as error:
-                failures.append(str(error))
-
-    def over_rest() -> None:
-        while not stop.is_set():
-            status, text = http_call(server, "POST", "/v1/models/m:predict", {"instances": [2]})
-            if status == 200:
-                answers.add(("rest", json.loads(text)["predictions"][0]))
-            else:
-                failures.append(text)
-
     with running_server(base, "m", flags) as server:
-        threads = [threading.Thread(target=f) for f in (over_grpc, over_rest) * 2]
-        for thread in threads:
-            thread.start()
-        try:
+        with Load(server) as load:
             for version, kind in (
                 (2, "half_plus_three"),
                 (3, "half_plus_two"),
@@ -104,12 +59,8 @@ def test_hot_swaps_under_load_lose_no_request(
                 served(models, base, kind, version)
                 eventually(lambda v=version: statuses(server).get(v) == "AVAILABLE")
             eventually(lambda: statuses(server) == {4: "AVAILABLE", 3: "END", 2: "END", 1: "END"})
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
-        assert failures == []
-        assert answers == {("grpc", 3.0), ("grpc", 4.0), ("rest", 3.0), ("rest", 4.0)}
+        assert load.failures == []
+        assert load.addends == {("grpc", 2.0), ("grpc", 3.0), ("rest", 2.0), ("rest", 3.0)}
         assert ask(server) == (4, 4.0)
 
 

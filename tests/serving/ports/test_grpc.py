@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -19,17 +18,12 @@ from tensorflow_serving.apis import (
 )
 
 from serving.wire import tensor_proto
+from tests.serving.asking import refused
 from tests.serving.conftest import model_stub, predict_request, predict_stub
 from tests.serving_fixtures import ModelServer
 
 pytestmark = pytest.mark.usefixtures("kinds")
 PAIR = np.array([[1, 2], [3, 4]], np.float32)
-
-
-def refused(call: Callable[[Any], Any], request: Any) -> tuple[str, str]:
-    with pytest.raises(grpc.RpcError) as caught:
-        call(request)
-    return caught.value.code().name, caught.value.details()
 
 
 @pytest.mark.parametrize(

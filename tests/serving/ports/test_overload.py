@@ -8,11 +8,13 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.serving.batching.test_batching import outcome
+from serving.errors import ServingError
+from serving.ports.admission import Admission
+from tests.serving.asking import eventually, outcome
 from tests.serving.conftest import predict_stub, served, slow_request
-from tests.serving.models.test_versions import eventually
 from tests.serving_fixtures import running_server
 
 FULL = "2 requests run or wait already, and --max_waiting_requests allows no more. Try again later."
@@ -55,3 +57,15 @@ def test_rest_refuses_the_one_too_many(models: Path, tmp_path: Path) -> None:
             answers = sorted(threads.map(lambda _: ask(), range(3)))
         assert answers == [(200, ""), (200, ""), (503, FULL)]
         assert ask() == (200, "")
+
+
+def test_places_are_given_back() -> None:
+    admission = Admission(2)
+    for _ in range(2):
+        with (
+            admission,
+            admission,
+            pytest.raises(ServingError, match="2 requests run or wait"),
+            admission,
+        ):
+            pass

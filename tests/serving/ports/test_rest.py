@@ -16,26 +16,10 @@ import pytest
 from serving.errors import ServingError
 from serving.wire import json_document
 from serving.wire.json_outputs import dump_outputs
+from tests.serving.asking import http_call
 from tests.serving_fixtures import ModelServer
 
 K = "/v1/models/kinds"
-
-
-def http_call(
-    server: ModelServer,
-    method: str,
-    path: str,
-    body: Any = None,
-    headers: dict[str, str] | None = None,
-) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)
-    try:
-        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        connection.request(method, path, content, headers or {})
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
 
 
 def predict(server: ModelServer, body: Any, path: str = f"{K}:predict") -> tuple[int, Any]:

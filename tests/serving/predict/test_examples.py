@@ -14,9 +14,8 @@ import tensorflow_serving.apis.prediction_service_pb2_grpc as stubs
 from tensorflow.core.example import example_pb2
 from tensorflow_serving.apis import classification_pb2, inference_pb2, regression_pb2
 
+from tests.serving.asking import http_call, refused
 from tests.serving.conftest import served
-from tests.serving.ports.test_grpc import refused
-from tests.serving.ports.test_rest import http_call
 from tests.serving_fixtures import ModelServer, running_server
 
 CLASSIFY = "tensorflow/serving/classify"

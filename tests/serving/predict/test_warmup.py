@@ -13,10 +13,11 @@ import pytest
 from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
 from serving.errors import Code, ServingError
-from serving.models import tf_records
+from serving.predict import tf_records
+from tests.serving.asking import eventually, statuses
 from tests.serving.conftest import model_stub, predict_request
 from tests.serving.models.test_many_models import listed, model
-from tests.serving.models.test_versions import FAST, eventually, statuses
+from tests.serving.models.test_versions import FAST
 from tests.serving.predict.test_examples import (
     CLASSIFY,
     REGRESS,
@@ -60,16 +61,21 @@ def version(models: Path, kind: str, folder: Path, write: Callable[[Path], None]
     partial.rename(folder)
 
 
-def test_the_checksum_is_crc32c() -> None:
-    """The check value of the standard; long data is computed in lanes, which must not differ."""
-    assert tf_records.crc32c(b"123456789") == 0xE3069283
-    data = os.urandom(200_001)
-    whole = tf_records.crc32c(data)
-    assert tf_records.crc32c(data[:-1]) != whole
+def crc32c(data: bytes) -> int:
+    """Return the CRC-32C of data, bit by bit as the standard has it."""
     state = 0xFFFFFFFF
     for byte in data:
-        state = tf_records._PLAIN_TABLE[(state ^ byte) & 0xFF] ^ state >> 8
-    assert whole == state ^ 0xFFFFFFFF
+        state ^= byte
+        for _ in range(8):
+            state = state >> 1 ^ (0x82F63B78 if state & 1 else 0)
+    return state ^ 0xFFFFFFFF
+
+
+@pytest.mark.parametrize("data", [b"", b"123456789", os.urandom(10_001)], ids=len)
+def test_the_checksum_is_a_masked_crc32c(data: bytes) -> None:
+    assert crc32c(b"123456789") == 0xE3069283, "the check value of the standard"
+    rotated = (tf_records.masked_crc32c(data) - 0xA282EAD8) & 0xFFFFFFFF
+    assert (rotated << 15 | rotated >> 17) & 0xFFFFFFFF == crc32c(data)
 
 
 def test_records_are_read_back_and_damage_is_data_loss(tmp_path: Path) -> None:
@@ -90,7 +96,10 @@ def test_records_are_read_back_and_damage_is_data_loss(tmp_path: Path) -> None:
         assert str(caught.value) == f"DATA_LOSS: {text}"
 
 
-def test_records_of_every_kind_run_before_the_version_serves(models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [[], ["--enable_batching"]], ids=["alone", "batched"])
+def test_records_of_every_kind_run_before_the_version_serves(
+    models: Path, tmp_path: Path, flags: list[str]
+) -> None:
     base = tmp_path / "examples"
     base.mkdir()
     one = example(x=0.5)
@@ -101,7 +110,7 @@ def test_records_of_every_kind_run_before_the_version_serves(models: Path, tmp_p
         logged(multi_inference=multi(("regress", REGRESS), ("", CLASSIFY), given=(one,))),
     ]
     version(models, "examples", base / "1", lambda path: write_records(path, records))
-    flags = ["--num_request_iterations_for_warmup=3"]
+    flags = [*flags, "--num_request_iterations_for_warmup=3"]
     with running_server(base, "examples", flags) as server:
         log = server.log()
         assert "Number of warmup records read: 4." in log
@@ -151,6 +160,23 @@ def test_any_failure_fails_the_load_and_leaves_the_other_versions(
         told = [f"{Code(one.status.error_code).name}: {one.status.error_message}" for one in found]
         for text, (_, expected) in zip(reversed(told[:-1]), FAILURES, strict=True):
             assert text.startswith(expected)
+
+
+def test_records_run_in_batches_where_requests_do(models: Path, tmp_path: Path) -> None:
+    """So what is warm is what requests will run."""
+    base, parameters = tmp_path / "m", tmp_path / "batching.config"
+    base.mkdir()
+    parameters.write_text("max_batch_size { value: 4 }")
+    for number, rows in ((1, 4), (2, 5)):
+        records = [log_of_x(rows)]
+        folder = base / str(number)
+        version(models, "half_plus_two", folder, lambda path, r=records: write_records(path, r))
+    flags = ["--enable_batching", f"--batching_parameters_file={parameters}", *FAST]
+    config = tmp_path / "models.config"
+    config.write_text(listed(model("m", base, "model_version_policy { all {} }")))
+    with running_server(base, "m", [*flags, f"--model_config_file={config}"]) as server:
+        eventually(lambda: statuses(server) == {2: "END", 1: "AVAILABLE"})
+        assert "Task size 5 is larger than maximum input batch size 4" in server.log()
 
 
 def test_warm_up_can_be_turned_off(models: Path, tmp_path: Path) -> None:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow_serving.apis import prediction_log_pb2
 
 from .. import metrics
 from ..errors import Code, InvalidArgument, ServingError, Unimplemented, as_serving_error
-from ..predict import examples, predict
-from . import tf_records
-from .version import Version
+from ..event_loop import EventLoop
+from ..models.version import Version
+from . import examples, predict, tf_records
+from .call import Call
+from .call import run as run_call
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +42,16 @@ def run(version: Version, iterations: int) -> None:
     started = time.perf_counter()
     status, count = "OK", 0
     try:
-        for record in tf_records.read(path):
-            count += 1
-            if count > _MAX_RECORDS:
-                raise InvalidArgument(
-                    f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) at {path}"
-                )
-            entry = _parse(record, path)
-            for _ in range(iterations):
-                _run(version, entry)
+        with EventLoop("warm-up") as loop:
+            for record in tf_records.read(path):
+                count += 1
+                if count > _MAX_RECORDS:
+                    raise InvalidArgument(
+                        f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) at {path}"
+                    )
+                entry = _parse(record, path)
+                for _ in range(iterations):
+                    _run(loop, version, entry)
     except Exception as failure:
         error = as_serving_error(failure)
         status = error.code.name
@@ -75,15 +80,17 @@ def _parse(record: bytes, path: Path) -> prediction_log_pb2.PredictionLog:
         raise InvalidArgument(f"Failed to parse warmup record: {shown} from {path}") from None
 
 
-def _run(version: Version, entry: prediction_log_pb2.PredictionLog) -> None:
-    match entry.WhichOneof("log_type"):
-        case "predict_log":
-            predict.predict(version, entry.predict_log.request, 0)
-        case "classify_log":
-            examples.classify(version, entry.classify_log.request, 0)
-        case "regress_log":
-            examples.regress(version, entry.regress_log.request, 0)
-        case "multi_inference_log":
-            examples.multi_inference(version, entry.multi_inference_log.request, 0)
-        case other:
-            raise Unimplemented(f"Unsupported log_type for warmup: {other}")
+def _run(loop: EventLoop, version: Version, entry: prediction_log_pb2.PredictionLog) -> None:
+    kind = entry.WhichOneof("log_type")
+    if kind not in _READERS:
+        raise Unimplemented(f"Unsupported log_type for warmup: {kind}")
+    call = _READERS[kind](version, getattr(entry, kind).request)
+    call.answer(loop.run(run_call(loop, version, call, lambda: 0)))
+
+
+_READERS: dict[str | None, Callable[[Version, Any], Call[Any]]] = {
+    "predict_log": predict.read,
+    "classify_log": examples.read_classification,
+    "regress_log": examples.read_regression,
+    "multi_inference_log": examples.read_multi_inference,
+}

@@ -1,0 +1,87 @@
+"""The REST methods predict, classify and regress: how each reads its JSON body and answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from tensorflow_serving.apis import classification_pb2, regression_pb2
+
+from ...errors import InvalidArgument
+from ...models.signature import DEFAULT_SIGNATURE
+from ...models.version import Version
+from ...predict import examples, predict
+from ...predict.call import Call
+from ...wire import json_examples, json_inputs, json_outputs
+from ...wire.json_document import signature_name
+from ...wire.json_errors import Json
+
+R = TypeVar("R", classification_pb2.ClassificationRequest, regression_pb2.RegressionRequest)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One of them."""
+
+    parse: Callable[[dict[str, Json]], Any]
+    """JSON document to a request. Its errors come before those of an unknown model."""
+    read: Callable[[Version, Any], Call[str]]
+    """Read such a request into a call, whose answer is the body to send."""
+    short_bytes: int
+    """Bodies up to this size are read on the event loop: about 1 ms for the largest."""
+
+
+def _read_predict(version: Version, document: dict[str, Json]) -> Call[str]:
+    key = signature_name(document)
+    signature = version.signature(key)
+    if signature is None:
+        raise InvalidArgument(
+            f'Serving signature name: "{key or DEFAULT_SIGNATURE}" not found in signature def'
+        )
+    predict.check_method(version, signature)
+    inputs, by_row = json_inputs.read_inputs(document, signature)
+    return Call(
+        api=predict.API,
+        signature=signature,
+        inputs=inputs,
+        fetch=list(signature.outputs),
+        answer=partial(json_outputs.dump_outputs, by_row=by_row),
+    )
+
+
+def _parse_examples(kind: type[R], document: dict[str, Json]) -> R:
+    request = kind()
+    request.model_spec.signature_name = signature_name(document)
+    request.input.CopyFrom(json_examples.read_input(document))
+    return request
+
+
+def _read_classify(
+    version: Version, request: classification_pb2.ClassificationRequest
+) -> Call[str]:
+    call = examples.read_classification(version, request)
+    return replace(
+        call, answer=lambda outputs: json_examples.dump_classifications(call.answer(outputs).result)
+    )
+
+
+def _read_regress(version: Version, request: regression_pb2.RegressionRequest) -> Call[str]:
+    call = examples.read_regression(version, request)
+    return replace(
+        call, answer=lambda outputs: json_examples.dump_regressions(call.answer(outputs).result)
+    )
+
+
+METHODS = {
+    "predict": Method(lambda document: document, _read_predict, 256 * 2**10),
+    # Python handles each value of an Example by itself.
+    "classify": Method(
+        partial(_parse_examples, classification_pb2.ClassificationRequest), _read_classify, 2**12
+    ),
+    "regress": Method(
+        partial(_parse_examples, regression_pb2.RegressionRequest), _read_regress, 2**12
+    ),
+}
+"""By the name in the path, in lower case."""

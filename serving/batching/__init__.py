@@ -1,4 +1,4 @@
 """Requests that wait at the same time run as one.
 
-For `models`, which own a queue for each signature.
+For `models`, which owns a queue for each signature and gives it what it runs, and `server`.
 """

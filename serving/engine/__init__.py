@@ -1,4 +1,5 @@
-"""SavedModels run by TensorFlow's C library. The only importer of TensorFlow in `serving`.
+"""SavedModels loaded and run by TensorFlow's C library, which nothing else here loads.
 
-For `models`.
+For `models`, and for `__main__`, which asks for TensorFlow's version. Elsewhere in `serving` only
+TensorFlow's messages are imported (`tensorflow.core`).
 """

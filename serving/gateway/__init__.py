@@ -1,4 +1,4 @@
 """`python3 -m serving.gateway`: a page and form fields for people, TLS and token for REST.
 
-Its own process beside the model server; shares `logs`, `errors` and the token with it.
+Its own process beside the model server; shares only `logs`, `errors` and `authentication` with it.
 """

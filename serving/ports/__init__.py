@@ -1,4 +1,4 @@
-"""Where requests come in: gRPC, REST, and what both ask of every caller.
+"""Where requests come in: gRPC and REST, and the limit of both.
 
-For `server`. A request goes on to `wire`, which reads it, and to `predict`.
+For `server`. A port has `wire` decode a request and `predict` read, run and answer it.
 """

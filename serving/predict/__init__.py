@@ -1,4 +1,4 @@
-"""What a request does, whichever port it came in on: check, run, answer.
+"""What a request asks for, whichever port it came in on: read, run, answered.
 
-For `ports` and for warm-up.
+For `ports`, and for `server`, which has `models` run the warm-up.
 """

@@ -1,4 +1,4 @@
-"""Requests and answers between their form on the wire (protobuf, JSON) and numpy.
+"""Tensors and Examples between their form on the wire (protobuf, JSON) and numpy.
 
-For `ports` and `predict`.
+For `predict` and `ports`.
 """

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from .. import logs
 from ..authentication import Token
 from ..errors import ServingError
 from .app import application, needs_no_token
-from .backend import ModelServer
+from .backend import Backend
 from .limits import BODY_SECONDS, MOST_PREDICTIONS
 
 log = logging.getLogger("serving.gateway")
@@ -33,8 +34,7 @@ _HEADERS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m serving.gateway", description=__doc__)
     parser.add_argument("--port", type=int, default=8080, help="TCP port, on all addresses; 8080")
     parser.add_argument("--model_name", required=True, help="name of the served model; no default")
@@ -80,42 +80,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--body_timeout is {options.body_timeout:g}. Use 0.1 to 3600 seconds.")
     if bool(options.tls_cert) != bool(options.tls_key):
         parser.error("--tls_cert and --tls_key belong together. Give both, or none.")
-    logs.configure()
-    try:
-        token = Token.read(options.token_file)
-    except ServingError as error:
-        log.error("%s", error.message)
-        return 1
-    server = ModelServer(
-        options.rest_url.rstrip("/"), options.model_name, options.manifest_dir, token
-    )
-    app = application(
-        server,
-        options.tensorboard_url,
-        max_predictions=options.max_predictions,
-        body_seconds=options.body_timeout,
-    )
-    try:
-        listener = socket.create_server(("", options.port), backlog=1024)
-        # asyncio leaves it off here, and then each answer waits 40 ms for the client's ACK.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except OSError as error:
-        log.error("Can't listen on port %d: %s.", options.port, error.strerror)
-        return 1
+    return options
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.create_server(("", port), backlog=1024)
+    # asyncio leaves it off here, and then each answer waits 40 ms for the client's ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _uvicorn(app: ASGIApp, certificate: str | None, key: str | None) -> uvicorn.Config:
     config = uvicorn.Config(
-        token.guard(app, needs_no_token) if token else app,
+        app,
         # Bounds headers; httptools, which uvicorn prefers, does not.
         http="h11",
-        ssl_certfile=options.tls_cert,
-        ssl_keyfile=options.tls_key,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
         log_config=None,
         access_log=False,
         headers=list(_HEADERS.items()),
         server_header=False,
         timeout_graceful_shutdown=2,
     )
+    config.load()
+    return config
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    options = _parse(arguments)
+    logs.configure()
     try:
-        config.load()
+        token = Token.read(options.token_file)
+    except ServingError as error:
+        log.error("%s", error.message)
+        return 1
+    backend = Backend(options.rest_url.rstrip("/"), options.model_name, options.manifest_dir, token)
+    app: ASGIApp = application(
+        backend,
+        options.tensorboard_url,
+        max_predictions=options.max_predictions,
+        body_seconds=options.body_timeout,
+    )
+    try:
+        listener = _listen(options.port)
+    except OSError as error:
+        log.error("Can't listen on port %d: %s.", options.port, error.strerror)
+        return 1
+    if token is not None:
+        app = token.guard(app, needs_no_token)
+    try:
+        config = _uvicorn(app, options.tls_cert, options.tls_key)
     except OSError as error:  # ssl.SSLError is one.
         log.error(
             "Can't use certificate '%s' with key '%s': %s.",

@@ -30,7 +30,7 @@ class BackendError(Exception):
 
 
 @dataclass
-class ModelServer:
+class Backend:
     """The REST port of a model server, for one model. Its methods block.
 
     Raises:

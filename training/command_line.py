@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from store.errors import StoreError
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_WORKER_LOST = 75
@@ -44,15 +46,15 @@ class ArgumentParser(argparse.ArgumentParser):
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Call `main` with the process's arguments and exit with its status.
 
-    A TrainingError becomes one line on stderr, and its exit status.
+    A TrainingError becomes one line on stderr, and its exit status; so does a StoreError.
     """
     # The interpreter itself shows no lines of this package when it is imported from an archive.
     sys.excepthook = traceback.print_exception
     try:
         sys.exit(main(sys.argv[1:]))
-    except TrainingError as error:
+    except (TrainingError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(error.exit_status)
+        sys.exit(error.exit_status if isinstance(error, TrainingError) else EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pulumi
 
-from .. import s3
+from store.errors import StoreError
+
 from ..run.run_hash import short
 from . import deployed, job_state, runs, status, status_text
 from .deployed import Deployed
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Here and not at the end of the process, where a broken pipe could not be caught.
         sys.stdout.flush()
         return result
-    except (pulumi.RunError, s3.StoreError) as exc:
+    except (pulumi.RunError, StoreError) as exc:
         _say(f"error: {exc}")
         return 1
     except BrokenPipeError:

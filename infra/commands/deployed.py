@@ -11,17 +11,16 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi
 import yaml
 
-from ..cluster import api, description, names, namespace
-from ..resources import credentials
-from ..resources.credentials import Store
+from store.client import Client
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from ..cluster import api, description, names, namespace
+from ..resources import connection
+from ..resources.connection import Store
 
 _PULUMI_SECONDS = 60
 """`pulumi` asks its back end, which may be far."""
@@ -51,9 +50,9 @@ class Deployed:
     model_name: str
     store: Store
 
-    def connect(self) -> "S3Client":
+    def connect(self) -> Client:
         """Return a client of the object store, with the credentials of the stack's Secret."""
-        return credentials.connect(self.store)
+        return connection.connect(self.store)
 
     def get(self, path: str) -> dict[str, Any] | None:
         """Return an object of the cluster, or None."""

@@ -8,20 +8,21 @@ So one is shown and then what the other has more.
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import pulumi
 
-from .. import s3
+from store.client import Client
+from store.errors import Gone
+from store.objects import read
+from store.urls import S3Url
+
 from ..cluster import api, names
 from ..cluster.jobs import end_of
 from ..run.run_hash import short
 from . import job_state
 from .deployed import Deployed
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 _MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT")
 _OVERLAP_LINES = 1000
@@ -45,7 +46,7 @@ class RunLog:
     """The log of one worker of one run."""
 
     def __init__(
-        self, stack: Deployed, client: "S3Client", run: str, worker: int, write: Write, say: Say
+        self, stack: Deployed, client: Client, run: str, worker: int, write: Write, say: Say
     ) -> None:
         """Prepare to show a log.
 
@@ -134,8 +135,8 @@ class RunLog:
     def _stored(self) -> bytes:
         key = log_key(self._run, self._worker)
         try:
-            return s3.read(self._client, self._stack.output_bucket, key)
-        except s3.Gone:
+            return read(self._client, S3Url(self._stack.output_bucket, key))
+        except Gone:
             return b""
 
     def _job(self, name: str) -> Mapping[str, Any]:

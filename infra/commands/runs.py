@@ -3,17 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi
 
-from .. import s3
+from store.client import Client
+from store.objects import changed_at, list_folders
+from store.parallel import in_parallel
+from store.urls import S3Url
+
 from ..resources import published_model
 from ..run.run_hash import short
 from .job_log import log_key
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Run:
     """The newest that it published."""
 
 
-def versions(client: "S3Client", bucket: str, model: str) -> list[Version]:
+def versions(client: Client, bucket: str, model: str) -> list[Version]:
     """Return the published versions of `model`, the newest first."""
 
     def read(number: int) -> Version:
@@ -48,21 +49,21 @@ def versions(client: "S3Client", bucket: str, model: str) -> list[Version]:
             number, manifest["run_hash"], manifest["metrics"], manifest.get("created") or None
         )
 
-    return list(s3.parallel(read, published_model.published_versions(client, bucket, model)))
+    return in_parallel(read, published_model.published_versions(client, bucket, model))
 
 
-def runs(client: "S3Client", bucket: str, published: Iterable[Version]) -> list[Run]:
+def runs(client: Client, bucket: str, published: Iterable[Version]) -> list[Run]:
     """Return the runs that left a log, the newest first."""
-    names = s3.list_folders(client, bucket, "runs/")
-    logs = s3.written(client, bucket, [log_key(name, 0) for name in names])
+    names = list_folders(client, S3Url(bucket, "runs"))
+
+    def written(name: str) -> datetime | None:
+        return changed_at(client, S3Url(bucket, log_key(name, 0)))
+
+    logs = zip(names, in_parallel(written, names), strict=True)
     by_run: dict[str, Version] = {}
     for one in published:
         by_run.setdefault(short(one.run_hash), one)
-    found = [
-        Run(name, logs[log_key(name, 0)], by_run.get(name))
-        for name in names
-        if log_key(name, 0) in logs
-    ]
+    found = [Run(name, moment, by_run.get(name)) for name, moment in logs if moment is not None]
     return sorted(found, key=lambda run: run.written, reverse=True)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from .. import s3
+from store.errors import StoreError
+
 from ..cluster import addresses, names
 from ..resources import roll_out
 from . import job_state, runs
@@ -145,7 +146,7 @@ def _services(stack: Deployed) -> list[str]:
 def _versions(stack: Deployed) -> tuple[list[Version] | None, str]:
     try:
         found = runs.versions(stack.connect(), stack.output_bucket, stack.model_name)
-    except s3.StoreError as exc:
+    except StoreError as exc:
         return None, str(exc)
     return found, ""
 

@@ -28,7 +28,7 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from ..cluster.flavour import Flavour
-from ..resources.credentials import ACCESS_KEY, SECRET_KEY
+from ..resources.connection import ACCESS_KEY, SECRET_KEY
 from .packages import Packages
 
 USER = 65532

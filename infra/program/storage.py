@@ -10,8 +10,10 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from ..cluster import names
 from ..components import pod_specs
 from ..components.object_store import REGION, ObjectStore, ObjectStoreArgs
-from ..resources.credentials import ACCESS_KEY, SECRET_KEY, GeneratedCredentials, Store
-from ..resources.storage import Bucket, DestroyGuard
+from ..resources.bucket import Bucket
+from ..resources.connection import ACCESS_KEY, SECRET_KEY, Store
+from ..resources.credentials import GeneratedCredentials
+from ..resources.destroy_guard import DestroyGuard
 from ..settings.external_store import ExternalStore
 from ..settings.settings import Settings
 from .place import Place

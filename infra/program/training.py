@@ -6,10 +6,12 @@ from typing import Any
 
 import pulumi
 
+from store.urls import is_s3
+
 from ..cluster import names
 from ..components.tensorboard import TensorBoard, TensorBoardArgs
 from ..components.training_job import TrainingJob, TrainingJobArgs
-from ..resources.storage import Folder
+from ..resources.folder import Folder
 from ..run import git
 from ..run.attempts import Attempt, is_there, next_attempt
 from ..run.planned import PlannedRun
@@ -97,7 +99,7 @@ def _code(settings: Settings, run: PlannedRun, storage: Storage) -> pulumi.Outpu
 
 def _data(settings: Settings, run: PlannedRun, storage: Storage) -> pulumi.Input[str]:
     """Declare the upload of the data set, unless it is in a bucket already; return its URL."""
-    if settings.data_dir.startswith("s3://"):
+    if is_s3(settings.data_dir):
         return settings.data_dir
     return Folder(
         "data",

@@ -1,55 +1,15 @@
-"""The object store's credentials: generated for the in-stack store, kept in one Secret.
+"""Credentials generated for the in-stack store, as a dynamic resource.
 
-The dynamic providers get the Secret's name and read it when they are called: a provider's inputs
-are kept in the state, and a changed key must not leave the old one behind in it. The path of this
-module is part of existing stacks' state.
+This path is part of existing stacks' state.
 """
 
-import base64
 import secrets
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from .. import s3
-from ..cluster import api
 from .provider import Provider, inputs_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-Store = Mapping[str, Any]
-"""Input of the dynamic resources: `endpoint` (empty: AWS), `region`, `in_stack`, and the Secret's
-`context`, `namespace` and `secret`."""
-
-ACCESS_KEY = "AWS_ACCESS_KEY_ID"
-SECRET_KEY = "AWS_SECRET_ACCESS_KEY"
-
-
-def connect(store: Store) -> "S3Client":
-    """Return a client of `store`. Raises `s3.Gone` if its Secret went with its namespace."""
-    access_key, secret_key = read_credentials(store)
-    return s3.connect(
-        store["endpoint"], store["region"], access_key, secret_key, direct=store["in_stack"]
-    )
-
-
-def read_credentials(store: Store) -> tuple[str, str]:
-    """Return access key and secret key, as the Secret has them now."""
-    namespace, name = store["namespace"], store["secret"]
-    document = api.get(store["context"], f"/api/v1/namespaces/{namespace}/secrets/{name}")
-    if document is None:
-        raise s3.Gone(
-            f"The Secret '{name}' with the object store's credentials is not in the namespace "
-            f"'{namespace}'. Run 'pulumi refresh', then 'pulumi up'."
-        )
-    data = document["data"]
-    access_key, secret_key = (
-        base64.b64decode(data[key]).decode() for key in (ACCESS_KEY, SECRET_KEY)
-    )
-    return access_key, secret_key
 
 
 class _GeneratedCredentialsProvider(Provider):

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, ConfigureRequest, ResourceProvider
 
-from .. import s3
+from store.errors import StoreError
 
 
 class Provider(ResourceProvider):
@@ -44,4 +44,4 @@ def changed(olds: Mapping[str, Any], news: Mapping[str, Any], *keys: str) -> lis
 
 def _unexpected(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, s3.StoreError | pulumi.RunError)
+    return not isinstance(error, StoreError | pulumi.RunError)

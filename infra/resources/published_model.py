@@ -4,17 +4,18 @@ It writes nothing: the training Job publishes. The path of this module is part o
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from .. import s3
-from .credentials import Store, connect
-from .provider import Provider, changed, inputs_of
+from store.client import Client
+from store.errors import StoreError
+from store.objects import list_files, read
+from store.urls import S3Url
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from .connection import Store, connect
+from .provider import Provider, changed, inputs_of
 
 _INPUTS = ("bucket", "model_name", "wanted_run_hash", "wanted_version", "store")
 
@@ -63,7 +64,7 @@ def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def find(
-    client: "S3Client", bucket: str, model: str, *, run_hash: str, version: int | None
+    client: Client, bucket: str, model: str, *, run_hash: str, version: int | None
 ) -> tuple[int, dict[str, Any]]:
     """Return number and manifest of `version`, or else of the newest one made by `run_hash`."""
     prefix = f"models/{model}/"
@@ -74,37 +75,36 @@ def find(
             return number, manifest
     there = ", ".join(map(str, versions)) or "none"
     if version is not None:
-        raise s3.StoreError(
+        raise StoreError(
             f"Version {version} of the model '{model}' is not published. Set dlstack:modelVersion "
             f"to one of the versions in '{bucket}/{prefix}': {there}."
         )
-    raise s3.StoreError(
+    raise StoreError(
         f"The training run {run_hash[:12]} published no version of the model '{model}'. 'python "
         "-m infra logs' shows its log. Or set dlstack:modelVersion to one of the versions in "
         f"'{bucket}/{prefix}': {there}."
     )
 
 
-def published_versions(client: "S3Client", bucket: str, model: str) -> list[int]:
+def published_versions(client: Client, bucket: str, model: str) -> list[int]:
     """Return the versions of `model` that have a manifest, the newest first."""
-    prefix = f"models/{model}/"
-    keys = s3.list_objects(client, bucket, prefix)
-    parts = [key.removeprefix(prefix).split("/") for key in keys]
+    files = list_files(client, S3Url(bucket, f"models/{model}"))
+    parts = [file.path.split("/") for file in files]
     numbers = (part[0] for part in parts if part[1:] == ["manifest.json"])
     return sorted((int(number) for number in numbers if number.isdecimal()), reverse=True)
 
 
-def read_manifest(client: "S3Client", bucket: str, model: str, version: int) -> dict[str, Any]:
-    """Return the manifest of a published version; raise `s3.StoreError` if it is not one."""
+def read_manifest(client: Client, bucket: str, model: str, version: int) -> dict[str, Any]:
+    """Return the manifest of a published version; raise `StoreError` if it is not one."""
     key = f"models/{model}/{version}/manifest.json"
     try:
-        manifest = json.loads(s3.read(client, bucket, key))
+        manifest = json.loads(read(client, S3Url(bucket, key)))
         if isinstance(manifest["run_hash"], str) and isinstance(manifest["metrics"], dict):
             return dict(manifest)
         problem = "run_hash or metrics is of the wrong type"
     except (ValueError, KeyError, TypeError) as exc:
         problem = f"{type(exc).__name__}: {exc}"
-    raise s3.StoreError(
+    raise StoreError(
         f"'{bucket}/{key}' is not a model's manifest ({problem}). Delete that version."
     )
 

@@ -2,7 +2,11 @@
 
 import pulumi
 
-from .. import s3
+from store.client import connect
+from store.errors import NoBucket, StoreError
+from store.objects import list_objects
+from store.urls import S3Url
+
 from ..settings.external_store import ExternalStore
 from . import checksums
 
@@ -18,14 +22,22 @@ def in_store(url: str, store: ExternalStore) -> dict[str, str]:
     Raises:
         pulumi.RunError: the store can't be read, or has no files there.
     """
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    client = s3.connect(
-        store.endpoint, store.region, store.access_key, store.secret_key, direct=False
-    )
     try:
-        objects = s3.list_objects(client, bucket, f"{prefix}/" if prefix else "")
-    except s3.StoreError as exc:
+        place = S3Url.parse(url)
+        client = connect(
+            store.endpoint, store.region, store.access_key, store.secret_key, direct=False
+        )
+        objects = list(list_objects(client, place))
+    except NoBucket as exc:
+        raise pulumi.RunError(
+            f"dlstack:dataDir '{url}': the bucket is not there. Create it and upload the data set, "
+            "or correct the URL."
+        ) from exc
+    except StoreError as exc:
         raise pulumi.RunError(f"dlstack:dataDir '{url}': {exc}") from exc
     if not objects:
         raise pulumi.RunError(f"dlstack:dataDir '{url}' has no files. Upload the data set there.")
-    return {key: f"{size}-{etag}" for key, (size, etag) in objects.items()}
+    return {
+        f"{place.folder_prefix}{entry.path}": f"{entry.size}-{entry.etag}".replace('"', "")
+        for entry in objects
+    }

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from store.urls import is_s3
+
 from ..settings.settings import Settings
 from . import checksums, data_set, packages
 from .run_hash import digest, run_hash
@@ -52,7 +54,7 @@ class PlannedRun:
 
 
 def _data(settings: Settings) -> dict[str, str]:
-    if not settings.data_dir.startswith("s3://"):
+    if not is_s3(settings.data_dir):
         return data_set.in_folder(settings.data_dir)
     # No s3:// URL without a store gets into settings.
     assert settings.store is not None

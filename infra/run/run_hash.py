@@ -26,7 +26,10 @@ def run_hash(
 
     Args:
         code: path -> checksum of the code folder.
-        library: path -> checksum of the `training` package that runs the boot file.
+        library: path -> checksum of the `training` package that runs the boot file. Not of `store`:
+            it moves bytes, which S3 verifies, and decides nothing of the model. So a mended `store`
+            reaches a run that goes on without its beginning anew, and trains nothing that is
+            published already.
         data: path -> checksum of the data set (size and ETag, where it lies in S3 already).
         boot_file, run_parameters, image, node_count: as configured.
     """

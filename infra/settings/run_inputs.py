@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pulumi
 
+from store.errors import BadUrl
+from store.urls import S3Url, is_s3
+
 from .external_store import ExternalStore
 from .reader import Reader
 
@@ -22,8 +25,8 @@ def data_dir(reader: Reader, store: ExternalStore | None) -> str:
         "dataDir",
         "a folder with the data set, or its s3:// URL ('make data' fetches MNIST into data/mnist)",
     )
-    if found.startswith("s3://"):
-        if not re.fullmatch(r"s3://[^/\s]+(/\S*)?", found):
+    if is_s3(found):
+        if not _is_place(found):
             reader.fail("dataDir", "is not the URL of a data set. Use s3://BUCKET/PREFIX")
         if store is None:
             reader.fail(
@@ -38,6 +41,15 @@ def data_dir(reader: Reader, store: ExternalStore | None) -> str:
             "fetches MNIST into data/mnist)",
         )
     return found.rstrip("/")
+
+
+def _is_place(url: str) -> bool:
+    """Say whether `url` has the form s3://bucket/prefix, without white space."""
+    try:
+        S3Url.parse(url)
+    except BadUrl:
+        return False
+    return not re.search(r"\s", url)
 
 
 def code(reader: Reader) -> tuple[Path, str]:

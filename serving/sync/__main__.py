@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
+from store.client import from_environment
+from store.errors import StoreError
+from store.urls import S3Url
 
 from .. import logs
-from . import object_store
 from .fetch import Source, SyncError, sync
 
 log = logging.getLogger("serving.sync")
@@ -53,13 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     version, target = options.model_version, options.target_dir
     try:
-        bucket, prefix = object_store.split_url(options.source_url)
-        with closing(object_store.client()) as s3:
-            copied = sync(Source(s3, bucket, prefix), version, target)
-    except (SyncError, ValueError) as error:
+        url = S3Url.parse(options.source_url, "--source_url")
+        with closing(from_environment()) as client:
+            copied = sync(Source(client, url), version, target)
+    except (SyncError, StoreError) as error:
         log.error("%s", error)
-    except (BotoCoreError, ClientError) as error:
-        log.error("%s (%s)", object_store.describe(error), options.source_url)
     except OSError as error:
         advice = "Free some." if error.errno == errno.ENOSPC else "Check --target_dir."
         log.error("Can't write '%s': %s. %s", error.filename or target, error.strerror, advice)

@@ -10,21 +10,16 @@ import hashlib
 import json
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from . import object_store
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from store.client import Client
+from store.errors import NoObject
+from store.objects import list_folders, read, read_chunks
+from store.parallel import in_parallel
+from store.urls import S3Url
 
 MANIFEST = "manifest.json"
-_CHUNK_BYTES = 1 << 20
 
 
 class SyncError(Exception):
@@ -33,44 +28,23 @@ class SyncError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """The published versions of one model: `s3://bucket/prefix/<version>/...`."""
+    """The published versions of one model, each in a folder below `url`."""
 
-    s3: S3Client
-    bucket: str
-    prefix: str
-
-    def key(self, version: int, path: str) -> str:
-        """Return the object key of a file of a version."""
-        return "/".join(filter(None, (self.prefix, str(version), path)))
-
-    def url(self, version: int, path: str = "") -> str:
-        """Return the same for people."""
-        return f"s3://{self.bucket}/{self.key(version, path)}"
+    client: Client
+    url: S3Url
 
     def read_manifest(self, version: int) -> bytes | None:
         """Return a version's manifest; None when the version is not (yet) published."""
         try:
-            found = self.s3.get_object(Bucket=self.bucket, Key=self.key(version, MANIFEST))
-        except ClientError as error:
-            if error.response["Error"].get("Code") in object_store.MISSING:
-                return None
-            raise
-        return found["Body"].read()
+            return read(self.client, self.url / f"{version}/{MANIFEST}")
+        except NoObject:
+            return None
 
     def versions(self) -> list[int]:
         """Return the published versions, lowest first."""
-        prefix = f"{self.prefix}/" if self.prefix else ""
-        pages = self.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=prefix, Delimiter="/"
-        )
-        names = [
-            entry["Prefix"].removeprefix(prefix).rstrip("/")
-            for page in pages
-            for entry in page.get("CommonPrefixes", [])
-        ]
         return sorted(
             int(name)
-            for name in names
+            for name in list_folders(self.client, self.url)
             if name.isascii() and name.isdigit() and self.read_manifest(int(name)) is not None
         )
 
@@ -93,18 +67,17 @@ def sync(source: Source, version: int, target: Path) -> bool:
     Raises:
         SyncError: the version is not published, or what arrived is not what was published.
         OSError: no space, or no permission.
-        BotoCoreError, ClientError: the store failed.
+        StoreError: the store failed.
     """
     final = target / str(version)
     if _is_complete(final):
         return False
+    url = source.url / str(version)
     manifest = source.read_manifest(version)
     if manifest is None:
         known = ", ".join(map(str, source.versions())) or "none"
-        raise SyncError(
-            f"{source.url(version)} is not a published version. Published versions: {known}."
-        )
-    files = _parse(manifest, source.url(version, MANIFEST))
+        raise SyncError(f"{url} is not a published version. Published versions: {known}.")
+    files = _parse(manifest, str(url / MANIFEST))
     target.mkdir(parents=True, exist_ok=True)
     # Not a number, so no server takes it for a version. The name is fixed: what a killed run left
     # is removed by the next one.
@@ -112,14 +85,10 @@ def sync(source: Source, version: int, target: Path) -> bool:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
-        with ThreadPoolExecutor(object_store.CONNECTIONS) as threads:
-            tasks = [threads.submit(_fetch, source, version, file, partial) for file in files]
-            try:
-                for task in tasks:
-                    task.result()
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
+        # Not by whoever fetches a file: after a signal that could make the folder again.
+        for folder in {(partial / file.path).parent for file in files}:
+            folder.mkdir(parents=True, exist_ok=True)
+        in_parallel(lambda file: _fetch(source.client, url, file, partial), files)
         (partial / MANIFEST).write_bytes(manifest)
         if final.exists():
             # Left incomplete by other hands; renaming onto it would fail.
@@ -130,32 +99,24 @@ def sync(source: Source, version: int, target: Path) -> bool:
     return True
 
 
-def _fetch(source: Source, version: int, file: File, folder: Path) -> None:
-    path = folder / file.path
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _fetch(client: Client, version_url: S3Url, file: File, folder: Path) -> None:
+    url = version_url / file.path
     digest = hashlib.sha256()
     size = 0
     try:
-        body = source.s3.get_object(Bucket=source.bucket, Key=source.key(version, file.path))[
-            "Body"
-        ]
-    except ClientError as error:
-        if error.response["Error"].get("Code") in object_store.MISSING:
-            raise SyncError(
-                f"{source.url(version, file.path)} is in the manifest but not in the bucket. "
-                "Publish the model again."
-            ) from None
-        raise
-    with closing(body), path.open("wb") as out:
-        for chunk in body.iter_chunks(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-            out.write(chunk)
+        with (folder / file.path).open("wb") as out:
+            for chunk in read_chunks(client, url):
+                digest.update(chunk)
+                size += len(chunk)
+                out.write(chunk)
+    except NoObject:
+        raise SyncError(
+            f"{url} is in the manifest but not in the bucket. Publish the model again."
+        ) from None
     if size != file.size or digest.hexdigest() != file.sha256:
         raise SyncError(
-            f"{source.url(version, file.path)} has {size} bytes with SHA-256 "
-            f"{digest.hexdigest()}, its manifest says {file.size} and {file.sha256}. "
-            "Publish the model again."
+            f"{url} has {size} bytes with SHA-256 {digest.hexdigest()}, its manifest says "
+            f"{file.size} and {file.sha256}. Publish the model again."
         )
 
 

@@ -12,6 +12,8 @@ from uuid import uuid4
 
 import pytest
 
+from store.client import Client
+from store.errors import StoreError
 from tests.seaweedfs import SeaweedFS
 from training.datasets.download_mnist import download
 
@@ -143,6 +145,25 @@ def bucket(object_store: SeaweedFS) -> Iterator[Bucket]:
         client.delete_objects(Bucket=one.name, Delete={"Objects": [{"Key": key} for key in keys]})
     client.delete_bucket(Bucket=one.name)
     client.close()
+
+
+def recorded_puts(client: Client, fail_for: str = "") -> list[str]:
+    """A list that gets the key of each object that `client` has put, in order.
+
+    A key that ends with `fail_for` is refused.
+    """
+    keys: list[str] = []
+    put_object = client.s3.put_object
+
+    def put(**request: Any) -> Any:
+        if fail_for and request["Key"].endswith(fail_for):
+            raise StoreError("no room")
+        answer = put_object(**request)
+        keys.append(request["Key"])
+        return answer
+
+    client.s3.put_object = put  # type: ignore[method-assign]
+    return keys
 
 
 @pytest.fixture

@@ -9,9 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from store.client import Client
+from store.errors import NoObject
+from store.objects import create, list_folders, read, write
+from store.parallel import in_parallel
+from store.transfers import upload_file
+from store.urls import S3Url
 from training.command_line import TrainingError
 from training.folders import MODEL_FOLDER
-from training.object_store import ObjectGone, ObjectStore, S3Url, in_parallel
 
 MANIFEST_FILE = "manifest.json"
 CLAIM_FILE = ".claim"
@@ -29,18 +34,18 @@ class Provenance:
     """Phase name -> wall-clock seconds of the phases before publishing."""
 
 
-def find_published(store: ObjectStore, model_url: S3Url, run_hash: str) -> dict[str, Any] | None:
+def find_published(client: Client, model_url: S3Url, run_hash: str) -> dict[str, Any] | None:
     """Return the manifest of the newest version that has this run hash, if any."""
 
     def read_manifest(version: int) -> dict[str, Any]:
         try:
-            manifest = json.loads(store.read(model_url / f"{version}/{MANIFEST_FILE}"))
-        except (ObjectGone, ValueError):
+            manifest = json.loads(read(client, model_url / f"{version}/{MANIFEST_FILE}"))
+        except (NoObject, ValueError):
             # Claimed, but not published: it does not exist for readers.
             return {}
         return manifest if isinstance(manifest, dict) else {}
 
-    manifests = in_parallel(read_manifest, sorted(_versions(store, model_url)))
+    manifests = in_parallel(read_manifest, sorted(_versions(client, model_url)))
     made = [manifest for manifest in manifests if manifest.get("run_hash") == run_hash]
     return made[-1] if made else None
 
@@ -57,7 +62,7 @@ def check_model(train_dir: Path, boot_file: str) -> Path:
 
 
 def publish(
-    store: ObjectStore, model_dir: Path, model_url: S3Url, provenance: Provenance
+    client: Client, model_dir: Path, model_url: S3Url, provenance: Provenance
 ) -> tuple[int, S3Url]:
     """Upload `model_dir` as the next version; return the number and its URL.
 
@@ -65,11 +70,11 @@ def publish(
     nothing but a number that is never used again.
     """
     began = time.monotonic()
-    version = _claim(store, model_url, provenance.run_hash)
+    version = _claim(client, model_url, provenance.run_hash)
     url = model_url / str(version)
     files = sorted(file for file in model_dir.rglob("*") if file.is_file())
     in_parallel(
-        lambda file: store.upload_file(file, url / file.relative_to(model_dir).as_posix()), files
+        lambda file: upload_file(client, file, url / file.relative_to(model_dir).as_posix()), files
     )
     manifest = {
         "model_name": model_url.prefix.rsplit("/", 1)[-1],
@@ -82,21 +87,21 @@ def publish(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {**provenance.seconds, "publish": round(time.monotonic() - began, 3)},
     }
-    store.write(url / MANIFEST_FILE, json.dumps(manifest, indent=2).encode())
+    write(client, url / MANIFEST_FILE, json.dumps(manifest, indent=2).encode())
     return version, url
 
 
-def _claim(store: ObjectStore, model_url: S3Url, run_hash: str) -> int:
+def _claim(client: Client, model_url: S3Url, run_hash: str) -> int:
     """Own the next version number, however many others want one at the same time."""
-    version = max(_versions(store, model_url), default=0) + 1
+    version = max(_versions(client, model_url), default=0) + 1
     claim = json.dumps({"run_hash": run_hash}).encode()
-    while not store.create(model_url / f"{version}/{CLAIM_FILE}", claim):
+    while not create(client, model_url / f"{version}/{CLAIM_FILE}", claim):
         version += 1
     return version
 
 
-def _versions(store: ObjectStore, model_url: S3Url) -> list[int]:
-    names = store.list_folders(model_url)
+def _versions(client: Client, model_url: S3Url) -> list[int]:
+    names = list_folders(client, model_url)
     return [int(name) for name in names if name.isascii() and name.isdigit() and int(name) > 0]
 
 

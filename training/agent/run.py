@@ -13,6 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from store.client import from_environment
+from store.errors import StoreError
+from store.transfers import fetch_folder
+from store.urls import S3Url
 from training.agent.boot_process import BootProcess
 from training.agent.flags import agent_parser, run_parameters
 from training.agent.job_log import JobLog
@@ -24,7 +28,6 @@ from training.command_line import EXIT_FAILED, TrainingError
 from training.folders import CHECKPOINT_FOLDER, MODEL_FOLDER
 from training.metrics import read_metrics
 from training.mirror.upload_mirror import UploadMirror
-from training.object_store import ObjectStore, S3Url
 
 LOG_FILE = "log.txt"
 EXIT_TERMINATED = 128 + signal.SIGTERM
@@ -65,13 +68,13 @@ class Agent:
     def __init__(self, options: argparse.Namespace, boot_arguments: Sequence[str]) -> None:
         self._options = options
         self._boot_arguments = list(boot_arguments)
-        self._code_url = S3Url.parse(options.code_url, "code_url")
-        self._data_url = S3Url.parse(options.data_url, "data_url")
-        self._train_url = S3Url.parse(options.train_url, "train_url")
-        self._model_url = S3Url.parse(options.model_url, "model_url")
+        self._code_url = S3Url.parse(options.code_url, "--code_url")
+        self._data_url = S3Url.parse(options.data_url, "--data_url")
+        self._train_url = S3Url.parse(options.train_url, "--train_url")
+        self._model_url = S3Url.parse(options.model_url, "--model_url")
         self._membership = Membership.of(options.workers, options.chief)
         self._index = self._membership.index if self._membership else 0
-        self._store = ObjectStore()
+        self._client = from_environment()
         self._workers: Workers | None = None
         self._rounds: Rounds | None = None
         self._mirror: UploadMirror | None = None
@@ -110,7 +113,7 @@ class Agent:
         chief = self._index == 0
         folders.train.mkdir()
         mirror = UploadMirror(
-            self._store,
+            self._client,
             folders.train,
             # The chief's checkpoints and log are the run's.
             self._train_url if chief else self._train_url / f"workers/{self._index}",
@@ -136,7 +139,7 @@ class Agent:
                     join_seconds=self._options.join_seconds,
                 )
             status = self._train_and_publish(log, mirror, folders)
-        except TrainingError as error:
+        except (TrainingError, StoreError) as error:
             log.error(str(error))
             if self._workers is not None:
                 self._workers.tell_failure(EXIT_FAILED)
@@ -171,7 +174,7 @@ class Agent:
 
     def _fetch(self, flag: str, url: S3Url, target: Path) -> int:
         """Return how many bytes were fetched."""
-        objects = self._store.fetch_folder(url, target)
+        objects = fetch_folder(self._client, url, target)
         if not objects:
             raise TrainingError(
                 f"--{flag}='{url}' holds no files. Upload them there, or correct the URL."
@@ -211,10 +214,10 @@ class Agent:
             },
             seconds=seconds,
         )
-        return publish(self._store, model_dir, self._model_url, provenance)
+        return publish(self._client, model_dir, self._model_url, provenance)
 
     def _find_published(self) -> dict[str, Any] | None:
-        return find_published(self._store, self._model_url, self._options.run_hash)
+        return find_published(self._client, self._model_url, self._options.run_hash)
 
     def _check_bars(self, metrics: Mapping[str, float]) -> None:
         """Raise TrainingError when a metric is missing or misses its bar."""

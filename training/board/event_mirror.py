@@ -11,8 +11,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from store.client import Client, from_environment
+from store.errors import Changed, NoObject, StoreError
+from store.objects import StoredObject, list_files, read
+from store.urls import S3Url
 from training.command_line import ArgumentParser, TrainingError, positive_float
-from training.object_store import ObjectGone, ObjectStore, S3Url, StoredObject, StoreError
 
 _EVENT_FILE_MARK = "tfevents"
 OBJECTS_IN_A_LISTING = 1000
@@ -22,8 +25,8 @@ OBJECTS_IN_A_LISTING = 1000
 class EventMirror:
     """Copies event files from the store to a folder, one listing at a time."""
 
-    def __init__(self, store: ObjectStore, source: S3Url, target: Path) -> None:
-        self._store = store
+    def __init__(self, client: Client, source: S3Url, target: Path) -> None:
+        self._client = client
         self._source = source
         self._target = target
         self._etags: dict[str, str] = {}
@@ -32,7 +35,7 @@ class EventMirror:
 
     def refresh(self) -> int:
         """Make the folder like the store once; return how many bytes were fetched."""
-        entries = list(self._store.objects(self._source))
+        entries = list(list_files(self._client, self._source))
         self.list_calls = 1 + len(entries) // OBJECTS_IN_A_LISTING
         listed = {entry.path: entry for entry in entries if _wanted(entry)}
         fetched = sum(self._refresh_file(entry) for entry in listed.values())
@@ -60,12 +63,13 @@ class EventMirror:
         # Event files only grow; one that shrank, or changed at the same size, is another file.
         grown = size is not None and size < entry.size
         try:
-            content = self._store.read(
+            content = read(
+                self._client,
                 self._source / entry.path,
                 first_byte=size if grown and size is not None else 0,
                 etag=entry.etag,
             )
-        except ObjectGone:
+        except (NoObject, Changed):
             # Written to since the listing: the next round gets it.
             return 0
         if grown:
@@ -99,9 +103,8 @@ def main(arguments: Sequence[str]) -> int:
     # Nothing here needs an orderly end: a file cut short is completed by the next start.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
-    mirror = EventMirror(
-        ObjectStore(), S3Url.parse(options.source_url, "source_url"), options.target_dir
-    )
+    source = S3Url.parse(options.source_url, "--source_url")
+    mirror = EventMirror(from_environment(), source, options.target_dir)
     try:
         options.target_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -8,9 +8,14 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 
+from store.client import Client
+from store.errors import Changed, NoObject, StoreError
+from store.objects import delete, list_files, write
+from store.parallel import in_parallel
+from store.transfers import fetch_files, upload_file
+from store.urls import S3Url
 from training.command_line import TrainingError
 from training.mirror.checkpoint_state import CheckpointState, Stamp, is_state, stamp_of
-from training.object_store import ObjectGone, ObjectStore, S3Url, StoreError, in_parallel
 
 INTERVAL_SECONDS = 2.0
 GIVE_UP_AFTER_SECONDS = 60.0
@@ -34,7 +39,7 @@ class UploadMirror:
 
     def __init__(
         self,
-        store: ObjectStore,
+        client: Client,
         folder: Path,
         url: S3Url,
         *,
@@ -43,7 +48,7 @@ class UploadMirror:
         give_up_after: float = GIVE_UP_AFTER_SECONDS,
         on_failure: Callable[[], None] | None = None,
     ) -> None:
-        self._store = store
+        self._client = client
         self._folder = folder
         self._url = url
         self._exclude = exclude
@@ -67,14 +72,14 @@ class UploadMirror:
         for attempt in range(1, _FETCH_ATTEMPTS + 1):
             wanted = [
                 entry
-                for entry in self._store.objects(self._url)
+                for entry in list_files(self._client, self._url)
                 if PurePosixPath(entry.path).parts[0] in names
             ]
             try:
-                self._store.fetch_objects(self._url, wanted, self._folder)
+                fetch_files(self._client, self._url, wanted, self._folder)
                 break
-            except ObjectGone:
-                # The earlier attempt may be about to end, and delete an old checkpoint.
+            except (NoObject, Changed):
+                # The earlier attempt may be about to end, write, and delete an old checkpoint.
                 if attempt == _FETCH_ATTEMPTS:
                     raise
         for entry in wanted:
@@ -143,13 +148,13 @@ class UploadMirror:
         in_parallel(lambda path: self._upload(path, present[path]), changed)
         for path, state in states.items():
             if self._uploaded.get(path) != state.stamp and self._all_uploaded(state):
-                self._store.write(self._url / path, state.content)
+                write(self._client, self._url / path, state.content)
                 self._uploaded[path] = state.stamp
                 self._states[path] = state
         # States first: none may name what is gone.
         for path in sorted(set(self._uploaded) - set(present), key=is_state, reverse=True):
             if not self._is_named(path):
-                self._store.delete(self._url / path)
+                delete(self._client, self._url / path)
                 del self._uploaded[path]
                 self._states.pop(path, None)
 
@@ -203,9 +208,9 @@ class UploadMirror:
         file = self._folder / path
         try:
             if stamp[0] <= _SNAPSHOT_BYTES:
-                self._store.write(self._url / path, file.read_bytes())
+                write(self._client, self._url / path, file.read_bytes())
             else:
-                self._store.upload_file(file, self._url / path)
+                upload_file(self._client, file, self._url / path)
         except FileNotFoundError:
             return
         self._uploaded[path] = stamp

@@ -19,6 +19,8 @@ import pytest
 from infra.commands import job_log
 from infra.commands.deployed import Deployed
 from infra.commands.job_log import RunLog, continuation
+from store.client import Client
+from store.errors import PROGRAM
 from tests.infra.commands.test_job_state import RUN, ended, job, pod
 from tests.seaweedfs import SeaweedFS
 
@@ -169,7 +171,8 @@ def bucket(object_store: SeaweedFS) -> Iterator[tuple[Any, str]]:
 
 @pytest.fixture
 def shown(bucket: tuple[Any, str], worker: int = 0) -> Shown:
-    client, name = bucket
+    s3, name = bucket
+    client = Client(s3, PROGRAM)
     stack = Deployed("dlstack-dev", "stack", "", "127.0.0.1", name, "mnist", {"in_stack": True})
     text: list[bytes] = []
     said: list[str] = []

@@ -295,6 +295,16 @@ class TestTrainingJob:
         (project / file).write_text("changed")
         assert _run_hash(up, engine) != before
 
+    def test_a_mended_store_reaches_the_pods_and_leaves_the_run_hash(
+        self, up: Up, engine: Engine, project: Path
+    ) -> None:
+        """It decides nothing of the model: what is published is not trained again."""
+        before = _run_hash(up, engine)
+        shipped = engine.the(PACKAGE, "store")["files"]
+        (project / "store" / "__init__.py").write_text("mended")
+        assert _run_hash(up, engine) == before
+        assert engine.the(PACKAGE, "store")["files"] != shipped
+
 
 def _run_hash(up: Up, engine: Engine, **values: str) -> str:
     up(**values)

@@ -5,8 +5,8 @@ import base64
 import pulumi
 import pytest
 
-from infra import s3
-from infra.resources import credentials
+from infra.resources import connection, credentials
+from store.errors import Gone
 from tests.infra.conftest import KubeApi
 
 
@@ -20,13 +20,13 @@ class TestCredentials:
         kube_api["/api/v1/namespaces/stack/secrets/object-store"] = (200, {"data": data})
 
     def test_are_read_from_the_secret(self) -> None:
-        assert credentials.read_credentials(self.store) == ("ACCESS", "hunter2")
+        assert connection.read_credentials(self.store) == ("ACCESS", "hunter2")
 
     def test_that_are_gone_are_told_apart_from_a_cluster_that_is_down(self) -> None:
-        with pytest.raises(s3.Gone, match="'object-store' .* not in the namespace 'other'"):
-            credentials.read_credentials(self.store | {"namespace": "other"})
+        with pytest.raises(Gone, match="'object-store' .* not in the namespace 'other'"):
+            connection.read_credentials(self.store | {"namespace": "other"})
         with pytest.raises(pulumi.RunError):
-            credentials.read_credentials(self.store | {"context": "down"})
+            connection.read_credentials(self.store | {"context": "down"})
 
 
 def test_generated_credentials_are_made_once() -> None:

@@ -12,10 +12,22 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import s3
-from infra.resources import credentials, published_model, storage
+from infra.resources import (
+    certificate,
+    connection,
+    credentials,
+    package,
+    published_model,
+    roll_out,
+)
+from infra.resources.bucket import _BucketProvider
+from infra.resources.destroy_guard import _DestroyGuardProvider
+from infra.resources.folder import _FolderProvider, _lines
+from infra.resources.provider import Provider
 from infra.run import checksums, data_set
 from infra.settings import configuration
+from store.client import connect
+from store.errors import BucketTaken, Gone, StoreError, Unreachable, WrongCredentials
 from tests.infra.conftest import Configure
 from tests.seaweedfs import SeaweedFS
 
@@ -26,7 +38,7 @@ Props = dict[str, Any]
 def store(object_store: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Props]:
     """The input `store` of the resources, with credentials that work."""
     monkeypatch.setattr(
-        credentials,
+        connection,
         "read_credentials",
         lambda _: (object_store.access_key, object_store.secret_key),
     )
@@ -38,7 +50,7 @@ def store(object_store: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         "namespace": "test",
         "secret": "object-store",
     }
-    s3.connect.cache_clear()
+    connect.cache_clear()
 
 
 @pytest.fixture
@@ -63,7 +75,7 @@ def bucket_props(name: str, store: Props) -> Props:
 
 @pytest.fixture
 def bucket(bucket_props: Props) -> str:
-    storage._BucketProvider().create(bucket_props)
+    _BucketProvider().create(bucket_props)
     return str(bucket_props["bucket"])
 
 
@@ -77,7 +89,7 @@ def no_secrets(outs: Mapping[str, Any] | None, object_store: SeaweedFS) -> bool:
 
 
 class TestBucket:
-    provider = storage._BucketProvider()
+    provider = _BucketProvider()
 
     def test_is_created_read_and_deleted(
         self, bucket_props: Props, client: Any, object_store: SeaweedFS
@@ -93,7 +105,7 @@ class TestBucket:
     def test_is_never_adopted(self, bucket_props: Props, client: Any) -> None:
         """`destroy` would delete a bucket that somebody else made."""
         client.create_bucket(Bucket=bucket_props["bucket"])
-        with pytest.raises(s3.StoreError, match="exists already and was not made by this stack"):
+        with pytest.raises(BucketTaken, match="exists already and was not made by this stack"):
             self.provider.create(bucket_props)
 
     def test_goes_with_what_the_stacks_jobs_wrote(
@@ -108,7 +120,7 @@ class TestBucket:
     ) -> None:
         for key in ("precious.csv", "notes/1.txt", "models/mnist/1/manifest.json"):
             client.put_object(Bucket=bucket, Key=key, Body=b"data")
-        with pytest.raises(s3.StoreError, match="holds 2 objects .* 'notes/1.txt', 'precious.csv'"):
+        with pytest.raises(StoreError, match="holds 2 objects .* 'notes/1.txt', 'precious.csv'"):
             self.provider.delete(bucket, bucket_props)
         assert len(keys(client, bucket)) == 3
 
@@ -141,7 +153,7 @@ class TestBucket:
     def test_of_an_in_stack_store_is_gone_with_its_namespace(
         self, bucket_props: Props, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(credentials, "read_credentials", _secret_gone)
+        monkeypatch.setattr(connection, "read_credentials", _secret_gone)
         self.provider.delete("id", bucket_props)
         assert self.provider.read("id", bucket_props).id == ""
 
@@ -149,19 +161,19 @@ class TestBucket:
         self, bucket_props: Props, store: Props, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Without credentials nothing is known of it: neither gone nor deleted."""
-        monkeypatch.setattr(credentials, "read_credentials", _secret_gone)
+        monkeypatch.setattr(connection, "read_credentials", _secret_gone)
         outside = bucket_props | {"store": store | {"in_stack": False}}
         assert self.provider.read("id", outside).id == "id"
-        with pytest.raises(s3.Gone, match="Secret"):
+        with pytest.raises(Gone, match="Secret"):
             self.provider.delete("id", outside)
 
 
 def _secret_gone(_: object) -> tuple[str, str]:
-    raise s3.Gone("The Secret is gone.")
+    raise Gone("The Secret is gone.")
 
 
 class TestDestroyGuard:
-    provider = storage._DestroyGuardProvider()
+    provider = _DestroyGuardProvider()
 
     @pytest.fixture
     def props(self, bucket: str, store: Props) -> Props:
@@ -175,7 +187,7 @@ class TestDestroyGuard:
         client.put_object(Bucket=bucket, Key="runs/1/log.txt", Body=b"own")
         self.provider.delete("id", props)
         client.put_object(Bucket=bucket, Key="precious.csv", Body=b"data")
-        with pytest.raises(s3.StoreError, match="holds 1 object .* 'precious.csv'"):
+        with pytest.raises(StoreError, match="holds 1 object .* 'precious.csv'"):
             self.provider.delete("id", props)
         self.provider.delete("id", props | {"force_destroy": True})
         assert len(keys(client, bucket)) == 2
@@ -196,7 +208,7 @@ class TestDestroyGuard:
 
 
 class TestErrors:
-    provider = storage._BucketProvider()
+    provider = _BucketProvider()
 
     @pytest.mark.parametrize("wrong", ["access", "secret"])
     def test_wrong_credentials(
@@ -210,23 +222,23 @@ class TestErrors:
             "WRONG" if wrong == "access" else object_store.access_key,
             "hunter2" if wrong == "secret" else object_store.secret_key,
         )
-        monkeypatch.setattr(credentials, "read_credentials", lambda _: pair)
-        with pytest.raises(s3.StoreError, match="refuses the credentials") as caught:
+        monkeypatch.setattr(connection, "read_credentials", lambda _: pair)
+        with pytest.raises(WrongCredentials, match="refused the credentials") as caught:
             self.provider.create(bucket_props)
         assert "hunter2" not in str(caught.value)
 
     def test_nobody_answers(self, bucket_props: Props, store: Props) -> None:
         nowhere = store | {"endpoint": "http://127.0.0.1:9", "in_stack": False}
-        with pytest.raises(s3.StoreError, match="'http://127.0.0.1:9' does not answer"):
+        with pytest.raises(Unreachable, match="'http://127.0.0.1:9' can't be reached"):
             self.provider.create(bucket_props | {"store": nowhere})
 
     def test_the_store_does_not_take_the_name(self, bucket_props: Props) -> None:
-        with pytest.raises(s3.StoreError, match="InvalidBucketName"):
+        with pytest.raises(StoreError, match="InvalidBucketName"):
             self.provider.create(bucket_props | {"bucket": "No_Bucket"})
 
 
 class TestFolder:
-    provider = storage._FolderProvider()
+    provider = _FolderProvider()
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
@@ -240,7 +252,7 @@ class TestFolder:
         def now() -> Props:
             return {
                 "path": str(folder),
-                "files": storage._lines(checksums.folder(folder, "codeDir")),
+                "files": _lines(checksums.folder(folder, "codeDir")),
                 "bucket": bucket,
                 "prefix": "code/",
                 "store": store,
@@ -296,7 +308,7 @@ class TestFolder:
         self, props: Callable[[], Props], bucket: str, client: Any
     ) -> None:
         client.put_object(Bucket=bucket, Key="code/extra.py", Body=b"foreign")
-        with pytest.raises(s3.StoreError, match="1 object below 'code/' .* 'code/extra.py'"):
+        with pytest.raises(StoreError, match="1 object below 'code/' .* 'code/extra.py'"):
             self.provider.create(props())
         assert keys(client, bucket) == ["code/extra.py"]
 
@@ -338,7 +350,7 @@ class TestFolder:
     ) -> None:
         inputs = props()
         (folder / "train.py").unlink()
-        with pytest.raises(s3.StoreError, match="train.py' to"):
+        with pytest.raises(StoreError, match="train.py' to"):
             self.provider.create(inputs)
 
     def test_a_prefix_without_slash_is_refused(self, props: Callable[[], Props]) -> None:
@@ -385,13 +397,13 @@ class TestPublishedModel:
 
     @pytest.mark.parametrize("wanted", [{"wanted_version": 11}, {"wanted_run_hash": "c" * 64}])
     def test_missing_lists_what_is_there(self, props: Props, wanted: Props) -> None:
-        with pytest.raises(s3.StoreError, match=r"modelVersion to one of .*: 10, 2, 1\."):
+        with pytest.raises(StoreError, match=r"modelVersion to one of .*: 10, 2, 1\."):
             self.provider.create(props | wanted)
 
     def test_an_unreadable_manifest_is_named(self, props: Props, client: Any) -> None:
         key = "models/mnist/10/manifest.json"
         client.put_object(Bucket=props["bucket"], Key=key, Body=b"{")
-        with pytest.raises(s3.StoreError, match=f"{key}' is not a model's manifest"):
+        with pytest.raises(StoreError, match=f"{key}' is not a model's manifest"):
             self.provider.create(props)
 
     def test_another_run_is_an_update(self, props: Props) -> None:
@@ -425,11 +437,37 @@ class TestDataInTheStore:
         client.put_object(Bucket=bucket, Key="mnist-2/images.gz", Body=b"other")
         before = data_of(f"s3://{bucket}/mnist")
         assert list(before) == ["mnist/images.gz"]
+        etag = client.head_object(Bucket=bucket, Key="mnist/images.gz")["ETag"].strip('"')
+        assert before["mnist/images.gz"] == f"3-{etag}"
+        assert data_of(f"s3://{bucket}/mnist/") == before
         client.put_object(Bucket=bucket, Key="mnist/images.gz", Body=b"two")
         assert data_of(f"s3://{bucket}/mnist") != before
 
     def test_missing_is_told(self, data_of: Callable[[str], Any], bucket: str) -> None:
         with pytest.raises(pulumi.RunError, match=f"dataDir 's3://{bucket}/none' has no files"):
             data_of(f"s3://{bucket}/none")
-        with pytest.raises(pulumi.RunError, match="dataDir 's3://no-such-bucket/x': .*not there"):
+        with pytest.raises(
+            pulumi.RunError, match="dataDir 's3://no-such-bucket/x': .*not there. Create"
+        ):
             data_of("s3://no-such-bucket/x")
+
+
+def test_the_paths_of_providers_are_those_that_are_in_the_states_of_stacks() -> None:
+    """Pulumi pickles a provider by the path of its class, and `destroy` loads it from there."""
+    assert {
+        certificate,
+        credentials,
+        package,
+        published_model,
+        roll_out,
+    }  # Imported, so registered.
+    assert {f"{kind.__module__}.{kind.__name__}" for kind in Provider.__subclasses__()} == {
+        "infra.resources.bucket._BucketProvider",
+        "infra.resources.certificate._CertificateProvider",
+        "infra.resources.credentials._GeneratedCredentialsProvider",
+        "infra.resources.destroy_guard._DestroyGuardProvider",
+        "infra.resources.folder._FolderProvider",
+        "infra.resources.package._PackageProvider",
+        "infra.resources.published_model._PublishedModelProvider",
+        "infra.resources.roll_out._RollOutProvider",
+    }

@@ -129,8 +129,12 @@ def test_a_version_without_a_manifest_is_refused_and_the_others_are_named(
     [
         ("s3://no-such-bucket/m", {}, "no such bucket"),
         ("/local/folder", {}, "Use s3://bucket/prefix."),
-        (MODEL, {"AWS_SECRET_ACCESS_KEY": "wrong"}, "refused access (SignatureDoesNotMatch)"),
-        (MODEL, {"AWS_ACCESS_KEY_ID": "wrong"}, "refused access (InvalidAccessKeyId)"),
+        (
+            MODEL,
+            {"AWS_SECRET_ACCESS_KEY": "wrong"},
+            "refused the credentials (SignatureDoesNotMatch)",
+        ),
+        (MODEL, {"AWS_ACCESS_KEY_ID": "wrong"}, "refused the credentials (InvalidAccessKeyId)"),
     ],
 )
 def test_a_store_that_refuses_is_one_clear_line(
@@ -145,7 +149,7 @@ def test_a_store_that_refuses_is_one_clear_line(
 def test_a_store_out_of_reach_is_one_clear_line(store: SeaweedFS, tmp_path: Path) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     line = one_line(run(store, tmp_path, AWS_ENDPOINT_URL_S3=endpoint))
-    assert f"The object store at {endpoint} can't be reached." in line
+    assert f"the object store at '{endpoint}' can't be reached (EndpointConnectionError)." in line
 
 
 def lie(**changes: Any) -> list[dict[str, Any]]:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from store.client import from_environment
+from store.errors import StoreError
+from store.urls import S3Url
 from tests.seaweedfs import SeaweedFS
-from tests.training.conftest import Bucket
+from tests.training.conftest import Bucket, recorded_puts
 from training.agent.publishing import Provenance, find_published, publish
-from training.object_store import ObjectStore, S3Url, StoreError
 
 
 @pytest.fixture
@@ -23,49 +25,29 @@ def provenance(run_hash: str) -> Provenance:
     return Provenance(run_hash=run_hash, metrics={}, parameters={}, details={}, seconds={})
 
 
-class RecordingStore(ObjectStore):
-    """Notes the keys that were put, in order; fails for one of them."""
-
-    def __init__(self, fail_for: str = "") -> None:
-        super().__init__()
-        self.order: list[str] = []
-        self._fail_for = fail_for
-
-    def create(self, url: S3Url, content: bytes) -> bool:
-        self.order.append(url.prefix)
-        return super().create(url, content)
-
-    def write(self, url: S3Url, content: bytes) -> None:
-        self.order.append(url.prefix)
-        super().write(url, content)
-
-    def upload_file(self, file: Path, url: S3Url) -> None:
-        if self._fail_for and url.prefix.endswith(self._fail_for):
-            raise StoreError("no room")
-        super().upload_file(file, url)
-        self.order.append(url.prefix)
-
-
 def test_the_claim_is_put_first_and_the_manifest_last(
     bucket: Bucket, environment: SeaweedFS, model_dir: Path
 ) -> None:
-    store = RecordingStore()
-    publish(store, model_dir, S3Url(bucket.name, "models/toy"), provenance("a"))
-    assert store.order[0] == "models/toy/1/.claim"
-    assert store.order[-1] == "models/toy/1/manifest.json"
-    assert sorted(store.order) == bucket.listing()
+    client = from_environment()
+    order = recorded_puts(client)
+    publish(client, model_dir, S3Url(bucket.name, "models/toy"), provenance("a"))
+    assert order[0] == "models/toy/1/.claim"
+    assert order[-1] == "models/toy/1/manifest.json"
+    assert sorted(order) == bucket.listing()
 
 
 def test_a_failed_upload_leaves_no_manifest_and_the_number_is_not_used_again(
     bucket: Bucket, environment: SeaweedFS, model_dir: Path
 ) -> None:
     url = S3Url(bucket.name, "models/toy")
+    client = from_environment()
+    recorded_puts(client, fail_for="variables.index")
     with pytest.raises(StoreError, match="no room"):
-        publish(RecordingStore("variables.index"), model_dir, url, provenance("a"))
+        publish(client, model_dir, url, provenance("a"))
     assert "models/toy/1/manifest.json" not in bucket.listing()
-    assert find_published(ObjectStore(), url, "a") is None
-    assert publish(ObjectStore(), model_dir, url, provenance("a"))[0] == 2
-    found = find_published(ObjectStore(), url, "a")
+    assert find_published(from_environment(), url, "a") is None
+    assert publish(from_environment(), model_dir, url, provenance("a"))[0] == 2
+    found = find_published(from_environment(), url, "a")
     assert found is not None and found["version"] == 2
 
 
@@ -73,10 +55,10 @@ def test_many_publishers_at_once_get_a_version_each(
     bucket: Bucket, environment: SeaweedFS, model_dir: Path
 ) -> None:
     url = S3Url(bucket.name, "models/toy")
-    store = ObjectStore()
+    client = from_environment()
     with ThreadPoolExecutor(6) as pool:
         versions = pool.map(
-            lambda n: publish(store, model_dir, url, provenance(str(n)))[0], range(6)
+            lambda n: publish(client, model_dir, url, provenance(str(n)))[0], range(6)
         )
         assert sorted(versions) == [1, 2, 3, 4, 5, 6]
 
@@ -84,7 +66,7 @@ def test_many_publishers_at_once_get_a_version_each(
 def test_the_store_keeps_a_sha256_of_every_published_file(
     bucket: Bucket, environment: SeaweedFS, model_dir: Path
 ) -> None:
-    publish(ObjectStore(), model_dir, S3Url(bucket.name, "models/toy"), provenance("a"))
+    publish(from_environment(), model_dir, S3Url(bucket.name, "models/toy"), provenance("a"))
     answer = bucket.client.head_object(
         Bucket=bucket.name, Key="models/toy/1/saved_model.pb", ChecksumMode="ENABLED"
     )

@@ -270,7 +270,7 @@ def test_an_empty_data_folder_is_reported(job: Bucket) -> None:
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "refused the credentials"),
         ({"AWS_ACCESS_KEY_ID": "nobody"}, "refused the credentials"),
         ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "can't be reached"),
-        ({"AWS_ENDPOINT_URL_S3": "nonsense"}, "can't be used"),
+        ({"AWS_ENDPOINT_URL_S3": "nonsense"}, "Can't use the object store at 'nonsense'"),
     ],
 )
 def test_a_store_that_cannot_be_used_is_reported_in_one_line_within_seconds(
@@ -290,7 +290,8 @@ def test_a_missing_bucket_is_named(job: Bucket, flag: str) -> None:
     done = job.run(job.agent(**{flag: "s3://no-such-bucket/x"}))
 
     assert done.returncode == 1
-    assert "error: Bucket 'no-such-bucket' of 's3://no-such-bucket/x' does not exist" in done.stderr
+    assert "error: Can't list 's3://no-such-bucket/x': the object store at " in done.stderr
+    assert " has no such bucket. Create it, or correct the URL." in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -11,10 +11,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from store.client import from_environment
+from store.objects import write
+from store.parallel import in_parallel
+from store.urls import S3Url
 from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket, eventually
 from training.board.event_mirror import EventMirror
-from training.object_store import ObjectStore, S3Url, in_parallel
 
 EVENTS = "events.out.tfevents.1"
 
@@ -27,7 +30,7 @@ def run_url(bucket: Bucket, environment: SeaweedFS) -> S3Url:
 def test_an_event_file_that_grows_is_appended_to_and_never_replaced(
     bucket: Bucket, run_url: S3Url, tmp_path: Path
 ) -> None:
-    mirror = EventMirror(ObjectStore(), run_url, tmp_path)
+    mirror = EventMirror(from_environment(), run_url, tmp_path)
     bucket.put(f"runs/1/{EVENTS}", b"first")
     bucket.put("runs/1/log.txt", b"no events")
     assert mirror.refresh() == 5
@@ -45,14 +48,14 @@ def test_a_restarted_mirror_goes_on_where_the_files_end(
 ) -> None:
     bucket.put(f"runs/1/{EVENTS}", b"first second")
     (tmp_path / EVENTS).write_bytes(b"first ")
-    assert EventMirror(ObjectStore(), run_url, tmp_path).refresh() == 6
+    assert EventMirror(from_environment(), run_url, tmp_path).refresh() == 6
     assert (tmp_path / EVENTS).read_bytes() == b"first second"
 
 
 def test_another_file_of_the_same_name_replaces_the_copy_and_a_deleted_one_goes(
     bucket: Bucket, run_url: S3Url, tmp_path: Path
 ) -> None:
-    mirror = EventMirror(ObjectStore(), run_url, tmp_path)
+    mirror = EventMirror(from_environment(), run_url, tmp_path)
     bucket.put(f"runs/1/a/{EVENTS}", b"first")
     mirror.refresh()
     bucket.put(f"runs/1/a/{EVENTS}", b"other")
@@ -67,11 +70,11 @@ def test_an_idle_mirror_makes_one_list_call_an_interval_and_no_other_request(
     bucket: Bucket, run_url: S3Url, tmp_path: Path
 ) -> None:
     requests: list[str] = []
-    store = ObjectStore()
-    store._client.meta.events.register(
+    client = from_environment()
+    client.s3.meta.events.register(
         "before-send.s3.*", lambda request, **_: requests.append(request.url)
     )
-    mirror = EventMirror(store, run_url, tmp_path)
+    mirror = EventMirror(client, run_url, tmp_path)
     bucket.put(f"runs/1/{EVENTS}", b"first")
     fetched = mirror.refresh()
     assert len(requests) == 2
@@ -82,7 +85,7 @@ def test_an_idle_mirror_makes_one_list_call_an_interval_and_no_other_request(
     assert len(requests) == 3 and all("list-type=2" in url for url in requests)
 
     # More than fit in one answer: twice the calls, half as often, until something happens.
-    in_parallel(lambda number: store.write(run_url / f"file-{number}", b""), range(1000))
+    in_parallel(lambda number: write(client, run_url / f"file-{number}", b""), range(1000))
     requests.clear()
     assert mirror.pause_after(mirror.refresh(), 5) == 10
     assert len(requests) == 2

@@ -5,15 +5,17 @@ import shutil
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from store.client import from_environment
+from store.urls import S3Url
 from tests.seaweedfs import SeaweedFS
-from tests.training.conftest import Bucket, eventually
+from tests.training.conftest import Bucket, eventually, recorded_puts
 from training.checkpoints import Checkpoints
 from training.command_line import TrainingError
 from training.mirror.upload_mirror import UploadMirror
-from training.object_store import ObjectStore, S3Url
 from training.quiet_tensorflow import tf
 
 
@@ -32,7 +34,7 @@ def test_changed_files_are_uploaded_again_and_rotated_ones_deleted(
     old.write_bytes(b"1")
     log.write_bytes(b"one")
     mirror = UploadMirror(
-        ObjectStore(), tmp_path, run_url, exclude=frozenset({"model"}), interval=0.05
+        from_environment(), tmp_path, run_url, exclude=frozenset({"model"}), interval=0.05
     )
     mirror.start()
     eventually(lambda: len(bucket.listing()) == 2)
@@ -51,7 +53,7 @@ def test_folders_that_vanish_while_they_are_listed_do_not_end_the_mirror(
     bucket: Bucket, run_url: S3Url, tmp_path: Path
 ) -> None:
     """An export renames its folder: a mirror that met it was dead, and the rest never uploaded."""
-    mirror = UploadMirror(ObjectStore(), tmp_path, run_url, interval=0.0)
+    mirror = UploadMirror(from_environment(), tmp_path, run_url, interval=0.0)
     mirror.start()
     for number in range(300):
         folder = tmp_path / "model.part" / "variables"
@@ -67,7 +69,7 @@ def test_folders_that_vanish_while_they_are_listed_do_not_end_the_mirror(
 def test_what_a_mirror_did_not_expect_fails_the_run_too(
     run_url: S3Url, environment: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    mirror = UploadMirror(ObjectStore(), tmp_path, run_url)
+    mirror = UploadMirror(from_environment(), tmp_path, run_url)
     # As a file that can't be read does; root reads them all.
     monkeypatch.setattr(mirror, "_scan", lambda: {"gone/\0": (1, 1)})
     mirror.start()
@@ -78,26 +80,20 @@ def test_what_a_mirror_did_not_expect_fails_the_run_too(
 def test_the_state_file_of_checkpoints_follows_the_files_it_names(
     bucket: Bucket, run_url: S3Url, tmp_path: Path
 ) -> None:
-    class Recording(ObjectStore):
-        order: list[str] = []
-
-        def write(self, url: S3Url, content: bytes) -> None:
-            super().write(url, content)
-            self.order.append(url.prefix)
-
     for name in ("checkpoint", "step-1.data-00000-of-00001", "step-1.index"):
         (tmp_path / name).write_bytes(b"x")
-    store = Recording()
-    mirror = UploadMirror(store, tmp_path, run_url)
+    client = from_environment()
+    order = recorded_puts(client)
+    mirror = UploadMirror(client, tmp_path, run_url)
     mirror.start()
     mirror.finish()
-    assert store.order[-1] == "runs/1/checkpoint" and len(store.order) == 3
+    assert order[-1] == "runs/1/checkpoint" and len(order) == 3
 
 
 def test_a_large_file_arrives_whole(bucket: Bucket, run_url: S3Url, tmp_path: Path) -> None:
     content = bytes(range(256)) * 4 * 2**12 * 20
     (tmp_path / "large").write_bytes(content)
-    mirror = UploadMirror(ObjectStore(), tmp_path, run_url)
+    mirror = UploadMirror(from_environment(), tmp_path, run_url)
     mirror.start()
     mirror.finish()
     assert bucket.get("runs/1/large") == content
@@ -110,7 +106,7 @@ def test_a_store_that_stays_away_fails_the_run_after_retries(
     (tmp_path / "log.txt").write_bytes(b"x")
     told = threading.Event()
     mirror = UploadMirror(
-        ObjectStore(), tmp_path, S3Url("b", "p"), give_up_after=1, on_failure=told.set
+        from_environment(), tmp_path, S3Url("b", "p"), give_up_after=1, on_failure=told.set
     )
     mirror.start()
     assert told.wait(20)
@@ -130,29 +126,33 @@ def test_the_state_file_in_the_store_never_names_what_is_not_there(
     faults: list[str] = []
     saved = itertools.count(1)
 
-    class Watched(ObjectStore):
-        """Saves on during each upload, and looks after each change whether all is there."""
+    client = from_environment()
+    put_object, delete_object = client.s3.put_object, client.s3.delete_object
 
-        def write(self, url: S3Url, content: bytes) -> None:
-            # With the log only, of which there is one: no two save side by side.
-            if url.prefix.endswith("log.txt"):
-                checkpoints.save(next(saved))
-            super().write(url, content)
-            self._look()
+    def put(**request: Any) -> Any:
+        """Saves on during each upload of the log, and looks afterwards whether all is there."""
+        # With the log only, of which there is one: no two save side by side.
+        if request["Key"].endswith("log.txt"):
+            checkpoints.save(next(saved))
+        answer = put_object(**request)
+        look()
+        return answer
 
-        def delete(self, url: S3Url) -> None:
-            super().delete(url)
-            self._look()
+    def delete(**request: Any) -> Any:
+        answer = delete_object(**request)
+        look()
+        return answer
 
-        def _look(self) -> None:
-            state = "runs/1/checkpoints/checkpoint"
-            listing = bucket.listing("runs/1/")
-            if state in listing:
-                named = named_in(bucket.get(state))
-                there = {Path(key).stem for key in bucket.listing("runs/1/") if ".index" in key}
-                faults.extend(named - there)
+    def look() -> None:
+        state = "runs/1/checkpoints/checkpoint"
+        listing = bucket.listing("runs/1/")
+        if state in listing:
+            named = named_in(bucket.get(state))
+            there = {Path(key).stem for key in bucket.listing("runs/1/") if ".index" in key}
+            faults.extend(named - there)
 
-    mirror = UploadMirror(Watched(), tmp_path, S3Url(bucket.name, "runs/1"), interval=0.01)
+    client.s3.put_object, client.s3.delete_object = put, delete  # type: ignore[method-assign]
+    mirror = UploadMirror(client, tmp_path, S3Url(bucket.name, "runs/1"), interval=0.01)
     mirror.start()
     for number in range(12):
         (tmp_path / "log.txt").write_text(f"{number}")
@@ -176,14 +176,9 @@ def test_what_was_fetched_is_not_uploaded_again_and_deleted_when_it_goes(
     for name in ("step-1.index", "step-1.data-00000-of-00001"):
         bucket.put(f"runs/1/checkpoints/{name}", b"1")
     bucket.put("runs/1/events.out.tfevents.1", b"stays there")
-    puts: list[str] = []
-
-    class Recording(ObjectStore):
-        def write(self, url: S3Url, content: bytes) -> None:
-            puts.append(url.prefix)
-            super().write(url, content)
-
-    mirror = UploadMirror(Recording(), tmp_path, S3Url(bucket.name, "runs/1"))
+    client = from_environment()
+    puts = recorded_puts(client)
+    mirror = UploadMirror(client, tmp_path, S3Url(bucket.name, "runs/1"))
     assert mirror.fetch({"checkpoints"}) == 2
     assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoints"]
     (tmp_path / "checkpoints" / "step-1.index").unlink()

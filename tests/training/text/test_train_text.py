@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from store.client import from_environment
+from store.transfers import fetch_folder
+from store.urls import S3Url
 from tests.training.conftest import ROOT, Bucket
 from training.datasets.generate_messages import main
-from training.object_store import ObjectStore, S3Url
 
 TEXT_CODE = ROOT / "training" / "text"
 
@@ -35,7 +37,7 @@ def test_text_goes_through_the_agent_to_a_model_that_takes_strings(
 
     from training.quiet_tensorflow import tf
 
-    ObjectStore().fetch_folder(S3Url(bucket.name, "models/toy/1"), tmp_path / "model")
+    fetch_folder(from_environment(), S3Url(bucket.name, "models/toy/1"), tmp_path / "model")
     model = tf.saved_model.load(str(tmp_path / "model"))
     answer = model.signatures["serving_default"](
         text=tf.constant(["Where is my parcel? It should be here.", "It makes a strange noise"])

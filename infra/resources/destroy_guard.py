@@ -1,0 +1,81 @@
+"""A look into all buckets before `pulumi destroy` deletes anything, as a dynamic resource.
+
+This path is part of existing stacks' state.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+
+from store.errors import Gone
+from store.objects import list_objects
+from store.urls import S3Url
+
+from . import foreign_objects
+from .connection import Store, connect_unless_gone
+from .provider import Provider, changed, inputs_of
+
+
+class _DestroyGuardProvider(Provider):
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        changes = changed(_olds, _news, "buckets", "store", "force_destroy")
+        return DiffResult(changes=bool(changes), replaces=[])
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult("destroy-guard", inputs_of(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_, inputs_of(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(inputs_of(_news))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        client = None if _props["force_destroy"] else connect_unless_gone(_props["store"])
+        if client is None:
+            return
+        for guarded in _props["buckets"]:
+            try:
+                url = S3Url(guarded["bucket"])
+                keys = [entry.path for entry in list_objects(client, url)]
+            except Gone:
+                continue
+            foreign_objects.refuse(client, guarded["bucket"], keys, guarded["own_prefixes"])
+
+
+class DestroyGuard(Resource, module="s3", name="DestroyGuard"):
+    """Makes `pulumi destroy` refuse before it has deleted anything, not halfway.
+
+    Buckets go last, when what uses them is gone already. This goes first, since it depends on
+    everything, and looks into them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        buckets: Sequence[tuple[pulumi.Input[str], Sequence[str]]],
+        store: Store,
+        force_destroy: bool,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        """Declare a guard.
+
+        Args:
+            name: logical name.
+            buckets: their names and own prefixes, as given to `Bucket`.
+            store: the object store they lie in.
+            force_destroy: refuse nothing.
+            opts: resource options, which make it depend on everything that a refusal must save.
+        """
+        props = {
+            "buckets": [
+                {"bucket": bucket, "own_prefixes": list(own_prefixes)}
+                for bucket, own_prefixes in buckets
+            ],
+            "store": store,
+            "force_destroy": force_destroy,
+        }
+        super().__init__(_DestroyGuardProvider(), name, props, opts)

@@ -1,5 +1,5 @@
-"""S3 for all of dlstack: `infra` puts code and data there, the agent of a training Job and
-`serving.sync` work on it in the pods. These three may import this package, and it imports none of
-them, neither `pulumi` nor TensorFlow, and boto3 only when a store is used: it is shipped to the
-pods, and Pulumi loads its dynamic providers, which take 0.4 s longer with boto3, at each `up`.
+"""S3 for all of dlstack: `infra`, `training` and `serving.sync` import it, and their pods get it.
+
+It imports nothing of them, neither `pulumi` nor TensorFlow, and boto3 only when a store is used:
+Pulumi loads this package with the dynamic providers at each `up`, and boto3 takes 0.4 s.
 """

@@ -25,6 +25,9 @@ OWNERS = {
     "tensorflow": {"training", "serving"},
     "tensorflow_serving": {"training", "serving"},
     "keras": {"training", "serving"},
+    "boto3": {"store"},
+    "botocore": {"store"},
+    "s3transfer": {"store"},
 }
 
 Rooms = Mapping[str, str]
@@ -35,18 +38,29 @@ modules that have no row: what everybody in the folder may use.
 """
 
 ROOMS: dict[str, Rooms] = {
+    # A call of boto3: from what is asked for to what went wrong.
+    "store": {
+        "__init__": "",
+        "marks": "transfers objects parallel client urls errors",
+        "transfers": "objects parallel client urls errors",
+        "objects": "client urls errors",
+        "buckets": "client errors",
+        "client": "parallel errors",
+        "urls": "errors",
+        "parallel": "",
+        "errors": "",
+    },
     # A deployment: from the settings to objects in the cluster and in buckets.
     "infra": {
         "__init__": "",
         "__main__": "commands",
         "program": "settings run components resources cluster",
-        "commands": "run resources cluster s3",
+        "commands": "run resources cluster",
         "components": "run resources cluster",
-        "run": "settings cluster s3",
+        "run": "settings cluster",
         "settings": "cluster",
-        "resources": "run cluster s3",
+        "resources": "run cluster",
         "cluster": "",
-        "s3": "",
     },
     # A request: from a port to TensorFlow.
     "serving": {

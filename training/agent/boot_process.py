@@ -9,10 +9,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import store
 from training.agent.job_log import JobLog
 from training.command_line import TrainingError
 
-_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+_TRAINING = Path(__file__).resolve().parents[2]
+_STORE = Path(str(store.__file__)).resolve().parents[1]
+"""Where the packages are that boot files import: both in the repository, or each in an archive."""
 
 
 class BootProcess:
@@ -85,8 +88,8 @@ class BootProcess:
 
 
 def _environment(code_dir: Path) -> dict[str, str]:
-    """The agent's environment with the code folder and the `training` package importable."""
-    paths = [str(code_dir), str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
+    """The agent's environment, with the code folder and what boot files import on Python's path."""
+    paths = [str(code_dir), str(_TRAINING), str(_STORE), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),

@@ -54,12 +54,12 @@ ROOMS: dict[str, Rooms] = {
     "infra": {
         "__init__": "",
         "__main__": "commands",
-        "program": "settings run components resources cluster",
-        "commands": "run resources cluster",
+        "program": "settings run components resources cluster store",
+        "commands": "run resources cluster store",
         "components": "run resources cluster",
-        "run": "settings cluster",
-        "settings": "cluster",
-        "resources": "run cluster",
+        "run": "settings cluster store",
+        "settings": "cluster store",
+        "resources": "run cluster store",
         "cluster": "",
     },
     # A request: from a port to TensorFlow.
@@ -74,7 +74,7 @@ ROOMS: dict[str, Rooms] = {
         "batching": "*",
         "engine": "*",
         "gateway": "*",
-        "sync": "*",
+        "sync": "store *",
         "*": "",
     },
     # A question: from the command line to the wire.
@@ -91,12 +91,12 @@ ROOMS: dict[str, Rooms] = {
     "training": {
         "__init__": "",
         "__main__": "agent board *",
-        "agent": "*",
-        "board": "*",
+        "agent": "store *",
+        "board": "store *",
         "datasets": "*",
         "mnist": "*",
         "text": "*",
-        "*": "",
+        "*": "store",
     },
     # A command: from its name to the machine.
     "local": {

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,8 +135,8 @@ class Bucket:
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
-@pytest.fixture
-def bucket(object_store: SeaweedFS) -> Iterator[Bucket]:
+@contextmanager
+def new_bucket(object_store: SeaweedFS) -> Iterator[Bucket]:
     """A new bucket, deleted with all that is in it at the end."""
     client = object_store.client()
     one = Bucket(object_store, client, f"training-{uuid4().hex[:12]}")
@@ -164,6 +165,13 @@ def recorded_puts(client: Client, fail_for: str = "") -> list[str]:
 
     client.s3.put_object = put  # type: ignore[method-assign]
     return keys
+
+
+@pytest.fixture
+def bucket(object_store: SeaweedFS) -> Iterator[Bucket]:
+    """A new bucket of one test."""
+    with new_bucket(object_store) as one:
+        yield one
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from store.client import Client, from_environment
 from store.errors import Changed, NoObject, StoreError
@@ -85,7 +86,7 @@ class EventMirror:
         return len(content)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> NoReturn:
     """Mirror until SIGTERM. A store that can't be reached is reported once and tried again."""
     parser = ArgumentParser(
         prog="python3 -m training mirror",
@@ -117,12 +118,17 @@ def main(arguments: Sequence[str]) -> int:
         f"every {options.interval_seconds:g} s",
         flush=True,
     )
+    _keep_fresh(mirror, options.interval_seconds)
+
+
+def _keep_fresh(mirror: EventMirror, interval: float) -> NoReturn:
+    """Refresh for ever, with pauses of `interval` seconds or more."""
     failing = False
     while True:
-        pause = options.interval_seconds
+        pause = interval
         try:
             fetched = mirror.refresh()
-            pause = mirror.pause_after(fetched, options.interval_seconds)
+            pause = mirror.pause_after(fetched, interval)
             if failing:
                 print("The object store answers again", flush=True)
             failing = False

@@ -3,36 +3,39 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.seaweedfs import SeaweedFS
-from tests.training.conftest import Bucket, read_until
+from tests.training.conftest import Bucket, new_bucket, read_until
 from tests.training.toy_run import BOOT, await_checkpoint, last_variables, scalar_steps
 
 
-@pytest.fixture
-def undisturbed(bucket: Bucket) -> Bucket:
-    """A bucket with code, data and a finished run below `runs/whole`."""
+def put_code(bucket: Bucket) -> None:
     bucket.put("data/none", b"-")
     bucket.put("code/boot.py", BOOT.encode())
-    whole = bucket.run(
-        bucket.agent(
-            run_hash="1" * 64, train_url=bucket.url("runs/whole"), model_url=bucket.url("models/w")
-        )
-    )
-    assert (whole.returncode, whole.stderr) == (0, "")
-    return bucket
+
+
+@pytest.fixture(scope="module")
+def undisturbed(object_store: SeaweedFS) -> Iterator[Bucket]:
+    """A bucket with a run that nobody killed."""
+    with new_bucket(object_store) as bucket:
+        put_code(bucket)
+        whole = bucket.run(bucket.agent())
+        assert (whole.returncode, whole.stderr) == (0, "")
+        yield bucket
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["agent", "boot file"])
 def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_as_if_undisturbed(
-    undisturbed: Bucket, environment: SeaweedFS, tmp_path: Path, killed: str
+    undisturbed: Bucket, bucket: Bucket, environment: SeaweedFS, tmp_path: Path, killed: str
 ) -> None:
-    bucket, command = undisturbed, undisturbed.agent("--hold_at=65")
+    put_code(bucket)
+    command = bucket.agent("--hold_at=65")
     with bucket.start(command) as agent:
         boot_pid = int(read_until(agent, "holding").split()[-1])
         if killed == "agent":
@@ -45,11 +48,13 @@ def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_as_if_undisturbed(
 
     assert (again.returncode, again.stderr) == (0, "")
     assert "Going on from the checkpoint of step 60\nstep 70/100 " in again.stdout
-    manifests = [json.loads(bucket.get(f"models/{name}/1/manifest.json")) for name in ("w", "toy")]
-    whole, resumed = (manifest["metrics"] for manifest in manifests)
+    whole, resumed = (
+        json.loads(one.get("models/toy/1/manifest.json"))["metrics"]
+        for one in (undisturbed, bucket)
+    )
     for name in ("accuracy", "loss", "steps"):
         assert resumed[name] == whole[name]
-    expected = last_variables(bucket, "runs/whole", tmp_path / "whole")
+    expected = last_variables(undisturbed, "runs/1", tmp_path / "whole")
     found = last_variables(bucket, "runs/1", tmp_path / "resumed")
     assert expected.keys() == found.keys() and len(found) > 8
     for name, value in found.items():

@@ -142,8 +142,6 @@ def explained(action: str, endpoint: str, advice: Advice) -> Iterator[None]:
     """
     try:
         yield
-    except StoreError:
-        raise
     except Exception as error:
         found = _kind_and_detail(error)
         if found is None:

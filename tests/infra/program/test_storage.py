@@ -1,0 +1,82 @@
+"""The object store and its buckets in the resource graph, and who gets credentials."""
+
+import json
+
+from pulumi.runtime import rpc
+
+from tests.infra.conftest import STACK, Engine, Up
+from tests.infra.program.test_program import (
+    BUCKET,
+    CREDENTIALS,
+    DEPLOYMENT,
+    EXTERNAL,
+    JOB,
+    SECRET,
+    SERVICE,
+    containers,
+    environment,
+)
+
+
+def test_the_stack_runs_its_own_unless_one_is_configured(up: Up, engine: Engine) -> None:
+    up()
+    secret = engine.the(SECRET, "object-store")
+    assert secret["metadata"]["name"] == "object-store"
+    assert rpc.unwrap_rpc_secret(secret["stringData"]) == {
+        "AWS_ACCESS_KEY_ID": "GENERATED",
+        "AWS_SECRET_ACCESS_KEY": "generated-secret",
+    }
+    assert engine.the(SERVICE, "object-store-service")["spec"]["ports"][0]["port"] == 8333
+
+
+def test_pods_use_its_service_and_this_program_its_node_port(up: Up, engine: Engine) -> None:
+    up(host="203.0.113.1")
+    training = containers(engine.the(JOB, "training-job"))["training"]
+    assert environment(training)["AWS_ENDPOINT_URL_S3"] == (f"http://object-store.{STACK}.svc:8333")
+    store = engine.the(BUCKET, "data-bucket")["store"]
+    assert store["endpoint"] == "http://203.0.113.1:30333"
+
+
+def test_a_configured_one_is_used_in_its_place(up: Up, engine: Engine) -> None:
+    up(**EXTERNAL)
+    assert CREDENTIALS not in engine.types()
+    assert "object-store-server" not in [r.name for r in engine.created(DEPLOYMENT)]
+    assert engine.the(BUCKET, "data-bucket")["store"]["endpoint"] == "https://s3.example.com"
+    training = containers(engine.the(JOB, "training-job"))["training"]
+    assert environment(training)["AWS_ENDPOINT_URL_S3"] == "https://s3.example.com"
+
+
+def test_aws_needs_a_region_only(up: Up, engine: Engine) -> None:
+    up(s3Region="eu-central-1", s3AccessKey="ACCESS", s3SecretKey="hunter2")
+    training = environment(containers(engine.the(JOB, "training-job"))["training"])
+    assert training["AWS_REGION"] == "eu-central-1"
+    assert "AWS_ENDPOINT_URL_S3" not in training
+
+
+def test_credentials_are_in_the_secret_and_nowhere_else(up: Up, engine: Engine) -> None:
+    up(**EXTERNAL)
+    for resource in engine.resources:
+        if resource.type != SECRET:
+            assert "hunter2" not in json.dumps(resource.inputs), resource.name
+
+
+def test_the_processes_that_answer_requests_have_no_credentials(up: Up, engine: Engine) -> None:
+    up()
+    pod = containers(engine.the(DEPLOYMENT, "prediction-server"))
+    assert "AWS_SECRET_ACCESS_KEY" in environment(pod["sync"])
+    assert "AWS_SECRET_ACCESS_KEY" not in environment(pod["server"])
+    assert "AWS_SECRET_ACCESS_KEY" not in environment(pod["gateway"])
+
+
+def test_models_go_with_the_stack_only_in_its_own_store(up: Up, engine: Engine) -> None:
+    up()
+    assert "models/" in engine.the(BUCKET, "output-bucket")["own_prefixes"]
+    up(**EXTERNAL)
+    assert engine.the(BUCKET, "output-bucket")["own_prefixes"] == []
+
+
+def test_it_can_be_reached_when_the_other_services_can_not(up: Up, engine: Engine) -> None:
+    """The program uploads from outside of the cluster."""
+    up(serviceType="ClusterIP")
+    assert engine.the(SERVICE, "object-store-service")["spec"]["type"] == "NodePort"
+    assert engine.the(SERVICE, "prediction-service")["spec"]["type"] == "ClusterIP"

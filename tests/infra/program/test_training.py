@@ -1,0 +1,257 @@
+"""The training run in the resource graph: its Job, and when it is another one."""
+
+import json
+from pathlib import Path
+
+import pulumi
+import pytest
+
+from tests.infra.conftest import STACK, Engine, FakeCluster, Up, node
+from tests.infra.program.test_program import (
+    DEPLOYMENT,
+    JOB,
+    PACKAGE,
+    SERVICE,
+    containers,
+    environment,
+    in_git,
+)
+
+
+class TestTrainingJob:
+    def test_its_command_is_that_of_the_contract(self, up: Up, engine: Engine) -> None:
+        up(runParameters='{"model": "cnn", "epochs": 3, "shuffle": true}', minAccuracy="0.9")
+        job = engine.the(JOB, "training-job")
+        run_hash = job["spec"]["template"]["metadata"]["annotations"]["dlstack.dev/run-hash"]
+        command = containers(job)["training"]["command"]
+        assert command[:3] == ["python3", "-m", "training"]
+        assert f"--train_url=s3://dlstack-dev-output/runs/{run_hash[:12]}" in command
+        assert "--model_url=s3://dlstack-dev-output/models/mnist" in command
+        assert "--code_url=s3://dlstack-dev-data/code" in command
+        assert "--data_url=s3://dlstack-dev-data/data" in command
+        assert f"--run_hash={run_hash}" in command
+        assert "--min_accuracy=0.9" in command
+        assert command[command.index("--") :] == [
+            "--",
+            "--epochs=3",
+            "--model=cnn",
+            "--shuffle=true",
+        ]
+
+    def test_it_has_no_fixed_name_and_is_never_removed_by_kubernetes(
+        self, up: Up, engine: Engine
+    ) -> None:
+        """Else the next run collides with the old one, or the next `up` trains again."""
+        up()
+        job = engine.the(JOB, "training-job")
+        assert "name" not in job["metadata"]
+        assert "ttlSecondsAfterFinished" not in job["spec"]
+
+    def test_its_last_log_lines_reach_pulumi(self, up: Up, engine: Engine) -> None:
+        up()
+        container = containers(engine.the(JOB, "training-job"))["training"]
+        assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+    def test_timeout_ends_it(self, up: Up, engine: Engine) -> None:
+        up(timeout="1h30m")
+        assert engine.the(JOB, "training-job")["spec"]["activeDeadlineSeconds"] == 5400
+
+    def test_gpus_are_asked_for_and_their_taint_tolerated(
+        self, up: Up, engine: Engine, fake_cluster: FakeCluster
+    ) -> None:
+        fake_cluster.nodes(node("gpus", "32", "512Gi", resources={"nvidia.com/gpu": "4"}))
+        up(flavour="gpu-2")
+        job = engine.the(JOB, "training-job")
+        assert containers(job)["training"]["resources"]["limits"]["nvidia.com/gpu"] == "2"
+        assert job["spec"]["template"]["spec"]["tolerations"] == [
+            {"key": "nvidia.com/gpu", "operator": "Exists"}
+        ]
+
+    def test_own_flavours_reach_job_and_server(
+        self, up: Up, engine: Engine, fake_cluster: FakeCluster
+    ) -> None:
+        labels = {"pool": "amd"}
+        fake_cluster.nodes(node("a", "32", "512Gi", labels=labels, resources={"amd.com/gpu": "4"}))
+        amd = {
+            "cpu": 4,
+            "memory": "8Gi",
+            "gpus": 2,
+            "gpuResource": "amd.com/gpu",
+            "nodeSelector": labels,
+            "tolerations": [{"key": "team", "value": "a", "effect": "NoSchedule"}],
+        }
+        up(flavours=json.dumps({"amd-2": amd}), flavour="amd-2", servingFlavour="amd-2")
+        for type_, name, container in (
+            (JOB, "training-job", "training"),
+            (DEPLOYMENT, "prediction-server", "server"),
+        ):
+            inputs = engine.the(type_, name)
+            spec = inputs["spec"]["template"]["spec"]
+            assert spec["nodeSelector"] == labels
+            assert spec["tolerations"] == [
+                {"key": "amd.com/gpu", "operator": "Exists"},
+                {"key": "team", "operator": "Equal", "value": "a", "effect": "NoSchedule"},
+            ]
+            assert containers(inputs)[container]["resources"]["limits"]["amd.com/gpu"] == "2"
+
+    def test_what_is_a_failure_counts_and_a_deleted_pod_is_none(
+        self, up: Up, engine: Engine
+    ) -> None:
+        up(retries="3")
+        spec = engine.the(JOB, "training-job")["spec"]
+        assert spec["backoffLimit"] == 3
+        (by_status, by_condition) = spec["podFailurePolicy"]["rules"]
+        assert by_status["action"] == by_condition["action"] == "Ignore"
+        assert by_status["onExitCodes"] == {
+            "containerName": "training",
+            "operator": "In",
+            "values": [143],
+        }
+        assert by_condition["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+
+    def test_any_metric_can_have_a_bar(self, up: Up, engine: Engine) -> None:
+        up(minMetrics='{"f1": 0.8, "top-5": "0.95"}', maxMetrics='{"loss": 0.3}')
+        command = containers(engine.the(JOB, "training-job"))["training"]["command"]
+        bars = [word for word in command if word.startswith(("--min_", "--max_"))]
+        assert bars == ["--min_metric=f1:0.8", "--min_metric=top-5:0.95", "--max_metric=loss:0.3"]
+
+    def test_parameters_arrive_as_they_are_whatever_kubernetes_reads_into_them(
+        self, up: Up, engine: Engine
+    ) -> None:
+        """Symptom: `$(HOME)` in a parameter became `/tmp`, and `$$` lost a dollar."""
+        up(runParameters='{"pattern": "^a$$|$(HOME)"}')
+        command = containers(engine.the(JOB, "training-job"))["training"]["command"]
+        assert command[-1] == "--pattern=^a$$$$|$$(HOME)"
+
+    def test_the_commit_is_told_beside_the_command_line(
+        self, up: Up, engine: Engine, project: Path
+    ) -> None:
+        up()
+        job = engine.the(JOB, "training-job")
+        assert "dlstack.dev/commit" not in job["spec"]["template"]["metadata"]["annotations"]
+        assert "--commit=$(GIT_COMMIT)" not in containers(job)["training"]["command"]
+        in_git(project, "init", "--quiet")
+        in_git(project, "add", "code")
+        in_git(project, "commit", "--quiet", "--message=first")
+        head = in_git(project, "rev-parse", "HEAD")
+        up()
+        job = engine.the(JOB, "training-job")
+        template = job["spec"]["template"]
+        assert template["metadata"]["annotations"]["dlstack.dev/commit"] == head
+        training = containers(job)["training"]
+        assert "--commit=$(GIT_COMMIT)" in training["command"]
+        assert environment(training)["GIT_COMMIT"]["fieldRef"] == {
+            "fieldPath": "metadata.annotations['dlstack.dev/commit']"
+        }
+
+    def test_a_new_commit_of_the_same_code_changes_nothing(
+        self, up: Up, engine: Engine, project: Path, fake_cluster: FakeCluster
+    ) -> None:
+        in_git(project, "init", "--quiet")
+        in_git(project, "add", ".")
+        in_git(project, "commit", "--quiet", "--message=first")
+        up()
+        job = engine.the(JOB, "training-job")
+        jobs = f"/apis/batch/v1/namespaces/{STACK}/jobs"
+        fake_cluster.answers[jobs] = {"items": [job]}
+        in_git(project, "commit", "--quiet", "--allow-empty", "--message=second")
+        up()
+        assert engine.the(JOB, "training-job") == job
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"runParameters": '{"epochs": 2}'},
+            {"image": "registry.example/training:2"},
+            {"bootFile": "other.py"},
+        ],
+    )
+    def test_what_changes_the_model_changes_the_run_hash(
+        self, up: Up, engine: Engine, project: Path, changes: dict[str, str]
+    ) -> None:
+        (project / "code" / "other.py").write_text("")
+        assert _run_hash(up, engine) != _run_hash(up, engine, **changes)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"timeout": "2h"},
+            {"retries": "2"},
+            {"minMetrics": '{"f1": 0.9}'},
+            {"servingReplicas": "2"},
+            {"servingBatching": "true"},
+            {"serviceType": "ClusterIP"},
+        ],
+    )
+    def test_what_does_not_change_the_model_leaves_the_run_hash(
+        self, up: Up, engine: Engine, changes: dict[str, str]
+    ) -> None:
+        assert _run_hash(up, engine) == _run_hash(up, engine, **changes)
+
+    @pytest.mark.parametrize("file", ["code/train.py", "data/images.gz"])
+    def test_changed_files_change_the_run_hash(
+        self, up: Up, engine: Engine, project: Path, file: str
+    ) -> None:
+        before = _run_hash(up, engine)
+        (project / file).write_text("changed")
+        assert _run_hash(up, engine) != before
+
+    def test_a_mended_store_reaches_the_pods_and_leaves_the_run_hash(
+        self, up: Up, engine: Engine, project: Path
+    ) -> None:
+        """It decides nothing of the model: what is published is not trained again."""
+        before = _run_hash(up, engine)
+        shipped = engine.the(PACKAGE, "store")["files"]
+        (project / "store" / "__init__.py").write_text("mended")
+        assert _run_hash(up, engine) == before
+        assert engine.the(PACKAGE, "store")["files"] != shipped
+
+
+def _run_hash(up: Up, engine: Engine, **values: str) -> str:
+    up(**values)
+    template = engine.the(JOB, "training-job")["spec"]["template"]
+    return str(template["metadata"]["annotations"]["dlstack.dev/run-hash"])
+
+
+class TestSeveralNodes:
+    def test_make_an_indexed_job_whose_pods_have_names(self, up: Up, engine: Engine) -> None:
+        up(nodeCount="2")
+        job = engine.the(JOB, "training-job")
+        spec = job["spec"]
+        assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == (
+            "Indexed",
+            2,
+            2,
+        )
+        service = engine.the(SERVICE, "training-workers")
+        assert service["spec"]["clusterIP"] == "None"
+        assert service["spec"]["publishNotReadyAddresses"] is True
+        policy = engine.the(
+            "kubernetes:networking.k8s.io/v1:NetworkPolicy", "training-workers-only"
+        )
+        pods = policy["spec"]["podSelector"]
+        assert pods["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+        assert policy["spec"]["ingress"] == [{"from": [{"podSelector": pods}]}]
+        assert spec["template"]["spec"]["subdomain"] == service["metadata"]["name"]
+        training = containers(job)["training"]
+        assert "--workers=2" in training["command"]
+        assert "--chief=$(JOB_NAME)-0.training-workers:2223" in training["command"]
+        assert environment(training)["JOB_NAME"]["fieldRef"] == {
+            "fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"
+        }
+
+    def test_are_another_run_than_one(self, up: Up, engine: Engine) -> None:
+        assert _run_hash(up, engine) != _run_hash(up, engine, nodeCount="2")
+
+    def test_one_needs_none_of_that(self, up: Up, engine: Engine) -> None:
+        up()
+        assert not [r.name for r in engine.resources if r.name.startswith("training-workers")]
+        spec = engine.the(JOB, "training-job")["spec"]
+        assert {"completionMode", "completions", "parallelism"}.isdisjoint(spec)
+        assert "subdomain" not in spec["template"]["spec"]
+
+    def test_that_the_cluster_has_not_are_refused(self, up: Up, engine: Engine) -> None:
+        problem = r"nodeCount is 4, .* room for only 2 pods of dlstack:"
+        with pytest.raises(pulumi.RunError, match=problem):
+            up(nodeCount="4", flavour="cpu-2")
+        assert not engine.resources

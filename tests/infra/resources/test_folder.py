@@ -1,0 +1,149 @@
+"""The dynamic provider of uploaded folders, against a real S3-compatible store."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.resources.folder import _FolderProvider, _lines
+from infra.run import checksums
+from store.errors import StoreError
+from tests.infra.resources.conftest import Props, keys, no_secrets
+from tests.seaweedfs import SeaweedFS
+
+provider = _FolderProvider()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "sub").mkdir()
+    for file in ("train.py", "__init__.py", "sub/data.bin"):
+        (tmp_path / file).write_text(f"content of {file}")
+    return tmp_path
+
+
+@pytest.fixture
+def props(folder: Path, bucket: str, store: Props) -> Callable[[], Props]:
+    def now() -> Props:
+        return {
+            "path": str(folder),
+            "files": _lines(checksums.folder(folder, "codeDir")),
+            "bucket": bucket,
+            "prefix": "code/",
+            "store": store,
+        }
+
+    return now
+
+
+def test_a_folder_is_uploaded_as_it_is(
+    props: Callable[[], Props], bucket: str, client: Any, object_store: SeaweedFS
+) -> None:
+    created = provider.create(props())
+    assert created.outs == props() | {"url": f"s3://{bucket}/code"}
+    assert no_secrets(created.outs, object_store)
+    assert keys(client, bucket) == ["code/__init__.py", "code/sub/data.bin", "code/train.py"]
+    body = client.get_object(Bucket=bucket, Key="code/sub/data.bin")["Body"].read()
+    assert body == b"content of sub/data.bin"
+
+
+def test_only_changes_are_uploaded(
+    props: Callable[[], Props], folder: Path, bucket: str, client: Any
+) -> None:
+    created = provider.create(props())
+    assert created.outs is not None
+    before = _modified(client, bucket)
+    (folder / "train.py").write_text("changed")
+    (folder / "new.py").write_text("new")
+    (folder / "sub" / "data.bin").unlink()
+    assert provider.diff(created.id, created.outs, props()).changes is True
+    updated = provider.update(created.id, created.outs, props())
+    after = _modified(client, bucket)
+    assert updated.outs == props() | {"url": created.outs["url"]}
+    assert sorted(after) == ["code/__init__.py", "code/new.py", "code/train.py"]
+    assert after["code/__init__.py"] == before["code/__init__.py"]
+    body = client.get_object(Bucket=bucket, Key="code/train.py")["Body"].read()
+    assert body == b"changed"
+
+
+def test_another_checkout_changes_nothing(props: Callable[[], Props]) -> None:
+    assert provider.diff("id", props(), props() | {"path": "/elsewhere"}).changes is False
+
+
+def test_another_prefix_replaces_it(props: Callable[[], Props]) -> None:
+    diff = provider.diff("id", props(), props() | {"prefix": "source/"})
+    assert diff.replaces == ["prefix"]
+
+
+def test_what_a_stopped_upload_left_is_no_obstacle(
+    props: Callable[[], Props], folder: Path, bucket: str, client: Any
+) -> None:
+    """Symptom: an `up` that was stopped, then a renamed file: the old name stayed."""
+    provider.create(props())
+    (folder / "train.py").rename(folder / "fit.py")
+    provider.create(props())
+    assert keys(client, bucket) == ["code/__init__.py", "code/fit.py", "code/sub/data.bin"]
+
+
+def test_foreign_objects_below_its_prefix_are_told_and_kept(
+    props: Callable[[], Props], bucket: str, client: Any
+) -> None:
+    client.put_object(Bucket=bucket, Key="code/extra.py", Body=b"foreign")
+    with pytest.raises(StoreError, match="1 object below 'code/' .* 'code/extra.py'"):
+        provider.create(props())
+    assert keys(client, bucket) == ["code/extra.py"]
+
+
+def test_refresh_sees_what_was_changed_and_deleted_behind_its_back(
+    props: Callable[[], Props], bucket: str, client: Any
+) -> None:
+    created = provider.create(props())
+    assert created.outs is not None
+    assert provider.read(created.id, created.outs).outs == created.outs
+    client.delete_object(Bucket=bucket, Key="code/train.py")
+    client.put_object(Bucket=bucket, Key="code/sub/data.bin", Body=b"other")
+    read = provider.read(created.id, created.outs)
+    assert read.outs is not None
+    assert [line.split("  ")[1] for line in read.outs["files"]] == ["__init__.py"]
+    assert provider.diff(created.id, read.outs, props()).changes is True
+    provider.update(created.id, read.outs, props())
+    body = client.get_object(Bucket=bucket, Key="code/sub/data.bin")["Body"].read()
+    assert body == b"content of sub/data.bin"
+
+
+def test_a_folder_deletes_its_own_files_only(
+    props: Callable[[], Props], bucket: str, client: Any
+) -> None:
+    created = provider.create(props())
+    assert created.outs is not None
+    client.put_object(Bucket=bucket, Key="code/extra.py", Body=b"foreign")
+    provider.delete(created.id, created.outs)
+    assert keys(client, bucket) == ["code/extra.py"]
+    provider.delete(created.id, created.outs)
+
+
+def test_a_folder_is_gone_with_its_bucket(
+    props: Callable[[], Props], bucket: str, client: Any
+) -> None:
+    client.delete_bucket(Bucket=bucket)
+    provider.delete("id", props())
+    assert provider.read("id", props()).id == ""
+
+
+def test_a_missing_file_fails_the_upload(props: Callable[[], Props], folder: Path) -> None:
+    inputs = props()
+    (folder / "train.py").unlink()
+    with pytest.raises(StoreError, match="train.py' to"):
+        provider.create(inputs)
+
+
+def test_a_prefix_without_slash_is_refused(props: Callable[[], Props]) -> None:
+    """It would match the keys of its neighbours, too."""
+    result = provider.check({}, props() | {"prefix": "code"})
+    assert [failure.property for failure in result.failures] == ["prefix"]
+
+
+def _modified(client: Any, bucket: str) -> dict[str, Any]:
+    contents = client.list_objects_v2(Bucket=bucket)["Contents"]
+    return {item["Key"]: (item["LastModified"], item["ETag"]) for item in contents}

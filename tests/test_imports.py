@@ -87,16 +87,20 @@ ROOMS: dict[str, Rooms] = {
         "_transports": "*",
         "*": "",
     },
-    # The library, `*`, is what code folders import; it knows nobody who uses it.
+    # A run: from the agent or an example to the library, which knows nobody who uses it.
     "training": {
         "__init__": "",
-        "__main__": "agent board *",
-        "agent": "store *",
-        "board": "store *",
-        "datasets": "*",
-        "mnist": "*",
-        "text": "*",
-        "*": "store",
+        "__main__": "agent board command_line",
+        "agent": "mirror command_line store *",
+        "board": "command_line store",
+        "datasets": "command_line",
+        "mnist": "trainer command_line *",
+        "text": "trainer command_line *",
+        "trainer": "steps *",
+        "steps": "command_line *",
+        "*": "mirror command_line store",
+        "mirror": "command_line store",
+        "command_line": "store",
     },
     # A command: from its name to the machine.
     "local": {

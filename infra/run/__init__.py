@@ -1,5 +1,5 @@
 """What runs: checksums of code, data and packages, the commit, the run hash, attempts.
 
-For `program`, `components`, `resources` and `commands`. It reads folders and buckets, and declares
-nothing.
+For `program`, `components`, `resources` and `commands`. It reads settings, folders and buckets, and
+declares nothing.
 """

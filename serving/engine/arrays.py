@@ -16,9 +16,8 @@ from .c_api import Library
 _TSTRING_BYTES = 24
 """sizeof(TF_TString), fixed by `tsl/platform/ctstring_internal.h`."""
 
-
 _LARGE = 1 << 18
-"""Bytes from which on a copy is slow in this sense, too: about 20 us."""
+"""Bytes above which a copy, of about 20 us, lets other threads run Python meanwhile."""
 
 
 def to_tensor(lib: Library, arrays: Sequence[np.ndarray]) -> int:

@@ -20,10 +20,14 @@ from ..errors import Code, ServingError
 
 
 class Output(ctypes.Structure):
+    """`TF_Output`: an output of an operation in a graph."""
+
     _fields_ = [("operation", c_void_p), ("index", c_int)]
 
 
 class Buffer(ctypes.Structure):
+    """`TF_Buffer`: bytes, such as a serialised message."""
+
     _fields_ = [("data", c_void_p), ("length", c_size_t), ("deallocator", c_void_p)]
 
 
@@ -149,7 +153,7 @@ def version() -> str:
 
 
 class Status:
-    """A `TFStatus` that raises."""
+    """A `TF_Status` that raises."""
 
     def __init__(self, lib: Library) -> None:
         self._lib = lib
@@ -162,6 +166,7 @@ class Status:
         self._lib.TF_DeleteStatus(self.pointer)
 
     def check(self) -> None:
+        """Raise the error that the last function left here, if it left one."""
         code = self._lib.TF_GetCode(self.pointer)
         if code:
             message = self._lib.TF_Message(self.pointer).decode(errors="replace")

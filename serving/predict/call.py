@@ -27,7 +27,7 @@ _LONG_ELEMENTS = 1000
 """Labels, scores and numbers of an answer that Python writes one by one in about a millisecond."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Call(Generic[Answer]):
     """What a request asks of a version."""
 

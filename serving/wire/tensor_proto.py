@@ -86,13 +86,6 @@ def from_proto(proto: tensor_pb2.TensorProto) -> np.ndarray:
     return _filled(values, count).reshape(shape)
 
 
-def to_proto(array: np.ndarray, *, as_content: bool = False) -> tensor_pb2.TensorProto:
-    """Return the message for an array; see `write`."""
-    proto = tensor_pb2.TensorProto()
-    write(proto, array, as_content=as_content)
-    return proto
-
-
 def write(proto: tensor_pb2.TensorProto, array: np.ndarray, *, as_content: bool = False) -> None:
     """Fill an empty message with an array.
 

@@ -104,7 +104,7 @@ def predict_request(
     request.model_spec.name = name
     request.model_spec.signature_name = signature
     for alias, array in inputs.items():
-        request.inputs[alias].CopyFrom(serving.wire.tensor_proto.to_proto(array))
+        serving.wire.tensor_proto.write(request.inputs[alias], array)
     return request
 
 

@@ -56,7 +56,7 @@ def test_every_type_and_shape_comes_back_as_it_went(
 ) -> None:
     name = "string" if array.dtype == object else array.dtype.name
     request = predict_request("kinds", f"echo_{name}")
-    request.inputs["x"].CopyFrom(tensor_proto.to_proto(array, as_content=as_content))
+    tensor_proto.write(request.inputs["x"], array, as_content=as_content)
     answer = predict_stub(kinds).Predict(request).outputs["y"]
     assert not answer.tensor_content, "typed fields are the default"
     got = tensor_proto.from_proto(answer)

@@ -103,7 +103,7 @@ def test_a_limit_that_makes_no_sense_is_refused(value: str) -> None:
     ("dtype", "most"), [("uint8", 1 << 26), ("float32", 1 << 24), ("complex128", 1 << 22)]
 )
 def test_one_value_fills_64_mib_and_no_more(dtype: str, most: int) -> None:
-    proto = tensor_proto.to_proto(np.ones(1, dtype))
+    proto = predict_request("m", x=np.ones(1, dtype)).inputs["x"]
     proto.tensor_shape.dim[0].size = most + 1
     array = tensor_proto.from_proto(proto)
     assert array.shape == (most + 1,)
@@ -114,7 +114,7 @@ def test_one_value_fills_64_mib_and_no_more(dtype: str, most: int) -> None:
 
 
 def test_one_string_fills_64_mib_of_references_and_no_more() -> None:
-    proto = tensor_proto.to_proto(np.array([b"x"], object))
+    proto = predict_request("m", x=np.array([b"x"], object)).inputs["x"]
     assert proto.dtype == types_pb2.DT_STRING
     proto.tensor_shape.dim[0].size = (1 << 23) + 2
     with pytest.raises(ValueError, match="too few values for the shape"):

@@ -12,7 +12,16 @@ from local.home import REPOSITORY
 from tests.seaweedfs import SeaweedFS
 
 CLUSTER = "tests/cluster/"
-LONGEST_FIRST = (CLUSTER, "tests/serving/", "tests/training/", "tests/client/", "tests/infra/")
+LONGEST_FIRST = (
+    f"{CLUSTER}with_own_stacks/",
+    f"{CLUSTER}with_one_stack/",
+    "tests/serving/",
+    "tests/training/",
+    "tests/client/",
+    "tests/infra/",
+)
+LAST = f"{CLUSTER}without_stack/"
+"""Waits for the other tests on the cluster: it ends processes that these need."""
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +35,13 @@ class ByFolder(LoadScopeScheduling):
     """With `-n`: hands out whole folders of `tests/`, so that what a folder's tests share is made
     once.
 
-    The tests on the cluster are a chain: they run in one process, the others beside them, while
-    the chain waits for the cluster.
+    The tests on the cluster are several chains (`tests/cluster/conftest.py`): they wait most of
+    the time, for each other's pods too, and the other tests run meanwhile.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "/".join(nodeid.partition("::")[0].split("/")[:2])
+        depth = 3 if nodeid.startswith(CLUSTER) else 2
+        return "/".join(nodeid.partition("::")[0].split("/")[:depth])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -44,6 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the folders that take longest."""
 
     def place(item: pytest.Item) -> int:
+        if item.nodeid.startswith(LAST):
+            return len(LONGEST_FIRST) + 1
         places = (i for i, folder in enumerate(LONGEST_FIRST) if item.nodeid.startswith(folder))
         return next(places, len(LONGEST_FIRST))
 

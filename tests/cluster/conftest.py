@@ -1,10 +1,16 @@
-"""A real cluster (the one of KUBECONFIG, or the embedded one) and one stack on it."""
+"""A real cluster (the one of KUBECONFIG, or the embedded one), and stacks on it.
 
+Each folder here is a chain of tests in one process. With `pytest -n` the chains run side by side,
+so each has stacks of names of its own.
+"""
+
+import fcntl
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,31 +20,49 @@ from local.__main__ import Platform
 from local.home import REPOSITORY
 from local.stack.stack import Stack, data_set
 
-STACK = "cluster-test"
+
+@contextmanager
+def held(platform: Platform, name: str, mode: int) -> Iterator[None]:
+    """Hold a lock of all processes that test on this machine's cluster.
+
+    Args:
+        name: of the lock: "up" to start the cluster, "use" to use it.
+        mode: `fcntl.LOCK_SH`, together with others that do so, or `fcntl.LOCK_EX`, alone.
+    """
+    platform.home.make_room(0)
+    with (platform.home.root / f"tests-{name}.lock").open("a") as lock:
+        fcntl.flock(lock, mode)
+        yield
 
 
 @pytest.fixture(scope="session")
 def platform(pytestconfig: pytest.Config) -> Platform:
     """The platform, up. `tests/conftest.py` stops it unless it ran before."""
+    platform = Platform()
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     # The first time takes many minutes of building: whoever waits is to see it.
-    with capture.global_and_fixture_disabled():
+    with held(platform, "up", fcntl.LOCK_EX), capture.global_and_fixture_disabled():
         subprocess.run([sys.executable, "-m", "local", "up"], cwd=REPOSITORY, check=True)
-    return Platform()
+    return platform
 
 
 @dataclass
 class Deployment:
-    """The stack under test."""
+    """A stack under test."""
 
+    name: str
     platform: Platform
     variables: Mapping[str, str]
     data_dir: Path
 
+    @property
+    def namespace(self) -> str:
+        return f"dlstack-{self.name}"
+
     def pulumi(self, *words: str, project: Path = REPOSITORY) -> "subprocess.CompletedProcess[str]":
         """Run pulumi on the stack; the output is shown when a test fails."""
         done = subprocess.run(
-            ["pulumi", *words, "--stack", STACK, "--non-interactive"],
+            ["pulumi", *words, "--stack", self.name, "--non-interactive"],
             cwd=project,
             env={**os.environ, **self.variables},
             stdin=subprocess.DEVNULL,
@@ -52,6 +76,9 @@ class Deployment:
     def up(self) -> "subprocess.CompletedProcess[str]":
         return self.pulumi("up", "--yes", "--skip-preview")
 
+    def destroy(self) -> "subprocess.CompletedProcess[str]":
+        return self.pulumi("destroy", "--yes", "--skip-preview")
+
     def configure(self, *values: str) -> None:
         """Set configuration keys of the program, each given as `key=value`."""
         words = [word for value in values for word in ("--plaintext", f"dlstack:{value}")]
@@ -61,33 +88,51 @@ class Deployment:
         return json.loads(self.pulumi("stack", "output", "--json").stdout)
 
     def kubectl(self, *words: str, given: str | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run kubectl in the stack's namespace."""
         return subprocess.run(
-            ["kubectl", *words],
+            ["kubectl", f"--namespace={self.namespace}", *words],
             input=given,
             env={**os.environ, **self.variables},
             capture_output=True,
             text=True,
         )
 
+    def items(self, kind: str, *words: str) -> list[dict]:
+        """The objects of a kind in the stack's namespace."""
+        listed = self.kubectl("get", kind, "--output=json", *words)
+        assert listed.returncode == 0, listed.stderr
+        return json.loads(listed.stdout)["items"]
+
     def names(self, kind: str) -> list[str]:
-        """Names of the objects of a kind in the stack's namespace."""
-        listed = self.kubectl("get", kind, "--namespace", f"dlstack-{STACK}", "--output", "json")
-        return [item["metadata"]["name"] for item in json.loads(listed.stdout)["items"]]
+        return [item["metadata"]["name"] for item in self.items(kind)]
+
+    def recycle_volumes(self) -> None:
+        """Empty the volumes that no claim has any more."""
+        if self.platform.brought_kubeconfig is None:
+            with held(self.platform, "volumes", fcntl.LOCK_EX):
+                self.platform.cluster.recycle_volumes()
 
 
-@pytest.fixture(scope="module")
-def deployment(platform: Platform) -> Iterator[Deployment]:
+@contextmanager
+def new_stack(platform: Platform, name: str) -> Iterator[Deployment]:
     """A new, empty stack; destroyed at the end, whatever the tests did."""
-    variables = {**platform.environment(), "PULUMI_STACK": STACK}
-    deployment = Deployment(platform, variables, data_set(platform.home))
-    defaults = {"dataDir": str(deployment.data_dir)}
-    if platform.brought_kubeconfig is None:
-        defaults["host"] = "127.0.0.1"
-    Stack(variables).configure({"runtimeImage": platform.runtime_image}, defaults)
-    try:
-        yield deployment
-    finally:
-        deployment.pulumi("destroy", "--yes", "--skip-preview")
-        deployment.pulumi("stack", "rm", "--yes", "--force")
+    variables = {**platform.environment(), "PULUMI_STACK": name}
+    deployment = Deployment(name, platform, variables, data_set(platform.home))
+    stack = Stack(variables)
+    with held(platform, "use", fcntl.LOCK_SH):
+        if stack.exists():
+            # Of a test run that was killed. Its parts may be in any state.
+            deployment.kubectl("delete", "namespace", deployment.namespace, "--ignore-not-found")
+            deployment.pulumi("stack", "rm", "--yes", "--force")
+        defaults = {"dataDir": str(deployment.data_dir)}
         if platform.brought_kubeconfig is None:
-            platform.cluster.recycle_volumes()
+            defaults["host"] = "127.0.0.1"
+        stack.configure({"runtimeImage": platform.runtime_image}, defaults)
+        try:
+            yield deployment
+        finally:
+            destroyed = deployment.destroy()
+            removed = deployment.pulumi("stack", "rm", "--yes")
+            deployment.recycle_volumes()
+            assert destroyed.returncode == 0
+            assert removed.returncode == 0

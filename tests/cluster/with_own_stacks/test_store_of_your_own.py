@@ -3,9 +3,14 @@
 The store is a SeaweedFS beside the cluster, at the node's address. Not covered: AWS S3 itself.
 """
 
+import json
+from collections.abc import Iterator
+
 import pytest
 
+from local.__main__ import Platform
 from local.kubernetes.configuration import NODE_IP
+from tests.cluster.conftest import Deployment, new_stack
 from tests.seaweedfs import SeaweedFS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -14,20 +19,29 @@ DATA, OUTPUT = "team-data", "team-output"
 
 
 @pytest.fixture(scope="module")
-def store(deployment):
+def deployment(platform: Platform) -> Iterator[Deployment]:
+    with new_stack(platform, "cluster-store") as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def store(deployment: Deployment) -> Iterator[SeaweedFS]:
     if deployment.platform.brought_kubeconfig is not None:
         pytest.skip("needs the embedded cluster: pods reach this machine at the node's address")
     with SeaweedFS(NODE_IP) as store:
         deployment.configure(
             f"s3Endpoint={store.endpoint}",
             "bucketPrefix=team",
+            "flavour=cpu-small",
             "runParameters.model=softmax",
         )
         yield store
         # The stack can't be destroyed once its store is gone.
-        deployment.configure("forceDestroy=true")
-        deployment.up()
-        deployment.pulumi("destroy", "--yes", "--skip-preview")
+        state = json.loads(deployment.pulumi("stack", "export").stdout)
+        if state["deployment"].get("resources"):
+            deployment.configure("forceDestroy=true")
+            deployment.up()
+            assert deployment.destroy().returncode == 0
 
 
 def set_keys(deployment, access_key: str, secret_key: str) -> None:
@@ -103,7 +117,7 @@ def test_a_data_set_that_is_in_the_store_already_is_read_where_it_is(deployment,
 
 
 def test_destroy_refuses_to_take_the_models_along(deployment, store):
-    done = deployment.pulumi("destroy", "--yes", "--skip-preview")
+    done = deployment.destroy()
     assert done.returncode != 0
     assert "forceDestroy" in done.stdout and OUTPUT in done.stdout
     assert _objects(store, "models/", OUTPUT)
@@ -113,7 +127,7 @@ def test_destroy_refuses_to_take_the_models_along(deployment, store):
 def test_destroy_takes_them_when_it_is_told_to(deployment, store):
     deployment.configure("forceDestroy=true")
     assert deployment.up().returncode == 0
-    assert deployment.pulumi("destroy", "--yes", "--skip-preview").returncode == 0
+    assert deployment.destroy().returncode == 0
     assert not {DATA, OUTPUT} & buckets(store)
 
 

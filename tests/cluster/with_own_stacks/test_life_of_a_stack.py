@@ -9,15 +9,24 @@ import json
 import shutil
 import time
 import urllib.request
+from collections.abc import Iterator
 
 import pytest
 
+from local.__main__ import Platform
 from local.home import REPOSITORY
 from local.stack import held_out
+from tests.cluster.conftest import Deployment, new_stack
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 RIGHT_OF_100 = 98
+
+
+@pytest.fixture(scope="module")
+def deployment(platform: Platform) -> Iterator[Deployment]:
+    with new_stack(platform, "cluster-life") as deployment:
+        yield deployment
 
 
 def served(deployment) -> dict[str, object]:
@@ -89,7 +98,7 @@ def test_a_preview_names_the_files_of_a_package_that_changed(deployment, tmp_pat
 
 def test_no_secret_is_in_the_state_in_plain_text(deployment):
     secret = deployment.kubectl(
-        *("get", "secret", "object-store", "--namespace", "dlstack-cluster-test"),
+        *("get", "secret", "object-store"),
         *("--output", 'go-template={{index .data "AWS_SECRET_ACCESS_KEY" | base64decode}}'),
     ).stdout
     assert len(secret) > 20
@@ -108,12 +117,22 @@ def test_a_changed_run_parameter_replaces_the_job_and_the_new_version_answers(de
     assert served(deployment) == {"2": "AVAILABLE"}
 
 
+def test_pinning_a_version_rolls_back_without_a_job(deployment):
+    before = deployment.names("jobs")
+    deployment.configure("modelVersion=1")
+    assert deployment.up().returncode == 0
+    assert deployment.outputs()["modelVersion"] == 1
+    assert served(deployment) == {"1": "AVAILABLE"}
+    assert deployment.names("jobs") == before
+
+
 def test_a_failing_boot_file_shows_its_last_words_and_the_old_version_serves_on(deployment):
-    deployment.configure("runParameters.model=transformer")
+    # Without the pin, which would keep the old version anyway.
+    deployment.configure("runParameters.model=transformer", "modelVersion=")
     done = deployment.up()
     assert done.returncode != 0
     assert "transformer" in done.stdout
-    assert served(deployment) == {"2": "AVAILABLE"}
+    assert served(deployment) == {"1": "AVAILABLE"}
 
 
 def test_a_model_below_the_bar_is_not_published(deployment):
@@ -121,7 +140,7 @@ def test_a_model_below_the_bar_is_not_published(deployment):
     done = deployment.up()
     assert done.returncode != 0
     assert "0.999" in done.stdout
-    assert served(deployment) == {"2": "AVAILABLE"}
+    assert served(deployment) == {"1": "AVAILABLE"}
 
 
 def test_a_flavour_that_no_node_can_hold_is_refused_before_anything_is_made(deployment):
@@ -134,20 +153,23 @@ def test_a_flavour_that_no_node_can_hold_is_refused_before_anything_is_made(depl
     assert deployment.names("jobs") == before
 
 
-def test_pinning_a_version_rolls_back(deployment):
-    deployment.configure("flavour=cpu", "modelVersion=1")
+def test_what_is_put_right_is_deployed_and_a_published_run_trains_nothing(deployment):
+    deployment.configure("flavour=cpu")
     assert deployment.up().returncode == 0
-    assert deployment.outputs()["modelVersion"] == 1
-    assert served(deployment) == {"1": "AVAILABLE"}
+    assert deployment.outputs()["modelVersion"] == 2
+    assert served(deployment) == {"2": "AVAILABLE"}
+    (pod,) = deployment.items("pods", "--selector=app.kubernetes.io/name=training")
+    log = deployment.kubectl("logs", pod["metadata"]["name"]).stdout
+    assert "is already published as version 2" in log and "step" not in log
 
 
 def test_destroy_leaves_nothing(deployment):
-    assert deployment.pulumi("destroy", "--yes", "--skip-preview").returncode == 0
+    assert deployment.destroy().returncode == 0
     namespaces = deployment.kubectl("get", "namespaces", "--output", "name").stdout
     assert "namespace/kube-system" in namespaces
-    assert "cluster-test" not in namespaces
+    assert deployment.namespace not in namespaces
     if deployment.platform.brought_kubeconfig is None:
-        deployment.platform.cluster.recycle_volumes()
+        deployment.recycle_volumes()
         folders = deployment.platform.cluster.folder / "volumes"
         # Another stack of this machine may have a volume in use.
         listed = json.loads(deployment.kubectl("get", "persistentvolumes", "-o", "json").stdout)

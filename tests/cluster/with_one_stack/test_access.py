@@ -11,8 +11,10 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+import numpy as np
 import pytest
 
 from client import Client, ServerError, Tls
@@ -52,7 +54,7 @@ def secure_client(outputs, token, transport="grpc"):
 
 
 def test_a_plain_stack_is_made_secure_and_the_client_goes_on(deployment, digit):
-    deployment.configure("runParameters.model=softmax", "runParameters.max_steps=500")
+    deployment.configure("modelName=access", "runParameters.model=softmax")
     assert deployment.up().returncode == 0
     file, truth = digit
     plain = command(deployment, "predict", "--json", str(file))
@@ -97,7 +99,7 @@ def test_plain_text_is_refused_on_every_port(deployment):
             urllib.request.urlopen(url.replace("https:", "http:"), timeout=10)
     # TensorBoard has no lock: it is not exposed any more.
     service = deployment.kubectl(
-        *("get", "service", "tensorboard", "--namespace", "dlstack-cluster-test"),
+        *("get", "service", "tensorboard"),
         *("--output", "jsonpath={.spec.type}"),
     )
     assert service.stdout == "ClusterIP"
@@ -105,9 +107,7 @@ def test_plain_text_is_refused_on_every_port(deployment):
 
 def test_no_secret_of_it_is_in_the_state_or_a_pod_in_plain_text(deployment):
     state = deployment.pulumi("stack", "export").stdout
-    pods = deployment.kubectl(
-        *("get", "pods", "--namespace", "dlstack-cluster-test", "--output", "json")
-    ).stdout
+    pods = deployment.kubectl("get", "pods", "--output=json").stdout
     assert "prediction" in pods
     for text in (state, pods):
         assert TOKEN not in text
@@ -128,7 +128,7 @@ def test_another_token_is_a_roll_out_and_the_old_one_is_no_longer_taken(deployme
 
 def test_status_shows_the_secure_addresses(deployment):
     done = subprocess.run(
-        [sys.executable, "-m", "infra", "status", "--json", "--stack", "cluster-test"],
+        [sys.executable, "-m", "infra", "status", "--json", "--stack", deployment.name],
         cwd=REPOSITORY,
         env={**os.environ, **deployment.variables},
         capture_output=True,
@@ -143,12 +143,30 @@ def test_batching_is_turned_on_by_the_configuration(deployment, digit):
     deployment.configure("servingBatching=true")
     assert deployment.up().returncode == 0
     commands = deployment.kubectl(
-        *("get", "pods", "--namespace", "dlstack-cluster-test", "--output"),
+        *("get", "pods", "--output"),
         "jsonpath={.items[*].spec.containers[?(@.name=='server')].command}",
     ).stdout
     assert "--enable_batching=true" in commands
     file, truth = digit
+    # Many at the same time, each with digits of its own.
+    images, truths = held_out.pictures(deployment.data_dir, 16)
+    pixels = np.stack([np.asarray(image, np.float32).ravel() / 255 for image in images])
+    outputs = deployment.outputs()
     for transport in ("grpc", "rest"):
+        with (
+            secure_client(outputs, f"{TOKEN}-2", transport) as client,
+            ThreadPoolExecutor(8) as pool,
+        ):
+            expected = client.predict(pixels).outputs["predictions"].tolist()
+            assert sum(a == t for a, t in zip(expected, truths, strict=True)) >= 12
+
+            def ask(row: int, client=client) -> list[int]:
+                asked = np.roll(pixels, -row, axis=0)[:3]
+                return client.predict(asked).outputs["predictions"].tolist()
+
+            rows = [row % 16 for row in range(200)]
+            answers = list(pool.map(ask, rows))
+            assert answers == [(expected + expected)[row : row + 3] for row in rows]
         words = ("predict", "--json", f"--transport={transport}", *[str(file)] * 20)
         done = command(deployment, *words)
         assert done.returncode == 0, done.stderr

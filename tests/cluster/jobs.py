@@ -1,0 +1,168 @@
+"""Training jobs of a stack: started, watched and disturbed at a step that the test chooses."""
+
+import json
+import shutil
+import textwrap
+import time
+from base64 import b64decode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+
+from local.home import REPOSITORY
+from tests.cluster.conftest import Deployment
+from tests.infra.program.test_program import in_git
+
+BOOT_FILE = "train_mnist.py"
+HELD = "train_held.py"
+"""The same, but a run that begins at step 0 stands still once it has saved its first checkpoint,
+until it is ended: however fast the machine, there is time to disturb it, and then it goes on."""
+
+HELD_TEXT = textwrap.dedent(
+    """
+    import sys, threading
+    from train_mnist import main
+    from training import command_line
+    from training.checkpoints import Checkpoints
+
+    restore, save = Checkpoints.restore, Checkpoints.save
+    restored = []
+
+    def restore_and_tell(self):
+        restored.append(restore(self))
+        return restored[-1]
+
+    def save_and_stand_still(self, done):
+        save(self, done)
+        if restored == [0]:
+            print(f"Standing still at step {done}", flush=True)
+            threading.Event().wait()
+
+    Checkpoints.restore, Checkpoints.save = restore_and_tell, save_and_stand_still
+    command_line.run(main)
+    """
+)
+
+
+class Job:
+    """The training jobs of a stack, whose code folder is a Git repository of its own."""
+
+    def __init__(self, deployment: Deployment, code: Path, model: str) -> None:
+        self.deployment, self.code, self.model = deployment, code, model
+        self.notes = 0
+        shutil.copytree(REPOSITORY / "training" / "mnist", code)
+        (code / HELD).write_text(HELD_TEXT)
+        in_git(code, "init", "--quiet")
+        in_git(code, "add", ".")
+        in_git(code, "commit", "--quiet", "--message=first")
+        deployment.configure(f"codeDir={code}", "flavour=cpu-small", f"modelName={model}")
+        # What stands still, and is not disturbed because a test has failed, ends some time.
+        deployment.configure("timeout=4m")
+
+    def parameters(self, *values: str) -> None:
+        self.deployment.configure(*(f"runParameters.{value}" for value in values))
+
+    def another_run(self, boot_file: str = BOOT_FILE) -> None:
+        """Change a file that changes nothing of the result."""
+        self.notes += 1
+        (self.code / "notes.txt").write_text(f"{self.notes}")
+        self.deployment.configure(f"bootFile={boot_file}")
+
+    def up_meanwhile(self, action: Callable[[], None]) -> "object":
+        """Run `pulumi up`, and `action` while it runs; return how it ended."""
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(self.deployment.up)
+            action()
+            return done.result()
+
+    def store(self):
+        def get(kind: str) -> dict:
+            return json.loads(self.deployment.kubectl("get", kind, "object-store", "-ojson").stdout)
+
+        data = get("secret")["data"]
+        (port,) = get("service")["spec"]["ports"]
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{port['nodePort']}",
+            region_name="us-east-1",
+            aws_access_key_id=b64decode(data["AWS_ACCESS_KEY_ID"]).decode(),
+            aws_secret_access_key=b64decode(data["AWS_SECRET_ACCESS_KEY"]).decode(),
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+    def keys(self, prefix: str) -> list[str]:
+        answer = self.store().list_objects_v2(
+            Bucket=f"{self.deployment.namespace}-output", Prefix=prefix
+        )
+        return [entry["Key"] for entry in answer.get("Contents", ())]
+
+    def versions(self) -> list[int]:
+        keys = self.keys(f"models/{self.model}/")
+        return sorted(int(key.split("/")[2]) for key in keys if key.endswith("manifest.json"))
+
+    def log(self, worker: int = 0) -> str:
+        """The log of the newest run, all its attempts."""
+        (run,) = {self.pods()[-1]["metadata"]["annotations"]["dlstack.dev/run-hash"][:12]}
+        path = "log.txt" if worker == 0 else f"workers/{worker}/log.txt"
+        body = self.store().get_object(
+            Bucket=f"{self.deployment.namespace}-output", Key=f"runs/{run}/{path}"
+        )["Body"]
+        return body.read().decode()
+
+    def pods(self) -> list[dict]:
+        """The pods of the newest Job, the newest last."""
+
+        def created(one: dict) -> str:
+            return one["metadata"]["creationTimestamp"]
+
+        newest = max(self.deployment.items("jobs"), key=created)
+        label = f"batch.kubernetes.io/job-name={newest['metadata']['name']}"
+        return sorted(self.deployment.items("pods", "--selector", label), key=created)
+
+    def await_checkpoint(self, known: set[str]) -> list[dict]:
+        """Return the running pods once a run that is not `known` has a checkpoint in the bucket."""
+        until = time.monotonic() + 180
+        while time.monotonic() < until:
+            states = [key for key in self.keys("runs/") if key.endswith("/checkpoints/checkpoint")]
+            if set(states) - known:
+                return [pod for pod in self.pods() if pod["status"]["phase"] == "Running"]
+            time.sleep(0.2)
+        raise AssertionError("no checkpoint came")
+
+    def checkpoints(self) -> set[str]:
+        return {key for key in self.keys("runs/") if key.endswith("/checkpoints/checkpoint")}
+
+    def disturbed_up(self, action: Callable[[list[dict]], None]):
+        """Run `pulumi up` on another run, and `action` on its pods after the first checkpoint."""
+        self.another_run(HELD)
+        known = self.checkpoints()
+        return self.up_meanwhile(lambda: action(self.await_checkpoint(known)))
+
+    def delete(self, pod: dict) -> None:
+        name = pod["metadata"]["name"]
+        done = self.deployment.kubectl("delete", "pod", name)
+        assert done.returncode == 0, done.stderr
+
+    def evict(self, pod: dict) -> None:
+        """Let the API delete it as it does when a node is drained."""
+        name = pod["metadata"]["name"]
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        path = f"/api/v1/namespaces/{self.deployment.namespace}/pods/{name}/eviction"
+        done = self.deployment.kubectl(
+            "create", "--raw", path, "--filename=-", given=json.dumps(eviction)
+        )
+        assert done.returncode == 0, done.stderr
+
+    def kill_boot_file(self, pod: dict) -> None:
+        """Kill all processes of the container but the first, the agent."""
+        done = self.deployment.kubectl(
+            *("exec", pod["metadata"]["name"], "--"),
+            *("python3", "-c", "import os, signal; os.kill(-1, signal.SIGKILL)"),
+        )
+        assert done.returncode in (0, 137), done.stderr
+
+    def accuracy(self) -> float:
+        return self.deployment.outputs()["metrics"]["accuracy"]

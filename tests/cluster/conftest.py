@@ -121,7 +121,8 @@ def new_stack(platform: Platform, name: str) -> Iterator[Deployment]:
     stack = Stack(variables)
     with held(platform, "use", fcntl.LOCK_SH):
         if stack.exists():
-            # Of a test run that was killed. Its parts may be in any state.
+            # Of a test run that was killed: it may be locked, and its parts in any state.
+            deployment.pulumi("cancel", "--yes")
             deployment.kubectl("delete", "namespace", deployment.namespace, "--ignore-not-found")
             deployment.pulumi("stack", "rm", "--yes", "--force")
         defaults = {"dataDir": str(deployment.data_dir)}

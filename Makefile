@@ -10,7 +10,7 @@ IN_STACK := eval "$$($(BIN)/python -m local env)" &&
 WORKERS ?= 3
 CHECKED := infra training serving client local tests benchmarks __main__.py
 
-.PHONY: help setup up predict status logs env destroy down data check test test-cluster
+.PHONY: help setup up predict status logs env destroy down data check test test-cluster test-fast
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
@@ -61,4 +61,7 @@ test: setup ## everything: check, the slow tests, and a real `pulumi up` on a re
 	@$(BIN)/pytest -n $(WORKERS)
 
 test-cluster: setup ## only the tests on a real cluster
-	@$(BIN)/pytest -m cluster
+	@$(BIN)/pytest -n $(WORKERS) -m cluster
+
+test-fast: setup ## one stack's life on a real cluster: up, a change, a roll-back, destroy
+	@$(BIN)/pytest tests/cluster/with_own_stacks/test_life_of_a_stack.py

@@ -1,5 +1,6 @@
 """What concerns all tests: a fixture of several folders, who runs what, and the cluster's end."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,3 +89,7 @@ class StopCluster:
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(StopCluster())
+        # What the tests have started is ended also if they are told to end without a keyboard, or
+        # by somebody who had them started with SIGINT ignored, as a script does by `make test &`.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)

@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 IN_STACK := eval "$$($(BIN)/python -m local env)" &&
 # One for the tests on the cluster, which wait most of the time, the others for the rest.
 WORKERS ?= 3
-CHECKED := infra training serving client local tests benchmarks __main__.py
+CHECKED := infra training serving client store local tests benchmarks __main__.py
 
 .PHONY: help setup up predict status logs env destroy down data check test test-cluster test-fast
 help: ## show this list

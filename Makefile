@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 IN_STACK := eval "$$($(BIN)/python -m local env)" &&
-# One for the tests on the cluster, which wait most of the time, the others for the rest.
+# Two begin with the chains of tests on the cluster, which wait most of the time; the third takes the rest.
 WORKERS ?= 3
 CHECKED := infra training serving client store local tests benchmarks __main__.py
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 from store.client import from_environment
 from store.errors import StoreError
@@ -30,6 +32,14 @@ def _version(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"'{text}' is not a version. Give a positive integer.")
     return int(text)
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise _Terminated
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logs.configure()
     # The default would end the process without removing what is half copied.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _terminate)
     started = time.monotonic()
     version, target = options.model_version, options.target_dir
     try:
@@ -62,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         advice = "Free some." if error.errno == errno.ENOSPC else "Check --target_dir."
         log.error("Can't write '%s': %s. %s", error.filename or target, error.strerror, advice)
+    except _Terminated:
+        # `sys.exit` would wait for the threads, each of which fetches a file to its end.
+        os._exit(128 + signal.SIGTERM)
     else:
         seconds = time.monotonic() - started
         what = "copied" if copied else "was complete already"

@@ -8,8 +8,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import pytest
 
 from serving.sync.__main__ import main
 from tests.seaweedfs import SeaweedFS
+from tests.serving.asking import eventually
 from tests.serving_fixtures import ROOT, free_port
 
 FILES = {
@@ -113,6 +117,48 @@ def test_what_a_killed_run_left_is_replaced(store: SeaweedFS, tmp_path: Path) ->
     assert run(store, tmp_path).returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["12"]
     assert (tmp_path / "12" / "saved_model.pb").read_bytes() == FILES["saved_model.pb"]
+
+
+class _StalledStore(BaseHTTPRequestHandler):
+    """A store with version 1 whose one file never arrives whole."""
+
+    def do_GET(self) -> None:  # noqa: N802
+        manifest = json.dumps(
+            {"files": [{"path": "graph", "size": 9, "sha256": "0" * 64}]}
+        ).encode()
+        content = manifest if "manifest.json" in self.path else b"part"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(manifest)))
+        self.end_headers()
+        self.wfile.write(content)
+        if content != manifest:
+            time.sleep(60)
+
+
+def test_sigterm_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    """Not only when the files that are under way have arrived."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _StalledStore)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = {
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{server.server_port}",
+    }
+    words = [f"--source_url={MODEL}", "--model_version=1", f"--target_dir={tmp_path}"]
+    syncing = subprocess.Popen(
+        [sys.executable, "-m", "serving.sync", *words], cwd=ROOT, env=os.environ | environment
+    )
+    try:
+        eventually((tmp_path / ".1.partial" / "graph").exists)
+        syncing.terminate()
+        assert syncing.wait(10) == 143
+    finally:
+        syncing.kill()
+        syncing.wait()
+        server.shutdown()
+        server.server_close()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("version", [13, 99])

@@ -24,10 +24,14 @@ _MAX_BYTES = 700 * 1024
 
 
 def read(name: str) -> dict[str, str]:
-    """Return relative path -> SHA-256 of the files of the package `name` that pods get."""
+    """Return relative path -> SHA-256 of the files of the package `name` that pods get.
+
+    Hidden files are none of them: editors, file managers and type checkers leave theirs there, and
+    the next run would be another one.
+    """
     files = {
         path: sha256
-        for path, sha256 in checksums.folder(REPOSITORY / name, name).items()
+        for path, sha256 in checksums.folder(REPOSITORY / name, name, hidden=False).items()
         if path.partition("/")[0] not in _LEFT_OUT.get(name, ())
     }
     if (size := len(archive(name, files))) > _MAX_BYTES:

@@ -46,6 +46,17 @@ def test_examples_of_code_folders_and_what_gets_their_data_are_left_out(tmp_path
     assert list(packages.read("training")) == ["__init__.py", "steps/it.py"]
 
 
+def test_what_editors_and_file_managers_leave_is_not_of_a_package(serving: Path) -> None:
+    """The run hash would change with it."""
+    before = packages.read("serving")
+    (serving / ".DS_Store").write_bytes(b"\0")
+    (serving / ".mypy_cache").mkdir()
+    (serving / ".mypy_cache" / "cache.json").write_text("{}")
+    # The lock that Emacs holds on a file under edit, a link to nowhere.
+    (serving / ".#__init__.py").symlink_to("me@here.1")
+    assert packages.read("serving") == before
+
+
 def test_the_same_files_make_the_same_archive(serving: Path) -> None:
     files = packages.read("serving")
     before = packages.archive("serving", files)

@@ -20,8 +20,9 @@ CHECKSUM: Literal["SHA256"] = "SHA256"
 """Of all that is written: sent along, and verified by the store."""
 
 _ATTEMPTS = 5
-"""Of one request. The pauses between them take up to 15 s together: a store that is started anew
-is waited for."""
+"""Of one request. The pauses between them take up to 0.75 s together, or 15 s where the store says
+that it has too much to do (botocore's `ExponentialBackoff`). So a lost connection is made up for;
+who has to outlive a store that is started anew tries again by itself."""
 
 
 @dataclass(frozen=True)

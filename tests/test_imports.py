@@ -17,17 +17,22 @@ PACKAGES = Packages(ROOT, FOLDERS)
 #: Folders that others may import, and which.
 SHARED = {"store": {"infra", "training", "serving"}}
 
-#: Whole frameworks, by the folders (or files of the root) that may import them.
+#: Whole frameworks, and folders that are not shipped, by the folders (or files of the root) that may
+#: import them.
 #: `tensorflow_serving` imports `tensorflow`.
-OWNERS = {
+OWNERS: dict[str, set[str]] = {
     "pulumi": {"infra", "__main__.py"},
     "pulumi_kubernetes": {"infra", "__main__.py"},
+    "kubernetes": {"infra"},
     "tensorflow": {"training", "serving"},
     "tensorflow_serving": {"training", "serving"},
     "keras": {"training", "serving"},
     "boto3": {"store"},
     "botocore": {"store"},
     "s3transfer": {"store"},
+    # Whoever ships a folder ships none of these.
+    "tests": set(),
+    "benchmarks": set(),
 }
 
 Rooms = Mapping[str, str]

@@ -65,3 +65,4 @@ def output_folder(url: str) -> Iterator[Path]:
             yield Path(temporary)
         finally:
             mirror.finish()
+import kubernetes

@@ -84,4 +84,3 @@ def format_shape(shape: tuple[int | None, ...] | None) -> str:
     if shape is None:
         return "[...]"
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
-from tests import seaweedfs

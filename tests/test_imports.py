@@ -17,8 +17,8 @@ PACKAGES = Packages(ROOT, FOLDERS)
 #: Folders that others may import, and which.
 SHARED = {"store": {"infra", "training", "serving"}}
 
-#: Whole frameworks, and folders that are not shipped, by the folders (or files of the root) that may
-#: import them.
+#: Whole frameworks, and folders that are not shipped, by the folders (or files of the root) that
+#: may import them.
 #: `tensorflow_serving` imports `tensorflow`.
 OWNERS: dict[str, set[str]] = {
     "pulumi": {"infra", "__main__.py"},

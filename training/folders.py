@@ -65,4 +65,3 @@ def output_folder(url: str) -> Iterator[Path]:
             yield Path(temporary)
         finally:
             mirror.finish()
-import kubernetes

@@ -52,7 +52,7 @@ check: setup ## format, lint, types, fast tests
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
 	@$(BIN)/mypy
-	@$(BIN)/pytest -q -m "not slow and not cluster"
+	@$(BIN)/pytest -q -n $(WORKERS) -m "not slow and not cluster"
 
 test: setup ## everything: check, the slow tests, and a real `pulumi up` on a real cluster
 	@$(BIN)/ruff format --check $(CHECKED)

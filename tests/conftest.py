@@ -80,10 +80,12 @@ class StopCluster:
         self._tested |= nodeid.startswith(CLUSTER)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._tested and not self._not_ours and self._cluster.is_running():
             command = [sys.executable, "-m", "local", "down"]
-            subprocess.run(command, cwd=REPOSITORY, check=True)
+            # It says itself why it fails.
+            if subprocess.run(command, cwd=REPOSITORY).returncode:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_configure(config: pytest.Config) -> None:

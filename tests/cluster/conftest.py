@@ -7,12 +7,15 @@ so each has stacks of names of its own.
 import fcntl
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -59,19 +62,38 @@ class Deployment:
     def namespace(self) -> str:
         return f"dlstack-{self.name}"
 
-    def pulumi(self, *words: str, project: Path = REPOSITORY) -> "subprocess.CompletedProcess[str]":
-        """Run pulumi on the stack; the output is shown when a test fails."""
-        done = subprocess.run(
-            ["pulumi", *words, "--stack", self.name, "--non-interactive"],
+    def start_pulumi(
+        self, *words: str, output: IO[str] | int, project: Path = REPOSITORY
+    ) -> "subprocess.Popen[str]":
+        """Start pulumi on the stack.
+
+        It is told to end if this process is killed, and by nobody else: killed itself, it would
+        leave its plugins behind and the stack locked.
+        """
+        command = ["pulumi", *words, "--stack", self.name, "--non-interactive"]
+        if setpriv := shutil.which("setpriv"):
+            command = [setpriv, "--pdeathsig", "INT", *command]
+        return subprocess.Popen(
+            command,
             cwd=project,
             env={**os.environ, **self.variables},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
-        print(done.stdout)
-        return done
+
+    def pulumi(self, *words: str, project: Path = REPOSITORY) -> "subprocess.CompletedProcess[str]":
+        """Run pulumi on the stack; the output is shown when a test fails."""
+        with self.start_pulumi(*words, output=subprocess.PIPE, project=project) as process:
+            try:
+                output, _ = process.communicate()
+            except BaseException:
+                process.send_signal(signal.SIGINT)
+                raise
+        print(output)
+        return subprocess.CompletedProcess(words, process.returncode, output)
 
     def up(self) -> "subprocess.CompletedProcess[str]":
         return self.pulumi("up", "--yes", "--skip-preview")

@@ -82,7 +82,7 @@ def started(deployment, *words: str) -> Iterator["subprocess.Popen[str]"]:
 class GoingUp:
     """A `pulumi up` that goes on meanwhile."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[str]"
     log: Path
 
     def finish(self) -> tuple[int, str]:
@@ -94,26 +94,11 @@ class GoingUp:
 
 @contextmanager
 def going_up(deployment, folder: Path) -> Iterator[GoingUp]:
-    with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                "pulumi",
-                "up",
-                "--yes",
-                "--skip-preview",
-                f"--stack={deployment.name}",
-                "--non-interactive",
-            ],
-            cwd=REPOSITORY,
-            env={**os.environ, **deployment.variables},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    with (folder / "up.log").open("w") as log:
+        process = deployment.start_pulumi("up", "--yes", "--skip-preview", output=log)
     try:
         yield GoingUp(process, folder / "up.log")
     finally:
-        # One that is killed leaves its lock, and the stack could not be destroyed.
         process.wait(300)
 
 

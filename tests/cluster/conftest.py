@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class Deployment:
         return f"dlstack-{self.name}"
 
     def start_pulumi(
-        self, *words: str, output: IO[str] | int, project: Path = REPOSITORY
+        self, *words: str, output: IO[str], project: Path = REPOSITORY
     ) -> "subprocess.Popen[str]":
         """Start pulumi on the stack.
 
@@ -86,12 +87,17 @@ class Deployment:
 
     def pulumi(self, *words: str, project: Path = REPOSITORY) -> "subprocess.CompletedProcess[str]":
         """Run pulumi on the stack; the output is shown when a test fails."""
-        with self.start_pulumi(*words, output=subprocess.PIPE, project=project) as process:
+        # Not into a pipe: pulumi would end at once, were this process killed.
+        with tempfile.TemporaryFile("w+") as log:
+            process = self.start_pulumi(*words, output=log, project=project)
             try:
-                output, _ = process.communicate()
+                process.wait()
             except BaseException:
                 process.send_signal(signal.SIGINT)
+                process.wait()
                 raise
+            log.seek(0)
+            output = log.read()
         print(output)
         return subprocess.CompletedProcess(words, process.returncode, output)
 

@@ -176,7 +176,13 @@ def kill_server(deployment, pod: dict[str, Any]) -> None:
 def test_two_replicas_serve(deployment):
     deployment.configure("runParameters.model=softmax", "servingReplicas=2")
     assert deployment.up().returncode == 0
-    assert [state(pod)[1:] for pod in pods(deployment, SERVERS)] == [(0, True)] * 2
+    # `up` has ended, but the pod of the version before may still be on its way out.
+    until = time.monotonic() + 60
+    while len(found := pods(deployment, SERVERS)) > 2:
+        leaving = [pod for pod in found if "deletionTimestamp" in pod["metadata"]]
+        assert len(found) - len(leaving) == 2 and time.monotonic() < until
+        time.sleep(0.2)
+    assert [state(pod)[1:] for pod in found] == [(0, True)] * 2
 
 
 def test_a_server_killed_under_load_costs_no_request(deployment):

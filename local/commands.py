@@ -130,8 +130,6 @@ def destroy(platform: Platform) -> None:
         stack = Stack(platform.environment())
         if stack.exists():
             stack.destroy()
-        if platform.brought_kubeconfig is None:
-            platform.cluster.recycle_volumes()
     say(f"the stack is gone ({time.monotonic() - begun:.1f} s)")
 
 

@@ -32,10 +32,12 @@ from .configuration import (
     POD_CIDR,
     PORTS,
     PROCESSES,
+    VOLUME_PROVISIONER,
 )
 from .pki import Authority
+from .provisioner import PROVISIONER, STORAGE_CLASS
 
-VOLUMES = 8
+FORMER_STORAGE_CLASS = "local"
 READY_SECONDS = 120
 MANIFESTS = Path(__file__).resolve().parent / "manifests"
 
@@ -126,7 +128,7 @@ class Cluster:
             for name in ("etcd", "kube-apiserver"):
                 daemons[name].start()
                 _await(daemons[name], waiting.pop(name))
-            for name in waiting:
+            for name in (*waiting, VOLUME_PROVISIONER):
                 daemons[name].start()
             self._apply_manifests()
             for name, is_ready in waiting.items():
@@ -145,16 +147,6 @@ class Cluster:
         cgroups.remove()
         for url in (ETCD, ETCD_PEER):
             (self.folder / url.removeprefix("unix://")).unlink(missing_ok=True)
-
-    def recycle_volumes(self) -> None:
-        """Make the volumes whose claim is gone free and empty again."""
-        answer = self.kubectl("get", "persistentvolumes", "-o", "json")
-        for volume in json.loads(answer)["items"]:
-            if volume["status"].get("phase") in ("Released", "Failed"):
-                name = volume["metadata"]["name"]
-                self.kubectl("delete", "persistentvolume", name)
-                shutil.rmtree(self.folder / "volumes" / name, ignore_errors=True)
-        self._make_volumes()
 
     def kubectl(self, *words: str, given: str | None = None) -> str:
         """Standard output of `kubectl WORDS` as administrator.
@@ -207,24 +199,33 @@ class Cluster:
         )
 
     def _apply_manifests(self) -> None:
-        text = (MANIFESTS / "coredns.yaml").read_text()
-        text = text.replace("${IMAGE}", self.images.platform).replace("${IP}", DNS_SERVICE_IP)
+        coredns = (MANIFESTS / "coredns.yaml").read_text()
+        coredns = coredns.replace("${IMAGE}", self.images.platform).replace("${IP}", DNS_SERVICE_IP)
+        storage_class = (MANIFESTS / "storage-class.yaml").read_text()
+        storage_class = storage_class.replace("${NAME}", STORAGE_CLASS)
+        text = "---\n".join([coredns, storage_class.replace("${PROVISIONER}", PROVISIONER)])
         # Forced: the files are the truth, also over what a person changed in the cluster.
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text)
-        self._make_volumes()
+        self._remove_former_volumes()
 
-    def _make_volumes(self) -> None:
-        template = (MANIFESTS / "volume.yaml").read_text()
-        documents = [(MANIFESTS / "storage-class.yaml").read_text()]
-        for number in range(1, VOLUMES + 1):
-            path = self.folder / "volumes" / f"volume-{number}"
-            path.mkdir(parents=True, exist_ok=True)
-            documents.append(
-                template.replace("${NAME}", path.name)
-                .replace("${PATH}", str(path))
-                .replace("${NODE}", NODE_NAME)
-            )
-        self.kubectl("apply", "--server-side", "-f", "-", given="---\n".join(documents))
+    def _remove_former_volumes(self) -> None:
+        """Remove the free ones of the eight volumes that a cluster was once given at its start.
+
+        One that a claim has keeps its data, and goes with the claim.
+        """
+        if self.get(f"/apis/storage.k8s.io/v1/storageclasses/{FORMER_STORAGE_CLASS}") is None:
+            return
+        answer = json.loads(self.kubectl("get", "persistentvolumes", "--output=json"))
+        free = [
+            volume["metadata"]["name"]
+            for volume in answer["items"]
+            if volume["spec"].get("storageClassName") == FORMER_STORAGE_CLASS
+            and "claimRef" not in volume["spec"]
+        ]
+        former = [f"storageclass/{FORMER_STORAGE_CLASS}", *(f"pv/{name}" for name in free)]
+        self.kubectl("delete", "--ignore-not-found", "--wait=false", *former)
+        for name in free:
+            shutil.rmtree(configuration.volumes(self.folder) / name, ignore_errors=True)
 
 
 def _answers(port: int) -> bool:

@@ -1,13 +1,14 @@
 """What the cluster's processes are called with, and the files that they read."""
 
 import json
+import sys
 from pathlib import Path
 
 from ..home import write_private
 from ..machine.cgroups import CGROUP
 from ..machine.network import BRIDGE
 from ..machine.processes import Daemon
-from . import containerd
+from . import containerd, provisioner
 from .pki import Authority
 
 NODE_NAME = "dlstack"
@@ -31,7 +32,8 @@ PORTS = {
 ETCD = "unix://etcd:0"
 ETCD_PEER = "unix://etcd-peer:0"
 KUBELET_HEALTH_PORT = 10248
-PROCESSES = ("containerd", "etcd", *PORTS)
+VOLUME_PROVISIONER = "volume-provisioner"
+PROCESSES = ("containerd", "etcd", *PORTS, VOLUME_PROVISIONER)
 
 
 def daemons(folder: Path, program: Path) -> dict[str, Daemon]:
@@ -111,8 +113,21 @@ def daemons(folder: Path, program: Path) -> dict[str, Daemon]:
             hostname_override=NODE_NAME,
         ),
         kubernetes("kube-proxy", config=folder / "kube-proxy.json"),
+        Daemon(
+            VOLUME_PROVISIONER,
+            [
+                *(sys.executable, folder / "provisioner.py"),
+                *("--kubeconfig", pki / "admin.kubeconfig", "--folder", volumes(folder)),
+            ],
+            folder,
+        ),
     ]
     return {daemon.name: daemon for daemon in listed}
+
+
+def volumes(folder: Path) -> Path:
+    """Where the folders of the volumes are in the cluster's folder."""
+    return folder / "volumes"
 
 
 def write(folder: Path, sandbox_image: str) -> None:
@@ -151,6 +166,11 @@ def write(folder: Path, sandbox_image: str) -> None:
         ("cni/10-dlstack.conflist", _pod_network(folder)),
     ):
         write_private(folder / name, json.dumps(content, indent=1).encode())
+    # A copy: the process doesn't depend on what becomes of the checkout.
+    write_private(folder / "provisioner.py", Path(provisioner.__file__).read_bytes())
+    # Pods get at a volume's folder by a mount of it. Nobody else on this machine reads it.
+    volumes(folder).mkdir(exist_ok=True)
+    volumes(folder).chmod(0o700)
 
 
 def _kubelet(folder: Path) -> dict[str, object]:

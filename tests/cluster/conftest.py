@@ -134,12 +134,6 @@ class Deployment:
     def names(self, kind: str) -> list[str]:
         return [item["metadata"]["name"] for item in self.items(kind)]
 
-    def recycle_volumes(self) -> None:
-        """Empty the volumes that no claim has any more."""
-        if self.platform.brought_kubeconfig is None:
-            with held(self.platform, "volumes", fcntl.LOCK_EX):
-                self.platform.cluster.recycle_volumes()
-
 
 @contextmanager
 def new_stack(platform: Platform, name: str) -> Iterator[Deployment]:
@@ -162,6 +156,5 @@ def new_stack(platform: Platform, name: str) -> Iterator[Deployment]:
         finally:
             destroyed = deployment.destroy()
             removed = deployment.pulumi("stack", "rm", "--yes")
-            deployment.recycle_volumes()
             assert destroyed.returncode == 0
             assert removed.returncode == 0

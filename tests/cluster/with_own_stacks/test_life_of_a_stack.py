@@ -164,15 +164,16 @@ def test_what_is_put_right_is_deployed_and_a_published_run_trains_nothing(deploy
 
 
 def test_destroy_leaves_nothing(deployment):
+    volumes = [claim["spec"]["volumeName"] for claim in deployment.items("persistentvolumeclaims")]
     assert deployment.destroy().returncode == 0
     namespaces = deployment.kubectl("get", "namespaces", "--output", "name").stdout
     assert "namespace/kube-system" in namespaces
     assert deployment.namespace not in namespaces
+    assert volumes
     if deployment.platform.brought_kubeconfig is None:
-        deployment.recycle_volumes()
-        folders = deployment.platform.cluster.folder / "volumes"
-        # Another stack of this machine may have a volume in use.
-        listed = json.loads(deployment.kubectl("get", "persistentvolumes", "-o", "json").stdout)
-        used = {v["metadata"]["name"] for v in listed["items"] if v["status"]["phase"] == "Bound"}
-        left = [file for folder in folders.iterdir() for file in folder.rglob("*")]
-        assert [file for file in left if file.relative_to(folders).parts[0] not in used] == []
+        for volume in volumes:
+            waited = deployment.kubectl(
+                "wait", "--for=delete", f"persistentvolume/{volume}", "--timeout=30s"
+            )
+            assert waited.returncode == 0, waited.stderr
+            assert not (deployment.platform.cluster.folder / "volumes" / volume).exists()

@@ -1,4 +1,7 @@
-"""The embedded cluster when a part of it dies. Not covered: a machine that is switched off."""
+"""The embedded cluster: its volumes, and what happens when a part of it dies.
+
+Not covered: a machine that is switched off.
+"""
 
 import fcntl
 import os
@@ -50,3 +53,50 @@ def test_up_changes_nothing_where_all_runs(cluster):
     before = {process.name: process.pid() for process in cluster.processes()}
     subprocess.run([sys.executable, "-m", "local", "up"], cwd=REPOSITORY, check=True)
     assert {process.name: process.pid() for process in cluster.processes()} == before
+
+
+CLAIM_AND_POD = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: 1Ti}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: writer}
+spec:
+  terminationGracePeriodSeconds: 1
+  securityContext: {runAsUser: 65532, fsGroup: 65532}
+  containers:
+    - name: writer
+      image: IMAGE
+      command: [sh, -c, "touch /data/file && exec sleep infinity"]
+      readinessProbe: {exec: {command: [test, -e, /data/file]}, periodSeconds: 1}
+      volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
+"""
+
+
+def test_a_claim_has_a_volume_and_takes_it_along_when_it_goes(cluster, platform):
+    """More of them than a cluster had volumes, when it had a fixed number."""
+    namespaces = [f"volumes-{number}" for number in range(10)]
+    text = CLAIM_AND_POD.replace("IMAGE", platform.runtime_image)
+    folders = cluster.folder / "volumes"
+    try:
+        for namespace in namespaces:
+            cluster.kubectl("create", "namespace", namespace)
+            cluster.kubectl("apply", f"--namespace={namespace}", "--filename=-", given=text)
+        volumes = []
+        for namespace in namespaces:
+            here = f"--namespace={namespace}"
+            cluster.kubectl("wait", here, "--for=condition=Ready", "pod/writer", "--timeout=120s")
+            of_claim = ("pvc/data", "--output=jsonpath={.spec.volumeName}")
+            volumes.append(cluster.kubectl("get", here, *of_claim))
+        assert all((folders / volume / "file").exists() for volume in volumes)
+    finally:
+        cluster.kubectl("delete", "namespace", "--ignore-not-found", *namespaces)
+    for volume in volumes:
+        cluster.kubectl("wait", "--for=delete", f"persistentvolume/{volume}", "--timeout=60s")
+        assert not (folders / volume).exists()

@@ -1,0 +1,246 @@
+"""The embedded cluster's volumes: a folder of this machine's disk for each claim, as long as it is.
+
+A process of its own (`volume-provisioner`) that uses nothing but the standard library: it runs as
+a script, from a copy in the cluster's folder. Why not Kubernetes' own recycler of `hostPath`
+volumes: it shares one pod between all volumes, so of two that are freed side by side one is emptied
+twice and the other keeps its data (pkg/volume/hostpath/host_path.go).
+"""
+
+import argparse
+import http.client
+import json
+import shutil
+import ssl
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROVISIONER = "dlstack.dev/folder"
+STORAGE_CLASS = "folder"
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+"""Annotation by which the scheduler says where the first pod of a claim is to run."""
+VOLUMES = "/api/v1/persistentvolumes"
+CLAIMS = "/api/v1/persistentvolumeclaims"
+WATCH_SECONDS = 600
+RETRY_SECONDS = 2.0
+FAILURES = (OSError, http.client.HTTPException)
+"""What a request raises that was refused or broke off."""
+
+Document = dict[str, Any]
+"""An object of the API."""
+
+
+class Api:
+    """The API server, as the user of a kubeconfig that `pki.Authority` wrote."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        content = json.loads(kubeconfig.read_text())
+        cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
+        self._server = cluster["server"]
+        self._tls = ssl.create_default_context(cafile=cluster["certificate-authority"])
+        self._tls.load_cert_chain(user["client-certificate"], user["client-key"])
+        # Never by way of a proxy of the environment: the server is this machine.
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self._tls)
+        )
+
+    def list(self, path: str) -> "list[Document]":
+        items: list[Document] = json.loads(self._open("GET", path).read())["items"]
+        return items
+
+    def create(self, path: str, document: Document) -> bool:
+        """Make an object; false when there is one of that name, which is left as it is."""
+        try:
+            self._open("POST", path, document).read()
+        except urllib.error.HTTPError as error:
+            if error.code != 409:
+                raise
+            return False
+        return True
+
+    def delete(self, path: str) -> None:
+        """Delete an object unless it is gone already."""
+        try:
+            self._open("DELETE", path).read()
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+
+    def changes(self, path: str) -> Iterator[None]:
+        """One item for each object that is there, then one for each change, for a while."""
+        query = f"{path}?watch=true&timeoutSeconds={WATCH_SECONDS}"
+        for _ in self._open("GET", query, seconds=WATCH_SECONDS + 60):
+            yield
+
+    def _open(
+        self, method: str, path: str, document: Document | None = None, seconds: float = 10
+    ) -> Any:
+        request = urllib.request.Request(
+            self._server + path,
+            method=method,
+            data=None if document is None else json.dumps(document).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        return self._opener.open(request, timeout=seconds)
+
+
+@dataclass(frozen=True)
+class Provisioner:
+    """Makes and removes volumes until they are as the claims want them."""
+
+    api: Api
+    folder: Path
+    """Where the volumes' folders are."""
+
+    def reconcile(self) -> bool:
+        """Make what is wanted and remove what is over, as the API says at this moment.
+
+        Returns:
+            Whether all was done; what was not is said.
+
+        Raises:
+            OSError, http.client.HTTPException: the API server does not answer.
+        """
+        # In this order: a claim that a volume names and that is not listed afterwards is gone.
+        volumes = self.api.list(VOLUMES)
+        claims = self.api.list(CLAIMS)
+        done = True
+        # One that fails keeps no other waiting.
+        for act, documents in (
+            (self._remove, over(volumes, claims, self.folder)),
+            (self._make, wanting(claims)),
+        ):
+            for document in documents:
+                try:
+                    act(document)
+                except FAILURES as error:
+                    _say(f"{document['metadata']['name']}: {error}")
+                    done = False
+        return done
+
+    def _remove(self, volume: Document) -> None:
+        path, name = Path(volume["spec"]["local"]["path"]), volume["metadata"]["name"]
+        if path.exists():
+            shutil.rmtree(path)
+        self.api.delete(f"{VOLUMES}/{name}")
+        if "deletionTimestamp" in volume["metadata"]:
+            return  # Said before: Kubernetes takes a moment for it.
+        owner = volume["spec"]["claimRef"]
+        _say(f"removed {name}: the claim {owner['namespace']}/{owner['name']} is gone")
+
+    def _make(self, claim: Document) -> None:
+        volume = volume_for(claim, self.folder)
+        Path(volume["spec"]["local"]["path"]).mkdir(exist_ok=True)
+        if self.api.create(VOLUMES, volume):
+            owner = claim["metadata"]
+            _say(f"made {volume['metadata']['name']} for {owner['namespace']}/{owner['name']}")
+
+
+def over(volumes: Sequence[Document], claims: Sequence[Document], folder: Path) -> list[Document]:
+    """The volumes in `folder` that had a claim which is gone."""
+    present = {claim["metadata"]["uid"] for claim in claims}
+    return [
+        volume
+        for volume in volumes
+        if Path(volume["spec"].get("local", {}).get("path", "/")).parent == folder
+        and "uid" in volume["spec"].get("claimRef", {})
+        and volume["spec"]["claimRef"]["uid"] not in present
+    ]
+
+
+def wanting(claims: Sequence[Document]) -> list[Document]:
+    """The claims that wait for a volume of ours, once it is known where their pod will run."""
+    return [
+        claim
+        for claim in claims
+        if claim["spec"].get("storageClassName") == STORAGE_CLASS
+        and not claim["spec"].get("volumeName")
+        and SELECTED_NODE in claim["metadata"].get("annotations", {})
+        and "deletionTimestamp" not in claim["metadata"]
+    ]
+
+
+def volume_for(claim: Document, folder: Path) -> Document:
+    """The volume of a claim: a folder of this machine's disk. Its size is a word, not a quota."""
+    about, spec = claim["metadata"], claim["spec"]
+    name = f"pvc-{about['uid']}"
+    on_node = {
+        "key": "kubernetes.io/hostname",
+        "operator": "In",
+        "values": [about["annotations"][SELECTED_NODE]],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {
+            "name": name,
+            # With it Kubernetes leaves the deletion to this process.
+            "annotations": {"pv.kubernetes.io/provisioned-by": PROVISIONER},
+        },
+        "spec": {
+            "capacity": {"storage": spec["resources"]["requests"]["storage"]},
+            "accessModes": spec["accessModes"],
+            "persistentVolumeReclaimPolicy": "Delete",
+            "storageClassName": STORAGE_CLASS,
+            "claimRef": {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "namespace": about["namespace"],
+                "name": about["name"],
+                "uid": about["uid"],
+            },
+            # Unlike `hostPath` it is given to the group that a pod's fsGroup names.
+            "local": {"path": str(folder / name)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [on_node]}]}},
+        },
+    }
+
+
+def _say(message: str) -> None:
+    print(f"{time.strftime('%FT%TZ', time.gmtime())} {message}", flush=True)
+
+
+def _watch(api: Api, path: str, changed: threading.Event) -> None:
+    """Set `changed` whenever an object of `path` changes, for ever."""
+    while True:
+        try:
+            for _ in api.changes(path):
+                changed.set()
+        except FAILURES as error:
+            # The API server is away: it is asked until it is back.
+            _say(f"watch {path}: {error}")
+            time.sleep(RETRY_SECONDS)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve the claims until this process is ended."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kubeconfig", type=Path, required=True, help="JSON file of the user")
+    parser.add_argument("--folder", type=Path, required=True, help="where volumes are made")
+    flags = parser.parse_args(arguments)
+    api = Api(flags.kubeconfig)
+    provisioner = Provisioner(api, flags.folder)
+    changed = threading.Event()
+    for path in (VOLUMES, CLAIMS):
+        threading.Thread(target=_watch, args=(api, path, changed), daemon=True).start()
+    while True:
+        changed.wait()
+        changed.clear()
+        try:
+            done = provisioner.reconcile()
+        except FAILURES as error:
+            _say(str(error))
+            done = False
+        if not done:
+            time.sleep(RETRY_SECONDS)
+            changed.set()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, ConfigureRequest, ResourceProvider
 
-from store.errors import StoreError
+from . import engine
+
+_METHODS = ("check", "diff", "create", "read", "update", "delete")
 
 
 class Provider(ResourceProvider):
@@ -15,6 +16,11 @@ class Provider(ResourceProvider):
 
     # It captures nothing, and a plain value shows in a diff that the provider stays the same.
     serialize_as_secret_always = False
+
+    def __init_subclass__(cls) -> None:
+        for name in _METHODS:
+            if name in cls.__dict__:
+                setattr(cls, name, engine.answering(cls.__dict__[name]))
 
     def configure(self, req: ConfigureRequest) -> None:
         # Pulumi gets the message by gRPC; the same error in gRPC's log is a page of traceback.
@@ -44,4 +50,4 @@ def changed(olds: Mapping[str, Any], news: Mapping[str, Any], *keys: str) -> lis
 
 def _unexpected(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, StoreError | pulumi.RunError)
+    return not isinstance(error, engine.EXPECTED)

@@ -1,16 +1,19 @@
 """Wait until a Deployment serves what it was last told to. Its path is part of stacks' state.
 
-Pulumi waits for Deployments as well, but old versions of its Kubernetes plugin look before the
-controller has: they take the pods of the template before for those of the new one.
+Pulumi's Kubernetes plugin waits for Deployments as well, but it says only at the end what was
+wrong, and waits that long for what is hopeless. So it is told not to wait (`SKIP_AWAIT`).
 """
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from ..cluster import api
+from ..cluster import api, why
+from ..cluster.troubles import Trouble
 from .provider import Provider, changed, inputs_of
+from .waiting import LOOK_SECONDS, Waiting
 
 if TYPE_CHECKING:
     # 0.4 s, and who only asks how a roll-out goes declares nothing.
@@ -20,21 +23,42 @@ if TYPE_CHECKING:
 def wait(context: str, namespace: str, name: str, seconds: int) -> None:
     """Return when all pods of the Deployment have its present template and are available.
 
+    What it waits for is shown in the terminal of `pulumi up`.
+
     Raises:
-        pulumi.RunError: that did not come true within `seconds`, or the Deployment's own deadline.
+        pulumi.RunError: that did not come true within `seconds` or the Deployment's own deadline,
+            or can't come true until somebody changes something.
     """
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments?fieldSelector=metadata.name={name}"
-    reason = f"it took more than {seconds} s"
-    for deployment in api.watch(context, path, seconds):
-        if is_complete(deployment):
-            return
-        if failure := failure_of(deployment):
-            reason = failure
-            break
-    raise pulumi.RunError(
-        f"The roll-out of the Deployment '{name}' failed: {reason.rstrip('.')}. The old version, "
-        f"if there is one, serves on. 'kubectl describe pods --namespace {namespace}' says what "
-        "the new pod lacks."
+    waiting = Waiting(f"The Deployment '{name}'")
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        deployment = None
+        for deployment in api.watch(context, path, max(1, min(LOOK_SECONDS, round(left)))):
+            if is_complete(deployment):
+                return
+        if deployment is None:
+            raise pulumi.RunError(
+                f"The Deployment '{name}' was deleted from the namespace '{namespace}' while its "
+                "roll-out was waited for. Run 'pulumi up --refresh', which makes it again."
+            )
+        goes_on = waiting.sees(why.deployment(context, deployment))
+        failure = failure_of(deployment)
+        if failure or not goes_on:
+            raise _failed(name, namespace, waiting.trouble, failure or "")
+    raise _failed(name, namespace, waiting.trouble, f"it took more than {seconds} s")
+
+
+def _failed(name: str, namespace: str, trouble: Trouble | None, reason: str) -> pulumi.RunError:
+    why_not = (
+        str(trouble)
+        if trouble
+        else f"{reason.rstrip('.')}. 'kubectl describe pods --namespace {namespace}' says what the "
+        "new pod lacks."
+    )
+    return pulumi.RunError(
+        f"The roll-out of the Deployment '{name}' failed: {why_not.rstrip('.')}. The old version, "
+        "if there is one, serves on. 'python -m infra status' shows how it is."
     )
 
 

@@ -1,0 +1,33 @@
+"""Asks the cluster why something does not come up: `troubles` over what it tells now."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import api, troubles
+from .troubles import Trouble
+
+
+def deployment(context: str, document: Mapping[str, Any]) -> Trouble | None:
+    """Return what keeps the present template of a Deployment from serving, as it is now."""
+    namespace = document["metadata"]["namespace"]
+    return troubles.of_deployment(
+        document,
+        _items(context, f"/apis/apps/v1/namespaces/{namespace}/replicasets"),
+        _items(context, f"/api/v1/namespaces/{namespace}/pods"),
+        _items(context, f"/api/v1/namespaces/{namespace}/events"),
+        _items(context, f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"),
+    )
+
+
+def job(context: str, document: Mapping[str, Any]) -> Trouble | None:
+    """Return what keeps the pods of a Job from running, as it is now."""
+    namespace = document["metadata"]["namespace"]
+    return troubles.of_job(
+        document,
+        _items(context, f"/api/v1/namespaces/{namespace}/pods"),
+        _items(context, f"/api/v1/namespaces/{namespace}/events"),
+    )
+
+
+def _items(context: str, path: str) -> list[dict[str, Any]]:
+    return list((api.get(context, path) or {}).get("items", []))

@@ -1,0 +1,92 @@
+"""What a provider's method tells the terminal of `pulumi up` while it works, and when it fails.
+
+A method of a dynamic provider is given neither its resource's URN nor the call that it answers.
+Both are in the frames below it: those of `pulumi.dynamic` and of gRPC.
+"""
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, ParamSpec, TypeVar
+
+import pulumi
+
+from store.errors import StoreError
+
+_Words = ParamSpec("_Words")
+_Answer = TypeVar("_Answer")
+
+EXPECTED = (StoreError, pulumi.RunError)
+"""What a user can put right: the text says all that there is to say."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of Pulumi's engine that this thread answers."""
+
+    urn: str
+    context: Any
+    """gRPC's `ServicerContext`."""
+
+
+_calls = threading.local()
+
+
+def answering(method: Callable[_Words, _Answer]) -> Callable[_Words, _Answer]:
+    """Return `method` of a provider, whose expected errors Pulumi gets in their own words.
+
+    gRPC would begin each with "Exception calling application: ".
+    """
+
+    @functools.wraps(method)
+    def answer(*args: _Words.args, **kwargs: _Words.kwargs) -> _Answer:
+        before = getattr(_calls, "now", None)
+        _calls.now = call = before or _call(sys._getframe(1))
+        try:
+            return method(*args, **kwargs)
+        except EXPECTED as error:
+            if call is not None:
+                call.context.set_details(str(error))
+            raise
+        finally:
+            _calls.now = before
+
+    return answer
+
+
+def tell(text: str) -> None:
+    """Show a line beside the resource that is worked on, at once.
+
+    The summary at the end does not repeat it. Outside of a provider's method it goes nowhere.
+    """
+    call: _Call | None = getattr(_calls, "now", None)
+    if call is None:
+        return
+    from pulumi.runtime.proto import engine_pb2
+
+    _engine().Log(
+        engine_pb2.LogRequest(severity=engine_pb2.INFO, message=text, urn=call.urn, ephemeral=True)
+    )
+
+
+@functools.cache
+def _engine() -> Any:
+    """Return a client of the engine that started this process: its address is the argument."""
+    import grpc
+    from pulumi.runtime.proto import engine_pb2_grpc
+
+    return engine_pb2_grpc.EngineStub(grpc.insecure_channel(sys.argv[1]))
+
+
+def _call(frame: FrameType | None) -> _Call | None:
+    """Return the call that `frame` was made for; None outside of Pulumi's plugin."""
+    grpc = sys.modules.get("grpc")
+    while grpc is not None and frame is not None:
+        context, request = frame.f_locals.get("context"), frame.f_locals.get("request")
+        if request is not None and isinstance(context, grpc.ServicerContext):
+            return _Call(request.urn, context)
+        frame = frame.f_back
+    return None

@@ -2,79 +2,111 @@
 
 Raw requests with the kubeconfig's authentication: typed objects of a big cluster would
 cost more than the rest of a `pulumi up` that changes nothing.
+
+Each request says which cluster it means, and goes to no other (`clusters`).
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import pulumi
 
+from . import kubeconfig
+from .clusters import Cluster, another
+
 _TIMEOUT_SECONDS = 10
+
+_IDENTITY = "/api/v1/namespaces/kube-system"
+"""What each cluster has once, and keeps as long as it lives: its UID tells clusters apart."""
+
+_EXPECTED = {"POST": (201, 404, 409)}
+"""Status of the answers that say something, by method; of others 200, 202 and 404."""
+
+_known: set[tuple[str, str, str]] = set()
+"""Kubeconfig, context and UID of the clusters that this process has looked at."""
 
 
 class NoAnswer(pulumi.RunError):
     """The cluster can't be reached, or an answer broke off: trying again may help."""
 
 
-def get(context: str, path: str) -> dict[str, Any] | None:
+def identify(context: str) -> Cluster:
+    """Return the cluster that a context of the kubeconfig leads to; empty: its current one."""
+    with _sent(context, _IDENTITY) as answer:
+        if answer.status == 404:
+            raise pulumi.RunError(
+                f"The cluster at '{kubeconfig.server(context)}' has no namespace 'kube-system', "
+                "whose UID tells clusters apart. Set KUBECONFIG to a Kubernetes cluster that is "
+                "whole."
+            )
+        uid = str(json.loads(answer.data)["metadata"]["uid"])
+    return Cluster(context=context, uid=uid, server=kubeconfig.server(context))
+
+
+def get(cluster: Cluster, path: str) -> dict[str, Any] | None:
     """Return the answer of the cluster's API to GET `path`; None if there is no such object."""
-    with _opened(context, path) as answer:
+    with _opened(cluster, path) as answer:
         return None if answer.status == 404 else dict(json.loads(answer.data))
 
 
-def create(context: str, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the object `document` in the collection `path`; return it as the cluster has it."""
-    with _opened(context, path, method="POST", document=document) as answer:
+def create(cluster: Cluster, path: str, document: Mapping[str, Any]) -> bool:
+    """Make the object `document` in the collection `path`; return False if it is there already."""
+    with _opened(cluster, path, method="POST", document=document) as answer:
         if answer.status == 404:
             raise pulumi.RunError(
                 f"The cluster has no '{path}' to make an object in. Run 'pulumi refresh', then "
                 "'pulumi up'."
             )
-        return dict(json.loads(answer.data))
+        return bool(answer.status != 409)
 
 
-def delete(context: str, path: str) -> None:
-    """Delete the object `path`, unless it is gone already."""
-    with _opened(context, path, method="DELETE"):
+def patch(cluster: Cluster, path: str, document: Mapping[str, Any]) -> None:
+    """Merge `document` into the object `path`, unless it is gone."""
+    with _opened(cluster, path, method="PATCH", document=document):
         pass
 
 
-def watch(context: str, path: str, seconds: int) -> Iterator[dict[str, Any]]:
+def delete(cluster: Cluster, path: str) -> None:
+    """Delete the object `path`, unless it is gone already."""
+    with _opened(cluster, path, method="DELETE"):
+        pass
+
+
+def watch(cluster: Cluster, path: str, seconds: int) -> Iterator[dict[str, Any]]:
     """Yield the objects of the collection `path` as they are now, and then as they change.
 
     Args:
-        context: of the kubeconfig; empty for its current one.
+        cluster: which one is asked.
         path: of the collection, with a query.
         seconds: the end of the watch.
     """
-    for kind, changed in events(context, path, seconds):
+    for kind, changed in events(cluster, path, seconds):
         if kind in ("ADDED", "MODIFIED"):
             yield changed
 
 
-def events(context: str, path: str, seconds: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def events(cluster: Cluster, path: str, seconds: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ADDED, MODIFIED or DELETED and the object, as `watch` does."""
-    for line in lines(context, f"{path}&watch=true&timeoutSeconds={seconds}", seconds):
+    for line in lines(cluster, f"{path}&watch=true&timeoutSeconds={seconds}", seconds):
         event = json.loads(line)
         if event["type"] in ("ADDED", "MODIFIED", "DELETED"):
             yield event["type"], event["object"]
 
 
-def lines(context: str, path: str, seconds: int) -> Iterator[bytes]:
+def lines(cluster: Cluster, path: str, seconds: int) -> Iterator[bytes]:
     """Yield the lines of the answer to GET `path` as they arrive, without their ends.
 
     Args:
-        context: of the kubeconfig; empty for its current one.
+        cluster: which one is asked.
         path: with its query.
         seconds: how long the answer may be silent, beyond what the network may take.
 
     Raises:
         NoAnswer: it was silent for longer, or broke off.
     """
-    with _opened(context, path, seconds) as answer:
+    with _opened(cluster, path, seconds) as answer:
         if answer.status == 404:
             return
         rest = b""
@@ -86,7 +118,21 @@ def lines(context: str, path: str, seconds: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def _opened(
+def _opened(cluster: Cluster, path: str, seconds: int = 0, **request: Any) -> Iterator[Any]:
+    """Send a request (`_sent`) to `cluster`, or raise if the kubeconfig leads to another one."""
+    context, uid = cluster["context"], cluster["uid"]
+    looked_at = (kubeconfig.name(), context, uid)
+    if uid and looked_at not in _known:
+        found = identify(context)
+        if found["uid"] != uid:
+            raise another(cluster, found)
+        _known.add(looked_at)
+    with _sent(context, path, seconds, **request) as answer:
+        yield answer
+
+
+@contextmanager
+def _sent(
     context: str,
     path: str,
     seconds: int = 0,
@@ -94,7 +140,7 @@ def _opened(
     method: str = "GET",
     document: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
-    """Send a request; give the answer, of success or 404, whose body was not read yet."""
+    """Send a request; give its answer, of a status in `_EXPECTED`, whose body was not read yet."""
     # 0.6 s, and the dynamic providers import this module without asking for anything.
     import urllib3
     from kubernetes import client, config
@@ -102,30 +148,26 @@ def _opened(
     configuration = client.Configuration()
     # More would only log the same refusal again before it is reported.
     configuration.retries = False
-    kubeconfig = os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")
     try:
         # `load_config` doesn't know lists of files, and prints to stdout.
-        if "KUBERNETES_SERVICE_HOST" in os.environ and not os.path.exists(kubeconfig):
+        if kubeconfig.is_of_the_pod():
             config.load_incluster_config(client_configuration=configuration)
         else:
-            config.load_kube_config(kubeconfig, context or None, configuration)
+            config.load_kube_config(kubeconfig.name(), context or None, configuration)
     except (config.ConfigException, OSError) as exc:
-        raise pulumi.RunError(
-            f"No Kubernetes cluster is configured: {str(exc).rstrip('.')}. "
-            "Set KUBECONFIG to a kubeconfig file, and kubernetes:context to one of its contexts."
-        ) from exc
+        raise kubeconfig.unusable(str(exc)) from exc
     with client.ApiClient(configuration) as api:
         try:
             answer = api.rest_client.pool_manager.request(
                 method,
                 configuration.host + path,
                 body=None if document is None else json.dumps(document).encode(),
-                headers=_headers(configuration),
+                headers=_headers(configuration, method),
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=_TIMEOUT_SECONDS, read=_TIMEOUT_SECONDS + seconds),
             )
             try:
-                if answer.status not in (200, 201, 202, 404):
+                if answer.status not in _EXPECTED.get(method, (200, 202, 404)):
                     what = path if method == "GET" else f"{method} {path}"
                     raise _refused(configuration.host, what, answer)
                 yield answer
@@ -138,8 +180,9 @@ def _opened(
             ) from exc
 
 
-def _headers(configuration: Any) -> dict[str, str]:
-    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+def _headers(configuration: Any, method: str) -> dict[str, str]:
+    sent = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    headers = {"Accept": "application/json", "Content-Type": sent}
     for setting in configuration.auth_settings().values():
         headers[setting["key"]] = setting["value"]
     return headers

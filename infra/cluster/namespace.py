@@ -3,11 +3,12 @@
 import pulumi
 
 from . import api, names
+from .clusters import Cluster
 
 
-def require_own(context: str, namespace: str, stack: str) -> None:
+def require_own(cluster: Cluster, namespace: str, stack: str) -> None:
     """Raise if `namespace` exists and isn't this stack's: `pulumi destroy` would delete it."""
-    document = api.get(context, f"/api/v1/namespaces/{namespace}")
+    document = api.get(cluster, f"/api/v1/namespaces/{namespace}")
     if document is None:
         return
     owner = document["metadata"].get("labels", {}).get(names.STACK_LABEL)

@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 
 from . import api
+from .clusters import Cluster
 from .flavour import GIB, Flavour, Taint
 from .quantities import quantity
 
@@ -47,9 +48,9 @@ class Node:
         return int(self.resources.get(flavour.gpu_resource, "0"))
 
 
-def usable(context: str) -> list[Node]:
+def usable(cluster: Cluster) -> list[Node]:
     """Return the nodes that may take pods, by name; those with taints come last."""
-    document = api.get(context, "/api/v1/nodes") or {}
+    document = api.get(cluster, "/api/v1/nodes") or {}
     found = [_node(i) for i in document.get("items", []) if not i["spec"].get("unschedulable")]
     if not found:
         raise pulumi.RunError(

@@ -4,30 +4,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import api, troubles
+from .clusters import Cluster
 from .troubles import Trouble
 
 
-def deployment(context: str, document: Mapping[str, Any]) -> Trouble | None:
+def deployment(cluster: Cluster, document: Mapping[str, Any]) -> Trouble | None:
     """Return what keeps the present template of a Deployment from serving, as it is now."""
     namespace = document["metadata"]["namespace"]
     return troubles.of_deployment(
         document,
-        _items(context, f"/apis/apps/v1/namespaces/{namespace}/replicasets"),
-        _items(context, f"/api/v1/namespaces/{namespace}/pods"),
-        _items(context, f"/api/v1/namespaces/{namespace}/events"),
-        _items(context, f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"),
+        _items(cluster, f"/apis/apps/v1/namespaces/{namespace}/replicasets"),
+        _items(cluster, f"/api/v1/namespaces/{namespace}/pods"),
+        _items(cluster, f"/api/v1/namespaces/{namespace}/events"),
+        _items(cluster, f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"),
     )
 
 
-def job(context: str, document: Mapping[str, Any]) -> Trouble | None:
+def job(cluster: Cluster, document: Mapping[str, Any]) -> Trouble | None:
     """Return what keeps the pods of a Job from running, as it is now."""
     namespace = document["metadata"]["namespace"]
     return troubles.of_job(
         document,
-        _items(context, f"/api/v1/namespaces/{namespace}/pods"),
-        _items(context, f"/api/v1/namespaces/{namespace}/events"),
+        _items(cluster, f"/api/v1/namespaces/{namespace}/pods"),
+        _items(cluster, f"/api/v1/namespaces/{namespace}/events"),
     )
 
 
-def _items(context: str, path: str) -> list[dict[str, Any]]:
-    return list((api.get(context, path) or {}).get("items", []))
+def _items(cluster: Cluster, path: str) -> list[dict[str, Any]]:
+    return list((api.get(cluster, path) or {}).get("items", []))

@@ -19,6 +19,7 @@ import yaml
 from store.client import Client
 
 from ..cluster import api, description, names, namespace
+from ..cluster.clusters import Cluster
 from ..resources import connection
 from ..resources.connection import Store
 
@@ -43,7 +44,7 @@ class Deployed:
 
     name: str
     namespace: str
-    context: str
+    cluster: Cluster
     host: str
     """Address under which clients reach node ports."""
     output_bucket: str
@@ -56,7 +57,7 @@ class Deployed:
 
     def get(self, path: str) -> dict[str, Any] | None:
         """Return an object of the cluster, or None."""
-        return api.get(self.context, path)
+        return api.get(self.cluster, path)
 
     def path(self, kind: str) -> str:
         """Return the API path of what lies in the namespace: `apis/batch/v1/jobs/NAME`, or less."""
@@ -96,10 +97,11 @@ def find(stack: Selected) -> Deployed:
     Raises:
         pulumi.RunError: it is not deployed, or `pulumi up` has not got that far.
     """
+    cluster = Cluster(context=stack.context, uid="", server="")
     place = f"/api/v1/namespaces/{stack.namespace}"
-    found = api.get(stack.context, f"{place}/configmaps/{names.DESCRIPTION}")
+    found = api.get(cluster, f"{place}/configmaps/{names.DESCRIPTION}")
     if found is None:
-        namespace.require_own(stack.context, stack.namespace, stack.name)
+        namespace.require_own(cluster, stack.namespace, stack.name)
         raise pulumi.RunError(
             f"The stack '{stack.name}' is not deployed in the namespace '{stack.namespace}', or "
             "'pulumi up' has not got that far. Run it, or wait a moment."
@@ -113,7 +115,7 @@ def find(stack: Selected) -> Deployed:
     return Deployed(
         name=stack.name,
         namespace=stack.namespace,
-        context=stack.context,
+        cluster=cluster,
         host=told.host,
         output_bucket=told.output_bucket,
         model_name=told.model_name,
@@ -121,7 +123,7 @@ def find(stack: Selected) -> Deployed:
             "in_stack": told.store_in_stack,
             "endpoint": told.store_endpoint,
             "region": told.store_region,
-            "context": stack.context,
+            "cluster": cluster,
             "namespace": stack.namespace,
             "secret": names.OBJECT_STORE,
         },

@@ -176,7 +176,7 @@ class RunLog:
         path += f"?container={names.TRAINING}&timestamps=true&follow={str(follow).lower()}"
         if self._seen:
             path += f"&sinceTime={quote(self._seen)}"
-        for line in api.lines(self._stack.context, path, _SILENT_SECONDS if follow else 0):
+        for line in api.lines(self._stack.cluster, path, _SILENT_SECONDS if follow else 0):
             moment, _, text = line.partition(b" ")
             # In the log of a container that is gone stands a remark of the kubelet's own.
             if not _MOMENT.match(moment):
@@ -191,7 +191,7 @@ class RunLog:
         path = f"{self._stack.path(kind)}?fieldSelector=metadata.name={known['metadata']['name']}"
 
         def changed() -> None:
-            for event, found in api.events(self._stack.context, path, _SILENT_SECONDS):
+            for event, found in api.events(self._stack.cluster, path, _SILENT_SECONDS):
                 version = found["metadata"]["resourceVersion"]
                 if event == "DELETED" or version != known["metadata"]["resourceVersion"]:
                     return

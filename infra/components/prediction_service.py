@@ -28,6 +28,7 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
 from ..cluster import names
+from ..cluster.clusters import Cluster
 from ..cluster.flavour import Flavour
 from ..resources.roll_out import RollOut
 from . import pod_specs
@@ -82,8 +83,7 @@ class PredictionServiceArgs:
     """Address that the user set, whatever the type."""
     access: Access | None
     """None: the ports are plain."""
-    kube_context: str
-    """Of the kubeconfig; empty for its current one."""
+    cluster: Cluster
 
 
 class PredictionService(pulumi.ComponentResource):
@@ -103,7 +103,7 @@ class PredictionService(pulumi.ComponentResource):
         RollOut(
             f"{name}-roll-out",
             deployment=deployment,
-            context=args.kube_context,
+            cluster=args.cluster,
             seconds=_ROLL_OUT_SECONDS,
             opts=child,
         )

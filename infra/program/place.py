@@ -7,24 +7,28 @@ from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from ..cluster import names
+from ..cluster.clusters import Cluster
 from ..components.packages import Packages
 from ..resources.package import Package
 from ..run import packages
 from ..settings.settings import Settings
+from . import kubernetes_provider
 
 
 class Place:
     """The namespace, and what is the same for all that lies in it."""
 
+    cluster: Cluster
     namespace: pulumi.Output[str]
     instance: str
     """Value of the label `app.kubernetes.io/instance`."""
     host: str
     """Address under which node ports are reached."""
 
-    def __init__(self, settings: Settings, host: str) -> None:
-        self.host = host
+    def __init__(self, settings: Settings, cluster: Cluster, host: str) -> None:
+        self.cluster, self.host = cluster, host
         self.instance = settings.stack
+        kubernetes_provider.declare(cluster)
         resource = Namespace(
             "namespace",
             metadata=ObjectMetaArgs(
@@ -37,7 +41,6 @@ class Place:
             ),
         )
         self.namespace = resource.metadata.apply(lambda metadata: str(metadata.name))
-        self._context = settings.kube_context
         self._store = self._package("store", packages.read("store"))
 
     def packages(self, name: str, files: Mapping[str, str]) -> Packages:
@@ -49,7 +52,7 @@ class Place:
             name,
             package=name,
             files=files,
-            context=self._context,
+            cluster=self.cluster,
             namespace=self.namespace,
             labels=names.labels(name, self.instance),
         )

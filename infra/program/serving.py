@@ -61,7 +61,7 @@ def declare_serving(
             host=place.host,
             forced_host=settings.host,
             access=access,
-            kube_context=settings.kube_context,
+            cluster=place.cluster,
         ),
     )
     return Serving(model, prediction, access)

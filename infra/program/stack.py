@@ -8,6 +8,7 @@ from pulumi_kubernetes.core.v1 import ConfigMap
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from ..cluster import api, description, names, namespace, nodes
+from ..cluster.clusters import Cluster
 from ..run.planned import PlannedRun
 from ..settings.settings import Settings
 from .place import Place
@@ -19,11 +20,12 @@ from .training import Training, declare_training
 def build(settings: Settings) -> Mapping[str, Any]:
     """Declare the whole stack and return its outputs (docs/contracts.md)."""
     run = PlannedRun.of(settings)
-    host = _require_room(settings)
-    namespace.require_own(settings.kube_context, settings.namespace, settings.stack)
-    jobs = api.get(settings.kube_context, f"/apis/batch/v1/namespaces/{settings.namespace}/jobs")
+    cluster = api.identify(settings.kube_context)
+    host = _require_room(settings, cluster)
+    namespace.require_own(cluster, settings.namespace, settings.stack)
+    jobs = api.get(cluster, f"/apis/batch/v1/namespaces/{settings.namespace}/jobs")
 
-    place = Place(settings, host)
+    place = Place(settings, cluster, host)
     storage = declare_storage(settings, place)
     _describe(settings, place, storage)
     training = declare_training(settings, run, (jobs or {}).get("items", []), place, storage)
@@ -32,9 +34,9 @@ def build(settings: Settings) -> Mapping[str, Any]:
     return _outputs(settings, training, serving)
 
 
-def _require_room(settings: Settings) -> str:
+def _require_room(settings: Settings, cluster: Cluster) -> str:
     """Raise unless the nodes hold what is asked for; return the address of one for clients."""
-    found = nodes.usable(settings.kube_context)
+    found = nodes.usable(cluster)
     nodes.require_room(found, settings.flavour, "dlstack:flavour", settings.node_count)
     nodes.require_room(found, settings.serving_flavour, "dlstack:servingFlavour")
     return settings.host or nodes.address(found)

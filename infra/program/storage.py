@@ -45,7 +45,7 @@ def declare_storage(settings: Settings, place: Place) -> Storage:
     endpoint, outside_endpoint = _endpoints(settings, place, secret)
     store = {
         "in_stack": settings.store is None,
-        "context": settings.kube_context,
+        "cluster": place.cluster,
         "namespace": place.namespace,
         "secret": secret,
         "endpoint": outside_endpoint,

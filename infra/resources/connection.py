@@ -16,8 +16,8 @@ from ..cluster import api
 from .provider import changed
 
 Store = Mapping[str, Any]
-"""Input of the dynamic resources: `endpoint` (empty: AWS), `region`, `in_stack`, and the Secret's
-`context`, `namespace` and `secret`."""
+"""Input of the dynamic resources: `endpoint` (empty: AWS), `region`, `in_stack`, and where its
+Secret is: `cluster` (see `clusters.Cluster`), `namespace` and `secret`."""
 
 ACCESS_KEY = "AWS_ACCESS_KEY_ID"
 SECRET_KEY = "AWS_SECRET_ACCESS_KEY"
@@ -34,7 +34,7 @@ def connect(store: Store) -> Client:
 def read_credentials(store: Store) -> tuple[str, str]:
     """Return access key and secret key, as the Secret has them now."""
     namespace, name = store["namespace"], store["secret"]
-    document = api.get(store["context"], f"/api/v1/namespaces/{namespace}/secrets/{name}")
+    document = api.get(store["cluster"], f"/api/v1/namespaces/{namespace}/secrets/{name}")
     if document is None:
         raise Gone(
             f"The Secret '{name}' with the object store's credentials is not in the namespace "
@@ -54,7 +54,7 @@ def other_store(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
     """
     old, new = olds["store"], news["store"]
     if old["in_stack"] and new["in_stack"]:
-        return bool(changed(old, new, "namespace", "context"))
+        return bool(changed(old, new, "namespace"))
     return bool(changed(old, new, "in_stack", "endpoint", "region"))
 
 

@@ -1,11 +1,13 @@
 """A Python package in the cluster: an archive in a ConfigMap. Its path is part of stacks' state.
 
-With Kubernetes' own resource the archive would be in the state, four times with old plugins, and
-the whole state is written after each step of an `up`. This one keeps the checksums of the files, by
-which a preview says which of them changed.
+With Kubernetes' own resource the archive would be in the state twice, and the whole state is
+written after each step of an `up`. This one keeps the checksums of the files, by which a preview
+says which of them changed.
 """
 
 import base64
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,57 +15,57 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from ..cluster import api
+from ..cluster.clusters import Cluster
 from ..run import packages
 from .provider import Provider, changed, inputs_of
 
-_INPUTS = ("context", "namespace", "package", "labels", "files")
-
 
 class _PackageProvider(Provider):
-    may_be_empty = frozenset({"context"})
-
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        # What a preview does not know yet is not another one.
-        known = [key for key in _INPUTS if not isinstance(news.get(key), pulumi.output.Unknown)]
-        replaces = changed(olds, news, *known)
-        return DiffResult(changes=bool(replaces), replaces=replaces)
+        # The name changes with the files, and so does the preview that shows which.
+        replaces = changed(olds, news, "namespace", "config_map")
+        changes = replaces or changed(olds, news, "cluster", "labels")
+        return DiffResult(changes=bool(changes), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        package = props["package"]
+        package, name = props["package"], props["config_map"]
         files = {path.removeprefix(f"{package}/"): sha for path, sha in props["files"].items()}
         content = packages.archive(package, files)
-        made = api.create(
-            props["context"],
-            _collection(props),
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                # Each has a name of its own, so the one before can be deleted after it, whatever
-                # is replaced: the files, or only the way to the same cluster.
-                "metadata": {"generateName": f"{package}-", "labels": props["labels"]},
-                "immutable": True,
-                "binaryData": {_archive(package): base64.b64encode(content).decode()},
-            },
-        )
-        name = str(made["metadata"]["name"])
-        return CreateResult(
-            f"{props['namespace']}/{name}", {**inputs_of(props), "config_map": name}
-        )
+        document = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "labels": props["labels"]},
+            "immutable": True,
+            "binaryData": {_archive(package): base64.b64encode(content).decode()},
+        }
+        if not api.create(props["cluster"], _collection(props), document):
+            # Of an `up` that was killed before it could note it down. The name says what is in it.
+            there = api.get(props["cluster"], _path(props)) or {}
+            if not there.get("immutable"):
+                api.delete(props["cluster"], _path(props))
+                api.create(props["cluster"], _collection(props), document)
+        return CreateResult(f"{props['namespace']}/{name}", inputs_of(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        there = api.get(props["context"], _path(props))
+        there = api.get(props["cluster"], _path(props))
         return ReadResult(id_ if there else "", inputs_of(props))
 
-    def update(self, _id: str, olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        # Every change is a replacement: the ConfigMap is immutable.
-        return UpdateResult(inputs_of(olds))
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        api.patch(news["cluster"], _path(news), {"metadata": {"labels": news["labels"]}})
+        return UpdateResult(inputs_of(news))
 
     def delete(self, _id: str, props: dict[str, Any]) -> None:
-        api.delete(props["context"], _path(props))
+        api.delete(props["cluster"], _path(props))
 
 
 def _archive(package: str) -> str:
     return f"{package}.zip"
+
+
+def _name(package: str, files: Mapping[str, str]) -> str:
+    """Return a name that says what is in the ConfigMap: what is there already is the same."""
+    content = json.dumps([package, sorted(files.items())])
+    return f"{package}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
 def _collection(props: Mapping[str, Any]) -> str:
@@ -80,7 +82,7 @@ class Package(Resource, module="packages", name="Package"):
     archive: str
     """Name of the zip archive in the ConfigMap, and so in pods."""
     config_map: pulumi.Output[str]
-    """Name of the ConfigMap, known once it is there."""
+    """Name of the ConfigMap."""
 
     def __init__(
         self,
@@ -88,7 +90,7 @@ class Package(Resource, module="packages", name="Package"):
         *,
         package: str,
         files: Mapping[str, str],
-        context: str,
+        cluster: Cluster,
         namespace: pulumi.Input[str],
         labels: Mapping[str, str],
         opts: pulumi.ResourceOptions | None = None,
@@ -99,7 +101,7 @@ class Package(Resource, module="packages", name="Package"):
             name: logical name.
             package: name of the package, a folder of this checkout.
             files: relative path -> SHA-256, from `packages.read`.
-            context: of the kubeconfig; empty for its current one.
+            cluster: where it goes.
             namespace: of the ConfigMap.
             labels: of the ConfigMap.
             opts: resource options.
@@ -108,10 +110,10 @@ class Package(Resource, module="packages", name="Package"):
             "package": package,
             # With the folder, as Pulumi keeps keys that start with '__' to itself (`__init__.py`).
             "files": {f"{package}/{path}": sha256 for path, sha256 in files.items()},
-            "context": context,
+            "cluster": cluster,
             "namespace": namespace,
             "labels": dict(labels),
-            "config_map": None,
+            "config_map": _name(package, files),
         }
         super().__init__(_PackageProvider(), name, props, opts)
         self.archive = _archive(package)

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pulumi.dynamic import CheckFailure, CheckResult, ConfigureRequest, ResourceProvider
+from pulumi.output import Unknown
 
+from ..cluster.clusters import Cluster
 from . import engine
 
 _METHODS = ("check", "diff", "create", "read", "update", "delete")
@@ -44,8 +46,23 @@ def inputs_of(props: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changed(olds: Mapping[str, Any], news: Mapping[str, Any], *keys: str) -> list[str]:
-    """Return those of `keys` whose values differ."""
-    return [key for key in keys if olds.get(key) != news.get(key)]
+    """Return those of `keys` whose values differ.
+
+    What a preview does not know yet is not another value. Nor is another way to the same cluster,
+    but for its context, by which the old state would go on to look for it.
+    """
+    return [key for key in keys if not _same(olds.get(key), news.get(key))]
+
+
+def _same(old: Any, new: Any) -> bool:
+    if isinstance(new, Unknown):
+        return True
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = {"context"} if new.keys() == Cluster.__annotations__.keys() else {*old, *new}
+        return all(_same(old.get(key), new.get(key)) for key in keys)
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_same, old, new))
+    return bool(old == new)
 
 
 def _unexpected(record: logging.LogRecord) -> bool:

@@ -11,6 +11,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from ..cluster import api, why
+from ..cluster.clusters import Cluster
 from ..cluster.troubles import Trouble
 from .provider import Provider, changed, inputs_of
 from .waiting import LOOK_SECONDS, Waiting
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pulumi_kubernetes.apps.v1 import Deployment
 
 
-def wait(context: str, namespace: str, name: str, seconds: int) -> None:
+def wait(cluster: Cluster, namespace: str, name: str, seconds: int) -> None:
     """Return when all pods of the Deployment have its present template and are available.
 
     What it waits for is shown in the terminal of `pulumi up`.
@@ -34,7 +35,7 @@ def wait(context: str, namespace: str, name: str, seconds: int) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         deployment = None
-        for deployment in api.watch(context, path, max(1, min(LOOK_SECONDS, round(left)))):
+        for deployment in api.watch(cluster, path, max(1, min(LOOK_SECONDS, round(left)))):
             if is_complete(deployment):
                 return
         if deployment is None:
@@ -42,7 +43,7 @@ def wait(context: str, namespace: str, name: str, seconds: int) -> None:
                 f"The Deployment '{name}' was deleted from the namespace '{namespace}' while its "
                 "roll-out was waited for. Run 'pulumi up --refresh', which makes it again."
             )
-        goes_on = waiting.sees(why.deployment(context, deployment))
+        goes_on = waiting.sees(why.deployment(cluster, deployment))
         failure = failure_of(deployment)
         if failure or not goes_on:
             raise _failed(name, namespace, waiting.trouble, failure or "")
@@ -86,10 +87,8 @@ def _is_current(deployment: dict[str, Any]) -> bool:
 
 
 class _RollOutProvider(Provider):
-    may_be_empty = frozenset({"context"})
-
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        keys = ("context", "namespace", "deployment", "generation", "seconds")
+        keys = ("cluster", "namespace", "deployment", "generation", "seconds")
         return DiffResult(changes=bool(changed(olds, news, *keys)))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -106,7 +105,7 @@ class _RollOutProvider(Provider):
 
 
 def _waited(props: dict[str, Any]) -> dict[str, Any]:
-    wait(props["context"], props["namespace"], props["deployment"], int(props["seconds"]))
+    wait(props["cluster"], props["namespace"], props["deployment"], int(props["seconds"]))
     return inputs_of(props)
 
 
@@ -118,7 +117,7 @@ class RollOut(Resource, module="apps", name="RollOut"):
         name: str,
         *,
         deployment: "Deployment",
-        context: str,
+        cluster: Cluster,
         seconds: int,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -127,12 +126,12 @@ class RollOut(Resource, module="apps", name="RollOut"):
         Args:
             name: logical name.
             deployment: the Deployment; each change of its specification is a new roll-out.
-            context: of the kubeconfig; empty for its current one.
+            cluster: where it is.
             seconds: how long to wait.
             opts: resource options.
         """
         props = {
-            "context": context,
+            "cluster": cluster,
             "namespace": deployment.metadata.apply(lambda metadata: metadata.namespace),
             "deployment": deployment.metadata.apply(lambda metadata: metadata.name),
             "generation": deployment.metadata.apply(lambda metadata: metadata.generation),

@@ -13,13 +13,18 @@ import pulumi
 import pytest
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
-from infra.cluster import api
+from infra.cluster import api, kubeconfig
+from infra.cluster.clusters import Cluster
 from infra.program import stack
 from infra.run import packages
 from infra.settings import configuration
 
 RUN_HASH = "f" * 64
 STACK = "dlstack-dev"
+CLUSTER = Cluster(context="", uid="6fc7d3c5", server="https://cluster.example:6443")
+"""The cluster that the program is told it is on."""
+ANY_CLUSTER = Cluster(context="", uid="", server="")
+"""Whichever the kubeconfig leads to."""
 
 
 @dataclass
@@ -29,6 +34,8 @@ class Recorded:
     type: str
     name: str
     inputs: dict[str, Any]
+    provider: str = ""
+    """Reference of its provider; empty: the default one."""
 
 
 @dataclass
@@ -43,7 +50,7 @@ class Engine(Mocks):
         raise AssertionError(f"unexpected call of {args.token}")
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        self.resources.append(Recorded(args.typ, args.name, args.inputs))
+        self.resources.append(Recorded(args.typ, args.name, args.inputs, args.provider))
         state = dict(args.inputs)
         if not self.is_there:
             return "", state
@@ -107,6 +114,9 @@ def current_event_loop(event_loop: asyncio.AbstractEventLoop) -> None:
 @pytest.fixture
 def engine(current_event_loop: None) -> Iterator[Engine]:
     recording = Engine()
+    # Of the root of all stacks of this process: what the last one declared for its own objects.
+    if root := pulumi.runtime.get_root_resource():
+        root._transformations = []
     pulumi.runtime.set_mocks(recording, project="dlstack", stack="dev", preview=False)
     pulumi.runtime.set_all_config({})
     yield recording
@@ -134,7 +144,7 @@ class FakeCluster:
 
     answers: dict[str, Any] = field(default_factory=dict)
 
-    def get(self, _context: str, path: str) -> dict[str, Any] | None:
+    def get(self, _cluster: Cluster, path: str) -> dict[str, Any] | None:
         return self.answers.get(path)
 
     def nodes(self, *items: dict[str, Any]) -> None:
@@ -146,6 +156,8 @@ def fake_cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     fake = FakeCluster()
     fake.nodes(node("one", "4", "16Gi"), node("worker", "2", "8000000Ki"))
     monkeypatch.setattr(api, "get", fake.get)
+    monkeypatch.setattr(api, "identify", lambda context: CLUSTER | {"context": context})
+    monkeypatch.setattr(kubeconfig, "alone", lambda _: "the way to the cluster")
     return fake
 
 
@@ -172,10 +184,17 @@ def kube_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeAp
             made = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, document = answers.get(self.path, GONE)
             if status == 200:
-                name = f"{made['metadata'].pop('generateName')}{len(answers):05}"
-                made["metadata"]["name"] = name
-                answers[f"{self.path}/{name}"] = (200, made)
-                status, document = 201, made
+                path = f"{self.path}/{made['metadata']['name']}"
+                status = 409 if path in answers else 201
+                document = answers.setdefault(path, (200, made))[1]
+            self.answer(status, document)
+
+        def do_PATCH(self) -> None:
+            change = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, document = answers.get(self.path, GONE)
+            if status == 200:
+                for part, values in change.items():
+                    document.setdefault(part, {}).update(values)
             self.answer(status, document)
 
         def do_DELETE(self) -> None:

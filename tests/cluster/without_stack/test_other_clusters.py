@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 from infra.cluster import nodes
+from infra.cluster.clusters import Cluster
 from infra.settings import flavours
 from local.kubernetes.configuration import NODE_NAME
 from tests.infra.conftest import (  # noqa: F401  (fixtures)
@@ -164,6 +165,6 @@ def test_a_node_that_advertises_gpus_gets_the_job(
 
 def test_the_nodes_of_a_real_cluster_are_read(platform, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", platform.environment()["KUBECONFIG"])
-    found = nodes.usable("")
+    found = nodes.usable(Cluster(context="", uid="", server=""))
     assert found and all(one.cpu > 0 and one.memory_gib > 0 for one in found)
     nodes.require_room(found, flavours.find("cpu-small", "dlstack:flavour"), "dlstack:flavour")

@@ -6,69 +6,109 @@ import pulumi
 import pytest
 
 from infra.cluster import api
-from tests.infra.conftest import KubeApi
+from infra.cluster.clusters import Cluster
+from tests.infra.conftest import ANY_CLUSTER, KubeApi
 
 
 @pytest.mark.usefixtures("kube_api")
 class TestGet:
     def test_an_object(self, kube_api: KubeApi) -> None:
         kube_api["/api/v1/nodes"] = (200, {"items": []})
-        assert api.get("", "/api/v1/nodes") == {"items": []}
+        assert api.get(ANY_CLUSTER, "/api/v1/nodes") == {"items": []}
 
     def test_of_what_is_not_there_is_none(self) -> None:
-        assert api.get("", "/api/v1/namespaces/nobody") is None
+        assert api.get(ANY_CLUSTER, "/api/v1/namespaces/nobody") is None
 
     def test_of_what_is_forbidden_names_it(self, kube_api: KubeApi) -> None:
         kube_api["/forbidden"] = (403, {"kind": "Status"})
         with pytest.raises(pulumi.RunError, match="refuses '/forbidden': 403"):
-            api.get("", "/forbidden")
+            api.get(ANY_CLUSTER, "/forbidden")
 
     def test_of_a_cluster_that_does_not_answer(self) -> None:
         with pytest.raises(
             pulumi.RunError, match=r"No Kubernetes answers at 'http://127.0.0.1:9': .*refused"
         ):
-            api.get("down", "/api/v1/nodes")
+            api.get(ANY_CLUSTER | {"context": "down"}, "/api/v1/nodes")
 
     def test_of_a_context_that_is_not_there(self) -> None:
         with pytest.raises(pulumi.RunError, match="nowhere.* Set KUBECONFIG"):
-            api.get("nowhere", "/api/v1/nodes")
+            api.get(ANY_CLUSTER | {"context": "nowhere"}, "/api/v1/nodes")
 
 
 class TestCreate:
     PATH = "/api/v1/namespaces/stack/configmaps"
-    DOCUMENT = {"metadata": {"generateName": "training-"}}
+    DOCUMENT = {"metadata": {"name": "training-1"}}
 
-    def test_returns_the_object_with_its_name(self, kube_api: KubeApi) -> None:
+    def test_says_whether_it_was_there_already(self, kube_api: KubeApi) -> None:
         kube_api[self.PATH] = (200, {"items": []})
-        name = api.create("", self.PATH, self.DOCUMENT)["metadata"]["name"]
-        assert name.startswith("training-")
-        assert f"{self.PATH}/{name}" in kube_api
+        assert api.create(ANY_CLUSTER, self.PATH, self.DOCUMENT)
+        assert f"{self.PATH}/training-1" in kube_api
+        assert not api.create(ANY_CLUSTER, self.PATH, self.DOCUMENT)
 
     def test_where_no_namespace_is(self, kube_api: KubeApi) -> None:
         with pytest.raises(pulumi.RunError, match=f"has no '{self.PATH}' to make an object in"):
-            api.create("", self.PATH, self.DOCUMENT)
+            api.create(ANY_CLUSTER, self.PATH, self.DOCUMENT)
 
     def test_that_is_refused_says_why(self, kube_api: KubeApi) -> None:
         kube_api[self.PATH] = (403, {"message": "namespace stack is being terminated"})
         with pytest.raises(pulumi.RunError, match=r"refuses 'POST .*': 403 .*being terminated\)"):
-            api.create("", self.PATH, self.DOCUMENT)
+            api.create(ANY_CLUSTER, self.PATH, self.DOCUMENT)
 
 
 class TestDelete:
     def test_of_what_is_there_and_of_what_is_gone(self, kube_api: KubeApi) -> None:
         kube_api["/object"] = (200, {})
-        api.delete("", "/object")
+        api.delete(ANY_CLUSTER, "/object")
         assert "/object" not in kube_api
-        api.delete("", "/object")
+        api.delete(ANY_CLUSTER, "/object")
 
     def test_that_is_refused(self, kube_api: KubeApi) -> None:
         kube_api["/object"] = (403, {"kind": "Status"})
         with pytest.raises(pulumi.RunError, match="refuses 'DELETE /object': 403"):
-            api.delete("", "/object")
+            api.delete(ANY_CLUSTER, "/object")
+
+
+class TestPatch:
+    def test_of_what_is_there_and_of_what_is_gone(self, kube_api: KubeApi) -> None:
+        kube_api["/object"] = (200, {"metadata": {"name": "a"}})
+        api.patch(ANY_CLUSTER, "/object", {"metadata": {"uid": "1"}})
+        assert kube_api["/object"][1] == {"metadata": {"name": "a", "uid": "1"}}
+        api.patch(ANY_CLUSTER, "/nobody", {"metadata": {}})
+
+
+class TestTheCluster:
+    @pytest.fixture(autouse=True)
+    def cluster(self, kube_api: KubeApi) -> None:
+        kube_api["/api/v1/namespaces/kube-system"] = (200, {"metadata": {"uid": "here"}})
+        kube_api["/object"] = (200, {})
+
+    def test_is_known_by_its_uid(self, kube_api: KubeApi) -> None:
+        found = api.identify("up")
+        assert (found["context"], found["uid"]) == ("up", "here")
+        assert found["server"].startswith("http://127.0.0.1:")
+        assert api.get(found, "/object") == {}
+
+    def test_is_looked_at_once(self, kube_api: KubeApi) -> None:
+        cluster = api.identify("up")
+        assert api.get(cluster, "/object") == {}
+        del kube_api["/api/v1/namespaces/kube-system"]
+        assert api.get(cluster, "/object") == {}
+
+    def test_that_is_another_one_is_not_asked(self, kube_api: KubeApi) -> None:
+        """Symptom otherwise: `pulumi refresh` takes what is in the right one for gone."""
+        there = Cluster(context="up", uid="there", server="https://there:6443")
+        for call in (api.get, api.delete):
+            with pytest.raises(
+                pulumi.RunError,
+                match=r"in the cluster 'https://there:6443' \(UID there\), but the context 'up' .* "
+                r"leads to 'http://127.0.0.1:\d+' \(UID here\)\. Set KUBECONFIG or kubernetes:",
+            ):
+                call(there, "/object")
+        assert "/object" in kube_api
 
 
 def test_no_kubeconfig_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(pulumi.RunError, match="No Kubernetes cluster is configured"):
-        api.get("", "/api/v1/nodes")
+        api.get(ANY_CLUSTER, "/api/v1/nodes")

@@ -22,6 +22,7 @@ from infra.commands.job_log import RunLog, continuation
 from store.client import Client
 from store.errors import PROGRAM
 from tests.infra.commands.test_job_state import RUN, ended, job, pod
+from tests.infra.conftest import ANY_CLUSTER
 from tests.seaweedfs import SeaweedFS
 
 PLACE = "/api/v1/namespaces/stack"
@@ -173,7 +174,9 @@ def bucket(object_store: SeaweedFS) -> Iterator[tuple[Any, str]]:
 def shown(bucket: tuple[Any, str], worker: int = 0) -> Shown:
     s3, name = bucket
     client = Client(s3, PROGRAM)
-    stack = Deployed("dlstack-dev", "stack", "", "127.0.0.1", name, "mnist", {"in_stack": True})
+    stack = Deployed(
+        "dlstack-dev", "stack", ANY_CLUSTER, "127.0.0.1", name, "mnist", {"in_stack": True}
+    )
     text: list[bytes] = []
     said: list[str] = []
     return Shown(RunLog(stack, client, RUN, worker, text.append, said.append), text, said)

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from tests.infra.conftest import RUN_HASH, STACK, Engine, FakeCluster, Up
+from tests.infra.conftest import CLUSTER, RUN_HASH, STACK, Engine, FakeCluster, Up
 
 JOB = "kubernetes:batch/v1:Job"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
@@ -196,3 +196,20 @@ def test_a_preview_of_a_new_stack_tells_what_it_knows_and_guesses_nothing(
     monkeypatch.setattr(engine, "is_there", False)
     pulumi.runtime.set_mocks(engine, project="dlstack", stack="dev", preview=True)
     assert up(serviceType=service_type) == {"modelName": "mnist", "tls": False, **known}
+
+
+def test_all_kubernetes_objects_are_of_the_stacks_own_provider(up: Up, engine: Engine) -> None:
+    """Pulumi's default one follows the shell: `pulumi destroy` would look in another cluster."""
+    up()
+    (provider,) = engine.created("pulumi:providers:kubernetes")
+    # A secret, as the mock gets it.
+    assert provider.inputs["kubeconfig"]["value"] == "the way to the cluster"
+    assert provider.inputs["clusterIdentifier"] == CLUSTER["uid"]
+    assert provider.inputs["deleteUnreachable"] == "false"
+    objects = [one for one in engine.resources if one.type.startswith("kubernetes:")]
+    assert len(objects) > 10
+    for one in objects:
+        assert one.provider.endswith("::kubernetes::kubernetes-id"), one
+        annotations = one.inputs["metadata"]["annotations"]
+        assert annotations["pulumi.com/patchForce"] == "true", one
+        assert annotations["pulumi.com/patchFieldManager"] == "dlstack", one

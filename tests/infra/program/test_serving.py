@@ -76,7 +76,7 @@ def test_services_without_load_balancer_are_not_awaited(up: Up, engine: Engine) 
     """While training runs, the prediction Service has no pods to wait for."""
     up()
     for service in engine.created(SERVICE):
-        assert service.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+        assert service.inputs["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
 
 
 def test_the_embedded_server_alone_bounds_requests(up: Up, engine: Engine) -> None:

@@ -13,6 +13,7 @@ import pytest
 from infra.resources import connection
 from infra.resources.bucket import _BucketProvider
 from store.client import connect
+from tests.infra.conftest import ANY_CLUSTER
 from tests.seaweedfs import SeaweedFS
 
 Props = dict[str, Any]
@@ -30,7 +31,7 @@ def store(object_store: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         "endpoint": object_store.endpoint,
         "region": "us-east-1",
         "in_stack": True,
-        "context": "",
+        "cluster": ANY_CLUSTER,
         "namespace": "test",
         "secret": "object-store",
     }

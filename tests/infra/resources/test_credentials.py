@@ -7,11 +7,11 @@ import pytest
 
 from infra.resources import connection, credentials
 from store.errors import Gone
-from tests.infra.conftest import KubeApi
+from tests.infra.conftest import ANY_CLUSTER, KubeApi
 
 
 class TestCredentials:
-    store = {"context": "", "namespace": "stack", "secret": "object-store"}
+    store = {"cluster": ANY_CLUSTER, "namespace": "stack", "secret": "object-store"}
 
     @pytest.fixture(autouse=True)
     def secret(self, kube_api: KubeApi) -> None:
@@ -26,7 +26,7 @@ class TestCredentials:
         with pytest.raises(Gone, match="'object-store' .* not in the namespace 'other'"):
             connection.read_credentials(self.store | {"namespace": "other"})
         with pytest.raises(pulumi.RunError):
-            connection.read_credentials(self.store | {"context": "down"})
+            connection.read_credentials(self.store | {"cluster": ANY_CLUSTER | {"context": "down"}})
 
 
 def test_generated_credentials_are_made_once() -> None:

@@ -18,7 +18,7 @@ from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grp
 from infra.resources import engine
 from infra.resources.roll_out import _RollOutProvider
 from local.home import REPOSITORY
-from tests.infra.conftest import KubeApi
+from tests.infra.conftest import ANY_CLUSTER, KubeApi
 
 URN = "urn:pulumi:dev::dlstack::dynamic:RollOut::prediction-roll-out"
 
@@ -65,7 +65,7 @@ def roll_out(plugin: Any, **props: Any) -> None:
     provider = base64.b64encode(dill.dumps(_RollOutProvider())).decode()
     document = {
         "__provider": provider,
-        "context": "up",
+        "cluster": ANY_CLUSTER,
         "namespace": "dev",
         "deployment": "prediction",
         "seconds": 60,

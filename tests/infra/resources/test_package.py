@@ -9,9 +9,10 @@ from typing import Any
 import pulumi
 import pytest
 
+from infra.resources import package
 from infra.resources.package import _PackageProvider
 from infra.run import packages
-from tests.infra.conftest import KubeApi
+from tests.infra.conftest import ANY_CLUSTER, KubeApi
 
 CONFIG_MAPS = "/api/v1/namespaces/dlstack-dev/configmaps"
 Props = dict[str, Any]
@@ -25,8 +26,9 @@ def props(project: Path, kube_api: KubeApi) -> Props:
     return {
         "package": "training",
         "files": {f"training/{path}": sha for path, sha in packages.read("training").items()},
-        "context": "",
+        "cluster": ANY_CLUSTER,
         "namespace": "dlstack-dev",
+        "config_map": "training-0a1b2c",
         "labels": {"app.kubernetes.io/component": "training"},
     }
 
@@ -42,7 +44,7 @@ def test_is_made_read_and_deleted(props: Props, kube_api: KubeApi) -> None:
     id_, outs = made(props)
     path = f"{CONFIG_MAPS}/{outs['config_map']}"
     assert id_ == f"dlstack-dev/{outs['config_map']}"
-    assert outs == props | {"config_map": outs["config_map"]}
+    assert outs == props
     config_map = kube_api[path][1]
     assert config_map["metadata"]["labels"] == props["labels"]
     assert config_map["immutable"] is True
@@ -67,46 +69,66 @@ def test_that_is_gone_with_its_namespace_is_deleted_already(
     provider.delete(id_, outs)
 
 
-def test_the_next_one_is_another_config_map_so_that_the_last_can_go(
-    props: Props, kube_api: KubeApi
-) -> None:
-    """Also of the same files: the context of the same cluster may have got another name."""
-    id_, outs = made(props)
-    next_id, next_outs = made(props | {"context": "up"})
-    provider.delete(id_, outs)
-    assert provider.read(next_id, next_outs).id == next_id
+def test_that_was_made_already_is_adopted(props: Props, kube_api: KubeApi) -> None:
+    """Symptom otherwise: an `up` that was killed before it noted it down leaves it for ever."""
+    assert made(props) == made(props)
+    assert len(kube_api) == 2
+
+
+def test_whose_name_something_else_has_is_put_in_its_place(props: Props, kube_api: KubeApi) -> None:
+    path = f"{CONFIG_MAPS}/{props['config_map']}"
+    kube_api[path] = (200, {"data": {}})
+    made(props)
+    assert kube_api[path][1]["immutable"] is True
 
 
 def test_the_content_is_not_in_the_state(props: Props) -> None:
     _, outs = made(props)
-    assert set(outs) == {*props, "config_map"}
+    assert set(outs) == set(props)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("files", {"training/__init__.py": "0" * 64}),
-        ("namespace", "other"),
-        ("context", "other"),
-        ("labels", {}),
-        ("package", "serving"),
-    ],
-)
-def test_a_change_is_another_config_map(props: Props, key: str, value: Any) -> None:
-    olds = props | {"config_map": "training-1"}
-    result = provider.diff("id", olds, props | {key: value})
+@pytest.mark.parametrize("key", ["namespace", "config_map"])
+def test_other_files_are_another_config_map(props: Props, key: str) -> None:
+    result = provider.diff("id", props, props | {key: "other"})
     assert (result.changes, result.replaces) == (True, [key])
     # Pods run on with the one before until the next one is there.
     assert not result.delete_before_replace
 
 
+def test_its_name_says_what_is_in_it() -> None:
+    names = {
+        package._name("training", {"a.py": "0"}),
+        package._name("training", {"a.py": "1"}),
+        package._name("training", {"b.py": "0"}),
+        package._name("serving", {"a.py": "0"}),
+    }
+    assert len(names) == 4
+    assert package._name("training", {"a.py": "0", "b.py": "1"}) == package._name(
+        "training", {"b.py": "1", "a.py": "0"}
+    )
+
+
+def test_other_labels_and_another_way_to_the_cluster_change_it_in_place(
+    props: Props, kube_api: KubeApi
+) -> None:
+    id_, outs = made(props)
+    news = props | {"labels": {"a": "b"}, "cluster": ANY_CLUSTER | {"context": "up"}}
+    result = provider.diff(id_, outs, news)
+    assert (result.changes, result.replaces) == (True, [])
+    assert provider.update(id_, outs, news).outs == news
+    assert kube_api[f"{CONFIG_MAPS}/{props['config_map']}"][1]["metadata"]["labels"]["a"] == "b"
+    # A tunnel to it, for one.
+    news = outs | {"cluster": ANY_CLUSTER | {"server": "https://127.0.0.1:7443"}}
+    assert provider.diff(id_, outs, news).changes is False
+
+
 def test_nothing_changed_is_no_change(props: Props) -> None:
-    assert provider.diff("id", props | {"config_map": "training-1"}, props).changes is False
+    assert provider.diff("id", props, props).changes is False
 
 
 def test_a_namespace_that_a_preview_does_not_know_yet_is_no_change(props: Props) -> None:
     news = props | {"namespace": pulumi.output.Unknown()}
-    assert provider.diff("id", props | {"config_map": "training-1"}, news).changes is False
+    assert provider.diff("id", props, news).changes is False
     assert provider.check({}, news).failures == []
 
 
@@ -131,4 +153,4 @@ def test_a_cluster_that_is_down_has_not_lost_it(props: Props) -> None:
     id_, outs = made(props)
     for call in (provider.read, provider.delete):
         with pytest.raises(pulumi.RunError, match="No Kubernetes answers"):
-            call(id_, outs | {"context": "down"})
+            call(id_, outs | {"cluster": ANY_CLUSTER | {"context": "down"}})

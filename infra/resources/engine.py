@@ -5,6 +5,8 @@ Both are in the frames below it: those of `pulumi.dynamic` and of gRPC.
 """
 
 import functools
+import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -70,6 +72,32 @@ def tell(text: str) -> None:
     _engine().Log(
         engine_pb2.LogRequest(severity=engine_pb2.INFO, message=text, urn=call.urn, ephemeral=True)
     )
+
+
+def end_with_it() -> None:
+    """Let this process end with the engine that started it, even if that is killed.
+
+    It would stay for ever, and finish what nobody waits for: an upload, a wait.
+    """
+    main = getattr(sys.modules["__main__"], "__spec__", None)
+    if main is not None and main.name == "pulumi.dynamic.__main__":
+        _watch()
+
+
+@functools.cache
+def _watch() -> None:
+    threading.Thread(target=_await_end, daemon=True).start()
+
+
+def _await_end() -> None:
+    # The engine holds the other end of the standard input, and writes nothing to it.
+    while os.read(0, 1024):
+        pass
+    host, _, port = sys.argv[1].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        os._exit(1)
 
 
 @functools.cache

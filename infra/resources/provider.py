@@ -27,6 +27,7 @@ class Provider(ResourceProvider):
     def configure(self, req: ConfigureRequest) -> None:
         # Pulumi gets the message by gRPC; the same error in gRPC's log is a page of traceback.
         logging.getLogger("grpc._server").addFilter(_unexpected)
+        engine.end_with_it()
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         failures = [

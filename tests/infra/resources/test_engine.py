@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent import futures
+from dataclasses import dataclass
 from typing import Any
 
 import dill
@@ -39,25 +40,40 @@ def heard() -> Heard:
     return Heard()
 
 
+@dataclass
+class Started:
+    """A real process of Pulumi's plugin for dynamic resources, and the engine that started it."""
+
+    engine: grpc.Server
+    process: "subprocess.Popen[str]"
+
+
 @pytest.fixture
-def plugin(heard: Heard, kube_api: KubeApi) -> Iterator[Any]:
-    """A client of Pulumi's plugin for dynamic resources, which knows the cluster `kube_api`."""
+def started(heard: Heard, kube_api: KubeApi) -> Iterator[Started]:
     server = grpc.server(futures.ThreadPoolExecutor(2))
     engine_pb2_grpc.add_EngineServicer_to_server(heard, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-u", "-m", "pulumi.dynamic", f"127.0.0.1:{port}"],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PULUMI_PROJECT": "dlstack"},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    with process, grpc.insecure_channel(f"127.0.0.1:{process.stdout.readline().strip()}") as open_:
-        yield provider_pb2_grpc.ResourceProviderStub(open_)
+    ) as process:
+        yield Started(server, process)
         process.terminate()
     server.stop(None)
+
+
+@pytest.fixture
+def plugin(started: Started) -> Iterator[Any]:
+    """A client of the plugin, which knows the cluster `kube_api`."""
+    assert started.process.stdout is not None
+    port = started.process.stdout.readline().strip()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield provider_pb2_grpc.ResourceProviderStub(channel)
 
 
 def roll_out(plugin: Any, **props: Any) -> None:
@@ -131,6 +147,25 @@ def test_is_told_at_once_what_a_roll_out_waits_for_and_why_it_fails(
 def test_an_error_that_nobody_expected_is_told_as_one(plugin: Any) -> None:
     with pytest.raises(grpc.RpcError, match="Exception calling application: "):
         roll_out(plugin, seconds="many")
+
+
+def test_a_killed_engine_leaves_no_plugin_behind(plugin: Any, started: Started) -> None:
+    """It stayed for ever after `kill -9` of `pulumi`, and went on with what it was doing."""
+    with pytest.raises(grpc.RpcError):
+        roll_out(plugin, seconds="many")
+    assert started.process.poll() is None
+    started.engine.stop(None).wait()
+    assert started.process.stdin is not None
+    started.process.stdin.close()
+    assert started.process.wait(30) == 1
+
+
+def test_a_plugin_whose_engine_writes_nothing_stays(plugin: Any, started: Started) -> None:
+    assert started.process.stdin is not None
+    started.process.stdin.close()
+    for _ in range(3):
+        with pytest.raises(grpc.RpcError, match="Exception calling application: "):
+            roll_out(plugin, seconds="many")
 
 
 def test_outside_of_the_plugin_an_error_is_the_same_and_nobody_is_told() -> None:

@@ -27,6 +27,8 @@ class StoredObject:
     """Bytes."""
     etag: str
     """What tells this content from another, in the quotes that S3 puts around it."""
+    modified: datetime
+    """When it was written, by the store's clock; to the second at least."""
 
 
 def list_objects(client: Client, url: S3Url) -> Iterator[StoredObject]:
@@ -38,7 +40,12 @@ def list_objects(client: Client, url: S3Url) -> Iterator[StoredObject]:
         )
         for page in pages:
             for entry in page.get("Contents", []):
-                yield StoredObject(entry["Key"][len(prefix) :], entry["Size"], entry["ETag"])
+                yield StoredObject(
+                    entry["Key"][len(prefix) :],
+                    entry["Size"],
+                    entry["ETag"],
+                    entry["LastModified"],
+                )
 
 
 def list_files(client: Client, url: S3Url) -> Iterator[StoredObject]:

@@ -47,6 +47,7 @@ ROOMS: dict[str, Rooms] = {
     "store": {
         "__init__": "",
         "marks": "transfers objects parallel client urls errors",
+        "models": "objects parallel client urls errors",
         "transfers": "objects parallel client urls errors",
         "objects": "client urls errors",
         "buckets": "client errors",

@@ -7,12 +7,13 @@ from typing import Any
 
 import pulumi
 
+from store import models
 from store.client import Client
+from store.models import Damaged, Manifest
 from store.objects import changed_at, list_folders
 from store.parallel import in_parallel
 from store.urls import S3Url
 
-from ..resources import published_model
 from ..run.run_hash import short
 from .job_log import log_key
 
@@ -26,6 +27,8 @@ class Version:
     metrics: Mapping[str, float]
     created: str | None
     """RFC 3339 time."""
+    damage: str = ""
+    """What is wrong with it; empty for one that can be served."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,20 @@ class Run:
     written: datetime
     """When its log was written to last."""
     version: Version | None
-    """The newest that it published."""
+    """The newest intact one that it published."""
 
 
 def versions(client: Client, bucket: str, model: str) -> list[Version]:
     """Return the published versions of `model`, the newest first."""
 
-    def read(number: int) -> Version:
-        manifest = published_model.read_manifest(client, bucket, model, number)
-        return Version(
-            number, manifest["run_hash"], manifest["metrics"], manifest.get("created") or None
-        )
+    def told(version: models.Version, found: Manifest | Damaged) -> Version:
+        if isinstance(found, Damaged):
+            return Version(version.number, found.run_hash, {}, None, found.problem)
+        created = found.document.get("created") or None
+        return Version(version.number, found.run_hash, found.metrics, created)
 
-    return in_parallel(read, published_model.published_versions(client, bucket, model))
+    url = S3Url(bucket, f"models/{model}")
+    return [told(*one) for one in models.check(client, url)]
 
 
 def runs(client: Client, bucket: str, published: Iterable[Version]) -> list[Run]:
@@ -62,7 +66,8 @@ def runs(client: Client, bucket: str, published: Iterable[Version]) -> list[Run]
     logs = zip(names, in_parallel(written, names), strict=True)
     by_run: dict[str, Version] = {}
     for one in published:
-        by_run.setdefault(short(one.run_hash), one)
+        if not one.damage:
+            by_run.setdefault(short(one.run_hash), one)
     found = [Run(name, moment, by_run.get(name)) for name, moment in logs if moment is not None]
     return sorted(found, key=lambda run: run.written, reverse=True)
 

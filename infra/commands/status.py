@@ -118,6 +118,7 @@ def as_json(status: Status) -> dict[str, Any]:
                 "metrics": dict(one.metrics),
                 "runHash": one.run_hash,
                 "created": one.created,
+                "damage": one.damage or None,
             }
             for one in status.versions
         ],

@@ -99,7 +99,7 @@ def _versions(model: str, versions: Iterable[Version], served: Sequence[int]) ->
         (
             model,
             str(one.version),
-            "served" if one.version in served else "",
+            " ".join(_use(one, served)),
             metrics_text(one.metrics),
             short(one.run_hash),
             _moment(datetime.fromisoformat(one.created)) if one.created else "",
@@ -107,6 +107,11 @@ def _versions(model: str, versions: Iterable[Version], served: Sequence[int]) ->
         for one in versions
     ]
     return _table(rows)
+
+
+def _use(version: Version, served: Sequence[int]) -> list[str]:
+    uses = {"served": version.version in served, "damaged": bool(version.damage)}
+    return [use for use, is_so in uses.items() if is_so]
 
 
 def _moment(moment: datetime) -> str:

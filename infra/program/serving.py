@@ -35,6 +35,8 @@ def declare_serving(
         model_name=settings.model_name,
         run_hash=run_hash,
         version=settings.model_version,
+        attempt=training.attempt.number,
+        seen=None,
         store=storage.store,
         # The Job publishes what this looks for, and tells nobody but the bucket.
         opts=pulumi.ResourceOptions(depends_on=[training.job.job]),

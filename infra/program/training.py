@@ -26,6 +26,7 @@ class Training:
     """What serving and the stack's outputs need of it."""
 
     job: TrainingJob
+    attempt: Attempt
     tensorboard: TensorBoard
 
 
@@ -82,7 +83,7 @@ def declare_training(
     )
     if not (is_there(jobs, run.hash, attempt) or pulumi.runtime.is_dry_run()):
         _announce(run, attempt)
-    return Training(job, tensorboard)
+    return Training(job, attempt, tensorboard)
 
 
 def _code(settings: Settings, run: PlannedRun, storage: Storage) -> pulumi.Output[str]:

@@ -3,33 +3,40 @@
 It writes nothing: the training Job publishes. The path of this module is part of stacks' state.
 """
 
-import json
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
+from store import models
 from store.client import Client
 from store.errors import StoreError
-from store.objects import list_files, read
+from store.models import Damaged, Manifest
 from store.urls import S3Url
 
 from .connection import Store, connect
 from .provider import Provider, changed, inputs_of
 
-_INPUTS = ("bucket", "model_name", "wanted_run_hash", "wanted_version", "store")
+_INPUTS = ("bucket", "model_name", "wanted_run_hash", "wanted_version", "attempt", "store")
 
 
 class _PublishedModelProvider(Provider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        return DiffResult(changes=bool(changed(_olds, _news, *_INPUTS)), replaces=[])
+        changes = bool(changed(_olds, _news, *_INPUTS))
+        # What a refresh has found to be damaged has no version; the program may have seen another.
+        seen = _news.get("seen")
+        changes = changes or _olds.get("version") is None
+        changes = changes or (seen is not None and seen != _olds["version"])
+        return DiffResult(changes=changes, replaces=[])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["model_name"], _outputs(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        # What was published is never changed, and the outputs say which version is deployed.
-        return ReadResult(id_, inputs_of(props))
+        outs = inputs_of(props)
+        if outs.get("version") is not None and _is_lost(outs):
+            outs["version"] = None
+        return ReadResult(id_, outs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_outputs(_news))
@@ -51,62 +58,78 @@ def _outputs(props: dict[str, Any]) -> dict[str, Any]:
     return {
         **inputs_of(props),
         "version": version,
-        "run_hash": manifest["run_hash"],
-        "metrics": manifest["metrics"],
+        "run_hash": manifest.run_hash,
+        "metrics": dict(manifest.metrics),
         "provenance": _provenance(manifest),
     }
 
 
-def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
+def _is_lost(outs: dict[str, Any]) -> bool:
+    """Say whether the version is known to be gone or damaged. A store that is away says nothing."""
+    try:
+        find(
+            connect(outs["store"]),
+            outs["bucket"],
+            outs["model_name"],
+            run_hash="",
+            version=int(outs["version"]),
+        )
+    except NotPublished:
+        return True
+    except StoreError:
+        return False
+    return False
+
+
+def _provenance(manifest: Manifest) -> dict[str, Any]:
     """Return what made the model: the manifest's `provenance` and what stands beside it there."""
-    beside = {key: manifest[key] for key in ("parameters", "created", "seconds") if key in manifest}
-    return {**manifest.get("provenance", {}), **beside}
+    told = manifest.document
+    beside = {key: told[key] for key in ("parameters", "created", "seconds") if key in told}
+    return {**told.get("provenance", {}), **beside}
+
+
+class NotPublished(StoreError):
+    """There is no such version that is intact."""
 
 
 def find(
     client: Client, bucket: str, model: str, *, run_hash: str, version: int | None
-) -> tuple[int, dict[str, Any]]:
-    """Return number and manifest of `version`, or else of the newest one made by `run_hash`."""
-    prefix = f"models/{model}/"
-    versions = published_versions(client, bucket, model)
-    for number in versions if version is None else [version] if version in versions else []:
-        manifest = read_manifest(client, bucket, model, number)
-        if version is not None or manifest["run_hash"] == run_hash:
-            return number, manifest
-    there = ", ".join(map(str, versions)) or "none"
-    if version is not None:
-        raise StoreError(
-            f"Version {version} of the model '{model}' is not published. Set dlstack:modelVersion "
-            f"to one of the versions in '{bucket}/{prefix}': {there}."
+) -> tuple[int, Manifest]:
+    """Return number and manifest of `version`, or else of the newest one made by `run_hash`.
+
+    Raises:
+        NotPublished: there is none that is intact.
+    """
+    url = S3Url(bucket, f"models/{model}")
+    if version is None:
+        found = models.newest_of_run(client, url, run_hash)
+        if found.version is not None and found.manifest is not None:
+            return found.version.number, found.manifest
+        damage = f" {found.damaged[0]}" if found.damaged else ""
+        raise NotPublished(
+            f"The training run {run_hash[:12]} has no intact version of the model '{model}' in "
+            f"'{url}'.{damage} Run 'pulumi up' again: it publishes one. Or set "
+            f"dlstack:modelVersion to one of the versions there: {_intact(client, url)}."
         )
-    raise StoreError(
-        f"The training run {run_hash[:12]} published no version of the model '{model}'. 'python "
-        "-m infra logs' shows its log. Or set dlstack:modelVersion to one of the versions in "
-        f"'{bucket}/{prefix}': {there}."
+    problem = "is not published"
+    for one in models.published(client, url):
+        if one.number == version:
+            try:
+                manifest = models.read_manifest(client, one.url)
+                models.require_intact(client, one, manifest)
+                return version, manifest
+            except Damaged as error:
+                problem = f"is damaged: {error.problem}"
+    raise NotPublished(
+        f"Version {version} of the model '{model}' {problem}. Set dlstack:modelVersion to one of "
+        f"the versions in '{url}': {_intact(client, url)}. Or remove it, and the newest is served."
     )
 
 
-def published_versions(client: Client, bucket: str, model: str) -> list[int]:
-    """Return the versions of `model` that have a manifest, the newest first."""
-    files = list_files(client, S3Url(bucket, f"models/{model}"))
-    parts = [file.path.split("/") for file in files]
-    numbers = (part[0] for part in parts if part[1:] == ["manifest.json"])
-    return sorted((int(number) for number in numbers if number.isdecimal()), reverse=True)
-
-
-def read_manifest(client: Client, bucket: str, model: str, version: int) -> dict[str, Any]:
-    """Return the manifest of a published version; raise `StoreError` if it is not one."""
-    key = f"models/{model}/{version}/manifest.json"
-    try:
-        manifest = json.loads(read(client, S3Url(bucket, key)))
-        if isinstance(manifest["run_hash"], str) and isinstance(manifest["metrics"], dict):
-            return dict(manifest)
-        problem = "run_hash or metrics is of the wrong type"
-    except (ValueError, KeyError, TypeError) as exc:
-        problem = f"{type(exc).__name__}: {exc}"
-    raise StoreError(
-        f"'{bucket}/{key}' is not a model's manifest ({problem}). Delete that version."
-    )
+def _intact(client: Client, url: S3Url) -> str:
+    """Return the numbers of the intact versions, the newest first, for a message."""
+    found = models.intact(client, url)
+    return ", ".join(str(version.number) for version, _ in found) or "none"
 
 
 class PublishedModel(Resource, module="models", name="PublishedModel"):
@@ -127,6 +150,8 @@ class PublishedModel(Resource, module="models", name="PublishedModel"):
         model_name: str,
         run_hash: str,
         version: int | None,
+        attempt: int | None,
+        seen: int | None,
         store: Store,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -138,14 +163,18 @@ class PublishedModel(Resource, module="models", name="PublishedModel"):
             model_name: the model.
             run_hash: of the run that published it.
             version: look for this version instead.
+            attempt: of the run's Job; after another one it is looked for again.
+            seen: the version that the bucket has of it, where that is known.
             store: the object store.
-            opts: resource options; make it depend on the training Job.
+            opts: resource options; make it depend on the end of the training run.
         """
         props = {
             "bucket": bucket,
             "model_name": model_name,
             "wanted_run_hash": run_hash,
             "wanted_version": version,
+            "attempt": attempt,
+            "seen": seen,
             "store": store,
             "version": None,
             "run_hash": None,

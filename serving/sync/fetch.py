@@ -7,19 +7,25 @@ manifest, so that a server that watches the folder never sees half a model.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from store.client import Client
 from store.errors import NoObject
-from store.objects import list_folders, read, read_chunks
+from store.models import (
+    MANIFEST_FILE,
+    Damaged,
+    ModelFile,
+    missing,
+    parse_manifest,
+    published,
+    require_same,
+)
+from store.objects import read, read_chunks
 from store.parallel import in_parallel
 from store.urls import S3Url
-
-MANIFEST = "manifest.json"
 
 
 class SyncError(Exception):
@@ -33,30 +39,6 @@ class Source:
     client: Client
     url: S3Url
 
-    def read_manifest(self, version: int) -> bytes | None:
-        """Return a version's manifest; None when the version is not (yet) published."""
-        try:
-            return read(self.client, self.url / f"{version}/{MANIFEST}")
-        except NoObject:
-            return None
-
-    def versions(self) -> list[int]:
-        """Return the published versions, lowest first."""
-        return sorted(
-            int(name)
-            for name in list_folders(self.client, self.url)
-            if name.isascii() and name.isdigit() and self.read_manifest(int(name)) is not None
-        )
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of the manifest."""
-
-    path: str
-    size: int
-    sha256: str
-
 
 def sync(source: Source, version: int, target: Path) -> bool:
     """Copy a version to `target/<version>`; one process at a time for a target.
@@ -65,7 +47,8 @@ def sync(source: Source, version: int, target: Path) -> bool:
         Whether anything had to be copied.
 
     Raises:
-        SyncError: the version is not published, or what arrived is not what was published.
+        SyncError: the version is not published.
+        Damaged: what arrived is not what was published.
         OSError: no space, or no permission.
         StoreError: the store failed.
     """
@@ -73,11 +56,13 @@ def sync(source: Source, version: int, target: Path) -> bool:
     if _is_complete(final):
         return False
     url = source.url / str(version)
-    manifest = source.read_manifest(version)
-    if manifest is None:
-        known = ", ".join(map(str, source.versions())) or "none"
-        raise SyncError(f"{url} is not a published version. Published versions: {known}.")
-    files = _parse(manifest, str(url / MANIFEST))
+    try:
+        manifest = read(source.client, url / MANIFEST_FILE)
+    except NoObject:
+        there = sorted(one.number for one in published(source.client, source.url))
+        known = ", ".join(map(str, there)) or "none"
+        raise SyncError(f"{url} is not a published version. Published versions: {known}.") from None
+    files = parse_manifest(manifest, str(url / MANIFEST_FILE)).files
     target.mkdir(parents=True, exist_ok=True)
     # Not a number, so no server takes it for a version. The name is fixed: what a killed run left
     # is removed by the next one.
@@ -89,7 +74,7 @@ def sync(source: Source, version: int, target: Path) -> bool:
         for folder in {(partial / file.path).parent for file in files}:
             folder.mkdir(parents=True, exist_ok=True)
         in_parallel(lambda file: _fetch(source.client, url, file, partial), files)
-        (partial / MANIFEST).write_bytes(manifest)
+        (partial / MANIFEST_FILE).write_bytes(manifest)
         if final.exists():
             # Left incomplete by other hands; renaming onto it would fail.
             shutil.rmtree(final)
@@ -99,7 +84,7 @@ def sync(source: Source, version: int, target: Path) -> bool:
     return True
 
 
-def _fetch(client: Client, version_url: S3Url, file: File, folder: Path) -> None:
+def _fetch(client: Client, version_url: S3Url, file: ModelFile, folder: Path) -> None:
     url = version_url / file.path
     digest = hashlib.sha256()
     size = 0
@@ -110,35 +95,14 @@ def _fetch(client: Client, version_url: S3Url, file: File, folder: Path) -> None
                 size += len(chunk)
                 out.write(chunk)
     except NoObject:
-        raise SyncError(
-            f"{url} is in the manifest but not in the bucket. Publish the model again."
-        ) from None
-    if size != file.size or digest.hexdigest() != file.sha256:
-        raise SyncError(
-            f"{url} has {size} bytes with SHA-256 {digest.hexdigest()}, its manifest says "
-            f"{file.size} and {file.sha256}. Publish the model again."
-        )
-
-
-def _parse(manifest: bytes, url: str) -> list[File]:
-    try:
-        files = [
-            File(str(entry["path"]), int(entry["size"]), str(entry["sha256"]))
-            for entry in json.loads(manifest)["files"]
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise SyncError(f"{url} is not a manifest ({error!r}). Publish the model again.") from None
-    for file in files:
-        path = PurePosixPath(file.path)
-        if path.is_absolute() or ".." in path.parts or not path.parts:
-            raise SyncError(f"{url} names a file outside its version: '{file.path}'.")
-    return files
+        raise missing(url) from None
+    require_same(url, file, size, digest.hexdigest())
 
 
 def _is_complete(folder: Path) -> bool:
     """Whether an earlier run left the whole version; it checked the contents."""
     try:
-        files = _parse((folder / MANIFEST).read_bytes(), str(folder))
+        files = parse_manifest((folder / MANIFEST_FILE).read_bytes(), str(folder)).files
         return all((folder / file.path).stat().st_size == file.size for file in files)
-    except (OSError, SyncError):
+    except (OSError, Damaged):
         return False

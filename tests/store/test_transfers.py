@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from store.transfers import fetch_file, fetch_files, fetch_folder, upload_file
 from store.urls import S3Url
 
 LARGE = 65 * 2**20
+NOW = datetime.now(UTC)
 
 
 def test_a_folder_arrives_as_it_is(client: Client, bucket: S3Url, tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_a_key_that_leads_out_of_the_folder_is_refused(
     client: Client, tmp_path: Path, path: str
 ) -> None:
     with pytest.raises(StoreError, match="has the unsafe key"):
-        fetch_files(client, S3Url("b"), [StoredObject(path, 1, "")], tmp_path)
+        fetch_files(client, S3Url("b"), [StoredObject(path, 1, "", NOW)], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -75,7 +77,10 @@ def test_an_object_deleted_since_the_listing_fails_the_fetch(
     write(client, bucket / "there", b"x")
     with pytest.raises(NoObject, match="gone"):
         fetch_files(
-            client, bucket, [StoredObject("there", 1, ""), StoredObject("gone", 1, "")], tmp_path
+            client,
+            bucket,
+            [StoredObject("there", 1, "", NOW), StoredObject("gone", 1, "", NOW)],
+            tmp_path,
         )
 
 

@@ -11,17 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from store.client import from_environment
 from store.errors import StoreError
+from store.models import newest_of_run
 from store.transfers import fetch_folder
 from store.urls import S3Url
 from training.agent.boot_process import BootProcess
 from training.agent.flags import agent_parser, run_parameters
 from training.agent.job_log import JobLog
 from training.agent.membership import Membership
-from training.agent.publishing import Provenance, check_model, find_published, publish
+from training.agent.publishing import Provenance, check_model, publish
 from training.agent.rounds import Rounds
 from training.agent.workers import Workers
 from training.command_line import EXIT_FAILED, TrainingError
@@ -82,16 +82,18 @@ class Agent:
     def run(self) -> int:
         """Return the process's exit status: the boot file's, or 0 when its model is published."""
         options = self._options
-        published = self._find_published()
-        if published is not None:
-            version = published["version"]
+        # All of it is read: what is served next is worth it, and this is the only one who can mend.
+        found = newest_of_run(self._client, self._model_url, options.run_hash, thoroughly=True)
+        for damage in found.damaged:
+            print(f"A published version is damaged. {damage}", flush=True)
+        if found.version is not None and found.manifest is not None:
             print(
-                f"Run {options.run_hash[:12]} is already published as version {version}: "
-                f"{self._model_url / str(version)}",
+                f"Run {options.run_hash[:12]} is already published as version "
+                f"{found.version.number}: {found.version.url}",
                 flush=True,
             )
             # A bar may have been raised since.
-            self._check_bars(published["metrics"])
+            self._check_bars(found.manifest.metrics)
             return 0
         if options.work_dir:
             Path(options.work_dir).mkdir(parents=True, exist_ok=True)
@@ -135,7 +137,7 @@ class Agent:
                     self._membership,
                     run_hash=self._options.run_hash,
                     on_lost=self._stop_training,
-                    is_published=lambda: self._find_published() is not None,
+                    is_published=self._is_published,
                     join_seconds=self._options.join_seconds,
                 )
             status = self._train_and_publish(log, mirror, folders)
@@ -216,8 +218,9 @@ class Agent:
         )
         return publish(self._client, model_dir, self._model_url, provenance)
 
-    def _find_published(self) -> dict[str, Any] | None:
-        return find_published(self._client, self._model_url, self._options.run_hash)
+    def _is_published(self) -> bool:
+        found = newest_of_run(self._client, self._model_url, self._options.run_hash)
+        return found.version is not None
 
     def _check_bars(self, metrics: Mapping[str, float]) -> None:
         """Raise TrainingError when a metric is missing or misses its bar."""

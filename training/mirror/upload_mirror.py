@@ -9,16 +9,17 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from store.client import Client
-from store.errors import Changed, NoObject, StoreError
+from store.errors import Changed, NoObject
 from store.objects import delete, list_files, write
 from store.parallel import in_parallel
 from store.transfers import fetch_files, upload_file
 from store.urls import S3Url
 from training.command_line import TrainingError
 from training.mirror.checkpoint_state import CheckpointState, Stamp, is_state, stamp_of
+from training.mirror.insistence import insist
 
 INTERVAL_SECONDS = 2.0
-GIVE_UP_AFTER_SECONDS = 60.0
+GIVE_UP_AFTER_SECONDS = 300.0
 # Files that still grow (logs, event files) are put as the snapshot that was read.
 _SNAPSHOT_BYTES = 8 * 2**20
 # Names that TensorFlow, and this package, give to files that are not complete yet.
@@ -114,7 +115,7 @@ class UploadMirror:
             stopping = self._stop.is_set()
             began = time.monotonic()
             try:
-                self._pass_with_retries()
+                insist(self._upload_changes, give_up_after=self._give_up_after)
             except Exception as error:
                 # Whatever it is: a run whose files are not kept must not look like a success.
                 self._failure = error
@@ -123,18 +124,6 @@ class UploadMirror:
                 return
             # At most half of the time goes to uploads, however big the files are.
             self._stop.wait(max(self._interval, time.monotonic() - began))
-
-    def _pass_with_retries(self) -> None:
-        pause = 0.5
-        began = time.monotonic()
-        while True:
-            try:
-                return self._upload_changes()
-            except (StoreError, OSError):
-                if time.monotonic() - began + pause > self._give_up_after:
-                    raise
-            time.sleep(pause)
-            pause = min(2 * pause, 10.0)
 
     def _upload_changes(self) -> None:
         # Read before the folder is listed: the files that a state names are older than itself.

@@ -70,7 +70,7 @@ class Bucket:
 
     def publish(self, version: int, run: str, **metrics: float) -> None:
         created = f"2026-03-0{version}T10:00:00+00:00"
-        manifest = {"run_hash": run, "metrics": metrics, "created": created}
+        manifest = {"run_hash": run, "metrics": metrics, "created": created, "files": []}
         self.put(f"models/mnist/{version}/manifest.json", json.dumps(manifest))
 
 
@@ -181,6 +181,7 @@ class TestStatus:
                     "metrics": {"accuracy": 0.9927, "loss": 0.0221},
                     "runHash": RUN,
                     "created": "2026-03-02T10:00:00+00:00",
+                    "damage": None,
                 },
                 {
                     "version": 1,
@@ -188,6 +189,7 @@ class TestStatus:
                     "metrics": {"accuracy": 0.87},
                     "runHash": OTHER,
                     "created": "2026-03-01T10:00:00+00:00",
+                    "damage": None,
                 },
             ],
             "wantedVersion": 2,
@@ -251,6 +253,15 @@ class TestStatus:
         output = run("status")[1]
         assert "no version of the model 'mnist' is published yet" in output
         assert "http://203.0.113.1:32307" in output
+
+    def test_marks_a_version_that_can_not_be_served(
+        self, run: Run, stack: dict[str, Any], bucket: Bucket
+    ) -> None:
+        bucket.put("models/mnist/1/manifest.json", "{")
+        found = json.loads(run("status", "--json")[1])["versions"]
+        assert [one["damage"] is None for one in found] == [True, False]
+        assert f"{bucket.name}/models/mnist/1/manifest.json' is not a" in found[1]["damage"]
+        assert ["mnist", "1", "damaged"] in [row.split() for row in run("status")[1].splitlines()]
 
     def test_without_the_bucket_shows_the_rest_and_says_why(
         self, run: Run, stack: dict[str, Any]

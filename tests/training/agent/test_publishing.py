@@ -1,16 +1,57 @@
 """Publishing against a real store: its order, and many publishers at once."""
 
+import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from store.client import from_environment
 from store.errors import StoreError
+from store.models import newest_of_run
 from store.urls import S3Url
 from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket, recorded_puts
-from training.agent.publishing import Provenance, find_published, publish
+from training.agent.publishing import Provenance, publish
+
+
+@contextmanager
+def forwarded(port: int, target: str) -> Iterator[None]:
+    """Let the store at the URL `target` answer at `port` of this machine."""
+
+    class Forward(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.pass_on(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def do_GET(self) -> None:
+            self.pass_on(b"")
+
+        def pass_on(self, body: bytes) -> None:
+            connection = HTTPConnection(target.removeprefix("http://"))
+            # Its signature is of all headers as they are.
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            content = answer.read()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name != "Transfer-Encoding":
+                    self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+            connection.close()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Forward) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield
+        server.shutdown()
 
 
 @pytest.fixture
@@ -43,12 +84,34 @@ def test_a_failed_upload_leaves_no_manifest_and_the_number_is_not_used_again(
     client = from_environment()
     recorded_puts(client, fail_for="variables.index")
     with pytest.raises(StoreError, match="no room"):
-        publish(client, model_dir, url, provenance("a"))
+        publish(client, model_dir, url, provenance("a"), give_up_after=0)
     assert "models/toy/1/manifest.json" not in bucket.listing()
-    assert find_published(from_environment(), url, "a") is None
+    assert newest_of_run(from_environment(), url, "a").version is None
     assert publish(from_environment(), model_dir, url, provenance("a"))[0] == 2
-    found = find_published(from_environment(), url, "a")
-    assert found is not None and found["version"] == 2
+    found = newest_of_run(from_environment(), url, "a")
+    assert found.version is not None and found.version.number == 2
+    assert found.damaged == []
+
+
+def test_a_store_that_is_away_for_a_while_is_waited_for(
+    bucket: Bucket, environment: SeaweedFS, model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Symptom otherwise: a store that was started anew cost the whole training."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{port}")
+    with ThreadPoolExecutor(1) as pool:
+        publishing = pool.submit(
+            *(publish, from_environment(), model_dir, S3Url(bucket.name, "models/toy")),
+            provenance("a"),
+        )
+        # Longer than boto3 itself tries again.
+        with pytest.raises(TimeoutError):
+            publishing.result(timeout=3)
+        with forwarded(port, environment.endpoint):
+            assert publishing.result(timeout=60)[0] == 1
+    assert "models/toy/1/manifest.json" in bucket.listing()
 
 
 def test_many_publishers_at_once_get_a_version_each(

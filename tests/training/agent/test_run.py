@@ -96,6 +96,40 @@ def test_a_published_run_is_not_trained_again(job: Bucket) -> None:
     assert not job.listing("models/toy/2/")
 
 
+@pytest.mark.parametrize("damage", ["another content", "no file", "no manifest", "nothing left"])
+def test_a_damaged_version_is_published_again_from_the_checkpoint_of_its_run(
+    job: Bucket, damage: str
+) -> None:
+    """Symptom otherwise: "is already published", and the model could never be served again."""
+    boot(
+        job,
+        "saved = output / 'checkpoints' / 'done'\n"
+        "print('training' if not saved.exists() else 'going on from the end')\n"
+        "saved.parent.mkdir(exist_ok=True)\n"
+        "saved.write_text('all steps')\n"
+        "finish(0.9)",
+    )
+    assert job.run(job.agent()).returncode == 0
+    file, manifest = "models/toy/1/variables/weights", "models/toy/1/manifest.json"
+    if damage == "another content":
+        # Of the same size, and written within the same second as the manifest.
+        job.put(file, b"WEIGHTS")
+    else:
+        gone = {"no file": [file], "no manifest": [manifest]}
+        for key in gone.get(damage, job.listing("models/toy/1/")):
+            job.client.delete_object(Bucket=job.name, Key=key)
+    again = job.run(job.agent())
+
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "going on from the end\n" in again.stdout
+    version = 1 if damage == "nothing left" else 2
+    assert f"Published version {version} " in again.stdout
+    assert ("A published version is damaged. 's3://" in again.stdout) == (
+        damage in ("another content", "no file")
+    )
+    assert job.get(f"models/toy/{version}/variables/weights") == b"weights"
+
+
 def test_a_published_run_has_to_pass_a_bar_that_was_raised_since(job: Bucket) -> None:
     assert job.run(job.agent()).returncode == 0
     again = job.run(job.agent(min_accuracy="0.95"))

@@ -32,6 +32,10 @@ class Changed(StoreError):
     """An object is there already, or has another content than the one that was asked for."""
 
 
+class OtherContent(StoreError):
+    """A local file is not what it was when its checksum was taken: it was not put in the store."""
+
+
 class BucketTaken(StoreError):
     """There is a bucket of that name already, whoever owns it."""
 

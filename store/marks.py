@@ -1,17 +1,19 @@
-"""Uploads that are known again: each object carries the SHA-256 of its content as metadata.
+"""Uploads that are known again: each object carries the SHA-256 of its content as metadata, taken
+while it was sent.
 
 It spares the upload of what is there already, and says who put an object there: what has no mark
 is somebody else's, and never deleted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from store.client import Client
-from store.errors import Gone, StoreError
+from store.errors import Gone, OtherContent, StoreError
 from store.objects import head
 from store.parallel import in_parallel
-from store.transfers import upload_file
+from store.transfers import HASHED_IN_PARTS_BYTES, upload_hashed
 from store.urls import S3Url
 
 _MARK = "dlstack-sha256"
@@ -25,14 +27,31 @@ def mark(client: Client, url: S3Url) -> str | None:
         return None
 
 
+def _opened(file: Path) -> BinaryIO:
+    return file.open("rb")
+
+
 def marks(client: Client, bucket: str, keys: Iterable[str]) -> dict[str, str]:
     """Return key -> SHA-256 of those objects that `upload` put there."""
     found = in_parallel(lambda key: (key, mark(client, S3Url(bucket, key))), keys)
     return {key: sha256 for key, sha256 in found if sha256}
 
 
-def upload(client: Client, bucket: str, files: Iterable[tuple[Path, str, str]]) -> None:
-    """Upload (file, key, SHA-256) triples, except what lies there already."""
+def upload(
+    client: Client,
+    bucket: str,
+    files: Iterable[tuple[Path, str, str]],
+    opened: Callable[[Path], BinaryIO] = _opened,
+) -> None:
+    """Upload (file, key, SHA-256) triples, except what lies there already.
+
+    Args:
+        opened: opens a file, and may yield another form of it: the one that the SHA-256 is of.
+
+    Raises:
+        StoreError: a file can't be read, or is not of that SHA-256 while it is sent. It is not put
+            in the bucket then.
+    """
 
     def put(item: tuple[Path, str, str]) -> None:
         file, key, sha256 = item
@@ -40,10 +59,31 @@ def upload(client: Client, bucket: str, files: Iterable[tuple[Path, str, str]]) 
         if mark(client, url) == sha256:
             return
         try:
-            upload_file(client, file, url, metadata={_MARK: sha256})
+            with opened(file) as source:
+                upload_hashed(client, source, url, sha256, metadata={_MARK: sha256})
+        except OtherContent as error:
+            raise OtherContent(
+                f"'{file}' was changed after its checksum was taken, and was not sent to '{url}'. "
+                "Run the command again when nobody writes to it."
+            ) from error
         except OSError as error:
             raise StoreError(
                 f"Can't upload '{file}' to '{url}': {error.strerror or error}. Check the file."
             ) from error
 
-    in_parallel(put, files)
+    large: list[tuple[Path, str, str]] = []
+    small: list[tuple[Path, str, str]] = []
+    for item in files:
+        (large if _size(item[0]) >= HASHED_IN_PARTS_BYTES else small).append(item)
+    in_parallel(put, small)
+    # Each is sent by several threads, and takes memory.
+    for item in large:
+        put(item)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        # Told when it is to be sent, if it has to be.
+        return 0

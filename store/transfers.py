@@ -1,11 +1,14 @@
 """Files and folders to and from a store."""
 
+import base64
+import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from store.client import CHECKSUM, Client
-from store.errors import StoreError
+from store.errors import OtherContent, StoreError
 from store.objects import StoredObject, list_files
 from store.parallel import in_parallel
 from store.urls import S3Url
@@ -15,6 +18,14 @@ if TYPE_CHECKING:
 
 _LARGE_FILE_BYTES = 64 * 2**20
 """Above this size one file is moved in parts, several at a time."""
+
+HASHED_IN_PARTS_BYTES = 16 * 2**20
+"""From this size on, a file that is hashed while it is sent is sent in parts. They are kept until
+they have arrived, ten at a time: such files are best sent one after the other."""
+
+_PART_BYTES = 8 * 2**20
+_MOST_PARTS = 10_000
+"""Of one object of S3."""
 
 
 def upload_file(
@@ -34,6 +45,87 @@ def upload_file(
             ExtraArgs={"ChecksumAlgorithm": CHECKSUM, "Metadata": dict(metadata or {})},
             Config=config,
         )
+
+
+def upload_hashed(
+    client: Client,
+    file: BinaryIO,
+    url: S3Url,
+    sha256: str,
+    *,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Put what `file` yields, if it has this SHA-256 as it is sent: else nothing is put.
+
+    Each byte is read once.
+
+    Args:
+        file: open for reading; it stays open.
+        sha256: 64 hexadecimal digits.
+
+    Raises:
+        OtherContent: it has another SHA-256, or grows faster than it is sent.
+        OSError: the file can't be read.
+    """
+    with client.explained(f"upload to '{url}'"):
+        content = file.read(HASHED_IN_PARTS_BYTES)
+        if len(content) < HASHED_IN_PARTS_BYTES:
+            digest = hashlib.sha256(content)
+            if digest.hexdigest() != sha256:
+                raise _other_content(url)
+            client.s3.put_object(
+                Bucket=url.bucket,
+                Key=url.prefix,
+                Body=content,
+                # The store compares it with what has arrived.
+                ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
+                Metadata=dict(metadata or {}),
+            )
+            return
+        size = os.fstat(file.fileno()).st_size
+        client.s3.upload_fileobj(
+            cast("IO[bytes]", _Hashed(file, content, size, sha256, url)),
+            url.bucket,
+            url.prefix,
+            ExtraArgs={"ChecksumAlgorithm": CHECKSUM, "Metadata": dict(metadata or {})},
+            Config=_parts_config(size),
+        )
+
+
+class _Hashed:
+    """Yields a file and raises at its end, before the upload is completed, if it is another one.
+
+    Not seekable, so that boto3 reads it once, in its order, and keeps the parts that it sends.
+    """
+
+    def __init__(self, file: BinaryIO, begun: bytes, size: int, sha256: str, url: S3Url) -> None:
+        """Yield `begun`, which is read already, and then the rest of `file`."""
+        self._file = file
+        self._begun = begun
+        self._left = size
+        self._sha256 = sha256
+        self._digest = hashlib.sha256()
+        self._url = url
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            content = self._begun + self._file.read()
+            self._begun = b""
+        else:
+            content, self._begun = self._begun[:size], self._begun[size:]
+            while len(content) < size and (more := self._file.read(size - len(content))):
+                content += more
+        self._digest.update(content)
+        self._left -= len(content)
+        ended = size < 0 or len(content) < size
+        # What is written to without an end must not be sent without one.
+        if self._left < 0 or (ended and self._digest.hexdigest() != self._sha256):
+            raise _other_content(self._url)
+        return content
+
+
+def _other_content(url: S3Url) -> OtherContent:
+    return OtherContent(f"What was to be sent to '{url}' has changed. Run the command again.")
 
 
 def fetch_file(client: Client, url: S3Url, target: Path, size: int) -> None:
@@ -77,4 +169,13 @@ def _transfer_config(size: int) -> "TransferConfig":
     # Small files already share one pool of threads; more threads for each only cost start-up time.
     return TransferConfig(
         multipart_threshold=_LARGE_FILE_BYTES, use_threads=size > _LARGE_FILE_BYTES
+    )
+
+
+def _parts_config(size: int) -> "TransferConfig":
+    from boto3.s3.transfer import TransferConfig
+
+    return TransferConfig(
+        multipart_threshold=HASHED_IN_PARTS_BYTES,
+        multipart_chunksize=max(_PART_BYTES, -(-size // _MOST_PARTS)),
     )

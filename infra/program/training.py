@@ -95,6 +95,7 @@ def _code(settings: Settings, run: PlannedRun, storage: Storage) -> pulumi.Outpu
         bucket=storage.data_bucket.bucket,
         prefix="code/",
         store=storage.store,
+        source=True,
     ).url
 
 

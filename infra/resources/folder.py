@@ -20,6 +20,8 @@ from store.errors import Gone, StoreError
 from store.objects import delete_many, list_objects
 from store.urls import S3Url
 
+from ..run import local_files
+from ..run.line_ends import open_with_lf
 from .connection import Store, connect, connect_unless_gone, other_store
 from .foreign_objects import count, quoted
 from .provider import Provider, changed, inputs_of
@@ -85,15 +87,16 @@ class _FolderProvider(Provider):
                 f"stack did not put there, such as {quoted(foreign)}. Move or remove them: a "
                 "training run would read them."
             )
-        root = Path(props["path"])
+        root, source = Path(props["path"]), props["source"]
         marks.upload(
             client,
             bucket,
             [
-                (root / path, prefix + path, sha256)
+                (local_files.find(root, path) if source else root / path, prefix + path, sha256)
                 for path, sha256 in wanted.items()
                 if known.get(path) != sha256
             ],
+            *([open_with_lf] if source else []),
         )
         delete_many(
             client, bucket, [*leftovers, *(prefix + path for path in known if path not in wanted)]
@@ -133,6 +136,7 @@ class Folder(Resource, module="s3", name="Folder"):
         bucket: pulumi.Input[str],
         prefix: str,
         store: Store,
+        source: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declare a folder.
@@ -144,6 +148,7 @@ class Folder(Resource, module="s3", name="Folder"):
             bucket: name of the bucket.
             prefix: what keys begin with; ends with '/'.
             store: the object store.
+            source: it is code, hashed by `checksums.code` and sent like this.
             opts: resource options.
         """
         props = {
@@ -152,6 +157,7 @@ class Folder(Resource, module="s3", name="Folder"):
             "bucket": bucket,
             "prefix": prefix,
             "store": store,
+            "source": source,
             "url": None,
         }
         super().__init__(_FolderProvider(), name, props, opts)

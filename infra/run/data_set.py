@@ -13,7 +13,7 @@ from . import checksums
 
 def in_folder(path: str) -> dict[str, str]:
     """Return path -> SHA-256 of a data set in a local folder."""
-    return checksums.folder(path, "dataDir")
+    return checksums.data(path, "dlstack:dataDir")
 
 
 def in_store(url: str, store: ExternalStore) -> dict[str, str]:

@@ -5,13 +5,15 @@ Only their files are read; nothing of them is imported.
 
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pulumi
 
-from . import checksums
+from . import checksums, local_files
+from .line_ends import open_with_lf
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -19,21 +21,24 @@ _LEFT_OUT = {"training": {"mnist", "text", "datasets"}}
 """Folders of a package that pods don't get. The examples are code folders like any other: uploaded,
 and part of a run's hash as its code."""
 
+_SUFFIXES = frozenset({".py", ".html", ".js", ".css", ".svg", ".png"})
+"""Of what pods import or serve. What else lies there decides nothing: lists of requirements, notes,
+and what editors, patches and merges leave."""
+
 _MAX_BYTES = 700 * 1024
 """Of an archive: in base64 it stays below the 1 MiB that Kubernetes takes of a ConfigMap."""
 
 
 def read(name: str) -> dict[str, str]:
-    """Return relative path -> SHA-256 of the files of the package `name` that pods get.
+    """Return relative path -> SHA-256 of the files of the package `name` that pods get."""
+    left_out = _LEFT_OUT.get(name, set())
 
-    Hidden files are none of them: editors, file managers and type checkers leave theirs there, and
-    the next run would be another one.
-    """
-    files = {
-        path: sha256
-        for path, sha256 in checksums.folder(REPOSITORY / name, name, hidden=False).items()
-        if path.partition("/")[0] not in _LEFT_OUT.get(name, ())
-    }
+    def wanted(path: str, folder: bool) -> bool:
+        if folder:
+            return path not in left_out and not path.startswith(".")
+        return os.path.splitext(path)[1] in _SUFFIXES
+
+    files = checksums.code(REPOSITORY / name, "The package", wanted)
     if (size := len(archive(name, files))) > _MAX_BYTES:
         raise pulumi.RunError(
             f"The archive of the package '{REPOSITORY / name}' has {size:,} bytes, but a ConfigMap "
@@ -55,7 +60,7 @@ def archive(name: str, files: Mapping[str, str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path, sha256 in sorted(files.items()):
-            content = _content(REPOSITORY / name / path)
+            content = _content(local_files.find(REPOSITORY / name, path))
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise pulumi.RunError(
                     f"The file '{REPOSITORY / name / path}' was changed while Pulumi ran. Run the "
@@ -73,7 +78,8 @@ def archive(name: str, files: Mapping[str, str]) -> bytes:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with open_with_lf(path) as file:
+            return file.read()
     except OSError as exc:
         raise pulumi.RunError(
             f"The file '{path}' can't be read: {exc.strerror}. Put it back, and run the command "

@@ -1,12 +1,15 @@
 """The training run that the settings ask for."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import pulumi
 
 from store.urls import is_s3
 
 from ..settings.settings import Settings
-from . import checksums, data_set, packages
+from . import checksums, data_set, git, packages
 from .run_hash import digest, run_hash
 
 
@@ -27,7 +30,19 @@ class PlannedRun:
     @classmethod
     def of(cls, settings: Settings) -> "PlannedRun":
         """Read code, data and library."""
-        code = checksums.folder(settings.code_dir, "codeDir")
+        code = checksums.code(settings.code_dir, "dlstack:codeDir")
+        if settings.boot_file not in code:
+            raise pulumi.RunError(
+                f"dlstack:bootFile '{settings.boot_file}' is left out of what is sent. Take it "
+                f"along with a line '!{settings.boot_file}' in a .dlstackignore of dlstack:codeDir."
+            )
+        # Elsewhere links are links.
+        if os.name == "nt" and (texts := git.links_as_files(settings.code_dir, code)):
+            raise pulumi.RunError(
+                f"dlstack:codeDir '{settings.code_dir}': '{texts[0]}' is a link in Git, but a text "
+                "file here. Switch on links ('git config core.symlinks true' and "
+                "Windows' developer mode) and check it out again, or name it in .dlstackignore."
+            )
         data = _data(settings)
         library = packages.read("training")
         return cls(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 import pulumi
@@ -67,7 +68,8 @@ def code(reader: Reader) -> tuple[Path, str]:
             f"dlstack:bootFile '{boot_file}' is not in the code folder '{code_dir}'. "
             "Put it there, or set dlstack:bootFile."
         )
-    return code_dir, boot_file
+    # As it is sent: './a.py' and 'sub\\a.py' of Windows are other spellings of the same run.
+    return code_dir, unicodedata.normalize("NFC", Path(boot_file).as_posix())
 
 
 def parameters(reader: Reader) -> dict[str, str]:

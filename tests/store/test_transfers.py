@@ -1,19 +1,29 @@
 """Files and folders to and from a real store, and what many threads do on an error or a signal."""
 
+import hashlib
+import io
 import os
 import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from store import marks
 from store.client import Client
-from store.errors import NoObject, StoreError
-from store.objects import StoredObject, list_files, read, write
+from store.errors import NoObject, OtherContent, StoreError
+from store.objects import StoredObject, delete_many, head, list_files, list_objects, read, write
 from store.parallel import in_parallel
-from store.transfers import fetch_file, fetch_files, fetch_folder, upload_file
+from store.transfers import (
+    _parts_config,
+    fetch_file,
+    fetch_files,
+    fetch_folder,
+    upload_file,
+    upload_hashed,
+)
 from store.urls import S3Url
 
 LARGE = 65 * 2**20
@@ -84,20 +94,124 @@ def test_an_object_deleted_since_the_listing_fails_the_fetch(
         )
 
 
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def test_marked_files_are_uploaded_when_they_have_changed(
     client: Client, bucket: S3Url, tmp_path: Path
 ) -> None:
+    first, other = sha256(b"first"), sha256(b"other")
     (tmp_path / "file").write_bytes(b"first")
-    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", "sum-1")])
-    # Another content under the same sum: that it is not uploaded shows that nothing is.
+    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", first)])
+    # Another content under the same sum: it would be refused, if it were sent at all.
     (tmp_path / "file").write_bytes(b"other")
-    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", "sum-1")])
+    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", first)])
     assert read(client, bucket / "key") == b"first"
-    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", "sum-2")])
+    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", other)])
     assert read(client, bucket / "key") == b"other"
     write(client, bucket / "foreign", b"")
     found = marks.marks(client, bucket.bucket, ["key", "foreign", "none"])
-    assert found == {"key": "sum-2"}
+    assert found == {"key": other}
+
+
+SMALL, IN_PARTS = b"small", os.urandom(2**20) * 17
+both_sizes = pytest.mark.parametrize("content", [SMALL, IN_PARTS], ids=["small", "in parts"])
+
+
+@both_sizes
+def test_what_is_hashed_while_it_is_sent_arrives(
+    client: Client, bucket: S3Url, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with (tmp_path / "file").open("rb") as file:
+        upload_hashed(client, file, bucket / "key", sha256(content), metadata={"a": "b"})
+        assert file.tell() == len(content)
+    assert read(client, bucket / "key") == content
+    assert head(client, bucket / "key")["Metadata"] == {"a": "b"}
+
+
+@both_sizes
+@pytest.mark.parametrize("change", ["edited", "longer", "shorter", "emptied"])
+def test_what_has_changed_since_it_was_hashed_is_not_put_in_the_store(
+    client: Client, bucket: S3Url, tmp_path: Path, content: bytes, change: str
+) -> None:
+    """Symptom: the new content lay there under the old sum, and no later upload put it right."""
+    now = {
+        "edited": b"?" + content[1:],
+        "longer": content + b"!",
+        "shorter": content[:-1],
+        "emptied": b"",
+    }[change]
+    file = tmp_path / "file"
+    file.write_bytes(now)
+    with pytest.raises(OtherContent, match="file' was changed .* Run the command again"):
+        marks.upload(client, bucket.bucket, [(file, "key", sha256(content))])
+    assert list(list_objects(client, bucket)) == []
+    unfinished = client.s3.list_multipart_uploads(Bucket=bucket.bucket)
+    assert unfinished.get("Uploads", []) == []
+
+
+def test_a_file_that_grows_while_it_is_sent_is_given_up(
+    client: Client, bucket: S3Url, tmp_path: Path
+) -> None:
+    """Nobody waits for the end of a log that is written faster than it is sent."""
+
+    class Growing(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            with open(self.name, "ab") as end:
+                end.write(IN_PARTS)
+            return super().readinto(buffer)
+
+    (tmp_path / "log").write_bytes(IN_PARTS)
+    with (
+        io.BufferedReader(Growing(str(tmp_path / "log"))) as file,
+        pytest.raises(OtherContent, match="has changed"),
+    ):
+        upload_hashed(client, file, bucket / "key", sha256(IN_PARTS))
+    assert list(list_objects(client, bucket)) == []
+
+
+def test_a_file_that_can_not_be_read_to_its_end_is_not_put_in_the_store(
+    client: Client, bucket: S3Url, tmp_path: Path
+) -> None:
+    class Failing(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            if self.tell() > 2**24:
+                raise OSError(5, "Input/output error")
+            return super().readinto(buffer)
+
+    (tmp_path / "file").write_bytes(IN_PARTS)
+    with pytest.raises(StoreError, match="upload '.*file' to .* Input/output error. Check the"):
+        marks.upload(
+            client,
+            bucket.bucket,
+            [(tmp_path / "file", "key", sha256(IN_PARTS))],
+            lambda path: io.BufferedReader(Failing(str(path))),
+        )
+    assert list(list_objects(client, bucket)) == []
+
+
+def test_the_parts_of_a_huge_file_are_not_too_many() -> None:
+    assert _parts_config(2**20).multipart_chunksize == 8 * 2**20
+    for size in (2**37, 5 * 2**40):
+        assert size / _parts_config(size).multipart_chunksize <= 10_000
+
+
+def test_names_with_odd_characters_arrive(client: Client, bucket: S3Url, tmp_path: Path) -> None:
+    names = ["a b", " lead", "trail ", "a+b", "a%20b", "a?b", "a#b", "a&b", "a=b", "a;b", "a:b"]
+    names += ["'", '"', "*", "<x>", "|", "~x", "...", ".x", "@", "$", "ä", "a\u0308", "日本", "😀"]
+    names += ["{a}", "[a]", "^", "`", "\x85", "x" * 200, "a,b", "__init__.py", "e=mc\u00b2/deep"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    files = [(tmp_path / name, f"data/{name}", sha256(name.encode())) for name in names]
+    marks.upload(client, bucket.bucket, files)
+    found = fetch_folder(client, bucket / "data", tmp_path / "copy")
+    assert sorted(entry.path for entry in found) == sorted(names)
+    assert {(tmp_path / "copy" / name).read_text() for name in names} == set(names)
+    delete_many(client, bucket.bucket, [key for _, key, _ in files])
+    assert list(list_objects(client, bucket)) == []
 
 
 def test_a_marked_file_that_can_not_be_read_is_named(

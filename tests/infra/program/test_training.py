@@ -47,6 +47,13 @@ class TestTrainingJob:
         assert "name" not in job["metadata"]
         assert "ttlSecondsAfterFinished" not in job["spec"]
 
+    def test_its_boot_file_must_not_be_left_out(self, up: Up, project: Path) -> None:
+        """It would fail in the cluster, minutes later."""
+        (project / "code" / ".dlstackignore").write_text("*.py\n!model.py\n")
+        (project / "code" / "model.py").touch()
+        with pytest.raises(pulumi.RunError, match="bootFile 'train.py' is left out .* '!train.py'"):
+            up()
+
     def test_its_last_log_lines_reach_pulumi(self, up: Up, engine: Engine) -> None:
         up()
         container = containers(engine.the(JOB, "training-job"))["training"]

@@ -28,10 +28,11 @@ def props(folder: Path, bucket: str, store: Props) -> Callable[[], Props]:
     def now() -> Props:
         return {
             "path": str(folder),
-            "files": _lines(checksums.folder(folder, "codeDir")),
+            "files": _lines(checksums.code(folder, "dlstack:codeDir")),
             "bucket": bucket,
             "prefix": "code/",
             "store": store,
+            "source": True,
         }
 
     return now
@@ -136,6 +137,43 @@ def test_a_missing_file_fails_the_upload(props: Callable[[], Props], folder: Pat
     (folder / "train.py").unlink()
     with pytest.raises(StoreError, match="train.py' to"):
         provider.create(inputs)
+
+
+def test_code_is_sent_as_it_was_hashed(
+    props: Callable[[], Props], folder: Path, bucket: str, client: Any
+) -> None:
+    """With LF, and the name in one form of Unicode, whatever this machine has."""
+    (folder / "train.py").write_bytes(b"one\r\ntwo\r\n")
+    (folder / "sub" / "cafe\u0301.py").write_bytes(b"\r\n\0")
+    provider.create(props())
+    body = client.get_object(Bucket=bucket, Key="code/train.py")["Body"].read()
+    assert body == b"one\ntwo\n"
+    body = client.get_object(Bucket=bucket, Key="code/sub/caf\u00e9.py")["Body"].read()
+    assert body == b"\r\n\0"
+
+
+def test_data_is_sent_as_it_is(
+    props: Callable[[], Props], folder: Path, bucket: str, client: Any
+) -> None:
+    (folder / "cafe\u0301.csv").write_bytes(b"1,2\r\n")
+    data = {"files": _lines(checksums.data(folder, "dlstack:dataDir")), "source": False}
+    provider.create(props() | data)
+    body = client.get_object(Bucket=bucket, Key="code/cafe\u0301.csv")["Body"].read()
+    assert body == b"1,2\r\n"
+
+
+def test_a_file_that_changed_since_it_was_hashed_fails_the_upload(
+    props: Callable[[], Props], folder: Path, bucket: str, client: Any
+) -> None:
+    """Symptom: an edit during a long `up` was sent under the sum of the file before."""
+    inputs = props()
+    (folder / "train.py").write_text("edited")
+    with pytest.raises(StoreError, match="train.py' was changed after its checksum was taken"):
+        provider.create(inputs)
+    assert "code/train.py" not in keys(client, bucket)
+    provider.create(props())
+    body = client.get_object(Bucket=bucket, Key="code/train.py")["Body"].read()
+    assert body == b"edited"
 
 
 def test_a_prefix_without_slash_is_refused(props: Callable[[], Props]) -> None:

@@ -52,6 +52,8 @@ def test_what_editors_and_file_managers_leave_is_not_of_a_package(serving: Path)
     (serving / ".DS_Store").write_bytes(b"\0")
     (serving / ".mypy_cache").mkdir()
     (serving / ".mypy_cache" / "cache.json").write_text("{}")
+    (serving / "requirements.txt").write_text("numpy")
+    (serving / "server.py.orig").write_text("what a merge leaves")
     # The lock that Emacs holds on a file under edit, a link to nowhere.
     (serving / ".#__init__.py").symlink_to("me@here.1")
     assert packages.read("serving") == before
@@ -79,6 +81,6 @@ def test_a_file_that_changed_since_is_not_shipped(serving: Path) -> None:
 def test_a_package_too_big_for_a_config_map_is_told(serving: Path) -> None:
     (serving / "code.py").write_text("x = 1\n" * 500_000)
     packages.read("serving")
-    (serving / "weights.bin").write_bytes(random.Random(1).randbytes(720_000))
+    (serving / "photo.png").write_bytes(random.Random(1).randbytes(720_000))
     with pytest.raises(pulumi.RunError, match="/serving' has 72.,... bytes, but .* 716,800"):
         packages.read("serving")

@@ -98,6 +98,12 @@ def test_keys_of_other_packages_are_not_ours(configure: Configure) -> None:
     assert configuration.load().kube_context == "team"
 
 
+@pytest.mark.parametrize("spelling", ["train.py", "./train.py", ".//train.py"])
+def test_spellings_of_one_boot_file_are_the_same_run(configure: Configure, spelling: str) -> None:
+    configure(bootFile=spelling)
+    assert configuration.load().boot_file == "train.py"
+
+
 def test_a_second_kubeconfig_is_refused(configure: Configure) -> None:
     """The dynamic providers would ask another cluster for the credentials."""
     configure()

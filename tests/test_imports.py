@@ -66,7 +66,7 @@ ROOMS: dict[str, Rooms] = {
         "run": "settings cluster store",
         "settings": "cluster store",
         "resources": "run cluster store",
-        "cluster": "",
+        "cluster": "store",
     },
     # A request: from a port to TensorFlow.
     "serving": {

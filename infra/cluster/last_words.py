@@ -3,8 +3,11 @@
 Pure functions over text.
 """
 
+import json
 import re
 from collections.abc import Sequence
+
+from .keys import in_keys
 
 _TRACEBACK = "Traceback (most recent call last):"
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:: .*|:)?$")
@@ -22,6 +25,9 @@ _NOISE = re.compile(
     # Keras' and others' warnings as Python prints them, and the interpreter's own at its end.
     r"|.*Warning: |Exception ignored in"
 )
+_ERROR = re.compile(
+    r"(?:[\w.-]+: error: |error: |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [EC] [\w.]+: )(.*)"
+)
 _AGENT = re.compile(
     r"Ran boot file '.*' in |boot file '.*' exited with status |Fetched code and data, "
     r"|Going on with what |Worker \d+ is done;"
@@ -36,23 +42,39 @@ def last_words(log: str) -> str:
 
     That is the last of: a line `error: …` (the agent's own, and those of most commands), or the
     exception below a traceback, with all lines of its text and with its cause. Else it is the last
-    line that is not of some library's logger.
+    line that is not of some library's logger. Flags and variables are told by their keys.
     """
     lines = log.splitlines()
     found = max(_exceptions(lines) + _errors(lines), default=None)
     if found is not None:
-        return _short(found[1])
+        return _short(in_keys(found[1]))
     written = [line for line in lines if line.strip() and not _AGENT.match(line)]
     telling = [line for line in written if not _NOISE.match(line)]
-    return _short((telling or written or [line for line in lines if line.strip()] or [""])[-1])
+    return _short(
+        in_keys((telling or written or [line for line in lines if line.strip()] or [""])[-1])
+    )
 
 
 def _errors(lines: Sequence[str]) -> list[tuple[int, str]]:
-    """Return number and text of the last `error: …`; argparse puts the program before it."""
+    """Return number and text of the last line that says by itself that it is an error."""
     for number in range(len(lines) - 1, -1, -1):
-        if match := re.match(r"(?:[\w.-]+: )?error: (.*)", lines[number]):
-            return [(number, match[1])]
+        if (text := _error(lines[number])) is not None:
+            return [(number, text)]
     return []
+
+
+def _error(line: str) -> str | None:
+    """Return the text of `error: …`, of argparse's, or of a record of our servers' loggers."""
+    if match := _ERROR.match(line):
+        return match[1]
+    if line.startswith("{"):
+        try:
+            record = json.loads(line)
+            if record["level"] in ("ERROR", "CRITICAL"):
+                return " ".join([record["message"], *record.get("exception", "").splitlines()[-1:]])
+        except (ValueError, KeyError, TypeError):
+            return None
+    return None
 
 
 def _exceptions(lines: Sequence[str]) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..cluster.jobs import end_of, pod_annotations
+from ..cluster.last_words import last_words
 from ..cluster.names import ATTEMPT_ANNOTATION, RUN_HASH_ANNOTATION
 from ..run.attempts import EXIT_TERMINATED
 
@@ -149,22 +150,7 @@ def _last_words_of(pods: Sequence[Mapping[str, Any]]) -> str:
     status = f"exit status {last['exitCode']}"
     if last.get("reason") not in (None, "Error"):
         status += f" ({last['reason']})"
-    return f"{status}: {_last_words(last.get('message', ''))}".strip(": ")
-
-
-def _last_words(log: str) -> str:
-    """Return the line of the log's end that says most.
-
-    That is the last error: the agent's own begin with 'error: ', and Python's stand below the
-    indented lines of a traceback. Else it is the last line.
-    """
-    lines = [line for line in log.splitlines() if line.strip()]
-    errors = [
-        line
-        for before, line in zip(["", *lines], lines, strict=False)
-        if line.startswith("error: ") or (before[:1].isspace() and not line[0].isspace())
-    ]
-    return (errors or lines or [""])[-1].removeprefix("error: ")
+    return f"{status}: {last_words(last.get('message', ''))}".strip(": ")
 
 
 def _container(pod: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,8 +13,8 @@ class Bar:
 
     metric: str
     value: float
-    flag: str
-    """As it was given: `--min_accuracy=0.9`, `--max_metric=loss:0.3`."""
+    key: str
+    """As the stack's configuration has it: `dlstack:minAccuracy 0.9`."""
     highest: bool = False
     """Whether `value` is the highest that is allowed rather than the lowest."""
 
@@ -23,11 +23,11 @@ class Bar:
         if self.metric not in metrics:
             raise TrainingError(
                 f"'{METRICS_FILE}' of boot file '{boot_file}' has no '{self.metric}', only "
-                f"{sorted(metrics)}. Write it there, or leave out {self.flag}."
+                f"{sorted(metrics)}. Write it there, or leave out {self.key}."
             )
         found = metrics[self.metric]
         if found > self.value if self.highest else found < self.value:
             raise TrainingError(
                 f"{self.metric.capitalize()} {found:.4f} is {'above' if self.highest else 'below'} "
-                f"{self.flag}, so the model is refused. Improve the training, or ask for less."
+                f"{self.key}, so the model is refused. Improve the training, or ask for less."
             )

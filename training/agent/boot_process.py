@@ -43,7 +43,7 @@ class BootProcess:
             shown = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "")
             raise TrainingError(
                 f"Boot file {boot_file!r} is not in the code folder, which has: {shown}. "
-                "Correct --boot_file, or upload the file."
+                "Correct dlstack:bootFile, or put the file there."
             )
         self._log = log
         self._process = subprocess.Popen(

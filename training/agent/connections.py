@@ -72,7 +72,8 @@ def listen(port: int) -> socket.socket:
         )
     except OSError as error:
         raise TrainingError(
-            f"Worker 0 can't listen on port {port}: {error.strerror}. Give another in --chief."
+            f"Worker 0 can't listen on port {port}: {error.strerror}. Let the boot "
+            "file leave it free."
         ) from error
 
 

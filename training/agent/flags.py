@@ -62,15 +62,17 @@ def _accuracy_bar(text: str) -> Bar:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
-    return Bar("accuracy", value, f"--min_accuracy={value:g}")
+    return Bar("accuracy", value, f"dlstack:minAccuracy {value:g}")
 
 
 def _lowest_bar(text: str) -> Bar:
-    return Bar(*_name_and_number(text), f"--min_metric={text}")
+    name, value = _name_and_number(text)
+    return Bar(name, value, f"dlstack:minMetrics.{name} {value:g}")
 
 
 def _highest_bar(text: str) -> Bar:
-    return Bar(*_name_and_number(text), f"--max_metric={text}", highest=True)
+    name, value = _name_and_number(text)
+    return Bar(name, value, f"dlstack:maxMetrics.{name} {value:g}", highest=True)
 
 
 def _name_and_number(text: str) -> tuple[str, float]:

@@ -69,7 +69,7 @@ class Agent:
         self._options = options
         self._boot_arguments = list(boot_arguments)
         self._code_url = S3Url.parse(options.code_url, "--code_url")
-        self._data_url = S3Url.parse(options.data_url, "--data_url")
+        self._data_url = S3Url.parse(options.data_url, "dlstack:dataDir")
         self._train_url = S3Url.parse(options.train_url, "--train_url")
         self._model_url = S3Url.parse(options.model_url, "--model_url")
         self._membership = Membership.of(options.workers, options.chief)
@@ -153,8 +153,8 @@ class Agent:
     def _train_and_publish(self, log: JobLog, mirror: UploadMirror, folders: _Folders) -> int:
         boot_file = self._options.boot_file
         phases = _Phases()
-        fetched = self._fetch("code_url", self._code_url, folders.code)
-        fetched += self._fetch("data_url", self._data_url, folders.data)
+        fetched = self._fetch("dlstack:codeDir", self._code_url, folders.code)
+        fetched += self._fetch("dlstack:dataDir", self._data_url, folders.data)
         log.line(f"Fetched code and data, {fetched / 1e6:.1f} MB, in {phases.end('fetch'):.1f} s")
 
         self._rounds = self._rounds_of(log, mirror, folders)
@@ -174,12 +174,13 @@ class Agent:
             self._workers.tell_published()
         return 0
 
-    def _fetch(self, flag: str, url: S3Url, target: Path) -> int:
+    def _fetch(self, key: str, url: S3Url, target: Path) -> int:
         """Return how many bytes were fetched."""
         objects = fetch_folder(self._client, url, target)
         if not objects:
             raise TrainingError(
-                f"--{flag}='{url}' holds no files. Upload them there, or correct the URL."
+                f"{key} has no files: '{url}' is empty. 'pulumi up --refresh' uploads a local "
+                "folder again; a URL needs files there."
             )
         return sum(entry.size for entry in objects)
 

@@ -166,8 +166,9 @@ class Workers:
                 if not complete:
                     raise TrainingError(
                         f"Of {self._me.count} workers, {_listed(set(others) - set(self._waiting))} "
-                        f"did not come within {self._join_seconds:.0f} s. 'kubectl describe pods' "
-                        "says what they wait for, for example room on a node, or the image."
+                        f"did not come within {self._join_seconds:.0f} s. Nodes may have no "
+                        "room for them: lower dlstack:nodeCount, or choose a smaller "
+                        "dlstack:flavour."
                     )
                 self._round, self._waiting = self._waiting, {}
                 addresses = [join_address(self._round[1].own_host, free_port())]
@@ -212,8 +213,8 @@ class Workers:
             time.sleep(_RETRY_SECONDS)
         raise TrainingError(
             f"Worker 0, asked at '{where}', had not gathered all workers within "
-            f"{self._join_seconds:.0f} s. 'kubectl describe pods' says what they wait for, for "
-            "example room on a node, or the image."
+            f"{self._join_seconds:.0f} s. Nodes may have no room for them: lower "
+            "dlstack:nodeCount, or choose a smaller dlstack:flavour."
         )
 
     # Both.

@@ -86,7 +86,7 @@ def test_a_bar_for_any_metric_is_held_and_a_changed_one_trains_nothing_anew(job)
     job.deployment.configure("maxMetrics.loss=0.001")
     done = job.deployment.up()
     assert done.returncode != 0
-    assert "is above --max_metric=loss:0.001" in done.stdout
+    assert "is above dlstack:maxMetrics.loss 0.001" in done.stdout
     assert job.deployment.outputs()["modelVersion"] == 3
     # Of a run that was not published either: its checkpoints are at its end already.
     job.another_run()

@@ -92,7 +92,14 @@ Exception ignored in: <function Pool.__del__ at 0x7f0>
 def test_an_error_line_of_the_agent_or_of_a_parser_of_arguments() -> None:
     assert last_words("epoch 1\nerror: Accuracy 0.84 is too low\n") == "Accuracy 0.84 is too low"
     usage = "usage: train.py [-h]\ntrain.py: error: unrecognized arguments: --classes=3\n"
-    assert last_words(usage + AGENT) == "unrecognized arguments: --classes=3"
+    assert last_words(usage + AGENT) == ("unrecognized arguments: dlstack:runParameters.classes=3")
+
+
+def test_an_error_in_the_log_of_the_model_sync_as_text_or_as_json() -> None:
+    text = "2026-01-15 10:00:00,123 E serving.sync: 1/a is not in the bucket."
+    assert last_words(f"{text}\n") == "1/a is not in the bucket."
+    record = '{"time": "T", "level": "ERROR", "logger": "serving.sync", "message": "No a."}'
+    assert last_words(f"{record}\n") == "No a."
 
 
 def test_of_an_error_line_and_an_exception_the_later_one() -> None:

@@ -135,7 +135,7 @@ def test_a_published_run_has_to_pass_a_bar_that_was_raised_since(job: Bucket) ->
     again = job.run(job.agent(min_accuracy="0.95"))
 
     assert again.returncode == 1
-    assert "is below --min_accuracy=0.95" in again.stderr
+    assert "is below dlstack:minAccuracy 0.95" in again.stderr
 
 
 def test_another_run_makes_the_next_version_after_the_highest_claimed(job: Bucket) -> None:
@@ -161,7 +161,7 @@ def test_a_model_below_the_asked_accuracy_is_not_published(job: Bucket) -> None:
 
     assert done.returncode == 1
     assert done.stderr == (
-        "error: Accuracy 0.9000 is below --min_accuracy=0.95, so the model is refused. "
+        "error: Accuracy 0.9000 is below dlstack:minAccuracy 0.95, so the model is refused. "
         "Improve the training, or ask for less.\n"
     )
     assert job.listing("models/") == []
@@ -172,10 +172,13 @@ def test_a_model_below_the_asked_accuracy_is_not_published(job: Bucket) -> None:
     ("flags", "error"),
     [
         (["--min_metric=accuracy:0.9", "--max_metric=loss:0.1"], ""),
-        (["--min_metric=accuracy:0.8", "--min_metric=loss:0.2"], "Loss 0.1000 is below --min_me"),
+        (
+            ["--min_metric=accuracy:0.8", "--min_metric=loss:0.2"],
+            "0.1000 is below dlstack:minMetrics.loss",
+        ),
         (
             ["--min_accuracy=0.5", "--max_metric=loss:0.05"],
-            "Loss 0.1000 is above --max_metric=loss",
+            "Loss 0.1000 is above dlstack:maxMetrics.loss 0.05",
         ),
         (
             ["--min_metric=f1:0.8"],

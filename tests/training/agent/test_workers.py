@@ -152,7 +152,7 @@ def test_who_does_not_come_is_named(agents: Agents, index: int) -> None:
         if index == 0
         else f"asked at '127.0.0.1:{agents.port}'"
     )
-    with pytest.raises(TrainingError, match=f"{wanted}.* 'kubectl describe pods' says"):
+    with pytest.raises(TrainingError, match=f"{wanted}.* lower dlstack:nodeCount"):
         agent.join()
 
 

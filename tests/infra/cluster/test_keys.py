@@ -1,0 +1,39 @@
+"""Flags and variables of the pods' processes are told by the configuration keys that set them."""
+
+import pytest
+
+from infra.cluster.keys import in_keys
+from store.errors import ENVIRONMENT, PROGRAM
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "--data_url='/work/dlstack-x/data' has no labels.csv. Put it there.",
+            "dlstack:dataDir has no labels.csv. Put it there.",
+        ),
+        (
+            "argument --learning_rate: invalid float value: 'fast'",
+            "argument dlstack:runParameters.learning_rate: invalid float value: 'fast'",
+        ),
+        (
+            "the following arguments are required: --epochs",
+            "the following arguments are required: dlstack:runParameters.epochs",
+        ),
+        (
+            "unrecognized arguments: --classes=3 --depth=2",
+            "unrecognized arguments: dlstack:runParameters.classes=3 dlstack:runParameters.depth=2",
+        ),
+        ("AWS_REGION is wrong", "dlstack:s3Region is wrong"),
+        ("ValueError: a -- b", "ValueError: a -- b"),
+    ],
+)
+def test_in_the_words_of_the_stack(said: str, told: str) -> None:
+    assert in_keys(said) == told
+
+
+@pytest.mark.parametrize("kind", ENVIRONMENT)
+def test_advice_about_a_store_is_the_one_for_whoever_runs_pulumi(kind: type) -> None:
+    told = in_keys(f"Can't read 's3://a/b': refused. {ENVIRONMENT[kind]}")
+    assert told == f"Can't read 's3://a/b': refused. {PROGRAM[kind]}"

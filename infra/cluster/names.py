@@ -16,6 +16,12 @@ DESCRIPTION = "stack"
 STACK_LABEL = "dlstack.dev/stack"
 """Label of a namespace: the stack that made it."""
 
+SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
+"""Annotation of what Pulumi's Kubernetes plugin makes without waiting until it is ready."""
+
+REASON_ANNOTATION = "dlstack.dev/reason"
+"""Of a training Job: why it waited or ended, for `status` when events and pods are gone."""
+
 RUN_HASH_ANNOTATION = "dlstack.dev/run-hash"
 ATTEMPT_ANNOTATION = "dlstack.dev/attempt"
 COMMIT_ANNOTATION = "dlstack.dev/commit"

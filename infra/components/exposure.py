@@ -61,7 +61,7 @@ class Exposed(pulumi.ComponentResource):
                 labels=names.labels(name, instance),
                 # A Service is awaited until it has had endpoints for 10 s: pointless without a
                 # load balancer, and while training runs the prediction service has none.
-                annotations=None if balanced else {"pulumi.com/skipAwait": "true"},
+                annotations=None if balanced else names.SKIP_AWAIT,
             ),
             spec=ServiceSpecArgs(
                 type=service_type,

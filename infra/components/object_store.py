@@ -21,6 +21,8 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
 from ..cluster import names
+from ..cluster.clusters import Cluster
+from ..resources.roll_out import RollOut
 from . import pod_specs
 from .exposure import Exposed, ServiceType
 
@@ -85,6 +87,7 @@ class ObjectStoreArgs:
     """Address of a node."""
     forced_host: str | None
     """Address that the user set, whatever the type."""
+    cluster: Cluster
 
 
 class ObjectStore(pulumi.ComponentResource):
@@ -108,7 +111,7 @@ class ObjectStore(pulumi.ComponentResource):
                 namespace=args.namespace,
                 labels=labels,
                 # A claim may be bound only when its pod is scheduled; awaiting it would never end.
-                annotations={"pulumi.com/skipAwait": "true"},
+                annotations=names.SKIP_AWAIT,
             ),
             spec=PersistentVolumeClaimSpecArgs(
                 access_modes=["ReadWriteOnce"],
@@ -122,7 +125,12 @@ class ObjectStore(pulumi.ComponentResource):
         )
         deployment = Deployment(
             f"{name}-server",
-            metadata=ObjectMetaArgs(name=name, namespace=args.namespace, labels=labels),
+            metadata=ObjectMetaArgs(
+                name=name,
+                namespace=args.namespace,
+                labels=labels,
+                annotations=names.SKIP_AWAIT,
+            ),
             spec=DeploymentSpecArgs(
                 replicas=1,
                 # Two processes must not write to one volume.
@@ -169,6 +177,9 @@ class ObjectStore(pulumi.ComponentResource):
             ),
             opts=child,
         )
+        rolled_out = RollOut(
+            f"{name}-roll-out", deployment=deployment, cluster=args.cluster, opts=child
+        )
         exposed = Exposed(
             name,
             namespace=args.namespace,
@@ -178,11 +189,11 @@ class ObjectStore(pulumi.ComponentResource):
             service_type="NodePort" if args.service_type == "ClusterIP" else args.service_type,
             host=args.host,
             forced_host=args.forced_host,
-            ready=[deployment],
+            ready=[rolled_out],
             opts=child,
         )
         self.endpoint = pulumi.Output.concat("http://", name, ".", args.namespace, f".svc:{PORT}")
-        self.outside_endpoint = pulumi.Output.all(exposed.url("s3"), deployment.id).apply(
+        self.outside_endpoint = pulumi.Output.all(exposed.url("s3"), rolled_out.id).apply(
             lambda both: str(both[0])
         )
         self.register_outputs(

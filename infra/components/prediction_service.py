@@ -30,6 +30,7 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from ..cluster import names
 from ..cluster.clusters import Cluster
 from ..cluster.flavour import Flavour
+from ..resources import roll_out
 from ..resources.roll_out import RollOut
 from . import pod_specs
 from . import prediction_commands as commands
@@ -44,9 +45,6 @@ TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.19.1"
 
 _MODELS_MOUNT = VolumeMountArgs(name="models", mount_path=MODELS)
 _MODELS_READ_ONLY = VolumeMountArgs(name="models", mount_path=MODELS, read_only=True)
-
-_ROLL_OUT_SECONDS = 600
-"""Pulling an image of some GB, fetching the model and loading it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +98,8 @@ class PredictionService(pulumi.ComponentResource):
         super().__init__("dlstack:serving:PredictionService", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         deployment = _deployment(name, args, child)
-        RollOut(
-            f"{name}-roll-out",
-            deployment=deployment,
-            cluster=args.cluster,
-            seconds=_ROLL_OUT_SECONDS,
-            opts=child,
+        rolled_out = RollOut(
+            f"{name}-roll-out", deployment=deployment, cluster=args.cluster, opts=child
         )
         exposed = Exposed(
             name,
@@ -119,7 +113,7 @@ class PredictionService(pulumi.ComponentResource):
             service_type=args.service_type,
             host=args.host,
             forced_host=args.forced_host,
-            ready=[deployment],
+            ready=[rolled_out],
             opts=child,
         )
         self.host = exposed.host
@@ -139,14 +133,15 @@ class PredictionService(pulumi.ComponentResource):
 def _deployment(
     name: str, args: PredictionServiceArgs, child: pulumi.ResourceOptions
 ) -> Deployment:
-    awaited = f"{_ROLL_OUT_SECONDS}s"
     labels = names.labels(name, args.instance)
     return Deployment(
         f"{name}-server",
-        metadata=ObjectMetaArgs(name=name, namespace=args.namespace, labels=labels),
+        metadata=ObjectMetaArgs(
+            name=name, namespace=args.namespace, labels=labels, annotations=names.SKIP_AWAIT
+        ),
         spec=DeploymentSpecArgs(
             replicas=args.replicas,
-            progress_deadline_seconds=_ROLL_OUT_SECONDS - 30,
+            progress_deadline_seconds=roll_out.SECONDS - 30,
             strategy=DeploymentStrategyArgs(
                 type="RollingUpdate",
                 rolling_update=RollingUpdateDeploymentArgs(max_unavailable=0, max_surge=1),
@@ -154,12 +149,7 @@ def _deployment(
             selector=LabelSelectorArgs(match_labels=names.selector(name, args.instance)),
             template=_pod(labels, args),
         ),
-        opts=pulumi.ResourceOptions.merge(
-            child,
-            pulumi.ResourceOptions(
-                custom_timeouts=pulumi.CustomTimeouts(create=awaited, update=awaited)
-            ),
-        ),
+        opts=child,
     )
 
 

@@ -12,6 +12,8 @@ from pulumi_kubernetes.core.v1 import EnvVarArgs, ProbeArgs, TCPSocketActionArgs
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
 from ..cluster import names
+from ..cluster.clusters import Cluster
+from ..resources.roll_out import RollOut
 from . import pod_specs
 from .exposure import Exposed, ServiceType
 from .packages import Packages
@@ -42,6 +44,7 @@ class TensorBoardArgs:
     host: str
     forced_host: str | None
     """Address that the user set, whatever the type."""
+    cluster: Cluster
 
 
 class TensorBoard(pulumi.ComponentResource):
@@ -67,7 +70,12 @@ class TensorBoard(pulumi.ComponentResource):
         ]
         deployment = Deployment(
             f"{name}-server",
-            metadata=ObjectMetaArgs(name=name, namespace=args.namespace, labels=labels),
+            metadata=ObjectMetaArgs(
+                name=name,
+                namespace=args.namespace,
+                labels=labels,
+                annotations=names.SKIP_AWAIT,
+            ),
             spec=DeploymentSpecArgs(
                 replicas=1,
                 selector=LabelSelectorArgs(match_labels=names.selector(name, args.instance)),
@@ -104,6 +112,9 @@ class TensorBoard(pulumi.ComponentResource):
             ),
             opts=child,
         )
+        rolled_out = RollOut(
+            f"{name}-roll-out", deployment=deployment, cluster=args.cluster, opts=child
+        )
         exposed = Exposed(
             name,
             namespace=args.namespace,
@@ -112,7 +123,7 @@ class TensorBoard(pulumi.ComponentResource):
             service_type=args.service_type,
             host=args.host,
             forced_host=args.forced_host,
-            ready=[deployment],
+            ready=[rolled_out],
             opts=child,
         )
         self.url = exposed.url("http")

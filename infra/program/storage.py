@@ -135,6 +135,7 @@ def _endpoints(
             service_type=settings.service_type,
             host=place.host,
             forced_host=settings.host,
+            cluster=place.cluster,
         ),
     )
     return own.endpoint, own.outside_endpoint

@@ -52,6 +52,7 @@ def declare_training(
             service_type="ClusterIP" if settings.access else settings.service_type,
             host=place.host,
             forced_host=None if settings.access else settings.host,
+            cluster=place.cluster,
         ),
     )
     attempt = next_attempt(jobs, run.hash, lambda: git.commit(settings.code_dir, run.code))

@@ -1,7 +1,7 @@
 """Wait until a Deployment serves what it was last told to. Its path is part of stacks' state.
 
 Pulumi's Kubernetes plugin waits for Deployments as well, but it says only at the end what was
-wrong, and waits that long for what is hopeless. So it is told not to wait (`SKIP_AWAIT`).
+wrong, and waits that long for what is hopeless. So it is told not to wait (`names.SKIP_AWAIT`).
 """
 
 import time
@@ -15,6 +15,9 @@ from ..cluster.clusters import Cluster
 from ..cluster.troubles import Trouble
 from .provider import Provider, changed, inputs_of
 from .waiting import LOOK_SECONDS, Waiting
+
+SECONDS = 600
+"""Of a roll-out: pulling an image of some GB, fetching the model and loading it."""
 
 if TYPE_CHECKING:
     # 0.4 s, and who only asks how a roll-out goes declares nothing.
@@ -88,7 +91,7 @@ def _is_current(deployment: dict[str, Any]) -> bool:
 
 class _RollOutProvider(Provider):
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        keys = ("cluster", "namespace", "deployment", "generation", "seconds")
+        keys = ("cluster", "namespace", "deployment", "uid", "generation", "seconds")
         return DiffResult(changes=bool(changed(olds, news, *keys)))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -118,7 +121,6 @@ class RollOut(Resource, module="apps", name="RollOut"):
         *,
         deployment: "Deployment",
         cluster: Cluster,
-        seconds: int,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declare what to wait for.
@@ -127,14 +129,15 @@ class RollOut(Resource, module="apps", name="RollOut"):
             name: logical name.
             deployment: the Deployment; each change of its specification is a new roll-out.
             cluster: where it is.
-            seconds: how long to wait.
             opts: resource options.
         """
         props = {
             "cluster": cluster,
             "namespace": deployment.metadata.apply(lambda metadata: metadata.namespace),
             "deployment": deployment.metadata.apply(lambda metadata: metadata.name),
+            # Of another Deployment of the same name, the generations are others.
+            "uid": deployment.metadata.apply(lambda metadata: metadata.uid),
             "generation": deployment.metadata.apply(lambda metadata: metadata.generation),
-            "seconds": seconds,
+            "seconds": SECONDS,
         }
         super().__init__(_RollOutProvider(), name, props, opts)

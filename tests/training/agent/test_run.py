@@ -291,14 +291,14 @@ def test_an_absent_boot_file_is_reported_with_what_is_there(job: Bucket) -> None
     assert done.returncode == 1
     assert done.stderr == (
         "error: Boot file 'missing.py' is not in the code folder, which has: boot.py, "
-        "sub/other.py. Correct --boot_file, or upload the file.\n"
+        "sub/other.py. Correct dlstack:bootFile, or put the file there.\n"
     )
 
 
 def test_an_empty_data_folder_is_reported(job: Bucket) -> None:
     done = job.run(job.agent(data_url=job.url("dat")))
     assert done.returncode == 1
-    assert f"error: --data_url='{job.url('dat')}' holds no files." in done.stderr
+    assert f"error: dlstack:dataDir has no files: '{job.url('dat')}' is empty." in done.stderr
 
 
 @pytest.mark.parametrize(

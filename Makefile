@@ -5,12 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-IN_STACK := eval "$$($(BIN)/python -m local env)" &&
+IN_STACK := $(BIN)/python -m local run --
 # Two begin with the chains of tests on the cluster, which wait most of the time; the third takes the rest.
 WORKERS ?= 3
 CHECKED := infra training serving client store local tests benchmarks __main__.py
 
-.PHONY: help setup up predict status logs env destroy down data check test test-cluster test-fast
+.PHONY: help setup up predict status logs env stop destroy down data check test test-cluster test-fast
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
@@ -39,10 +39,13 @@ logs: setup ## follow the training job's log: make logs, or RUN=5a1dcbe5 for tha
 env: setup ## shell variables for pulumi, kubectl and the client: eval "$(make env)"
 	@$(BIN)/python -m local env
 
+stop: setup ## stop the embedded cluster and keep everything: make up goes on from there
+	@$(BIN)/python -m local stop
+
 destroy: setup ## pulumi destroy: takes the stack down
 	@$(BIN)/python -m local destroy
 
-down: destroy ## destroy, and stop the embedded cluster
+down: setup ## destroy, and stop the embedded cluster; asks if that deletes models (YES=1: does not ask)
 	@$(BIN)/python -m local down
 
 data: setup ## download MNIST into ./data/mnist

@@ -16,6 +16,7 @@ COMMANDS = {
         commands.env,
         commands.destroy,
         commands.down,
+        commands.stop,
     )
 }
 
@@ -25,9 +26,14 @@ def main() -> int:
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         parsers.add_parser(name, help=command.__doc__, description=command.__doc__)
-    chosen = parser.parse_args().command
+    runs = parsers.add_parser("run", help=commands.run.__doc__, description=commands.run.__doc__)
+    runs.add_argument("words", nargs="+", metavar="WORD", help="the command, behind `--`")
+    arguments = parser.parse_args()
     try:
-        COMMANDS[chosen](Platform())
+        if arguments.command == "run":
+            commands.run(Platform(), arguments.words)
+        else:
+            COMMANDS[arguments.command](Platform())
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,14 +1,16 @@
 """The commands: each is a function of the platform, and its docstring is its help text."""
 
+import os
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from .console import LocalError, say
+from .console import LocalError, confirm, say
 from .machine import packages
 from .machine.checks import check_machine
 from .platform import Platform
-from .stack import held_out
+from .stack import contents, held_out
 from .stack.stack import EXAMPLE, GRPC_NODE_PORT, Stack, data_set
 
 # Measured, with some air: Go's sources and objects 8 GiB, images and their archives 5 GiB.
@@ -22,8 +24,9 @@ Next:
   make status                      # the parts, the job, the models and the addresses
   make logs                        # what the training job said
   eval "$(make env)"               # pulumi, kubectl and the client in this shell
+  make stop                        # stop the cluster and keep everything
   make destroy                     # take the stack down
-  make down                        # and the cluster"""
+  make down                        # and stop the cluster"""
 
 
 def up(platform: Platform) -> None:
@@ -65,6 +68,7 @@ def _use_brought(platform: Platform, kubeconfig: Path) -> None:
 def deploy(platform: Platform) -> None:
     """Deploy the stack with `pulumi up`, then predict held-out digits through the exposed port."""
     begun = time.monotonic()
+    _say_what_the_shell_names(platform)
     with platform.locked(WARM_GIBIBYTES):
         variables = platform.environment()
         stack = Stack(variables)
@@ -105,10 +109,12 @@ def status(platform: Platform) -> None:
             state = f"running, process {pid}" if pid else "stopped"
             print(f"{daemon.name:<24} {state:<24} {daemon.log}")
         if not platform.cluster.is_running():
+            print("\nthe cluster is stopped. `make up` starts it, with all that it kept.")
             return
+    _say_what_the_shell_names(platform)
     stack = Stack(platform.environment())
-    if not stack.exists():
-        print("\nno stack is deployed. `make up` deploys it.")
+    if not stack.resources():
+        print(f"\nthe stack '{stack.name}' is not deployed. `make up` deploys it.")
         return
     print(flush=True)
     stack.status()
@@ -117,24 +123,35 @@ def status(platform: Platform) -> None:
 def env(platform: Platform) -> None:
     """Print the shell variables for `pulumi`, `kubectl` and the client."""
     for name, value in platform.environment().items():
-        print(f"export {name}={shlex.quote(value)}")
+        # Pulumi would put it before the stack that a person selects in that shell.
+        if name != "PULUMI_STACK":
+            print(f"export {name}={shlex.quote(value)}")
+
+
+def run(platform: Platform, words: Sequence[str]) -> None:
+    """Run a command that asks the deployed stack, with the variables of `env`."""
+    _say_what_the_shell_names(platform)
+    if platform.brought_kubeconfig is None and not platform.cluster.is_running():
+        raise LocalError("the cluster does not run.", "`make up` starts it and deploys the stack.")
+    stack = Stack(platform.environment())
+    if not stack.resources():
+        raise LocalError(f"the stack '{stack.name}' is not deployed.", "`make up` deploys it.")
+    os.execvpe(words[0], list(words), {**os.environ, **stack.variables})
 
 
 def destroy(platform: Platform) -> None:
     """Take the stack down with `pulumi destroy`."""
-    if platform.brought_kubeconfig is None and not platform.cluster.is_running():
-        say("nothing to destroy: the cluster does not run")
-        return
-    begun = time.monotonic()
-    with platform.locked(0):
-        stack = Stack(platform.environment())
-        if stack.exists():
-            stack.destroy()
-    say(f"the stack is gone ({time.monotonic() - begun:.1f} s)")
+    _take_down(platform, asks=bool(platform.named_by_shell()), otherwise="")
 
 
 def down(platform: Platform) -> None:
-    """Stop the embedded cluster and end all its processes; its data stays for the next `up`."""
+    """Take the stack down, with all that it keeps, and stop the embedded cluster."""
+    _take_down(platform, asks=True, otherwise="`make stop` stops the cluster and keeps everything.")
+    stop(platform)
+
+
+def stop(platform: Platform) -> None:
+    """Stop the embedded cluster, all its processes; it keeps everything for the next `up`."""
     if platform.brought_kubeconfig:
         say("the cluster is your own (KUBECONFIG), it is left as it is")
         return
@@ -144,4 +161,56 @@ def down(platform: Platform) -> None:
     check_machine()
     with platform.locked(0):
         platform.cluster.stop()
-    say(f"the cluster is stopped; `rm -r {platform.home.root}` also removes what it keeps")
+    say(
+        "the cluster is stopped; `make up` starts it again, with all that it kept "
+        f"(`rm -r {platform.home.root}` would remove that)"
+    )
+
+
+def _take_down(platform: Platform, *, asks: bool, otherwise: str) -> None:
+    """Run `pulumi destroy` where there is something to destroy.
+
+    Args:
+        asks: whether a person has to say yes, if something may be lost that a training has made.
+        otherwise: what else can be done, for those who say no.
+    """
+    if not platform.home.stacks.exists():
+        say("nothing to destroy: no stack was ever made here")
+        return
+    stack = Stack(platform.environment())
+    named = platform.named_by_shell()
+    if not stack.resources():
+        say(f"nothing to destroy: the stack '{stack.name}' is not deployed")
+        return
+    started = platform.brought_kubeconfig is None and not platform.cluster.is_running()
+    if started:
+        if not platform.cluster.kubeconfig.exists():
+            raise LocalError(
+                f"the stack '{stack.name}' is on another cluster: none was made here.",
+                "Set KUBECONFIG to the file of its cluster.",
+            )
+        say("the cluster is started, to take the stack down that is on it")
+        up(platform)
+    try:
+        found = contents.read(stack.variables) if asks else None
+        if found and (named or found.has_models()):
+            confirm(_what_goes(stack, named, found), otherwise)
+    except LocalError:
+        if started:
+            stop(platform)
+        raise
+    begun = time.monotonic()
+    with platform.locked(0):
+        stack.destroy()
+    say(f"the stack is gone ({time.monotonic() - begun:.1f} s)")
+
+
+def _what_goes(stack: Stack, named: str, found: contents.Contents) -> str:
+    by_shell = f", which your shell names ({named})" if named else ""
+    lines = [f"This deletes the stack '{stack.name}'{by_shell}, with:", *found.lines()]
+    return "\n  ".join(lines)
+
+
+def _say_what_the_shell_names(platform: Platform) -> None:
+    if named := platform.named_by_shell():
+        say(f"your shell names what this acts on: {named}")

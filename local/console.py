@@ -1,5 +1,6 @@
 """What a person sees: one line a step with its elapsed time, and errors that say what to do."""
 
+import os
 import sys
 import threading
 import time
@@ -22,6 +23,28 @@ _started = time.monotonic()
 def say(message: str) -> None:
     """Print a line to stderr behind the seconds since the command began."""
     print(f"{time.monotonic() - _started:7.1f} s  {message}", file=sys.stderr, flush=True)
+
+
+def confirm(what: str, otherwise: str) -> None:
+    """Go on only when a person says yes: at the keyboard, or beforehand by YES=1.
+
+    Args:
+        what: what is about to be done.
+        otherwise: what else can be done, for those who say no.
+
+    Raises:
+        LocalError: nobody said yes.
+    """
+    print(what, file=sys.stderr, flush=True)
+    if os.environ.get("YES") == "1":
+        return
+    if not sys.stdin.isatty():
+        raise LocalError(
+            "nobody is here to say yes, so nothing was done.", f"Set YES=1 to say it. {otherwise}"
+        )
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise LocalError("you did not say yes, so nothing was done.", otherwise)
 
 
 @contextmanager

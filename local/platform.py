@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .console import LocalError
+from .console import LocalError, say
 from .home import Home
 from .kubernetes.cluster import Cluster
-from .stack.stack import environment
+from .stack import leftovers
+from .stack.stack import defaults, environment
 
 
 class Platform:
@@ -48,9 +49,24 @@ class Platform:
             variables["PATH"] = f"{self.cluster.programs_folder()}{os.pathsep}{variables['PATH']}"
         return variables
 
+    def named_by_shell(self) -> str:
+        """What the shell's variables name in the place of this machine's own, as `NAME=value`."""
+        own = defaults(self.home, self.cluster.kubeconfig)
+        return " ".join(
+            f"{name}={os.environ[name]}"
+            for name in ("PULUMI_STACK", "PULUMI_BACKEND_URL", "KUBECONFIG")
+            if os.environ.get(name) and Path(os.environ[name]) != Path(own[name])
+        )
+
     @contextlib.contextmanager
     def locked(self, gibibytes: int) -> Iterator[None]:
-        """Hold the platform's folder, with room on its disk."""
+        """Hold the platform's folder, with room on its disk and nothing left of a killed command.
+
+        A plugin whose `pulumi` was killed is ended, and named.
+        """
         self.home.make_room(gibibytes)
         with self.home.locked():
+            own = defaults(self.home, self.cluster.kubeconfig)
+            for left in leftovers.end(os.environ.get("PULUMI_HOME") or own["PULUMI_HOME"]):
+                say(f"ended {left.name} (process {left.pid}), left behind by a killed `pulumi`")
             yield

@@ -39,6 +39,7 @@ from .provisioner import PROVISIONER, STORAGE_CLASS
 
 FORMER_STORAGE_CLASS = "local"
 READY_SECONDS = 120
+GRACE_SECONDS = 3
 MANIFESTS = Path(__file__).resolve().parent / "manifests"
 
 
@@ -139,7 +140,7 @@ class Cluster:
         runtime, *others = self.processes()
         for process in reversed(others):
             process.stop()
-        cgroups.end_processes()
+        cgroups.end_processes(GRACE_SECONDS)
         containerd.end_shims(self.folder)
         runtime.stop()
         containerd.unmount(self.folder)

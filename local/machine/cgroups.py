@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 
 from ..console import say
-from .processes import end_process
+from .processes import end_process, has_ended
 
 CGROUP = "dlstack"
 _ROOT = Path("/sys/fs/cgroup")
@@ -22,13 +23,21 @@ def prepare() -> None:
             (control / "cgroup.subtree_control").write_text(" ".join(f"+{c}" for c in controllers))
 
 
-def end_processes() -> None:
-    """Kill every process in the control group: those of all pods."""
-    for parent in _parents():
-        # Groups vanish while their processes are killed: os.walk, unlike rglob, passes over that.
-        for group, *_ in os.walk(parent / CGROUP):
-            for pid in _pids(Path(group) / "cgroup.procs"):
-                end_process(pid, 0)
+def end_processes(grace_seconds: float) -> None:
+    """End every process in the control group, those of all pods: asked first, then killed.
+
+    Args:
+        grace_seconds: for those that write something when they are asked, as a store does.
+    """
+    until = time.monotonic() + grace_seconds
+    asked = _members()
+    for pid in asked:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    for pid in asked:
+        has_ended(pid, max(0.0, until - time.monotonic()))
+    for pid in _members():
+        end_process(pid, 0)
 
 
 def remove() -> None:
@@ -59,6 +68,12 @@ def _remove(group: Path) -> None:
                     continue
                 say(f"the control group {child} can't be removed: {error.strerror}")
             break
+
+
+def _members() -> list[int]:
+    # Groups vanish while their processes end: os.walk, unlike rglob, passes over that.
+    groups = (group for parent in _parents() for group, *_ in os.walk(parent / CGROUP))
+    return [pid for group in groups for pid in _pids(Path(group) / "cgroup.procs")]
 
 
 def _pids(members: Path) -> list[int]:

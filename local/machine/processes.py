@@ -66,6 +66,17 @@ def _start_time(pid: int) -> str | None:
     return None if fields[0] in "ZX" else fields[19]
 
 
+def started_at(pid: int) -> float | None:
+    """When a process started, in seconds since the epoch; None when there is no such process."""
+    ticks = _start_time(pid)
+    if ticks is None:
+        return None
+    boot = next(
+        line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime ")
+    )
+    return int(boot.split()[1]) + int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
 @dataclass(frozen=True)
 class Daemon:
     """A background process known by a file that holds its id and start time."""
@@ -141,5 +152,17 @@ def end_process(pid: int, grace_seconds: float) -> None:
                 return
     except ProcessLookupError:
         return
+    finally:
+        os.close(descriptor)
+
+
+def has_ended(pid: int, seconds: float) -> bool:
+    """Wait until a process has ended; false when it still runs after `seconds`."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
     finally:
         os.close(descriptor)

@@ -5,19 +5,32 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..build.pulumi import pulumi_path
-from ..console import LocalError, step
+from ..console import LocalError, say, step
 from ..home import REPOSITORY, Home, write_private
 from ..machine.processes import run_logged
+from . import locks, pulumi_command
 
 STACK = "local"
 GRPC_NODE_PORT = 31670
 EXAMPLE = "training/mnist"
 """Default of `dlstack:codeDir`: the code folder whose model reads digits."""
+
+
+def defaults(home: Home, kubeconfig: Path) -> dict[str, str]:
+    """The variables that name this machine's stack, and where they point."""
+    return {
+        "KUBECONFIG": str(kubeconfig),
+        "PULUMI_HOME": str(home.stacks / "home"),
+        "PULUMI_BACKEND_URL": f"file://{home.stacks}",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_STACK": STACK,
+    }
 
 
 def environment(home: Home, kubeconfig: Path) -> dict[str, str]:
@@ -26,19 +39,13 @@ def environment(home: Home, kubeconfig: Path) -> dict[str, str]:
     A variable that is set already keeps its value.
     """
     home.stacks.mkdir(mode=0o700, parents=True, exist_ok=True)
-    defaults = {
-        "KUBECONFIG": str(kubeconfig),
-        "PULUMI_HOME": str(home.stacks / "home"),
-        "PULUMI_BACKEND_URL": f"file://{home.stacks}",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_STACK": STACK,
-    }
+    own = defaults(home, kubeconfig)
     if "PULUMI_CONFIG_PASSPHRASE" not in os.environ:
         passphrase = home.stacks / "passphrase"
         if not passphrase.exists():
             write_private(passphrase, secrets.token_urlsafe(32).encode())
-        defaults["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase)
-    variables = {name: os.environ.get(name) or value for name, value in defaults.items()}
+        own["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase)
+    variables = {name: os.environ.get(name) or value for name, value in own.items()}
     path = pulumi_path(home, variables["PULUMI_HOME"])
     return {"PATH": os.pathsep.join([str(Path(sys.executable).parent), path]), **variables}
 
@@ -50,6 +57,10 @@ class Stack:
     variables: Mapping[str, str]
     """From `environment`."""
 
+    @property
+    def name(self) -> str:
+        return self.variables["PULUMI_STACK"]
+
     def configure(self, wanted: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
         """Make the stack if need be; set `wanted`, and `defaults` where nothing is set.
 
@@ -57,7 +68,7 @@ class Stack:
             Key, without its namespace -> value. Keys that are not set have the default of
             Pulumi.yaml, and secret ones are left out.
         """
-        self._read("stack", "select", "--create", self.variables["PULUMI_STACK"])
+        self._create()
         known = {
             key.removeprefix("dlstack:"): str(entry["value"])
             for key, entry in json.loads(self._read("config", "--json")).items()
@@ -94,11 +105,34 @@ class Stack:
         self._show("destroy", "Put right what it says above, then run `make destroy` again.")
 
     def exists(self) -> bool:
-        """Whether the stack was ever made."""
-        stacks = json.loads(self._read("stack", "ls", "--json"))
-        return any(
-            stack["name"].rpartition("/")[2] == self.variables["PULUMI_STACK"] for stack in stacks
-        )
+        """Whether the stack was ever made, and not removed since (`pulumi stack rm`)."""
+        return self._entry() is not None
+
+    def resources(self) -> int:
+        """How many resources the stack has: 0 where it is not deployed, or was never made."""
+        entry = self._entry()
+        return 0 if entry is None else int(entry.get("resourceCount") or 0)
+
+    def _create(self) -> None:
+        """Make the stack unless it is there; have `pulumi` in this folder take it by itself.
+
+        Unless another one was selected here: that stays so.
+        """
+        selected = any(stack["current"] for stack in self._list())
+        if self._entry() is None:
+            self._read("stack", "init", self.name, *(["--no-select"] if selected else []))
+        elif not selected:
+            self._read("stack", "select", self.name)
+
+    def _entry(self) -> dict[str, Any] | None:
+        name = self.name.rpartition("/")[2]
+        return next((one for one in self._list() if one["name"].rpartition("/")[2] == name), None)
+
+    def _list(self) -> list[dict[str, Any]]:
+        # A stack that PULUMI_STACK names would be the current one.
+        listed = self._read("stack", "ls", "--json", leaving_out="PULUMI_STACK")
+        stacks: list[dict[str, Any]] = json.loads(listed)
+        return stacks
 
     def status(self) -> None:
         """Print the table of `python -m infra status`.
@@ -116,23 +150,39 @@ class Stack:
             raise LocalError("the stack's status is not complete.", "`make up` deploys it anew.")
 
     def _show(self, command: str, remedy: str) -> None:
-        # Pulumi's table of the resources goes to stderr with our own progress: stdout is for
-        # answers.
-        status = subprocess.run(
-            ["pulumi", command, "--yes", "--skip-preview", "--suppress-permalink=true"],
-            cwd=REPOSITORY,
-            env={**os.environ, **self.variables},
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-        ).returncode
+        words = [command, "--yes", "--skip-preview", "--suppress-permalink=true"]
+        status, said = pulumi_command.run(words, self.variables)
+        held = locks.read(said)
+        if status and held and self._may_clear(held):
+            say(f"{held[0]} left the stack '{self.name}' locked and has ended: the lock is cleared")
+            self._read("cancel", "--yes", self.name)
+            status, said = pulumi_command.run(words, self.variables)
+            held = locks.read(said)
+        if status and held:
+            raise LocalError(
+                f"the stack '{self.name}' is locked by {' and '.join(map(str, held))}, "
+                "which changes it.",
+                f"Wait until that has ended, then run `make {command}` again. If it was killed or "
+                f'its machine is lost: `eval "$(make env)"; pulumi cancel {self.name}`.',
+            )
         if status:
             raise LocalError(f"`pulumi {command}` ended with status {status}.", remedy)
 
-    def _read(self, *words: str) -> str:
+    def _may_clear(self, held: Sequence[locks.Lock]) -> bool:
+        """Whether a lock protects nothing: its process has ended, and nobody else can hold it.
+
+        In a back end of this machine's files only: elsewhere another machine may bear our name.
+        """
+        is_file = self.variables["PULUMI_BACKEND_URL"].startswith("file:")
+        return is_file and all(lock.is_left_behind() for lock in held)
+
+    def _read(self, *words: str, leaving_out: str = "") -> str:
+        variables = {**os.environ, **self.variables}
+        variables.pop(leaving_out, None)
         done = subprocess.run(
             ["pulumi", *words, "--non-interactive"],
             cwd=REPOSITORY,
-            env={**os.environ, **self.variables},
+            env=variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

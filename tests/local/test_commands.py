@@ -1,24 +1,46 @@
 """`python -m local` as a person calls it, where it needs no cluster."""
 
 import os
+import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from local.__main__ import COMMANDS
 from local.home import REPOSITORY
+from tests.local import fake_pulumi
+
+SHELL = ("PULUMI_STACK", "PULUMI_BACKEND_URL", "KUBECONFIG", "YES")
 
 
-def run(*words, **environment):
+def run(*words, stdin=subprocess.DEVNULL, **environment):
+    clean = {name: value for name, value in os.environ.items() if name not in SHELL}
     return subprocess.run(
         [sys.executable, "-m", "local", *words],
         cwd=REPOSITORY,
-        env={**os.environ, **environment},
+        env={**clean, **environment},
+        stdin=stdin,
         capture_output=True,
         text=True,
     )
+
+
+@pytest.fixture
+def cluster_of_mine(tmp_path):
+    """Variables of a shell: a cluster that is brought, a home of its own, and a `pulumi`."""
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text("{}")
+    home = tmp_path / "home"
+    (home / "pulumi").mkdir(parents=True)
+    pulumi = fake_pulumi.install(tmp_path / "programs", resources=3)
+    return {"KUBECONFIG": str(kubeconfig), "DLSTACK_HOME": str(home), **pulumi}
+
+
+def pulumi_calls(variables):
+    return [words[0] for words in fake_pulumi.calls(Path(variables["PATH"].split(os.pathsep)[0]))]
 
 
 def test_a_kubeconfig_that_does_not_exist_is_quoted(tmp_path):
@@ -35,7 +57,7 @@ def test_a_brought_cluster_needs_an_image_it_can_pull(tmp_path):
     assert "set RUNTIME_IMAGE to its name" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "destroy", "down"])
+@pytest.mark.parametrize("command", ["status", "destroy", "down", "stop"])
 def test_there_is_nothing_to_do_where_nothing_is(tmp_path, command):
     done = run(command, DLSTACK_HOME=str(tmp_path), KUBECONFIG="")
     assert done.returncode == 0
@@ -46,4 +68,76 @@ def test_there_is_nothing_to_do_where_nothing_is(tmp_path, command):
 def test_help_says_what_each_command_does():
     done = run("--help")
     assert done.returncode == 0
-    assert re.findall(r"^    (\w+) +[A-Z]", done.stdout, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^    (\w+) +[A-Z]", done.stdout, re.MULTILINE) == [*COMMANDS, "run"]
+
+
+@pytest.mark.parametrize("command", ["destroy", "down"])
+def test_what_the_shell_names_is_not_destroyed_unless_somebody_says_yes(cluster_of_mine, command):
+    """Symptom otherwise: `make down` in the shell of one's work destroys production."""
+    done = run(command, PULUMI_STACK="local", **cluster_of_mine)
+    assert done.returncode == 1
+    assert "deletes the stack 'local', which your shell names" in done.stderr
+    assert f"KUBECONFIG={cluster_of_mine['KUBECONFIG']}" in done.stderr
+    assert "Set YES=1" in done.stderr
+    assert "destroy" not in pulumi_calls(cluster_of_mine)
+
+
+def test_yes_can_be_said_beforehand(cluster_of_mine):
+    done = run("destroy", YES="1", **cluster_of_mine)
+    assert done.returncode == 0, done.stderr
+    assert "which your shell names (KUBECONFIG=" in done.stderr
+    assert "destroy" in pulumi_calls(cluster_of_mine)
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 1), ("", 1)])
+def test_a_person_is_asked(cluster_of_mine, answer, status):
+    keyboard, terminal = pty.openpty()
+    try:
+        os.write(keyboard, f"{answer}\n".encode())
+        done = run("down", stdin=terminal, **cluster_of_mine)
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+    assert done.returncode == status, done.stderr
+    assert "Go on? [y/N]" in done.stderr
+    assert ("destroy" in pulumi_calls(cluster_of_mine)) == (status == 0)
+    assert ("`make stop` stops the cluster and keeps everything" in done.stderr) == (status == 1)
+
+
+def test_a_stack_of_the_shell_that_is_not_there_needs_no_yes(cluster_of_mine):
+    done = run("destroy", PULUMI_STACK="prod", **cluster_of_mine)
+    assert done.returncode == 0
+    assert "nothing to destroy: the stack 'prod' is not deployed" in done.stderr
+
+
+@pytest.fixture
+def nothing_deployed(cluster_of_mine):
+    fake_pulumi.install(Path(cluster_of_mine["PATH"].split(os.pathsep)[0]), resources=0)
+    return cluster_of_mine
+
+
+def test_the_status_of_a_stack_that_was_destroyed_is_no_error(nothing_deployed):
+    done = run("status", **nothing_deployed)
+    assert done.returncode == 0
+    assert "the stack 'local' is not deployed. `make up` deploys it." in done.stdout
+    assert f"your shell names what this acts on: KUBECONFIG={nothing_deployed['KUBECONFIG']}" in (
+        done.stderr
+    )
+
+
+def test_a_command_that_asks_a_stack_says_that_there_is_none(nothing_deployed):
+    done = run("run", "--", "false", **nothing_deployed)
+    assert done.returncode == 1
+    assert "error: the stack 'local' is not deployed. `make up` deploys it." in done.stderr
+
+
+def test_a_command_runs_with_the_stack_s_variables_and_its_own_status(cluster_of_mine):
+    code = "import os, sys; sys.exit(os.environ['PULUMI_STACK'] == 'local' and 7)"
+    assert run("run", "--", sys.executable, "-c", code, **cluster_of_mine).returncode == 7
+
+
+def test_the_shell_is_left_to_select_a_stack(cluster_of_mine):
+    """Symptom otherwise: after `pulumi stack init other` all commands still change `local`."""
+    done = run("env", **cluster_of_mine)
+    assert "export PULUMI_BACKEND_URL=" in done.stdout
+    assert "PULUMI_STACK" not in done.stdout

@@ -14,20 +14,50 @@ ROOT = Path(stack.__file__).resolve().parents[2]
 
 @pytest.fixture
 def pulumi(monkeypatch):
-    """A CLI that answers with the configuration `known`, and records what is set."""
+    """A CLI with the configuration `known` and these stacks, which records what it is told."""
 
     class Cli:
         known: dict[str, str] = {}
-        set: list[str] = []
+        stacks: dict[str, bool] = {"local": True}
+        """Name -> whether it is selected in this folder."""
 
-        def read(self, _stack: Stack, *words: str) -> str:
+        def __init__(self) -> None:
+            self.set: list[str] = []
+            self.told: list[tuple[str, ...]] = []
+
+        def read(self, words: tuple[str, ...], leaving_out: str) -> str:
             if words[:2] == ("config", "set-all"):
                 self.set = list(words[2:])
+            elif words[:2] == ("stack", "ls"):
+                # With the variable Pulumi would call that stack the current one.
+                assert leaving_out == "PULUMI_STACK"
+                return json.dumps([{"name": k, "current": v} for k, v in self.stacks.items()])
+            elif words[0] == "stack":
+                self.told.append(words)
             return json.dumps({key: {"value": value} for key, value in self.known.items()})
 
     cli = Cli()
-    monkeypatch.setattr(Stack, "_read", lambda *arguments: cli.read(*arguments))
+    monkeypatch.setattr(
+        Stack, "_read", lambda _, *words, leaving_out="": cli.read(words, leaving_out)
+    )
     return cli
+
+
+@pytest.mark.parametrize(
+    ("stacks", "told"),
+    [
+        ({}, [("stack", "init", "local")]),
+        ({"other": True}, [("stack", "init", "local", "--no-select")]),
+        ({"other": False}, [("stack", "init", "local")]),
+        ({"local": False, "other": True}, []),
+        ({"local": False, "other": False}, [("stack", "select", "local")]),
+        ({"organization/dlstack/local": True}, []),
+    ],
+)
+def test_another_stack_that_a_person_selected_stays_selected(pulumi, stacks, told):
+    pulumi.stacks = stacks
+    Stack({"PULUMI_STACK": "local"}).configure({}, {})
+    assert pulumi.told == told
 
 
 def test_an_empty_value_is_one_that_is_not_set(pulumi):

@@ -102,6 +102,8 @@ class Cluster:
             LocalError: the machine lacks what a node needs, or containerd did not come up.
         """
         self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        if not self.is_running():
+            network.remember(self.folder)
         network.prepare(self.folder, NODE_IP, POD_CIDR)
         cgroups.prepare()
         configuration.write(self.folder, self.images.platform)
@@ -144,7 +146,7 @@ class Cluster:
         containerd.end_shims(self.folder)
         runtime.stop()
         containerd.unmount(self.folder)
-        network.restore(self.folder, NODE_IP)
+        network.restore(self.folder, NODE_IP, POD_CIDR)
         cgroups.remove()
         for url in (ETCD, ETCD_PEER):
             (self.folder / url.removeprefix("unix://")).unlink(missing_ok=True)

@@ -222,7 +222,12 @@ def _kube_proxy(folder: Path) -> dict[str, object]:
         "metricsBindAddress": "127.0.0.1:10249",
         "clientConnection": {"kubeconfig": str(folder / "pki" / "kube-proxy.kubeconfig")},
         # The kernel's limits stay as the machine has them.
-        "conntrack": {"maxPerCore": 0, "min": 0},
+        "conntrack": {
+            "maxPerCore": 0,
+            "min": 0,
+            "tcpEstablishedTimeout": "0s",
+            "tcpCloseWaitTimeout": "0s",
+        },
         "iptables": {"localhostNodePorts": True, "minSyncPeriod": "100ms"},
     }
 

@@ -1,5 +1,8 @@
 """The machine's network as the node needs it: address, kernel settings, firewall; and undone."""
 
+import ipaddress
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +12,20 @@ from .checks import MachineError
 BRIDGE = "dlstack0"
 _SETTINGS = Path("/proc/sys")
 _BRIDGED = "net/bridge/bridge-nf-call-iptables"
+_CHANGED_BY_KUBERNETES = (
+    # kube-proxy, for node ports of 127.0.0.1. Its firewall rule that makes this safe goes with it.
+    "net/ipv4/conf/all/route_localnet",
+    # The kubelet.
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+)
+_OURS = r"name: \"dlstack\""
+"""In the comments of the CNI plugins' rules, as iptables-save quotes it."""
+_CNI_CHAIN = re.compile(r"\b(CNI-[0-9a-f]+)\b")
 
 
 def prepare(folder: Path, node_ip: str, pod_cidr: str) -> None:
@@ -39,17 +56,29 @@ def prepare(folder: Path, node_ip: str, pod_cidr: str) -> None:
                 _run("iptables", "--insert", "FORWARD", *rule)
 
 
-def restore(folder: Path, node_ip: str) -> None:
-    """Undo `prepare`, and what pods left: namespaces, their bridge, firewall rules."""
+def remember(folder: Path) -> None:
+    """Keep what the node's processes are about to change, for `restore`. Before they start."""
+    for setting in _CHANGED_BY_KUBERNETES:
+        _keep(folder, setting)
+
+
+def restore(folder: Path, node_ip: str, pod_cidr: str) -> None:
+    """Undo `prepare`, and what pods and the node's processes left.
+
+    These are namespaces, their bridge, firewall rules and the kernel settings of `remember`. What
+    others have on this machine stays, other container engines' parts included.
+    """
     for namespace in Path("/run/netns").glob("cni-*"):
-        subprocess.run(["ip", "netns", "delete", namespace.name], capture_output=True)
+        if _has_address_in(namespace.name, pod_cidr):
+            subprocess.run(["ip", "netns", "delete", namespace.name], capture_output=True)
     subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True)
     shutil.rmtree(folder / "cni-addresses", ignore_errors=True)
     for family in ("iptables", "ip6tables"):
         rules = subprocess.run([f"{family}-save"], capture_output=True, text=True).stdout
-        if "KUBE-" in rules or "CNI-" in rules or BRIDGE in rules:
+        if removal := without_ours(rules):
+            # Not the whole firewall, which others may change at this moment.
             subprocess.run(
-                [f"{family}-restore"], input=without_ours(rules), capture_output=True, text=True
+                [f"{family}-restore", "--noflush"], input=removal, capture_output=True, text=True
             )
     subprocess.run(["ip", "address", "delete", f"{node_ip}/32", "dev", "lo"], capture_output=True)
     for before in (folder / "sysctl").glob("*"):
@@ -58,9 +87,45 @@ def restore(folder: Path, node_ip: str) -> None:
 
 
 def without_ours(rules: str) -> str:
-    """A firewall as iptables-save prints it, without what Kubernetes and the CNI plugins added."""
-    ours = (":KUBE-", ":CNI-", "-A KUBE-", "-A CNI-", "-j KUBE-", "-j CNI-", f"--comment {BRIDGE}")
-    return "\n".join(line for line in rules.splitlines() if not any(o in line for o in ours)) + "\n"
+    """What `iptables-restore --noflush` is told to remove the node's part of a firewall.
+
+    That are the chains of kube-proxy and the kubelet (no others run beside ours: they want the same
+    ports), those that the CNI plugins made for this network, and our own rules.
+
+    Args:
+        rules: the firewall, as iptables-save prints it.
+    """
+    told: list[str] = []
+    for table in rules.split("\n*")[1:]:
+        name, *lines = table.splitlines()
+        chains = [line[1:].split()[0] for line in lines if line.startswith(":KUBE-")]
+        chains += sorted(
+            {match[1] for line in lines if _OURS in line and (match := _CNI_CHAIN.search(line))}
+        )
+        unwanted = [
+            f"-D {line.removeprefix('-A ')}"
+            for line in lines
+            if line.startswith("-A ")
+            and line.split()[1] not in chains
+            and (line.rpartition(" -j ")[2].split()[0] in chains or f"--comment {BRIDGE}" in line)
+        ]
+        if chains or unwanted:
+            # Naming a chain empties it, and an empty one that no rule leads to can go.
+            emptied = [f":{chain} - [0:0]" for chain in chains]
+            told += [f"*{name}", *emptied, *unwanted, *(f"-X {c}" for c in chains), "COMMIT"]
+    return "\n".join(told) + "\n" if told else ""
+
+
+def _has_address_in(namespace: str, cidr: str) -> bool:
+    shown = subprocess.run(
+        ["ip", "-netns", namespace, "-json", "-4", "address"], capture_output=True, text=True
+    )
+    links = json.loads(shown.stdout or "[]")
+    return any(
+        ipaddress.ip_address(address["local"]) in ipaddress.ip_network(cidr)
+        for link in links
+        for address in link.get("addr_info", [])
+    )
 
 
 def _set(folder: Path, setting: str, wanted: str) -> None:
@@ -68,10 +133,16 @@ def _set(folder: Path, setting: str, wanted: str) -> None:
     path = _SETTINGS / setting
     if not path.exists() or path.read_text().strip() == wanted:
         return
-    before = folder / "sysctl" / setting.replace("/", ".")
-    before.parent.mkdir(exist_ok=True)
-    before.write_text(path.read_text())
+    _keep(folder, setting)
     path.write_text(wanted)
+
+
+def _keep(folder: Path, setting: str) -> None:
+    """Write down what a setting was before it was changed for the first time."""
+    before = folder / "sysctl" / setting.replace("/", ".")
+    if (_SETTINGS / setting).exists() and not before.exists():
+        before.parent.mkdir(exist_ok=True)
+        before.write_text((_SETTINGS / setting).read_text())
 
 
 def _run(*words: str) -> str:

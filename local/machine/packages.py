@@ -1,6 +1,7 @@
 """The Debian packages that a node is made of."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ PACKAGES = {
     "buildah": "buildah",
     "mmdebstrap": "mmdebstrap",
 }
+_MARK = "# Made by dlstack while it installs packages."
 CNI_PACKAGE = "containernetworking-plugins"
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
 
@@ -75,13 +77,16 @@ def _cni_folder() -> Path | None:
 
 
 @contextlib.contextmanager
-def _no_services() -> Iterator[None]:
-    """Keep packages from starting their services (policy-rc.d, status 101: action forbidden)."""
-    policy = Path("/usr/sbin/policy-rc.d")
-    if policy.exists():
+def _no_services(policy: Path = Path("/usr/sbin/policy-rc.d")) -> Iterator[None]:
+    """Keep packages from starting their services (policy-rc.d, status 101: action forbidden).
+
+    It forbids only while this process runs: killed, it would leave a machine where no package ever
+    starts its service.
+    """
+    if policy.exists() and _MARK not in policy.read_text():
         yield
         return
-    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.write_text(f"#!/bin/sh\n{_MARK}\n[ ! -e /proc/{os.getpid()} ] || exit 101\n")
     policy.chmod(0o755)
     try:
         yield

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,53 @@ spec:
       volumeMounts: [{name: data, mountPath: /data}]
   volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
 """
+
+
+def traces(folder: Path) -> dict[str, list[str]]:
+    """What a cluster leaves in the machine while it runs."""
+
+    def lines(word: str, *words: str) -> list[str]:
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        return [line for line in done.stdout.splitlines() if word in line]
+
+    return {
+        "firewall": lines("KUBE-", "iptables-save"),
+        "addresses": lines("10.77.0.1", "ip", "address", "show", "dev", "lo"),
+        "namespaces": lines("cni-", "ip", "netns", "list"),
+        "mounts": lines(f"{folder}/", "cat", "/proc/mounts"),
+    }
+
+
+def local(command: str) -> None:
+    subprocess.run([sys.executable, "-m", "local", command], cwd=REPOSITORY, check=True)
+
+
+def test_a_stopped_cluster_keeps_everything_and_leaves_the_machine_as_it_was(cluster, platform):
+    here = "--namespace=stopped"
+    text = CLAIM_AND_POD.replace("IMAGE", platform.runtime_image)
+    cluster.kubectl("create", "namespace", "stopped")
+    try:
+        cluster.kubectl("apply", here, "--filename=-", given=text)
+        cluster.kubectl("wait", here, "--for=condition=Ready", "pod/writer", "--timeout=120s")
+        volume = cluster.kubectl("get", here, "pvc/data", "--output=jsonpath={.spec.volumeName}")
+        assert all(traces(cluster.folder).values())
+        kept = {p.name: p.read_text() for p in (cluster.folder / "sysctl").iterdir()}
+        local("stop")
+        assert not cluster.is_running()
+        assert not any(traces(cluster.folder).values()), traces(cluster.folder)
+        for name, value in kept.items():
+            assert Path("/proc/sys", name.replace(".", "/")).read_text() == value
+        assert (cluster.folder / "volumes" / volume / "file").exists()
+        local("up")
+        again = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1"
+        cluster.kubectl("wait", here, again, "pod/writer", "--timeout=120s")
+        cluster.kubectl("wait", here, "--for=condition=Ready", "pod/writer", "--timeout=120s")
+        assert cluster.kubectl("get", here, "pvc/data", "--output=jsonpath={.status.phase}") == (
+            "Bound"
+        )
+    finally:
+        local("up")
+        cluster.kubectl("delete", "namespace", "stopped")
 
 
 def test_a_claim_has_a_volume_and_takes_it_along_when_it_goes(cluster, platform):

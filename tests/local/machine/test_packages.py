@@ -1,8 +1,12 @@
 """The packages of a node. That apt installs them is for the tests on a real cluster."""
 
+import subprocess
+import sys
+
 import pytest
 
 from local.console import LocalError
+from local.home import REPOSITORY
 from local.machine import packages
 
 
@@ -20,3 +24,33 @@ def test_without_cni_plugins_their_package_is_named(monkeypatch, tmp_path):
         packages.cni_plugins()
     (tmp_path / "bridge").touch()
     assert packages.cni_plugins() == tmp_path
+
+
+def allows_services(policy):
+    return subprocess.run([policy]).returncode == 0
+
+
+def test_services_start_again_also_after_an_installation_that_was_killed(tmp_path):
+    policy = tmp_path / "policy-rc.d"
+    with packages._no_services(policy):
+        assert not allows_services(policy)
+        forbids = policy.read_text()
+    assert not policy.exists()
+    code = (
+        "import os, pathlib; from local.machine import packages\n"
+        f"with packages._no_services(pathlib.Path({str(policy)!r})): os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY)
+    assert policy.exists() and policy.read_text() != forbids
+    assert allows_services(policy)
+    with packages._no_services(policy):  # It takes the place of the one that was left.
+        assert not allows_services(policy)
+    assert not policy.exists()
+
+
+def test_a_policy_of_the_machine_s_own_stays(tmp_path):
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 0\n")
+    with packages._no_services(policy):
+        pass
+    assert policy.read_text() == "#!/bin/sh\nexit 0\n"

@@ -252,7 +252,9 @@ def _unschedulable(message: str, component: str, claims: Sequence[Trouble]) -> T
             f"{correct if flavour else 'Add'} a node.",
             hopeless=False,
         )
-    return Trouble(f"no node takes its pod ({nodes})", "", hopeless=False)
+    return Trouble(
+        f"no node takes its pod ({nodes})", "See 'kubectl describe nodes'.", hopeless=False
+    )
 
 
 def _of_claims(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from ..cluster import troubles
 from ..cluster.jobs import end_of, pod_annotations
 from ..cluster.last_words import last_words
-from ..cluster.names import ATTEMPT_ANNOTATION, RUN_HASH_ANNOTATION
+from ..cluster.names import ATTEMPT_ANNOTATION, REASON_ANNOTATION, RUN_HASH_ANNOTATION, TRAINING
 from ..run.attempts import EXIT_TERMINATED
 
 State = Literal["pending", "running", "succeeded", "failed"]
@@ -39,10 +40,21 @@ class JobState:
     """From its start to its end, or until now."""
 
 
-def state_of(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], now: datetime) -> JobState:
-    """Return the state of `job`, whose pods are among `pods`."""
+def state_of(
+    job: Mapping[str, Any],
+    pods: Sequence[Mapping[str, Any]],
+    now: datetime,
+    events: Sequence[Mapping[str, Any]] = (),
+) -> JobState:
+    """Return the state of `job`, whose pods are among `pods`.
+
+    Args:
+        job, pods: as the cluster's API tells them.
+        now: the present time.
+        events: of the namespace: they say more of why a Job waits, or did so before it ended.
+    """
     mine = [pod for pod in pods if belongs_to(pod, job)]
-    state, reason = _state(job, mine)
+    state, reason = _state(job, mine, events)
     started, ended = job.get("status", {}).get("startTime"), _ended(job)
     seconds = None
     if started:
@@ -116,25 +128,49 @@ def waits_for(pod: Mapping[str, Any]) -> str:
     return ": ".join(part for part in parts if part) or str(pod.get("status", {}).get("phase", ""))
 
 
-def _state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> tuple[State, str]:
+def _state(
+    job: Mapping[str, Any],
+    pods: Sequence[Mapping[str, Any]],
+    events: Sequence[Mapping[str, Any]],
+) -> tuple[State, str]:
     end = end_of(job)
     if end and end["type"] == "Complete":
         return "succeeded", ""
     if end:
         reason = str(end.get("reason", ""))
         said = _last_words_of(pods) if reason in _REASONS_SAID_BY_THE_POD else ""
-        return "failed", said or f"{reason}: {end.get('message', '')}".strip(": ")
+        return "failed", said or _why_ended(job, end, pods, events)
     newest_pods = [pod for n in range(nodes(job)) if (pod := worker_pod(pods, job, n))]
     # All workers or none: with one missing the others wait for it.
     waiting = [pod for pod in newest_pods if not has_log(pod)]
-    if waiting:
-        return "pending", waits_for(waiting[0])
-    if len(newest_pods) < nodes(job):
-        return "pending", "no pod yet"
+    if waiting or len(newest_pods) < nodes(job):
+        trouble = troubles.of_job(job, pods, events)
+        if trouble is not None:
+            return "pending", str(trouble)
+        return "pending", waits_for(waiting[0]) if waiting else "no pod yet"
     if any(_container(pod).get("terminated", {}).get("exitCode") for pod in newest_pods):
         said = _last_words_of(newest_pods)
         return "pending", f"to be started again after {said}" if said else "to be started again"
     return "running", ""
+
+
+def _why_ended(
+    job: Mapping[str, Any],
+    end: Mapping[str, Any],
+    pods: Sequence[Mapping[str, Any]],
+    events: Sequence[Mapping[str, Any]],
+) -> str:
+    """Return why a Job ended without a word of its own, with what it waited for until then."""
+    # Pods and events are gone some day; `pulumi up` has noted down what it saw.
+    noted = str((job["metadata"].get("annotations") or {}).get(REASON_ANNOTATION, ""))
+    if noted:
+        return noted
+    trouble = troubles.of_job(job, pods, events)
+    if end.get("reason") == "DeadlineExceeded":
+        reason = "it took longer than dlstack:timeout"
+    else:
+        reason = f"{end.get('reason', '')}: {end.get('message', '')}".strip(": ")
+    return f"{reason}; until then {trouble}" if trouble else reason
 
 
 def _last_words_of(pods: Sequence[Mapping[str, Any]]) -> str:
@@ -154,9 +190,11 @@ def _last_words_of(pods: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _container(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the state of the pod's only container."""
-    statuses = pod.get("status", {}).get("containerStatuses", [])
-    return dict(statuses[0].get("state", {})) if statuses else {}
+    """Return the state of the container that trains: a cluster may put others beside it."""
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        if status["name"] == TRAINING:
+            return dict(status.get("state", {}))
+    return {}
 
 
 def _ended(job: Mapping[str, Any]) -> str | None:

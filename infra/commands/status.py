@@ -1,15 +1,15 @@
 """How a stack is: its job, its models, what is served and where, read from cluster and bucket."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from store.errors import StoreError
 
-from ..cluster import addresses, names
+from ..cluster import addresses, names, troubles
 from ..resources import roll_out
 from . import job_state, runs
 from .deployed import Deployed
@@ -17,6 +17,11 @@ from .job_state import JobState
 from .runs import Version
 
 _Answer = TypeVar("_Answer")
+
+_EVENTS = "api/v1/events"
+_SETS = "apis/apps/v1/replicasets"
+_CLAIMS = "api/v1/persistentvolumeclaims"
+"""What says why something does not come up."""
 
 _MODEL_VERSION = re.compile(r"--model_version=(\d+)")
 
@@ -27,7 +32,7 @@ class Service:
 
     state: Literal["ready", "rolling out", "failed"]
     reason: str
-    """Why it has failed; else empty."""
+    """Why it has failed, or does not come up; else empty."""
     ready: int
     replicas: int
 
@@ -72,18 +77,22 @@ def read(stack: Deployed, now: datetime) -> Status:
         published = ask(lambda: _versions(stack))
         job = job_state.newest(jobs())
         by_name = {one["metadata"]["name"]: one for one in deployments()}
+        told: dict[str, list[dict[str, Any]]] = {}
+        if not _all_is_well(job, pods(), by_name.values()):
+            asked = {kind: ask(stack.items, kind) for kind in (_EVENTS, _SETS, _CLAIMS)}
+            told = {kind: answer() for kind, answer in asked.items()}
         versions, problem = published()
         return Status(
             stack=stack.name,
             namespace=stack.namespace,
-            job=job_state.state_of(job, pods(), now) if job else None,
+            job=job_state.state_of(job, pods(), now, told.get(_EVENTS, ())) if job else None,
             model_name=stack.model_name,
             versions=versions,
             problem=problem,
             wanted=_version(by_name.get(names.PREDICTION, {}).get("spec", {}).get("template", {})),
             served=sorted(_served(pods())),
             services={
-                name: _service(by_name[name]) if name in by_name else None
+                name: _service(by_name[name], pods(), told) if name in by_name else None
                 for name in _services(stack)
             },
             addresses=addresses.of_services(exposed(), stack.host),
@@ -152,14 +161,36 @@ def _versions(stack: Deployed) -> tuple[list[Version] | None, str]:
     return found, ""
 
 
-def _service(deployment: Mapping[str, Any]) -> Service:
+def _all_is_well(
+    job: Mapping[str, Any] | None,
+    pods: Sequence[Mapping[str, Any]],
+    deployments: Iterable[Mapping[str, Any]],
+) -> bool:
+    """Say whether there is nothing whose reasons are to be asked for."""
+    trains_or_has = job is None or job_state.state_of(job, pods, datetime.now(UTC)).state in (
+        "running",
+        "succeeded",
+    )
+    return trains_or_has and all(roll_out.is_complete(dict(one)) for one in deployments)
+
+
+def _service(
+    deployment: Mapping[str, Any],
+    pods: Sequence[Mapping[str, Any]],
+    told: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Service:
     found = dict(deployment)
     replicas = int(deployment["spec"]["replicas"])
     ready = int(deployment.get("status", {}).get("readyReplicas", 0))
     if roll_out.is_complete(found):
         return Service("ready", "", ready, replicas)
     failure = roll_out.failure_of(found)
-    return Service("failed" if failure else "rolling out", failure or "", ready, replicas)
+    trouble = troubles.of_deployment(
+        deployment, told.get(_SETS, ()), pods, told.get(_EVENTS, ()), told.get(_CLAIMS, ())
+    )
+    failed = failure or (trouble is not None and trouble.hopeless)
+    reason = str(trouble) if trouble else failure or ""
+    return Service("failed" if failed else "rolling out", reason, ready, replicas)
 
 
 def _served(pods: Sequence[Mapping[str, Any]]) -> set[int]:

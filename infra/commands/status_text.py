@@ -20,6 +20,8 @@ def status_text(status: Status) -> str:
         state, detail = _service(one)
         if name == names.PREDICTION and one is not None:
             state, detail = _prediction(status, one, detail)
+        if one is not None and one.reason:
+            detail += f": {one.reason}"
         rows.append((name.replace("-", " "), state, detail))
     labels = {"grpc": "gRPC", "rest": "REST", "page": "page", "tensorboard": "TensorBoard"}
     shown = [
@@ -82,8 +84,7 @@ def _job(job: JobState | None) -> tuple[str, str]:
 def _service(service: Service | None) -> tuple[str, str]:
     if service is None:
         return "not there yet", ""
-    detail = f"{service.ready} of {service.replicas} pods"
-    return service.state, f"{detail}: {service.reason}" if service.reason else detail
+    return service.state, f"{service.ready} of {service.replicas} pods"
 
 
 def _prediction(status: Status, service: Service, detail: str) -> tuple[str, str]:

@@ -59,10 +59,11 @@ def pod(
             "ownerReferences": [{"uid": f"uid-of-{owner}"}],
             "labels": labels,
         },
+        "spec": {},
         "status": {
             "phase": "Pending",
             "conditions": list(conditions),
-            "containerStatuses": [{"state": state}] if state else [],
+            "containerStatuses": [{"name": "training", "state": state}] if state else [],
         },
     }
 
@@ -100,11 +101,12 @@ def test_a_finished_one_took_as_long_as_it_took() -> None:
                     )
                 )
             ],
-            "Unschedulable: 0/1 nodes are available",
+            "no node takes its pod (0/1 nodes are available). See 'kubectl describe nodes'.",
         ),
         (
             [pod(waiting={"reason": "ErrImagePull", "message": "no such host"})],
-            "ErrImagePull: no such host",
+            "the image can't be pulled: no such host. Set dlstack:image to an image that the nodes "
+            "can get.",
         ),
     ],
     ids=["no pod", "another's pod", "not seen yet", "no room", "no image"],
@@ -169,7 +171,26 @@ def test_the_pod_that_failed_last_by_itself_is_the_one_that_is_quoted() -> None:
 def test_a_job_that_took_too_long_says_so() -> None:
     condition = ended("Failed", reason="DeadlineExceeded", message="active longer than deadline")
     found = state(job(conditions=(condition,)), pod(terminated={"exitCode": 143}))
-    assert found.reason == "DeadlineExceeded: active longer than deadline"
+    assert found.reason == "it took longer than dlstack:timeout"
+
+
+def test_a_job_that_took_too_long_says_what_it_waited_for_until_then() -> None:
+    """Its pods are gone by then; what `pulumi up` has noted down outlives the events as well."""
+    condition = ended("Failed", reason="DeadlineExceeded", message="active longer than deadline")
+    event = {
+        "involvedObject": {"kind": "Pod", "name": "training-1-abcde", "uid": "gone"},
+        "reason": "FailedScheduling",
+        "message": "0/1 nodes are available: 1 Insufficient cpu. preemption: none.",
+        "lastTimestamp": "2026-03-01T10:00:00Z",
+    }
+    one = job(conditions=(condition,))
+    assert job_state.state_of(one, [], NOW, [event]).reason == (
+        "it took longer than dlstack:timeout; until then no node has room for its pod (0/1 nodes "
+        "are available: 1 Insufficient cpu). Choose a smaller dlstack:flavour, add a node, or wait "
+        "for what runs there."
+    )
+    one["metadata"]["annotations"] = {"dlstack.dev/reason": "it waited for room"}
+    assert state(one).reason == "it waited for room"
 
 
 def test_the_newest_job_is_that_of_the_last_run_or_of_the_one_asked_for() -> None:

@@ -238,6 +238,40 @@ class TestStatus:
         assert [one["version"] for one in found["versions"] if one["served"]] == [1]
         assert "version 2, 1 of 1 pods; answers now: 1" in run("status")[1]
 
+    def test_what_does_not_come_up_says_why(self, run: Run, stack: dict[str, Any]) -> None:
+        stuck = deployment("tensorboard", availableReplicas=0, readyReplicas=0)
+        stuck["metadata"] |= {
+            "uid": "d",
+            "annotations": {"deployment.kubernetes.io/revision": "1"},
+        }
+        replica_set = {
+            "metadata": {
+                "uid": "rs",
+                "annotations": {"deployment.kubernetes.io/revision": "1"},
+                "ownerReferences": [{"uid": "d"}],
+            },
+            "status": {
+                "conditions": [
+                    {
+                        "type": "ReplicaFailure",
+                        "status": "True",
+                        "message": 'pods "t-1" is forbidden: exceeded quota: small, requested: '
+                        "pods=1, used: pods=3, limited: pods=3",
+                    }
+                ]
+            },
+        }
+        stack[APPS]["items"][1] = stuck
+        stack["/apis/apps/v1/namespaces/dlstack-dev/replicasets"] = {"items": [replica_set]}
+        told = json.loads(run("status", "--json")[1])["services"]["tensorboard"]
+        why = (
+            "the namespace's quota is used up: exceeded quota: small, requested: pods=1, used: "
+            "pods=3, limited: pods=3. Raise the quota of the namespace, or wait until something "
+            "there ends."
+        )
+        assert told == {"state": "rolling out", "reason": why, "ready": 0, "replicas": 1}
+        assert f"rolling out  0 of 1 pods: {why}" in run("status")[1]
+
     def test_of_a_first_run_has_no_version_and_already_a_tensorboard(
         self, run: Run, stack: dict[str, Any], bucket: Bucket
     ) -> None:
@@ -329,7 +363,7 @@ class TestRuns:
         stack[f"{PLACE}/pods"] = waiting
         code, _, errors = run("logs")
         assert code == 1
-        assert "yet: its Job is pending (ErrImagePull)" in errors
+        assert "yet: its Job is pending (the image can't be pulled" in errors
 
 
 class TestTheStack:

@@ -76,10 +76,10 @@ class _FolderProvider(Provider):
     def _upload(self, props: Mapping[str, Any], *, known: Mapping[str, str]) -> None:
         """Make the prefix equal to the folder. `known` is what an earlier upload left there."""
         client, bucket, prefix = connect(props["store"]), props["bucket"], props["prefix"]
-        there = [prefix + entry.path for entry in list_objects(client, _url(props))]
+        there = {prefix + entry.path for entry in list_objects(client, _url(props))}
         wanted = _sums(props)
         keys = {prefix + path for path in {**wanted, **known}}
-        others = sorted(set(there) - keys)
+        others = sorted(there - keys)
         leftovers = marks.marks(client, bucket, others)
         if foreign := [key for key in others if key not in leftovers]:
             raise StoreError(
@@ -96,6 +96,7 @@ class _FolderProvider(Provider):
                 for path, sha256 in wanted.items()
                 if known.get(path) != sha256
             ],
+            there,
             *([open_with_lf] if source else []),
         )
         delete_many(

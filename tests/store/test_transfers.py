@@ -103,12 +103,12 @@ def test_marked_files_are_uploaded_when_they_have_changed(
 ) -> None:
     first, other = sha256(b"first"), sha256(b"other")
     (tmp_path / "file").write_bytes(b"first")
-    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", first)])
+    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", first)], {"key"})
     # Another content under the same sum: it would be refused, if it were sent at all.
     (tmp_path / "file").write_bytes(b"other")
-    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", first)])
+    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", first)], {"key"})
     assert read(client, bucket / "key") == b"first"
-    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", other)])
+    marks.upload(client, bucket.bucket, [(tmp_path / "file", "key", other)], {"key"})
     assert read(client, bucket / "key") == b"other"
     write(client, bucket / "foreign", b"")
     found = marks.marks(client, bucket.bucket, ["key", "foreign", "none"])
@@ -146,7 +146,7 @@ def test_what_has_changed_since_it_was_hashed_is_not_put_in_the_store(
     file = tmp_path / "file"
     file.write_bytes(now)
     with pytest.raises(OtherContent, match="file' was changed .* Run the command again"):
-        marks.upload(client, bucket.bucket, [(file, "key", sha256(content))])
+        marks.upload(client, bucket.bucket, [(file, "key", sha256(content))], set())
     assert list(list_objects(client, bucket)) == []
     unfinished = client.s3.list_multipart_uploads(Bucket=bucket.bucket)
     assert unfinished.get("Uploads", []) == []
@@ -187,6 +187,7 @@ def test_a_file_that_can_not_be_read_to_its_end_is_not_put_in_the_store(
             client,
             bucket.bucket,
             [(tmp_path / "file", "key", sha256(IN_PARTS))],
+            set(),
             lambda path: io.BufferedReader(Failing(str(path))),
         )
     assert list(list_objects(client, bucket)) == []
@@ -206,7 +207,7 @@ def test_names_with_odd_characters_arrive(client: Client, bucket: S3Url, tmp_pat
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     files = [(tmp_path / name, f"data/{name}", sha256(name.encode())) for name in names]
-    marks.upload(client, bucket.bucket, files)
+    marks.upload(client, bucket.bucket, files, set())
     found = fetch_folder(client, bucket / "data", tmp_path / "copy")
     assert sorted(entry.path for entry in found) == sorted(names)
     assert {(tmp_path / "copy" / name).read_text() for name in names} == set(names)
@@ -218,7 +219,7 @@ def test_a_marked_file_that_can_not_be_read_is_named(
     client: Client, bucket: S3Url, tmp_path: Path
 ) -> None:
     with pytest.raises(StoreError, match="upload '.*none' to .*No such file .* Check the file"):
-        marks.upload(client, bucket.bucket, [(tmp_path / "none", "key", "sum")])
+        marks.upload(client, bucket.bucket, [(tmp_path / "none", "key", "sum")], set())
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

@@ -1,10 +1,11 @@
 """Buckets."""
 
 import time
+from datetime import datetime
 from typing import Any
 
 from store.client import Client
-from store.errors import BucketTaken, Forbidden, Gone, Unreachable
+from store.errors import Forbidden, Gone, Unreachable
 
 _ASK_AGAIN_SECONDS = 0.2
 
@@ -39,25 +40,30 @@ def exists(client: Client, bucket: str) -> bool:
     return True
 
 
+def created_at(client: Client, bucket: str) -> datetime | None:
+    """Return when one of the user's own buckets was created; None if it isn't one of them."""
+    with client.explained("list the buckets"):
+        for page in client.s3.get_paginator("list_buckets").paginate():
+            for entry in page.get("Buckets", []):
+                if entry["Name"] == bucket:
+                    return entry["CreationDate"]
+    return None
+
+
 def create(client: Client, bucket: str) -> None:
     """Create a bucket.
 
     Raises:
-        BucketTaken: there is one already. It is never adopted: `destroy` would delete it.
+        BucketTaken: there is one already. AWS answers so of other people's buckets only, so look
+            before (`exists`).
     """
-    # AWS answers 200 to the creation of a bucket that one owns already (us-east-1).
-    if exists(client, bucket):
-        raise _taken(client, bucket)
     region = client.s3.meta.region_name
-    try:
-        with client.explained(f"create the bucket '{bucket}'"):
-            if region == "us-east-1":
-                client.s3.create_bucket(Bucket=bucket)
-            else:
-                location: Any = {"LocationConstraint": region}
-                client.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
-    except BucketTaken as error:
-        raise _taken(client, bucket) from error
+    with client.explained(f"create the bucket '{bucket}'"):
+        if region == "us-east-1":
+            client.s3.create_bucket(Bucket=bucket)
+        else:
+            location: Any = {"LocationConstraint": region}
+            client.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
 
 
 def delete(client: Client, bucket: str) -> None:
@@ -67,10 +73,3 @@ def delete(client: Client, bucket: str) -> None:
             client.s3.delete_bucket(Bucket=bucket)
     except Gone:
         return
-
-
-def _taken(client: Client, bucket: str) -> BucketTaken:
-    return BucketTaken(
-        f"The bucket '{bucket}' exists already and was not made by this stack. "
-        f"{client.advice[BucketTaken]}"
-    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from store.errors import ENVIRONMENT, PROGRAM, Advice, explained
+from store.errors import ENVIRONMENT, IN_STACK, PROGRAM, Advice, explained
 from store.parallel import THREADS
 
 if TYPE_CHECKING:
@@ -60,13 +60,14 @@ def connect(
         endpoint: URL of the store; empty for AWS.
         region: part of every signature, on stores without regions too.
         access_key, secret_key: credentials.
-        direct: ignore the environment's HTTP proxies: the endpoint is a node of the cluster.
+        direct: it is the stack's own store, on a node of the cluster: the environment's HTTP
+            proxies don't lead there.
 
     Raises:
         BadSettings: the endpoint is not a URL, or the environment names a profile that isn't there.
     """
     return _client(
-        PROGRAM,
+        IN_STACK if direct else PROGRAM,
         endpoint,
         boto3_endpoint=endpoint or None,
         region=region,

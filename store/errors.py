@@ -56,6 +56,22 @@ class Unreachable(StoreError):
     """No store answers at the endpoint."""
 
 
+class NotTrusted(Unreachable):
+    """The store's certificate is of an authority that this machine does not know, or no TLS."""
+
+
+class WrongClock(StoreError):
+    """The clocks of the store and of this machine differ by too much for a signature."""
+
+
+class WrongRegion(StoreError):
+    """The store has no such region."""
+
+
+class Unsupported(StoreError):
+    """The store knows no such request."""
+
+
 class BadSettings(StoreError):
     """boto3 makes no request of this endpoint, profile or name."""
 
@@ -83,6 +99,13 @@ _KINDS: Mapping[str, type[StoreError]] = {
     "ExpiredToken": WrongCredentials,
     # S3 names the region that it expected.
     "AuthorizationHeaderMalformed": WrongCredentials,
+    "RequestTimeTooSkewed": WrongClock,
+    "InvalidLocationConstraint": WrongRegion,
+    "IllegalLocationConstraintException": WrongRegion,
+    "NotImplemented": Unsupported,
+    "MethodNotAllowed": Unsupported,
+    "405": Unsupported,
+    "501": Unsupported,
 }
 """By the codes of S3. Any other is a plain StoreError."""
 
@@ -96,6 +119,10 @@ _PROBLEMS: Mapping[type[StoreError], str] = {
     WrongCredentials: "the object store at '{endpoint}' refused the credentials ({detail})",
     NoCredentials: "no credentials for the object store at '{endpoint}'",
     Unreachable: "the object store at '{endpoint}' can't be reached ({detail})",
+    NotTrusted: "the certificate of the object store at '{endpoint}' is not trusted ({detail})",
+    WrongClock: "the object store at '{endpoint}' has another time than this machine ({detail})",
+    WrongRegion: "the object store at '{endpoint}' does not know the region ({detail})",
+    Unsupported: "the object store at '{endpoint}' can't do that ({detail})",
     BadSettings: "{detail}",
     StoreError: "the object store at '{endpoint}' answers {detail}",
 }
@@ -104,8 +131,8 @@ Advice = Mapping[type[StoreError], str]
 """What to do about each kind of error, for one kind of reader."""
 
 PROGRAM: Advice = {
-    NoBucket: "Run 'pulumi refresh', then 'pulumi up'.",
-    NoObject: "Run 'pulumi refresh', then 'pulumi up'.",
+    NoBucket: "Run 'pulumi up --refresh'.",
+    NoObject: "Run 'pulumi up --refresh'.",
     Changed: "Try again.",
     BucketTaken: "Set dlstack:bucketPrefix to another prefix, or delete the bucket.",
     Forbidden: "Check dlstack:s3AccessKey and dlstack:s3SecretKey, grant their user the right to, "
@@ -113,10 +140,24 @@ PROGRAM: Advice = {
     WrongCredentials: "Check dlstack:s3AccessKey, dlstack:s3SecretKey and dlstack:s3Region.",
     NoCredentials: "Set dlstack:s3AccessKey and dlstack:s3SecretKey.",
     Unreachable: "Check that it runs and that dlstack:s3Endpoint is right.",
+    NotTrusted: "Is it https? If its certificate is of an authority of your own, name the "
+    "authority's file in AWS_CA_BUNDLE, here and in the images.",
+    WrongClock: "Set this machine's clock.",
+    WrongRegion: "Set dlstack:s3Region to the store's region.",
+    Unsupported: "docs/operations.md says what a store must be able to do.",
     BadSettings: "Check dlstack:s3Endpoint, and the AWS_* variables of this shell.",
     StoreError: "Try again, or see the store's log.",
 }
 """For whoever runs `pulumi` or `python -m infra`: the store's settings are the stack's."""
+
+IN_STACK: Advice = {
+    **PROGRAM,
+    Forbidden: "Run 'pulumi up --refresh'.",
+    WrongCredentials: "Run 'pulumi up --refresh'.",
+    Unreachable: "It is the stack's own: 'pulumi up --refresh' starts it again, and "
+    "'python -m infra status' says how it is.",
+}
+"""The same, of the store that the stack runs itself: no setting names it."""
 
 ENVIRONMENT: Advice = {
     NoBucket: "Create it, or correct the URL.",
@@ -127,6 +168,11 @@ ENVIRONMENT: Advice = {
     WrongCredentials: "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION.",
     NoCredentials: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
     Unreachable: "Check AWS_ENDPOINT_URL_S3 and the network.",
+    NotTrusted: "Is it https? If its certificate is of an authority of your own, name the "
+    "authority's file in AWS_CA_BUNDLE.",
+    WrongClock: "Set the clock of this machine.",
+    WrongRegion: "Check AWS_REGION.",
+    Unsupported: "The store must know If-None-Match and SHA-256 checksums.",
     BadSettings: "Check the URL and the AWS_* variables, AWS_ENDPOINT_URL_S3 among them.",
     StoreError: "Try again, or see the store's log.",
 }
@@ -165,6 +211,7 @@ def _kind_and_detail(error: Exception) -> tuple[type[StoreError], str] | None:
         HTTPClientError,
         NoCredentialsError,
         PartialCredentialsError,
+        SSLError,
     )
     from s3transfer.exceptions import S3DownloadFailedError
 
@@ -183,6 +230,8 @@ def _kind_and_detail(error: Exception) -> tuple[type[StoreError], str] | None:
         return Changed, type(error).__name__
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return NoCredentials, ""
+    if isinstance(error, SSLError):
+        return NotTrusted, str(error.kwargs["error"])
     if isinstance(error, ConnectionError | HTTPClientError):
         return Unreachable, type(error).__name__
     # Of an endpoint that is not a URL, boto3 raises a plain ValueError.

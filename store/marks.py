@@ -19,10 +19,10 @@ from store.urls import S3Url
 _MARK = "dlstack-sha256"
 
 
-def mark(client: Client, url: S3Url) -> str | None:
+def mark(client: Client, url: S3Url, version: str | None = None) -> str | None:
     """Return the SHA-256 of an uploaded object; None if it isn't there or somebody else's."""
     try:
-        return head(client, url)["Metadata"].get(_MARK)
+        return head(client, url, version)["Metadata"].get(_MARK)
     except Gone:
         return None
 

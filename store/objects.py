@@ -11,7 +11,7 @@ from store.errors import Changed, Gone, StoreError
 from store.urls import S3Url
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, ObjectIdentifierTypeDef
 
 _CHUNK_BYTES = 2**20
 _KEYS_PER_DELETE = 1000
@@ -100,10 +100,11 @@ def changed_at(client: Client, url: S3Url) -> datetime | None:
         return None
 
 
-def head(client: Client, url: S3Url) -> "HeadObjectOutputTypeDef":
+def head(client: Client, url: S3Url, version: str | None = None) -> "HeadObjectOutputTypeDef":
     """Return what S3 tells of an object besides its content. Raises NoObject if there is none."""
+    options: dict[str, Any] = {"VersionId": version} if version else {}
     with client.explained(f"look at '{url}'"):
-        return client.s3.head_object(Bucket=url.bucket, Key=url.prefix)
+        return client.s3.head_object(Bucket=url.bucket, Key=url.prefix, **options)
 
 
 def write(client: Client, url: S3Url, content: bytes) -> None:
@@ -138,13 +139,21 @@ def delete(client: Client, url: S3Url) -> None:
 
 def delete_many(client: Client, bucket: str, keys: Iterable[str]) -> None:
     """Delete objects; those that are gone are fine, as is a bucket that is."""
-    left = list(keys)
+    delete_entries(client, bucket, ((key, None) for key in keys))
+
+
+def delete_entries(client: Client, bucket: str, entries: Iterable[tuple[str, str | None]]) -> None:
+    """Delete objects by key, or single versions of them by key and version, in this order."""
+    left: list[ObjectIdentifierTypeDef] = [
+        {"Key": key} if version is None else {"Key": key, "VersionId": version}
+        for key, version in entries
+    ]
     while left:
         some, left = left[:_KEYS_PER_DELETE], left[_KEYS_PER_DELETE:]
         try:
             with client.explained(f"delete objects of the bucket '{bucket}'"):
                 answer = client.s3.delete_objects(
-                    Bucket=bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
+                    Bucket=bucket, Delete={"Objects": some, "Quiet": True}
                 )
         except Gone:
             return

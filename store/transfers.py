@@ -36,7 +36,7 @@ def upload_file(
     Raises:
         OSError: the file can't be read.
     """
-    config = _transfer_config(file.stat().st_size)
+    config = transfer_config(file.stat().st_size)
     with client.explained(f"upload '{file}' to '{url}'"):
         client.s3.upload_file(
             str(file),
@@ -138,7 +138,7 @@ def fetch_file(client: Client, url: S3Url, target: Path, size: int) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with client.explained(f"fetch '{url}'"):
-        client.s3.download_file(url.bucket, url.prefix, str(target), Config=_transfer_config(size))
+        client.s3.download_file(url.bucket, url.prefix, str(target), Config=transfer_config(size))
 
 
 def fetch_files(client: Client, url: S3Url, files: Iterable[StoredObject], target: Path) -> None:
@@ -163,7 +163,8 @@ def fetch_folder(client: Client, url: S3Url, target: Path) -> list[StoredObject]
     return files
 
 
-def _transfer_config(size: int) -> "TransferConfig":
+def transfer_config(size: int) -> "TransferConfig":
+    """Return how boto3 moves a file of `size` bytes."""
     from boto3.s3.transfer import TransferConfig
 
     # Small files already share one pool of threads; more threads for each only cost start-up time.

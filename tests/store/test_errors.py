@@ -25,6 +25,7 @@ from s3transfer.exceptions import S3DownloadFailedError
 from store import errors
 from store.errors import (
     ENVIRONMENT,
+    IN_STACK,
     PROGRAM,
     BadSettings,
     BucketTaken,
@@ -34,9 +35,13 @@ from store.errors import (
     NoBucket,
     NoCredentials,
     NoObject,
+    NotTrusted,
     StoreError,
     Unreachable,
+    Unsupported,
+    WrongClock,
     WrongCredentials,
+    WrongRegion,
     explained,
 )
 
@@ -61,6 +66,13 @@ CODES: Mapping[str, type[StoreError]] = {
     "InvalidToken": WrongCredentials,
     "ExpiredToken": WrongCredentials,
     "AuthorizationHeaderMalformed": WrongCredentials,
+    "RequestTimeTooSkewed": WrongClock,
+    "InvalidLocationConstraint": WrongRegion,
+    "IllegalLocationConstraintException": WrongRegion,
+    "NotImplemented": Unsupported,
+    "MethodNotAllowed": Unsupported,
+    "405": Unsupported,
+    "501": Unsupported,
     "InternalError": StoreError,
     "SlowDown": StoreError,
 }
@@ -103,7 +115,7 @@ def test_a_code_that_nobody_knows_is_told_with_the_message_of_the_store() -> Non
         (ConnectTimeoutError(endpoint_url=URL), Unreachable, "(ConnectTimeoutError)"),
         (ReadTimeoutError(endpoint_url=URL), Unreachable, "(ReadTimeoutError)"),
         (ResponseStreamingError(error="cut"), Unreachable, "(ResponseStreamingError)"),
-        (SSLError(endpoint_url=URL, error="self-signed"), Unreachable, "(SSLError)"),
+        (SSLError(endpoint_url=URL, error="self-signed"), NotTrusted, "(self-signed)"),
         (NoCredentialsError(), NoCredentials, "no credentials for the object store"),
         (
             PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
@@ -159,9 +171,16 @@ def test_the_advice_is_in_the_words_of_the_reader(code: str) -> None:
     assert "AWS_ACCESS_KEY_ID" not in str(told(refusal(code), PROGRAM))
 
 
+def test_of_the_stacks_own_store_no_setting_is_named() -> None:
+    """Symptom: "check that dlstack:s3Endpoint is right", where no such key was set."""
+    for error in (refusal("AccessDenied"), refusal("InvalidAccessKeyId"), ReadTimeoutError):
+        raised = error if isinstance(error, ClientError) else error(endpoint_url=URL)
+        assert "dlstack:s3" not in str(told(raised, IN_STACK))
+
+
 def test_every_kind_has_a_problem_and_advice_for_every_reader() -> None:
-    kinds = {StoreError, BadSettings, NoCredentials, Unreachable, *CODES.values()}
-    for table in (errors._PROBLEMS, ENVIRONMENT, PROGRAM):
+    kinds = {StoreError, BadSettings, NoCredentials, Unreachable, NotTrusted, *CODES.values()}
+    for table in (errors._PROBLEMS, ENVIRONMENT, PROGRAM, IN_STACK):
         assert set(table) == kinds
     assert set(errors._KINDS) == {code for code, kind in CODES.items() if kind is not StoreError}
 

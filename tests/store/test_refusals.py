@@ -38,7 +38,7 @@ def test_a_wrong_key(
 
 
 def test_a_wrong_key_of_the_program(object_store: SeaweedFS) -> None:
-    client = connect(object_store.endpoint, "us-east-1", "WRONG", "hunter2", direct=True)
+    client = connect(object_store.endpoint, "us-east-1", "WRONG", "hunter2", direct=False)
     with pytest.raises(WrongCredentials, match="Check dlstack:s3AccessKey") as raised:
         buckets.exists(client, "any")
     assert "hunter2" not in str(raised.value)

@@ -1,0 +1,127 @@
+"""All objects of a bucket copied to another one, which may lie in another store.
+
+They go through this machine: a store can't be told to read from another one. Older versions of a
+versioned bucket stay where they are.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from store.client import CHECKSUM, Client
+from store.errors import Changed
+from store.objects import StoredObject, list_objects
+from store.parallel import in_parallel
+from store.transfers import transfer_config
+from store.urls import S3Url
+
+_TELL_SECONDS = 10.0
+
+_LAST = ("manifest.json", "checkpoint")
+"""Names of objects that say that others are there: docs/contracts.md."""
+
+
+def missing(
+    source: Client, bucket: str, target: Client, target_bucket: str, *, but: Sequence[str]
+) -> list[StoredObject]:
+    """Return the objects of `bucket` that `target_bucket` lacks or has not alike, but for `but`."""
+    there = {
+        entry.path: (entry.size, entry.etag) for entry in list_objects(target, S3Url(target_bucket))
+    }
+    return [
+        entry
+        for entry in list_objects(source, S3Url(bucket))
+        if not entry.path.startswith(tuple(but))
+        and there.get(entry.path) != (entry.size, entry.etag)
+    ]
+
+
+def copy_bucket(
+    source: Client,
+    bucket: str,
+    target: Client,
+    target_bucket: str,
+    *,
+    but: Sequence[str],
+    tell: Callable[[str], None],
+) -> int:
+    """Copy what `target_bucket` lacks; return how many objects that were.
+
+    What `target_bucket` has besides stays. A copy that was cut short is taken up by the next call.
+
+    Args:
+        source: of `bucket`.
+        bucket: is read.
+        target: of `target_bucket`.
+        target_bucket: is written.
+        but: what the keys of objects that are not copied begin with.
+        tell: gets a line now and then.
+
+    Raises:
+        Changed: objects were written while they were copied.
+    """
+    entries = missing(source, bucket, target, target_bucket, but=but)
+    progress = _Progress(entries, tell)
+
+    def copy(entry: StoredObject) -> None:
+        _copy(source, S3Url(bucket, entry.path), target, S3Url(target_bucket, entry.path), entry)
+        progress.add(entry)
+
+    names_others = [entry for entry in entries if entry.path.rpartition("/")[2] in _LAST]
+    in_parallel(copy, [entry for entry in entries if entry not in set(names_others)])
+    in_parallel(copy, names_others)
+    _require_alike(source, bucket, target, target_bucket, but)
+    return len(entries)
+
+
+def _copy(
+    source: Client, url: S3Url, target: Client, target_url: S3Url, entry: StoredObject
+) -> None:
+    with source.explained(f"read '{url}'"):
+        answer = source.s3.get_object(Bucket=url.bucket, Key=url.prefix, IfMatch=entry.etag)
+    with target.explained(f"copy '{url}' to '{target_url}'"), answer["Body"] as body:
+        target.s3.upload_fileobj(
+            body,
+            target_url.bucket,
+            target_url.prefix,
+            ExtraArgs={
+                "ChecksumAlgorithm": CHECKSUM,
+                "Metadata": answer["Metadata"],
+                "ContentType": answer["ContentType"],
+            },
+            Config=transfer_config(entry.size),
+        )
+
+
+def _require_alike(
+    source: Client, bucket: str, target: Client, target_bucket: str, but: Sequence[str]
+) -> None:
+    """Raise Changed unless each object of `bucket` is in `target_bucket`, with its size."""
+    there = {entry.path: entry.size for entry in list_objects(target, S3Url(target_bucket))}
+    for entry in list_objects(source, S3Url(bucket)):
+        if not entry.path.startswith(tuple(but)) and there.get(entry.path) != entry.size:
+            raise Changed(
+                f"'{S3Url(bucket, entry.path)}' was written while the bucket was copied. "
+                "Run 'pulumi up' again when nothing writes to it any more."
+            )
+
+
+class _Progress:
+    """Says now and then how much is copied."""
+
+    def __init__(self, entries: list[StoredObject], tell: Callable[[str], None]) -> None:
+        self._objects, self._bytes = len(entries), sum(entry.size for entry in entries)
+        self._done_objects = self._done_bytes = 0
+        self._tell, self._lock, self._told = tell, threading.Lock(), time.monotonic()
+
+    def add(self, entry: StoredObject) -> None:
+        with self._lock:
+            self._done_objects += 1
+            self._done_bytes += entry.size
+            if time.monotonic() < self._told + _TELL_SECONDS:
+                return
+            self._told = time.monotonic()
+            self._tell(
+                f"Copied {self._done_objects} of {self._objects} objects, "
+                f"{self._done_bytes / 1e6:,.0f} of {self._bytes / 1e6:,.0f} MB."
+            )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import pulumi
 
+from . import names
+
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
@@ -24,6 +26,8 @@ class Description:
     """URL; empty for AWS."""
     store_region: str
     store_in_stack: bool
+    store_secret: str
+    """The Secret with its credentials."""
 
 
 def write(
@@ -35,6 +39,7 @@ def write(
     store_endpoint: pulumi.Input[str],
     store_region: str,
     store_in_stack: bool,
+    store_secret: str,
 ) -> dict[str, pulumi.Input[str]]:
     """Return the ConfigMap's data."""
     return {
@@ -45,6 +50,7 @@ def write(
         "storeEndpoint": store_endpoint,
         "storeRegion": store_region,
         "storeInStack": json.dumps(store_in_stack),
+        "storeSecret": store_secret,
     }
 
 
@@ -58,4 +64,6 @@ def read(data: Mapping[str, str]) -> Description:
         store_endpoint=data["storeEndpoint"],
         store_region=data["storeRegion"],
         store_in_stack=data["storeInStack"] == "true",
+        # Stacks that an older program deployed have no other.
+        store_secret=data.get("storeSecret", names.OBJECT_STORE),
     )

@@ -1,5 +1,7 @@
 """Names, labels and annotations of a stack's objects in the cluster."""
 
+import hashlib
+
 OBJECT_STORE = "object-store"
 """DNS name of the in-stack object store, and the Secret with its credentials: a contract."""
 
@@ -26,6 +28,18 @@ RUN_HASH_ANNOTATION = "dlstack.dev/run-hash"
 ATTEMPT_ANNOTATION = "dlstack.dev/attempt"
 COMMIT_ANNOTATION = "dlstack.dev/commit"
 """Of the pods of a training Job: a contract."""
+
+STORE_KEYS_ANNOTATION = "dlstack.dev/store-keys"
+"""Of pods that have to start anew when the object store's credentials change."""
+
+
+def store_secret(endpoint: str, region: str) -> str:
+    """Return the name of the Secret with the credentials of a store outside of the stack.
+
+    While a stack moves from one store to another, each has its Secret.
+    """
+    digest = hashlib.sha256(f"{endpoint} {region}".encode()).hexdigest()
+    return f"{OBJECT_STORE}-{digest[:8]}"
 
 
 def selector(component: str, instance: str) -> dict[str, str]:

@@ -125,7 +125,7 @@ def find(stack: Selected) -> Deployed:
             "region": told.store_region,
             "cluster": cluster,
             "namespace": stack.namespace,
-            "secret": names.OBJECT_STORE,
+            "secret": told.store_secret,
         },
     )
 

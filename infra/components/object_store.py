@@ -3,6 +3,7 @@
 It goes with the stack, and so does its volume. One replica: who needs more sets `s3Endpoint`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -76,8 +77,10 @@ class ObjectStoreArgs:
     """Value of the label `app.kubernetes.io/instance`."""
     image: str
     """Image with the program `weed`."""
-    secret: pulumi.Input[str]
+    secret: str
     """Secret with the credentials of its only user."""
+    after: Sequence[pulumi.Resource]
+    """What has to be there before its pod: the Secret."""
     storage_size: str
     """Of the volume, as Kubernetes writes sizes."""
     storage_class: str | None
@@ -97,6 +100,8 @@ class ObjectStore(pulumi.ComponentResource):
     """Its URL for pods."""
     outside_endpoint: pulumi.Output[str]
     """Its URL for this program; known when the store is ready."""
+    volume: pulumi.Output[str]
+    """UID of the claim: another one is another, empty volume."""
 
     def __init__(
         self, name: str, args: ObjectStoreArgs, opts: pulumi.ResourceOptions | None = None
@@ -175,7 +180,10 @@ class ObjectStore(pulumi.ComponentResource):
                     grace_seconds=2,
                 ),
             ),
-            opts=child,
+            # The Secret's name is plain text, and says nothing of an order.
+            opts=pulumi.ResourceOptions.merge(
+                child, pulumi.ResourceOptions(depends_on=list(args.after))
+            ),
         )
         rolled_out = RollOut(
             f"{name}-roll-out", deployment=deployment, cluster=args.cluster, opts=child
@@ -196,6 +204,11 @@ class ObjectStore(pulumi.ComponentResource):
         self.outside_endpoint = pulumi.Output.all(exposed.url("s3"), rolled_out.id).apply(
             lambda both: str(both[0])
         )
+        self.volume = claim.metadata.apply(lambda metadata: str(metadata.uid or ""))
         self.register_outputs(
-            {"endpoint": self.endpoint, "outside_endpoint": self.outside_endpoint}
+            {
+                "endpoint": self.endpoint,
+                "outside_endpoint": self.outside_endpoint,
+                "volume": self.volume,
+            }
         )

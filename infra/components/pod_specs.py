@@ -124,7 +124,7 @@ def template(
     volumes: Sequence[VolumeArgs] = (),
     grace_seconds: int,
     restart_policy: str = "Always",
-    annotations: Mapping[str, str] | None = None,
+    annotations: Mapping[str, pulumi.Input[str]] | None = None,
     subdomain: pulumi.Input[str] | None = None,
     flavour: Flavour | None = None,
 ) -> PodTemplateSpecArgs:

@@ -38,6 +38,8 @@ class TensorBoardArgs:
     packages: Packages
     """Have the mirror."""
     store_environment: Sequence[EnvVarArgs]
+    store_keys: pulumi.Input[str] | None
+    """Changes with the credentials in `store_environment`, which running pods don't see."""
     runs_url: pulumi.Input[str]
     """`s3://` URL below which the runs' event files lie."""
     service_type: ServiceType
@@ -106,6 +108,9 @@ class TensorBoard(pulumi.ComponentResource):
                         ),
                     ],
                     volumes=[args.packages.volume, pod_specs.scratch("logs")],
+                    annotations={names.STORE_KEYS_ANNOTATION: args.store_keys}
+                    if args.store_keys is not None
+                    else None,
                     # It holds nothing that isn't in the bucket.
                     grace_seconds=1,
                 ),

@@ -22,12 +22,14 @@ class Place:
     namespace: pulumi.Output[str]
     instance: str
     """Value of the label `app.kubernetes.io/instance`."""
+    stack_id: pulumi.Input[str]
+    """Tells this stack from all others."""
     host: str
     """Address under which node ports are reached."""
 
     def __init__(self, settings: Settings, cluster: Cluster, host: str) -> None:
         self.cluster, self.host = cluster, host
-        self.instance = settings.stack
+        self.instance = self.stack_id = settings.stack
         kubernetes_provider.declare(cluster)
         resource = Namespace(
             "namespace",

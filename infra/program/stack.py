@@ -58,6 +58,7 @@ def _describe(settings: Settings, place: Place, storage: Storage) -> None:
             store_endpoint=storage.store["endpoint"],
             store_region=storage.store["region"],
             store_in_stack=storage.store["in_stack"],
+            store_secret=storage.store["secret"],
         ),
     )
 

@@ -11,7 +11,7 @@ from ..cluster import names
 from ..components import pod_specs
 from ..components.object_store import REGION, ObjectStore, ObjectStoreArgs
 from ..resources.bucket import Bucket
-from ..resources.connection import ACCESS_KEY, SECRET_KEY, Store
+from ..resources.connection import ACCESS_KEY, SECRET_KEY, Store, fingerprint
 from ..resources.credentials import GeneratedCredentials
 from ..resources.destroy_guard import DestroyGuard
 from ..settings.external_store import ExternalStore
@@ -27,6 +27,8 @@ class Storage:
     """For the dynamic resources."""
     environment: Sequence[EnvVarArgs]
     """For pods."""
+    keys: pulumi.Output[str] | None
+    """Changes with the credentials (`connection.fingerprint`); None: they never change."""
     data_bucket: Bucket
     output_bucket: Bucket
     own_outputs: Sequence[str]
@@ -40,25 +42,55 @@ class Storage:
 
 def declare_storage(settings: Settings, place: Place) -> Storage:
     """Declare the store, unless another one is configured, the Secret for it, and the buckets."""
-    secret = _secret(settings, place)
-    region = settings.store.region if settings.store else REGION
-    endpoint, outside_endpoint = _endpoints(settings, place, secret)
+    external = settings.store
+    name = (
+        names.store_secret(external.endpoint, external.region) if external else names.OBJECT_STORE
+    )
+    secret = _secret(settings, place, name)
+    region = external.region if external else REGION
+    own = None if external else _own_store(settings, place, name, secret)
     store = {
-        "in_stack": settings.store is None,
+        "in_stack": own is not None,
         "cluster": place.cluster,
         "namespace": place.namespace,
-        "secret": secret,
-        "endpoint": outside_endpoint,
+        # Not an output of the Secret: where one is replaced, Pulumi takes each use of it for
+        # changed.
+        "secret": name,
+        "endpoint": own.outside_endpoint if own else external.endpoint if external else "",
         "region": region,
+        "stack_id": place.stack_id,
+        "stack": settings.stack,
+        "volume": own.volume if own else "",
     }
+    keys = _fingerprint(external, place) if external else None
     # Trained models outlive a stack where they can: in a store that isn't part of it.
-    own_outputs = ["runs/", "models/"] if settings.store is None else []
+    own_outputs = ["runs/", "models/"] if own else []
+    in_order = pulumi.ResourceOptions(depends_on=[secret])
     return Storage(
         store=store,
-        environment=pod_specs.store_environment(endpoint, region, secret),
-        data_bucket=_bucket("data-bucket", settings.data_bucket, store, [], settings),
-        output_bucket=_bucket(
-            "output-bucket", settings.output_bucket, store, own_outputs, settings
+        environment=pod_specs.store_environment(
+            own.endpoint if own else external.endpoint or None if external else None, region, name
+        ),
+        keys=keys,
+        data_bucket=Bucket(
+            "data-bucket",
+            bucket=settings.data_bucket,
+            store=store,
+            own_prefixes=[],
+            uploads=["code/", "data/"],
+            force_destroy=settings.force_destroy,
+            keys="",
+            opts=in_order,
+        ),
+        output_bucket=Bucket(
+            "output-bucket",
+            bucket=settings.output_bucket,
+            store=store,
+            own_prefixes=own_outputs,
+            uploads=[],
+            force_destroy=settings.force_destroy,
+            keys=keys or "",
+            opts=in_order,
         ),
         own_outputs=own_outputs,
     )
@@ -78,30 +110,20 @@ def declare_guard(settings: Settings, storage: Storage, users: Sequence[pulumi.R
     )
 
 
-def _bucket(
-    name: str, bucket: str, store: Store, own_prefixes: Sequence[str], settings: Settings
-) -> Bucket:
-    return Bucket(
+def _secret(settings: Settings, place: Place, name: str) -> Secret:
+    """Declare the Secret with the store's credentials.
+
+    Each store has one of its own: while a stack moves, the old store's is there as well.
+    """
+    return Secret(
         name,
-        bucket=bucket,
-        store=store,
-        own_prefixes=own_prefixes,
-        force_destroy=settings.force_destroy,
-    )
-
-
-def _secret(settings: Settings, place: Place) -> pulumi.Output[str]:
-    """Declare the Secret with the store's credentials; return its name."""
-    secret = Secret(
-        names.OBJECT_STORE,
         metadata=ObjectMetaArgs(
-            name=names.OBJECT_STORE,
+            name=name,
             namespace=place.namespace,
-            labels=names.labels(names.OBJECT_STORE, settings.stack),
+            labels=names.labels(names.OBJECT_STORE, place.instance),
         ),
         string_data=_credentials(settings.store),
     )
-    return secret.metadata.apply(lambda metadata: str(metadata.name))
 
 
 def _credentials(external: ExternalStore | None) -> dict[str, pulumi.Input[str]]:
@@ -114,22 +136,21 @@ def _credentials(external: ExternalStore | None) -> dict[str, pulumi.Input[str]]
     }
 
 
-def _endpoints(
-    settings: Settings, place: Place, secret: pulumi.Output[str]
-) -> tuple[pulumi.Input[str] | None, pulumi.Input[str]]:
-    """Return the store's URL for pods (None: AWS) and for this program (empty: AWS).
+def _fingerprint(external: ExternalStore, place: Place) -> pulumi.Output[str]:
+    return pulumi.Output.from_input(place.stack_id).apply(
+        lambda salt: fingerprint(external.access_key, external.secret_key, salt)
+    )
 
-    Declare the store where it is the stack's own.
-    """
-    if settings.store is not None:
-        return settings.store.endpoint or None, settings.store.endpoint
-    own = ObjectStore(
+
+def _own_store(settings: Settings, place: Place, secret: str, after: Secret) -> ObjectStore:
+    return ObjectStore(
         names.OBJECT_STORE,
         ObjectStoreArgs(
             namespace=place.namespace,
-            instance=settings.stack,
+            instance=place.instance,
             image=settings.runtime_image,
             secret=secret,
+            after=[after],
             storage_size=settings.storage_size,
             storage_class=settings.storage_class,
             service_type=settings.service_type,
@@ -138,4 +159,3 @@ def _endpoints(
             cluster=place.cluster,
         ),
     )
-    return own.endpoint, own.outside_endpoint

@@ -47,6 +47,7 @@ def declare_training(
             image=settings.runtime_image,
             packages=packages,
             store_environment=storage.environment,
+            store_keys=storage.keys,
             runs_url=pulumi.Output.concat(storage.output_url, "/runs"),
             # TensorBoard has neither encryption nor a token: it stays in the cluster then.
             service_type="ClusterIP" if settings.access else settings.service_type,

@@ -1,7 +1,8 @@
 """Buckets that a stack makes, as dynamic resources. This path is part of existing stacks' state.
 
 A bucket is deleted with the stack only when it holds nothing that the stack did not put there
-(`foreign_objects`).
+(`foreign_objects`), and bears no other stack's mark. An `up` never deletes what a bucket holds: a
+change of the store moves it (`moving`), a change of its name is refused.
 """
 
 from collections.abc import Sequence
@@ -18,65 +19,131 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from store import buckets
-from store.errors import Gone
-from store.objects import delete_many, list_objects
-from store.urls import S3Url
+from store import bucket_marks, buckets, contents
+from store.bucket_marks import BucketMark
+from store.client import Client
+from store.errors import Gone, NoBucket, StoreError
 
 from . import foreign_objects
-from .connection import Store, connect, connect_unless_gone, other_store
+from .connection import Store, connect, connect_to_delete
+from .engine import tell
+from .moving import is_elsewhere, jobs_that_train, move
+from .ownership import is_anothers, look, take, whose
 from .provider import Provider, changed, inputs_of
 
 _STARTUP_SECONDS = 30.0
 """How long a node port may take to work after the in-stack store's pod is Ready."""
 
+_INPUTS = ("bucket", "store", "own_prefixes", "uploads", "force_destroy", "keys")
+
 
 class _BucketProvider(Provider):
+    may_be_empty = frozenset({"keys"})
+
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         result = super().check(_olds, news)
-        if any(prefix == "" for prefix in news["own_prefixes"]):
-            result.failures.append(
-                CheckFailure("own_prefixes", "An empty prefix is everything. Use force_destroy.")
-            )
+        for name in ("own_prefixes", "uploads"):
+            if "" in news[name]:
+                result.failures.append(
+                    CheckFailure(name, "An empty prefix is everything. Use force_destroy.")
+                )
         return result
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        replaces = changed(_olds, _news, "bucket")
-        if other_store(_olds, _news):
-            replaces.append("store")
-        changes = changed(_olds, _news, "bucket", "store", "own_prefixes", "force_destroy")
-        return DiffResult(changes=bool(changes), replaces=replaces, stables=["bucket"])
+        replaces = []
+        if changed(_olds, _news, "bucket") and not is_elsewhere(_olds, _news):
+            if not _news["force_destroy"]:
+                _require_nothing_lost(_olds, _news)
+            replaces = ["bucket"]
+        return DiffResult(changes=bool(changed(_olds, _news, *_INPUTS)), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        client = connect(props["store"])
-        if props["store"]["in_stack"]:
-            buckets.wait_until_it_answers(client, _STARTUP_SECONDS)
-        buckets.create(client, props["bucket"])
-        return CreateResult(props["bucket"], inputs_of(props))
+        client = _connect(props["store"])
+        mark = take(client, props["bucket"], props["store"], known=False)
+        return CreateResult(props["bucket"], _outputs(props, mark))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
-            client = connect(props["store"])
+            look(props["bucket"], props["store"])
         except Gone:
-            # Without the Secret nothing is known of a store outside the cluster.
-            return ReadResult("" if props["store"]["in_stack"] else id_, inputs_of(props))
-        return ReadResult(id_ if buckets.exists(client, id_) else "", inputs_of(props))
+            return ReadResult("", inputs_of(props))
+        return ReadResult(id_, inputs_of(props))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(inputs_of(_news))
+        client = _connect(_news["store"])
+        if is_elsewhere(_olds, _news):
+            mark = move(_olds, _news)
+        else:
+            mark = take(client, _news["bucket"], _news["store"], known=True)
+            if _olds.get("keys") and changed(_olds, _news, "keys"):
+                _tell_who_has_the_old_key(_news["store"])
+        return UpdateResult(_outputs(_news, mark))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        client = connect_unless_gone(_props["store"])
+        # Not the id: a bucket that was moved may have got another name.
+        bucket, store = _props["bucket"], _props["store"]
+        forced = self.forced(_props)
+        client = connect_to_delete(store, forced=forced)
         if client is None:
             return
         try:
-            keys = [entry.path for entry in list_objects(client, S3Url(_id))]
-        except Gone:
+            mark = bucket_marks.find(client, bucket)
+            if mark is not None and is_anothers(mark, store):
+                tell(
+                    f"The bucket '{bucket}' is left as it is: it belongs to {whose(mark)}.",
+                    stays=True,
+                )
+                return
+            held = contents.look(client, bucket)
+        except NoBucket:
             return
-        if not _props["force_destroy"]:
-            foreign_objects.refuse(client, _id, keys, _props["own_prefixes"])
-        delete_many(client, _id, keys)
-        buckets.delete(client, _id)
+        if not forced:
+            found = foreign_objects.holding(client, bucket, held, _props["own_prefixes"])
+            if found:
+                raise foreign_objects.refusal([found])
+        contents.delete(client, bucket, held, last=bucket_marks.KEY)
+        buckets.delete(client, bucket)
+
+
+def _connect(store: Store) -> Client:
+    client = connect(store)
+    if store["in_stack"]:
+        buckets.wait_until_it_answers(client, _STARTUP_SECONDS)
+    return client
+
+
+def _outputs(props: dict[str, Any], mark: BucketMark) -> dict[str, Any]:
+    return {**inputs_of(props), "bucket_id": mark.bucket_id}
+
+
+def _require_nothing_lost(olds: dict[str, Any], news: dict[str, Any]) -> None:
+    """Raise if another name would leave the old bucket with things in it to be deleted."""
+    bucket = olds["bucket"]
+    try:
+        client = connect(olds["store"])
+        held = contents.look(client, bucket)
+    except Gone:
+        return
+    found = foreign_objects.keys(client, bucket, held, [])
+    if not found:
+        return
+    models = sum(key.startswith("models/") and key.endswith("/manifest.json") for key in found)
+    raise StoreError(
+        f"dlstack:bucketPrefix (by default the stack's name) would now lead to the bucket "
+        f"'{news['bucket']}', and '{bucket}' would be deleted with {models} published versions of "
+        f"models and {foreign_objects.count(found)} in all. To keep it, run 'pulumi config set "
+        f"dlstack:bucketPrefix {bucket.rpartition('-')[0]}'. To have it deleted, set "
+        "dlstack:forceDestroy to true."
+    )
+
+
+def _tell_who_has_the_old_key(store: Store) -> None:
+    for name in jobs_that_train(store):
+        tell(
+            f"The Job '{name}' goes on with the old key of the object store. "
+            "Revoke that key when the Job has ended.",
+            stays=True,
+        )
 
 
 class Bucket(Resource, module="s3", name="Bucket"):
@@ -92,7 +159,9 @@ class Bucket(Resource, module="s3", name="Bucket"):
         bucket: str,
         store: Store,
         own_prefixes: Sequence[str],
+        uploads: Sequence[str],
         force_destroy: bool,
+        keys: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declare a bucket.
@@ -102,13 +171,18 @@ class Bucket(Resource, module="s3", name="Bucket"):
             bucket: physical name, from `names.bucket`.
             store: the object store it lies in.
             own_prefixes: what the stack's Jobs write, and `destroy` may delete.
+            uploads: prefixes of `Folder`s, which are not copied when the bucket moves.
             force_destroy: delete everything that is in it.
+            keys: changes with the store's credentials, and says nothing of them; empty: they stay.
             opts: resource options.
         """
         props = {
             "bucket": bucket,
             "store": store,
             "own_prefixes": list(own_prefixes),
+            "uploads": list(uploads),
             "force_destroy": force_destroy,
+            "keys": keys,
+            "bucket_id": None,
         }
         super().__init__(_BucketProvider(), name, props, opts)

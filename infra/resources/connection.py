@@ -5,26 +5,27 @@ inputs are kept in the state, and a changed key must not leave the old one behin
 """
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from store import client
+from store import buckets, client
 from store.client import Client
-from store.errors import Gone
+from store.errors import Gone, Unreachable
 
 from ..cluster import api
-from .provider import changed
 
 Store = Mapping[str, Any]
 """Input of the dynamic resources: `endpoint` (empty: AWS), `region`, `in_stack`, and where its
-Secret is: `cluster` (see `clusters.Cluster`), `namespace` and `secret`."""
+Secret is: `cluster` (see `clusters.Cluster`), `namespace` and `secret`. For whose the buckets are,
+`stack_id` and `stack`; `volume` is another one when the in-stack store has lost its volume."""
 
 ACCESS_KEY = "AWS_ACCESS_KEY_ID"
 SECRET_KEY = "AWS_SECRET_ACCESS_KEY"
 
 
 def connect(store: Store) -> Client:
-    """Return a client of `store`. Raises Gone if its Secret went with its namespace."""
+    """Return a client of `store`. Raises Gone if its Secret is not there."""
     access_key, secret_key = read_credentials(store)
     return client.connect(
         store["endpoint"], store["region"], access_key, secret_key, direct=store["in_stack"]
@@ -38,7 +39,7 @@ def read_credentials(store: Store) -> tuple[str, str]:
     if document is None:
         raise Gone(
             f"The Secret '{name}' with the object store's credentials is not in the namespace "
-            f"'{namespace}'. Run 'pulumi refresh', then 'pulumi up'."
+            f"'{namespace}'. Run 'pulumi up --refresh', which makes it again."
         )
     data = document["data"]
     access_key, secret_key = (
@@ -47,25 +48,60 @@ def read_credentials(store: Store) -> tuple[str, str]:
     return access_key, secret_key
 
 
-def other_store(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
-    """Say whether `news` is in another object store.
+def fingerprint(access_key: str, secret_key: str, salt: str) -> str:
+    """Return what changes with the credentials, and does not help to guess them.
 
-    The in-stack store stays the same when a node's address or port changes.
+    It is shown to all who may read Deployments: so each guess costs some 50 ms, for one stack only.
     """
-    old, new = olds["store"], news["store"]
-    if old["in_stack"] and new["in_stack"]:
-        return bool(changed(old, new, "namespace"))
-    return bool(changed(old, new, "in_stack", "endpoint", "region"))
+    keys = f"{access_key}\n{secret_key}".encode()
+    return hashlib.scrypt(keys, salt=salt.encode(), n=2**14, r=8, p=1, dklen=16).hex()
 
 
-def connect_unless_gone(store: Store) -> Client | None:
-    """Return a client, or None if the in-stack store went with its namespace.
+def connect_to_read(store: Store) -> Client | None:
+    """Return a client to look at what is there; None if nothing can be known of it now.
 
-    Raises if the credentials of a store outside the cluster are gone: what it holds is still there.
+    The in-stack store may be away because its Secret, its Deployment or its pod is: what it holds
+    is on its volume.
+
+    Raises:
+        Gone: the in-stack store went with its namespace.
     """
     try:
-        return connect(store)
+        client = connect(store)
+        if store["in_stack"]:
+            buckets.wait_until_it_answers(client, 0)
     except Gone:
+        if _went_with_its_namespace(store):
+            raise
+        return None
+    except Unreachable:
         if store["in_stack"]:
             return None
         raise
+    return client
+
+
+def connect_to_delete(store: Store, *, forced: bool) -> Client | None:
+    """Return a client, or None if the in-stack store went with its namespace.
+
+    If `forced`, an in-stack store that does not answer needs no look: its volume goes with it.
+
+    Raises:
+        StoreError: the credentials are gone, or the store does not answer: what it holds is there.
+    """
+    try:
+        client = connect(store)
+        if store["in_stack"]:
+            buckets.wait_until_it_answers(client, 0)
+    except (Gone, Unreachable) as error:
+        if store["in_stack"] and forced:
+            return None
+        if isinstance(error, Gone) and _went_with_its_namespace(store):
+            return None
+        raise
+    return client
+
+
+def _went_with_its_namespace(store: Store) -> bool:
+    path = f"/api/v1/namespaces/{store['namespace']}"
+    return bool(store["in_stack"]) and api.get(store["cluster"], path) is None

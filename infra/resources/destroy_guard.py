@@ -9,12 +9,12 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from store.errors import Gone
-from store.objects import list_objects
-from store.urls import S3Url
+from store import bucket_marks, contents
+from store.errors import NoBucket
 
 from . import foreign_objects
-from .connection import Store, connect_unless_gone
+from .connection import Store, connect_to_delete
+from .ownership import is_anothers
 from .provider import Provider, changed, inputs_of
 
 
@@ -33,16 +33,22 @@ class _DestroyGuardProvider(Provider):
         return UpdateResult(inputs_of(_news))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        client = None if _props["force_destroy"] else connect_unless_gone(_props["store"])
+        store = _props["store"]
+        client = None if self.forced(_props) else connect_to_delete(store, forced=False)
         if client is None:
             return
+        found = []
         for guarded in _props["buckets"]:
+            bucket = guarded["bucket"]
             try:
-                url = S3Url(guarded["bucket"])
-                keys = [entry.path for entry in list_objects(client, url)]
-            except Gone:
+                if is_anothers(bucket_marks.find(client, bucket), store):
+                    continue
+                held = contents.look(client, bucket)
+            except NoBucket:
                 continue
-            foreign_objects.refuse(client, guarded["bucket"], keys, guarded["own_prefixes"])
+            found.append(foreign_objects.holding(client, bucket, held, guarded["own_prefixes"]))
+        if any(found):
+            raise foreign_objects.refusal(list(filter(None, found)))
 
 
 class DestroyGuard(Resource, module="s3", name="DestroyGuard"):

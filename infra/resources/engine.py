@@ -59,10 +59,10 @@ def answering(method: Callable[_Words, _Answer]) -> Callable[_Words, _Answer]:
     return answer
 
 
-def tell(text: str) -> None:
+def tell(text: str, *, stays: bool = False) -> None:
     """Show a line beside the resource that is worked on, at once.
 
-    The summary at the end does not repeat it. Outside of a provider's method it goes nowhere.
+    The summary at the end repeats it if it `stays`. Outside of a provider's method it goes nowhere.
     """
     call: _Call | None = getattr(_calls, "now", None)
     if call is None:
@@ -70,7 +70,9 @@ def tell(text: str) -> None:
     from pulumi.runtime.proto import engine_pb2
 
     _engine().Log(
-        engine_pb2.LogRequest(severity=engine_pb2.INFO, message=text, urn=call.urn, ephemeral=True)
+        engine_pb2.LogRequest(
+            severity=engine_pb2.INFO, message=text, urn=call.urn, ephemeral=not stays
+        )
     )
 
 

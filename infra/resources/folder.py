@@ -15,15 +15,18 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from store import buckets, marks
-from store.errors import Gone, StoreError
+from store import bucket_marks, marks
+from store.client import Client
+from store.errors import Gone, NoBucket, StoreError
 from store.objects import delete_many, list_objects
 from store.urls import S3Url
 
 from ..run import local_files
 from ..run.line_ends import open_with_lf
-from .connection import Store, connect, connect_unless_gone, other_store
+from .connection import Store, connect, connect_to_delete
 from .foreign_objects import count, quoted
+from .moving import is_elsewhere
+from .ownership import is_anothers, look
 from .provider import Provider, changed, inputs_of
 
 
@@ -37,12 +40,12 @@ class _FolderProvider(Provider):
         return result
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        replaces = changed(_olds, _news, "bucket", "prefix")
-        if other_store(_olds, _news):
-            replaces.append("store")
+        replaces = changed(_olds, _news, "prefix")
+        if not is_elsewhere(_olds, _news):
+            replaces += changed(_olds, _news, "bucket")
         # Not the local path: it differs from one checkout to the next.
         changes = changed(_olds, _news, "bucket", "prefix", "store", "files")
-        return DiffResult(changes=bool(changes), replaces=replaces, stables=["url"])
+        return DiffResult(changes=bool(changes), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         self._upload(props, known={})
@@ -52,11 +55,11 @@ class _FolderProvider(Provider):
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         outs = inputs_of(props)
         try:
-            client = connect(props["store"])
+            client = look(props["bucket"], props["store"])
         except Gone:
-            return ReadResult("" if props["store"]["in_stack"] else id_, outs)
-        if not buckets.exists(client, props["bucket"]):
             return ReadResult("", outs)
+        if client is None:
+            return ReadResult(id_, outs)
         keys = {props["prefix"] + path: path for path in _sums(props)}
         there = marks.marks(client, props["bucket"], keys)
         # What was changed or deleted behind Pulumi's back differs from the inputs at the next `up`.
@@ -64,12 +67,14 @@ class _FolderProvider(Provider):
         return ReadResult(id_, outs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        self._upload(_news, known=_sums(_olds))
-        return UpdateResult({**inputs_of(_news), "url": _id})
+        # In another store, or on another volume, nothing is known to be there.
+        stays = not changed(_olds, _news, "store")
+        self._upload(_news, known=_sums(_olds) if stays else {})
+        return UpdateResult({**inputs_of(_news), "url": str(_url(_news))})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        client = connect_unless_gone(_props["store"])
-        if client is not None:
+        client = connect_to_delete(_props["store"], forced=self.forced(_props))
+        if client is not None and _is_own_bucket(client, _props):
             keys = [_props["prefix"] + path for path in _sums(_props)]
             delete_many(client, _props["bucket"], keys)
 
@@ -102,6 +107,14 @@ class _FolderProvider(Provider):
         delete_many(
             client, bucket, [*leftovers, *(prefix + path for path in known if path not in wanted)]
         )
+
+
+def _is_own_bucket(client: Client, props: Mapping[str, Any]) -> bool:
+    try:
+        mark = bucket_marks.find(client, props["bucket"])
+    except NoBucket:
+        return False
+    return not is_anothers(mark, props["store"])
 
 
 def _url(props: Mapping[str, Any]) -> S3Url:

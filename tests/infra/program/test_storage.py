@@ -68,6 +68,43 @@ def test_the_processes_that_answer_requests_have_no_credentials(up: Up, engine: 
     assert "AWS_SECRET_ACCESS_KEY" not in environment(pod["gateway"])
 
 
+def test_the_secret_belongs_to_the_store_and_nothing_hangs_on_its_outputs(
+    up: Up, engine: Engine
+) -> None:
+    """While a stack moves, each store's keys are there; and a rotated key replaces nothing."""
+    up(**EXTERNAL)
+    (secret,) = engine.created(SECRET)
+    first = secret.inputs["metadata"]["name"]
+    assert first.startswith("object-store-")
+    assert engine.the(BUCKET, "data-bucket")["store"]["secret"] == first
+    up(**EXTERNAL | {"s3Endpoint": "https://s3.example.org"})
+    (secret,) = engine.created(SECRET)
+    assert secret.inputs["metadata"]["name"] not in (first, "object-store")
+    description = engine.the("kubernetes:core/v1:ConfigMap", "description")["data"]
+    assert description["storeSecret"] == secret.inputs["metadata"]["name"]
+
+
+def test_a_changed_key_reaches_tensorboard_and_leaves_the_others_as_they_are(
+    up: Up, engine: Engine
+) -> None:
+    """Symptom: its mirror said for ever that the store refused the old key."""
+
+    def specs() -> dict[str, str]:
+        kinds = (DEPLOYMENT, JOB)
+        found = {r.name: r.inputs["spec"] for kind in kinds for r in engine.created(kind)}
+        return {name: json.dumps(spec) for name, spec in found.items()}
+
+    up(**EXTERNAL)
+    before = specs()
+    keys = engine.the(BUCKET, "output-bucket")["keys"]
+    assert "hunter2" not in keys and keys in before["tensorboard-server"]
+    up(**EXTERNAL | {"s3SecretKey": "hunter3"})
+    changed = {name for name, spec in specs().items() if before[name] != spec}
+    assert changed == {"tensorboard-server"}
+    assert engine.the(BUCKET, "output-bucket")["keys"] != keys
+    assert engine.the(BUCKET, "data-bucket")["keys"] == ""
+
+
 def test_models_go_with_the_stack_only_in_its_own_store(up: Up, engine: Engine) -> None:
     up()
     assert "models/" in engine.the(BUCKET, "output-bucket")["own_prefixes"]

@@ -10,17 +10,42 @@ from typing import Any
 
 import pytest
 
-from infra.resources import connection
+from infra.cluster import api
+from infra.resources import bucket as bucket_module
+from infra.resources import connection, moving, ownership
 from infra.resources.bucket import _BucketProvider
+from store import bucket_marks
 from store.client import connect
-from tests.infra.conftest import ANY_CLUSTER
 from tests.seaweedfs import SeaweedFS
 
 Props = dict[str, Any]
 
 
+NAMESPACE = "/api/v1/namespaces/test"
+JOBS = "/apis/batch/v1/namespaces/test/jobs"
+
+
 @pytest.fixture
-def store(object_store: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Props]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Answers of the cluster's API, by path."""
+    answers = {NAMESPACE: {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}}
+    monkeypatch.setattr(api, "get", lambda _, path: answers.get(path))
+    return answers
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the resources said to the terminal of `pulumi up`."""
+    lines: list[str] = []
+    for module in (bucket_module, moving, ownership):
+        monkeypatch.setattr(module, "tell", lambda line, **_: lines.append(line))
+    return lines
+
+
+@pytest.fixture
+def store(
+    object_store: SeaweedFS, cluster: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Props]:
     """The input `store` of the resources, with credentials that work."""
     monkeypatch.setattr(
         connection,
@@ -31,9 +56,12 @@ def store(object_store: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         "endpoint": object_store.endpoint,
         "region": "us-east-1",
         "in_stack": True,
-        "cluster": ANY_CLUSTER,
+        "cluster": {"context": "", "uid": "", "server": ""},
         "namespace": "test",
         "secret": "object-store",
+        "stack_id": "1234",
+        "stack": "dlstack-dev",
+        "volume": "",
     }
     connect.cache_clear()
 
@@ -54,7 +82,9 @@ def bucket_props(name: str, store: Props) -> Props:
         "bucket": name,
         "store": store,
         "own_prefixes": ["runs/", "models/"],
+        "uploads": [],
         "force_destroy": False,
+        "keys": "",
     }
 
 
@@ -65,7 +95,9 @@ def bucket(bucket_props: Props) -> str:
 
 
 def keys(client: Any, bucket: str) -> list[str]:
-    return [item["Key"] for item in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    """What is in a bucket besides its mark."""
+    listed = client.list_objects_v2(Bucket=bucket).get("Contents", [])
+    return [item["Key"] for item in listed if item["Key"] != bucket_marks.KEY]
 
 
 def no_secrets(outs: Mapping[str, Any] | None, object_store: SeaweedFS) -> bool:

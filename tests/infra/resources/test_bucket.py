@@ -1,13 +1,17 @@
 """The dynamic provider of buckets, against a real S3-compatible store."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pulumi.dynamic import Config, ConfigureRequest
+from pulumi.output import Unknown
 
 from infra.resources import connection
 from infra.resources.bucket import _BucketProvider
-from store.errors import BucketTaken, Gone, StoreError, Unreachable, WrongCredentials
-from tests.infra.resources.conftest import Props, keys, no_secrets
+from store import bucket_marks
+from store.errors import Gone, StoreError, Unreachable, WrongCredentials
+from tests.infra.resources.conftest import JOBS, Props, keys, no_secrets
 from tests.seaweedfs import SeaweedFS
 
 provider = _BucketProvider()
@@ -17,19 +21,13 @@ def test_a_bucket_is_created_read_and_deleted(
     bucket_props: Props, client: Any, object_store: SeaweedFS
 ) -> None:
     created = provider.create(bucket_props)
-    assert created.outs == bucket_props
+    assert created.outs is not None
+    assert created.outs == bucket_props | {"bucket_id": created.outs["bucket_id"]}
     assert no_secrets(created.outs, object_store)
     assert provider.read(created.id, bucket_props).id == created.id
     provider.delete(created.id, bucket_props)
     assert provider.read(created.id, bucket_props).id == ""
     provider.delete(created.id, bucket_props)
-
-
-def test_a_bucket_is_never_adopted(bucket_props: Props, client: Any) -> None:
-    """`destroy` would delete a bucket that somebody else made."""
-    client.create_bucket(Bucket=bucket_props["bucket"])
-    with pytest.raises(BucketTaken, match="exists already and was not made by this stack"):
-        provider.create(bucket_props)
 
 
 def test_a_bucket_goes_with_what_the_stacks_jobs_wrote(
@@ -45,7 +43,7 @@ def test_a_bucket_with_foreign_objects_is_refused_and_loses_nothing(
 ) -> None:
     for key in ("precious.csv", "notes/1.txt", "models/mnist/1/manifest.json"):
         client.put_object(Bucket=bucket, Key=key, Body=b"data")
-    with pytest.raises(StoreError, match="holds 2 objects .* 'notes/1.txt', 'precious.csv'"):
+    with pytest.raises(StoreError, match="holds 2 objects, such as 'notes/1.txt', 'precious.csv'"):
         provider.delete(bucket, bucket_props)
     assert len(keys(client, bucket)) == 3
 
@@ -58,9 +56,35 @@ def test_a_bucket_with_foreign_objects_goes_by_force(
     assert provider.read(bucket, bucket_props).id == ""
 
 
-def test_another_name_replaces_it(bucket_props: Props) -> None:
+def test_another_name_replaces_an_empty_bucket(bucket: str, bucket_props: Props) -> None:
     diff = provider.diff("id", bucket_props, bucket_props | {"bucket": "other"})
     assert (diff.changes, diff.replaces) == (True, ["bucket"])
+
+
+def test_another_name_is_refused_while_the_bucket_holds_models(
+    bucket: str, bucket_props: Props, client: Any
+) -> None:
+    """Symptom: an `up` with another bucketPrefix, or a renamed stack, deleted every model."""
+    for key in ("models/mnist/1/saved_model.pb", "models/mnist/1/manifest.json", "notes"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"{}")
+    renamed = bucket_props | {"bucket": "team-2-output"}
+    with pytest.raises(StoreError, match="1 published versions .* 3 objects in all") as refused:
+        provider.diff("id", bucket_props, renamed)
+    assert f"bucketPrefix {bucket.rpartition('-')[0]}'" in str(refused.value)
+    diff = provider.diff("id", bucket_props, renamed | {"force_destroy": True})
+    assert diff.replaces == ["bucket"]
+    assert len(keys(client, bucket)) == 3
+
+
+def test_what_a_preview_does_not_know_changes_nothing(bucket: str, bucket_props: Props) -> None:
+    """Symptom: 'Unknown' object is not subscriptable, as soon as the store's key changed."""
+    unknown: Any = Unknown()
+    for news in (
+        bucket_props | {"store": unknown, "bucket": unknown, "keys": unknown},
+        bucket_props | {"store": bucket_props["store"] | {"endpoint": unknown}},
+    ):
+        diff = provider.diff("id", bucket_props, news)
+        assert (diff.changes, diff.replaces) == (False, [])
 
 
 def test_another_port_of_the_same_store_does_not_replace_it(
@@ -69,7 +93,6 @@ def test_another_port_of_the_same_store_does_not_replace_it(
     moved = bucket_props | {"store": store | {"endpoint": "http://127.0.0.1:1"}}
     diff = provider.diff("id", bucket_props, moved)
     assert (diff.changes, diff.replaces) == (True, [])
-    assert provider.update("id", bucket_props, moved).outs == moved
 
 
 def test_the_same_inputs_change_nothing(bucket_props: Props) -> None:
@@ -82,22 +105,126 @@ def test_an_empty_own_prefix_is_refused(bucket_props: Props) -> None:
 
 
 def test_a_bucket_of_an_in_stack_store_is_gone_with_its_namespace(
-    bucket_props: Props, monkeypatch: pytest.MonkeyPatch
+    bucket_props: Props, cluster: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cluster.clear()
     monkeypatch.setattr(connection, "read_credentials", _secret_gone)
     provider.delete("id", bucket_props)
     assert provider.read("id", bucket_props).id == ""
 
 
-def test_a_bucket_of_another_store_is_not(
+def test_a_bucket_is_not_gone_with_its_secret(
     bucket_props: Props, store: Props, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without credentials nothing is known of it: neither gone nor deleted."""
+    """Symptom: the Secret deleted by hand, a refresh, and full buckets in nobody's state."""
     monkeypatch.setattr(connection, "read_credentials", _secret_gone)
-    outside = bucket_props | {"store": store | {"in_stack": False}}
-    assert provider.read("id", outside).id == "id"
-    with pytest.raises(Gone, match="Secret"):
-        provider.delete("id", outside)
+    for in_stack in (True, False):
+        props = bucket_props | {"store": store | {"in_stack": in_stack}}
+        with pytest.raises(Gone, match="Secret"):
+            provider.delete("id", props)
+    assert provider.read("id", bucket_props).id == "id"
+
+
+def test_a_store_of_the_stacks_own_that_is_away_keeps_its_buckets(
+    bucket_props: Props, store: Props
+) -> None:
+    """Symptom: the store's Deployment deleted by hand, and no `up --refresh` could repair it."""
+    away = bucket_props | {"store": store | {"endpoint": "http://127.0.0.1:9"}}
+    assert provider.read("id", away).id == "id"
+    with pytest.raises(Unreachable, match="pulumi up --refresh"):
+        provider.delete("id", away)
+    provider.delete("id", away | {"force_destroy": True})
+
+
+def test_a_store_of_yours_that_is_away_is_an_error(bucket_props: Props, store: Props) -> None:
+    away = store | {"endpoint": "http://127.0.0.1:9", "in_stack": False}
+    for props in (bucket_props | {"store": away}, {**bucket_props, "store": away}):
+        with pytest.raises(Unreachable, match="dlstack:s3Endpoint"):
+            provider.read("id", props)
+        with pytest.raises(Unreachable):
+            provider.delete("id", props | {"force_destroy": True})
+
+
+def test_a_key_that_was_revoked_already_does_not_stop_the_up_that_brings_the_new_one(
+    bucket_props: Props,
+    store: Props,
+    object_store: SeaweedFS,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = ("REVOKED", object_store.secret_key)
+    monkeypatch.setattr(connection, "read_credentials", lambda _: pair)
+    props = bucket_props | {"store": store | {"in_stack": False}}
+    assert provider.read("id", props).id == "id"
+    assert "refused the credentials" in told[0]
+
+
+def test_a_job_that_has_the_old_key_is_named(
+    bucket: str, bucket_props: Props, cluster: dict[str, Any], told: list[str]
+) -> None:
+    cluster[JOBS] = {
+        "items": [
+            {"metadata": {"name": "training-1"}, "status": {"active": 1}},
+            {"metadata": {"name": "training-0"}, "status": {"succeeded": 1}},
+        ]
+    }
+    olds, news = bucket_props | {"keys": "old"}, bucket_props | {"keys": "new"}
+    assert provider.diff("id", olds, news).changes is True
+    provider.update("id", olds, news)
+    assert [line.split("'")[1] for line in told] == ["training-1"]
+    provider.update("id", news, news)
+    assert len(told) == 1
+
+
+def test_a_bucket_that_went_is_made_again(
+    bucket: str, bucket_props: Props, client: Any, store: Props
+) -> None:
+    """The in-stack store has another, empty volume."""
+    client.delete_object(Bucket=bucket, Key=bucket_marks.KEY)
+    client.delete_bucket(Bucket=bucket)
+    news = bucket_props | {"store": store | {"volume": "another"}}
+    assert provider.diff("id", bucket_props, news).changes is True
+    provider.update("id", bucket_props, news)
+    assert keys(client, bucket) == []
+
+
+def test_a_versioned_bucket_goes_with_its_versions(
+    bucket: str, bucket_props: Props, client: Any
+) -> None:
+    """Symptom: BucketNotEmpty for ever, forceDestroy or not, when half of the stack was gone."""
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for key in ("models/mnist/1/manifest.json", "precious.csv"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"1")
+        client.put_object(Bucket=bucket, Key=key, Body=b"2")
+        client.delete_object(Bucket=bucket, Key=key)
+    client.create_multipart_upload(Bucket=bucket, Key="models/mnist/2/saved_model.pb")
+    assert keys(client, bucket) == []
+    with pytest.raises(StoreError, match="1 object .older and deleted versions .*precious.csv"):
+        provider.delete(bucket, bucket_props)
+    provider.delete(bucket, bucket_props | {"force_destroy": True})
+    assert provider.read(bucket, bucket_props).id == ""
+
+
+def test_the_stacks_own_versions_go_without_a_word(
+    bucket: str, bucket_props: Props, client: Any, tmp_path: Path
+) -> None:
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for text in ("1", "2"):
+        client.put_object(
+            Bucket=bucket, Key="code/a", Body=text.encode(), Metadata={"dlstack-sha256": text}
+        )
+    provider.delete(bucket, bucket_props)
+    assert provider.read(bucket, bucket_props).id == ""
+
+
+def test_force_set_right_before_destroy_counts(
+    bucket: str, bucket_props: Props, client: Any
+) -> None:
+    client.put_object(Bucket=bucket, Key="precious.csv", Body=b"data")
+    told = _BucketProvider()
+    told.configure(ConfigureRequest(Config({"dlstack:forceDestroy": "true"}, "dlstack")))
+    told.delete(bucket, bucket_props)
+    assert provider.read(bucket, bucket_props).id == ""
 
 
 def _secret_gone(_: object) -> tuple[str, str]:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pulumi.output import Unknown
 
 from infra.resources.folder import _FolderProvider, _lines
 from infra.run import checksums
+from store import bucket_marks
 from store.errors import StoreError
 from tests.infra.resources.conftest import Props, keys, no_secrets
 from tests.seaweedfs import SeaweedFS
@@ -77,6 +79,32 @@ def test_another_prefix_replaces_it(props: Callable[[], Props]) -> None:
     assert diff.replaces == ["prefix"]
 
 
+def test_another_store_gets_all_of_it(
+    props: Callable[[], Props], store: Props, bucket: str, client: Any
+) -> None:
+    created = provider.create(props())
+    assert created.outs is not None
+    client.delete_object(Bucket=bucket, Key="code/train.py")
+    moved = props() | {"store": store | {"in_stack": False}}
+    diff = provider.diff(created.id, created.outs, moved)
+    assert (diff.changes, diff.replaces) == (True, [])
+    provider.update(created.id, created.outs, moved)
+    assert "code/train.py" in keys(client, bucket)
+
+
+def test_what_a_preview_does_not_know_changes_nothing(props: Callable[[], Props]) -> None:
+    unknown = props() | {"store": Unknown(), "bucket": Unknown()}
+    diff = provider.diff("id", props(), unknown)
+    assert (diff.changes, diff.replaces) == (False, [])
+
+
+def test_a_store_that_is_away_takes_no_folder_from_the_state(
+    props: Callable[[], Props], store: Props
+) -> None:
+    away = props() | {"store": store | {"endpoint": "http://127.0.0.1:9"}}
+    assert provider.read("id", away).id == "id"
+
+
 def test_what_a_stopped_upload_left_is_no_obstacle(
     props: Callable[[], Props], folder: Path, bucket: str, client: Any
 ) -> None:
@@ -127,6 +155,7 @@ def test_a_folder_deletes_its_own_files_only(
 def test_a_folder_is_gone_with_its_bucket(
     props: Callable[[], Props], bucket: str, client: Any
 ) -> None:
+    client.delete_object(Bucket=bucket, Key=bucket_marks.KEY)
     client.delete_bucket(Bucket=bucket)
     provider.delete("id", props())
     assert provider.read("id", props()).id == ""
@@ -183,5 +212,5 @@ def test_a_prefix_without_slash_is_refused(props: Callable[[], Props]) -> None:
 
 
 def _modified(client: Any, bucket: str) -> dict[str, Any]:
-    contents = client.list_objects_v2(Bucket=bucket)["Contents"]
+    contents = client.list_objects_v2(Bucket=bucket, Prefix="code/")["Contents"]
     return {item["Key"]: (item["LastModified"], item["ETag"]) for item in contents}

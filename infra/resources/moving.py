@@ -1,0 +1,137 @@
+"""The way of a bucket from one object store to another one, with all that it holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from store import bucket_marks
+from store.bucket_marks import BucketMark
+from store.client import Client
+from store.copying import copy_bucket, missing
+from store.errors import Changed, NoBucket, StoreError
+from store.objects import list_objects
+from store.urls import S3Url
+
+from ..cluster import api
+from .connection import Store, connect
+from .engine import tell
+from .foreign_objects import count
+from .ownership import is_anothers, take
+from .provider import changed
+
+
+def is_elsewhere(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    """Say whether `news` names another object store, or the same one by another address.
+
+    The in-stack store stays the same when a node's address or port changes.
+    """
+    if not changed(olds, news, "store"):
+        return False
+    old, new = olds["store"], news["store"]
+    if changed(old, new, "in_stack"):
+        return True
+    return not old["in_stack"] and bool(changed(old, new, "endpoint", "region"))
+
+
+def move(olds: Mapping[str, Any], news: Mapping[str, Any]) -> BucketMark:
+    """Return the mark of the new bucket, which has all that the old one has, and maybe is it.
+
+    The same bucket under another address bears the same mark: then nothing is copied, and the old
+    address need not work any more.
+
+    Raises:
+        StoreError: the old store does not answer, or the new bucket is somebody else's, or
+            something writes to the old bucket.
+    """
+    old, new = olds["store"], news["store"]
+    target = connect(new)
+    try:
+        source = connect(old)
+        known = _known(source, olds, new)
+    except NoBucket:
+        tell(
+            f"The bucket '{olds['bucket']}' of {_named(old)} is gone: nothing of it is copied.",
+            stays=True,
+        )
+        return take(target, news["bucket"], new, known=False)
+    except StoreError as error:
+        there = _there(target, news["bucket"])
+        if there is not None and there.bucket_id == olds.get("bucket_id"):
+            return there
+        raise StoreError(
+            f"What the bucket '{olds['bucket']}' of {_named(old)} holds can't be copied to "
+            f"{_named(new)}. {error} Then run 'pulumi up' again, or set the dlstack:s3 keys back."
+        ) from error
+    mark = take(target, news["bucket"], new, known=False)
+    names = (source, olds["bucket"], target, news["bucket"])
+    # What `Folder`s put there they put into the new bucket by themselves.
+    leave_out = (bucket_marks.KEY, *news["uploads"])
+    # A bucket that was copied by hand, mark included, may be behind by now.
+    if mark.bucket_id == known.bucket_id and not missing(*names, but=leave_out):
+        return mark
+    _require_no_writer(new)
+    try:
+        copied = copy_bucket(
+            *names,
+            but=leave_out,
+            tell=lambda line: tell(f"Bucket '{news['bucket']}': {line}"),
+        )
+    except Changed as error:
+        raise StoreError(f"{error} Nothing is lost: the old store still serves.") from error
+    tell(
+        f"{copied} objects of the bucket '{olds['bucket']}' were copied from {_named(old)} to "
+        f"{_named(new)}. {_what_stays(source, olds)}",
+        stays=True,
+    )
+    return mark
+
+
+def _known(source: Client, olds: Mapping[str, Any], new: Store) -> BucketMark:
+    """Return the mark of the old bucket, which gets one if it is older than marks are."""
+    mark = bucket_marks.find(source, olds["bucket"])
+    if is_anothers(mark, new):
+        raise NoBucket(f"The bucket '{olds['bucket']}' is another stack's by now.")
+    owner = {"stack_id": new["stack_id"], "stack": new["stack"]}
+    return mark or bucket_marks.put(source, olds["bucket"], **owner)
+
+
+def _there(target: Client, bucket: str) -> BucketMark | None:
+    try:
+        return bucket_marks.find(target, bucket)
+    except NoBucket:
+        return None
+
+
+def jobs_that_train(store: Store) -> list[str]:
+    """Return the names of the stack's Jobs that have a pod now."""
+    path = f"/apis/batch/v1/namespaces/{store['namespace']}/jobs"
+    return [
+        str(job["metadata"]["name"])
+        for job in (api.get(store["cluster"], path) or {}).get("items", [])
+        if job.get("status", {}).get("active")
+    ]
+
+
+def _require_no_writer(store: Store) -> None:
+    for name in jobs_that_train(store):
+        raise StoreError(
+            f"The Job '{name}' still trains, and writes to the old object store. Wait until it "
+            "has ended, or run 'python -m infra cancel'; then run 'pulumi up' again."
+        )
+
+
+def _what_stays(source: Client, olds: Mapping[str, Any]) -> str:
+    bucket, store = olds["bucket"], olds["store"]
+    if store["in_stack"]:
+        return "The old store goes with its volume at the end of this 'pulumi up'."
+    keys = [entry.path for entry in list_objects(source, S3Url(bucket))]
+    endpoint = f" --endpoint-url {store['endpoint']}" if store["endpoint"] else ""
+    return (
+        f"The old bucket stays, with {count(keys)}. When nobody needs it any more: "
+        f"aws s3 rb --force s3://{bucket}{endpoint}"
+    )
+
+
+def _named(store: Store) -> str:
+    if store["in_stack"]:
+        return "the stack's own store"
+    return f"the store at '{store['endpoint'] or 'AWS'}'"

@@ -8,7 +8,7 @@ from pathlib import Path
 from .console import LocalError, say
 from .home import Home
 from .kubernetes.cluster import Cluster
-from .stack import leftovers
+from .stack import backend_files, leftovers
 from .stack.stack import defaults, environment
 
 
@@ -47,6 +47,8 @@ class Platform:
         variables = environment(self.home, self.brought_kubeconfig or self.cluster.kubeconfig)
         if self.brought_kubeconfig is None:
             variables["PATH"] = f"{self.cluster.programs_folder()}{os.pathsep}{variables['PATH']}"
+        for path in backend_files.mend(self.home.stacks):
+            say(f"removed {path}, which a killed `pulumi` left empty and no other could read")
         return variables
 
     def named_by_shell(self) -> str:

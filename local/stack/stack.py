@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -129,8 +130,8 @@ class Stack:
         return next((one for one in self._list() if one["name"].rpartition("/")[2] == name), None)
 
     def _list(self) -> list[dict[str, Any]]:
-        # Pulumi reads the states of all stacks for this, and writes each in place: whoever reads one
-        # at that moment finds half of it ("error: EOF").
+        # Pulumi reads the states of all stacks for this, and writes parts of them in place: whoever
+        # reads at that moment finds half of it ("error: EOF").
         for last in (False, False, True):
             try:
                 # A stack that PULUMI_STACK names would be the current one.
@@ -172,6 +173,11 @@ class Stack:
                 "which changes it.",
                 f"Wait until that has ended, then run `make {command}` again. If it was killed or "
                 f'its machine is lost: `eval "$(make env)"; pulumi cancel {self.name}`.',
+            )
+        if status < 0:
+            raise LocalError(
+                f"`pulumi {command}` was killed ({signal.Signals(-status).name}).",
+                f"Run `make {command}` again: it clears what that leaves behind.",
             )
         if status:
             raise LocalError(f"`pulumi {command}` ended with status {status}.", remedy)

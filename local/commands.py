@@ -122,6 +122,10 @@ def status(platform: Platform) -> None:
 
 def env(platform: Platform) -> None:
     """Print the shell variables for `pulumi`, `kubectl` and the client."""
+    if platform.brought_kubeconfig is None and not platform.cluster.kubeconfig.exists():
+        raise LocalError(
+            "there is no cluster here.", "`make up` makes one; or set KUBECONFIG to yours."
+        )
     for name, value in platform.environment().items():
         # Pulumi would put it before the stack that a person selects in that shell.
         if name != "PULUMI_STACK":

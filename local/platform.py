@@ -45,7 +45,7 @@ class Platform:
     def environment(self) -> dict[str, str]:
         """The variables for `pulumi`, `kubectl` and the client."""
         variables = environment(self.home, self.brought_kubeconfig or self.cluster.kubeconfig)
-        if self.brought_kubeconfig is None:
+        if self.brought_kubeconfig is None and self.cluster.kubeconfig.exists():
             variables["PATH"] = f"{self.cluster.programs_folder()}{os.pathsep}{variables['PATH']}"
         for path in backend_files.mend(self.home.stacks):
             say(f"removed {path}, which a killed `pulumi` left empty and no other could read")

@@ -82,7 +82,7 @@ class StopCluster:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._tested and not self._not_ours and self._cluster.is_running():
-            command = [sys.executable, "-m", "local", "down"]
+            command = [sys.executable, "-m", "local", "stop"]
             # It says itself why it fails.
             if subprocess.run(command, cwd=REPOSITORY).returncode:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED

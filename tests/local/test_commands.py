@@ -65,6 +65,24 @@ def test_there_is_nothing_to_do_where_nothing_is(tmp_path, command):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("words", [("env",), ("run", "--", "true")])
+def test_without_a_cluster_there_is_nothing_to_ask(tmp_path, words):
+    done = run(*words, DLSTACK_HOME=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(
+        "error: (there is no cluster here|the cluster does not run).*`make up`", (done.stderr)
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stack_on_a_cluster_that_the_shell_no_longer_names_stays(cluster_of_mine):
+    del cluster_of_mine["KUBECONFIG"]
+    done = run("destroy", **cluster_of_mine)
+    assert done.returncode == 1
+    assert "the stack 'local' is on another cluster" in done.stderr
+    assert "destroy" not in pulumi_calls(cluster_of_mine)
+
+
 def test_help_says_what_each_command_does():
     done = run("--help")
     assert done.returncode == 0

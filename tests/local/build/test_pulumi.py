@@ -1,0 +1,86 @@
+"""Where Pulumi finds its parts: with what was built, no command warns of a program on PATH.
+
+The programs are scripts here. That the real ones can be built and run is for the tests on a real
+cluster.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from local.build.programs import Program, Programs
+from local.build.pulumi import PULUMI, PULUMI_KUBERNETES, PULUMI_PYTHON, pulumi_path
+from local.home import Home
+
+PLUGIN = "plugins/resource-kubernetes-v4.34.2/pulumi-resource-kubernetes"
+
+
+@pytest.fixture
+def pulumi_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without Pulumi, from which no release can be downloaded."""
+    sources = tmp_path / "sources"
+    for script in ("cmd/pulumi-language-python-exec", "dist/pulumi-resource-pulumi-python"):
+        (sources / "python" / script).parent.mkdir(parents=True)
+        (sources / "python" / script).write_text("#!/bin/sh\n")
+
+    def build(self: Programs, program: Program) -> Path:
+        target = self.path(program)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("#!/bin/sh\nexit 1\n")
+        target.chmod(0o755)
+        return target
+
+    monkeypatch.setattr(Programs, "build", build)
+    monkeypatch.setattr(Programs, "module_folder", lambda *_: sources)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}")
+    (tmp_path / "bin").mkdir()
+    return tmp_path / "pulumi-home"
+
+
+def paths(tmp_path: Path, pulumi_home: Path) -> list[Path]:
+    return [Path(folder) for folder in pulumi_path(Home(tmp_path), str(pulumi_home)).split(":")]
+
+
+def test_the_language_host_lies_beside_pulumi(tmp_path, pulumi_home):
+    """Else each command says "using pulumi-language-python from $PATH"."""
+    first = paths(tmp_path, pulumi_home)[0]
+    assert first == Programs(Home(tmp_path)).path(PULUMI).parent
+    for name in (
+        PULUMI_PYTHON.name,
+        "pulumi-language-python-exec",
+        "pulumi-resource-pulumi-python",
+    ):
+        assert os.access(first / name, os.X_OK)
+
+
+def test_the_built_plugin_lies_in_pulumis_own_folder_and_not_on_path(tmp_path, pulumi_home):
+    folders = paths(tmp_path, pulumi_home)
+    assert (pulumi_home / PLUGIN).resolve() == Programs(Home(tmp_path)).path(PULUMI_KUBERNETES)
+    assert not any((folder / PULUMI_KUBERNETES.name).exists() for folder in folders)
+
+
+def test_a_plugin_built_from_other_sources_gives_way(tmp_path, pulumi_home):
+    other = tmp_path / "other"
+    other.write_text("#!/bin/sh\n")
+    (pulumi_home / PLUGIN).parent.mkdir(parents=True)
+    for target in (other, tmp_path / "removed"):
+        (pulumi_home / PLUGIN).unlink(missing_ok=True)
+        (pulumi_home / PLUGIN).symlink_to(target)
+        paths(tmp_path, pulumi_home)
+        assert (pulumi_home / PLUGIN).resolve() == Programs(Home(tmp_path)).path(PULUMI_KUBERNETES)
+
+
+def test_a_downloaded_plugin_stays(tmp_path, pulumi_home):
+    (pulumi_home / PLUGIN).parent.mkdir(parents=True)
+    (pulumi_home / PLUGIN).write_text("the release")
+    paths(tmp_path, pulumi_home)
+    assert (pulumi_home / PLUGIN).read_text() == "the release"
+
+
+def test_a_plugin_on_path_is_used(tmp_path, pulumi_home):
+    found = tmp_path / "bin" / PULUMI_KUBERNETES.name
+    found.write_text("#!/bin/sh\n")
+    found.chmod(0o755)
+    paths(tmp_path, pulumi_home)
+    assert not (pulumi_home / PLUGIN).exists()

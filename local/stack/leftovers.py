@@ -1,7 +1,7 @@
 """Plugins of Pulumi that outlive a `pulumi` which was killed: found, and ended.
 
-Pulumi ends its plugins itself unless it is killed (SIGKILL). They would stay for ever, and go on
-with what they have been told to do.
+Pulumi ends its plugins itself unless it is killed (SIGKILL). They notice within five minutes, and
+go on with what they have been told to do until then.
 """
 
 from collections.abc import Iterator

@@ -28,7 +28,9 @@ def defaults(home: Home, kubeconfig: Path) -> dict[str, str]:
     return {
         "KUBECONFIG": str(kubeconfig),
         "PULUMI_HOME": str(home.stacks / "home"),
-        "PULUMI_BACKEND_URL": f"file://{home.stacks}",
+        # Without a second file of attributes beside each state: a pulumi that is killed between
+        # the two leaves that one empty, and then no command can read the state any more ("EOF").
+        "PULUMI_BACKEND_URL": f"file://{home.stacks}?metadata=skip",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_STACK": STACK,
     }

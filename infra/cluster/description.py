@@ -18,6 +18,8 @@ class Description:
 
     stack: str
     """`<project>-<stack>`."""
+    stack_id: str
+    """Of the label `dlstack.dev/stack-id`; empty: written before there were ids."""
     host: str
     """Address under which clients reach node ports."""
     output_bucket: str
@@ -33,6 +35,7 @@ class Description:
 def write(
     *,
     stack: str,
+    stack_id: pulumi.Input[str],
     host: str,
     output_bucket: pulumi.Input[str],
     model_name: str,
@@ -44,6 +47,7 @@ def write(
     """Return the ConfigMap's data."""
     return {
         "stack": stack,
+        "stackId": stack_id,
         "host": host,
         "outputBucket": output_bucket,
         "modelName": model_name,
@@ -58,6 +62,7 @@ def read(data: Mapping[str, str]) -> Description:
     """Return what `write` has written."""
     return Description(
         stack=data["stack"],
+        stack_id=data.get("stackId", ""),
         host=data["host"],
         output_bucket=data["outputBucket"],
         model_name=data["modelName"],

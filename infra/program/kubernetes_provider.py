@@ -20,11 +20,12 @@ ANNOTATIONS = {
 }
 
 
-def declare(cluster: Cluster) -> None:
+def declare(cluster: Cluster, after: pulumi.Resource) -> None:
     """Declare the provider, and give it to all Kubernetes objects declared from now on.
 
     Args:
         cluster: where they go; the provider keeps the way to it, in the state, as a secret.
+        after: what has to be made first.
     """
     provider = Provider(
         "kubernetes",
@@ -38,6 +39,7 @@ def declare(cluster: Cluster) -> None:
         delete_unreachable=False,
         skip_update_unreachable=False,
         enable_server_side_apply=True,
+        opts=pulumi.ResourceOptions(depends_on=[after]),
     )
 
     def mark(

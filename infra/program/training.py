@@ -43,7 +43,7 @@ def declare_training(
         names.TENSORBOARD,
         TensorBoardArgs(
             namespace=place.namespace,
-            instance=settings.stack,
+            instance=place.instance,
             image=settings.runtime_image,
             packages=packages,
             store_environment=storage.environment,
@@ -61,7 +61,7 @@ def declare_training(
         names.TRAINING,
         TrainingJobArgs(
             namespace=place.namespace,
-            instance=settings.stack,
+            instance=place.instance,
             image=settings.image,
             packages=packages,
             store_environment=storage.environment,

@@ -34,7 +34,9 @@ def declare(cluster: Cluster, after: pulumi.Resource) -> None:
         cluster_identifier=cluster["uid"],
         # What is there already is of an `up` that was killed before it could note it down.
         upsert_existing_objects=True,
+        # What a stack says of itself is not gone for a moment when it changes.
         enable_secret_mutable=True,
+        enable_config_map_mutable=True,
         # Whatever the shell says: the state outlives a cluster that does not answer.
         delete_unreachable=False,
         skip_update_unreachable=False,

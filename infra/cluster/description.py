@@ -18,8 +18,6 @@ class Description:
 
     stack: str
     """`<project>-<stack>`."""
-    stack_id: str
-    """Of the label `dlstack.dev/stack-id`; empty: written before there were ids."""
     host: str
     """Address under which clients reach node ports."""
     output_bucket: str
@@ -30,12 +28,13 @@ class Description:
     store_in_stack: bool
     store_secret: str
     """The Secret with its credentials."""
+    pinned_version: int | None
+    """The version that is served whatever is newer; None: the newest is."""
 
 
 def write(
     *,
     stack: str,
-    stack_id: pulumi.Input[str],
     host: str,
     output_bucket: pulumi.Input[str],
     model_name: str,
@@ -43,11 +42,11 @@ def write(
     store_region: str,
     store_in_stack: bool,
     store_secret: str,
+    pinned_version: int | None,
 ) -> dict[str, pulumi.Input[str]]:
     """Return the ConfigMap's data."""
     return {
         "stack": stack,
-        "stackId": stack_id,
         "host": host,
         "outputBucket": output_bucket,
         "modelName": model_name,
@@ -55,6 +54,7 @@ def write(
         "storeRegion": store_region,
         "storeInStack": json.dumps(store_in_stack),
         "storeSecret": store_secret,
+        "pinnedVersion": "" if pinned_version is None else str(pinned_version),
     }
 
 
@@ -62,7 +62,6 @@ def read(data: Mapping[str, str]) -> Description:
     """Return what `write` has written."""
     return Description(
         stack=data["stack"],
-        stack_id=data.get("stackId", ""),
         host=data["host"],
         output_bucket=data["outputBucket"],
         model_name=data["modelName"],
@@ -71,4 +70,5 @@ def read(data: Mapping[str, str]) -> Description:
         store_in_stack=data["storeInStack"] == "true",
         # Stacks that an older program deployed have no other.
         store_secret=data.get("storeSecret", names.OBJECT_STORE),
+        pinned_version=int(data.get("pinnedVersion") or 0) or None,
     )

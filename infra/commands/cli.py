@@ -1,4 +1,4 @@
-"""The commands of `python -m infra`: a deployed stack's status, its runs, their logs.
+"""The commands of `python -m infra`: a deployed stack's status, its runs, their logs, their end.
 
 Answers go to standard output and everything else to standard error. The exit status is 0 when all
 went well, 1 when not (with `logs -f`: the Job failed), 2 when the arguments make no sense.
@@ -17,7 +17,7 @@ import pulumi
 from store.errors import StoreError
 
 from ..run.run_hash import short
-from . import deployed, job_state, runs, status, status_text
+from . import cancel, deployed, job_state, runs, status, status_text
 from .deployed import Deployed
 from .job_log import RunLog
 
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         command(name, function, text).add_argument(
             "--json", action="store_true", help="one JSON object (default: a table)"
         )
+    command("cancel", _cancel, "end the training that runs; 'pulumi up' goes on from there")
     logs = command("logs", _logs, "the log of a training run")
     logs.add_argument(
         "-f",
@@ -122,6 +123,12 @@ def _runs(arguments: argparse.Namespace) -> int:
         print(status_text.runs_text(found))
     else:
         print("no run has left a log yet")
+    return 0
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    if not cancel.cancel(_find(arguments), _say):
+        _say("No training runs.")
     return 0
 
 

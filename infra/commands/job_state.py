@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..cluster import troubles
-from ..cluster.jobs import end_of, pod_annotations
+from ..cluster.jobs import EXIT_TERMINATED, end_of, is_suspended, pod_annotations
 from ..cluster.last_words import last_words
 from ..cluster.names import ATTEMPT_ANNOTATION, REASON_ANNOTATION, RUN_HASH_ANNOTATION, TRAINING
-from ..run.attempts import EXIT_TERMINATED
 
-State = Literal["pending", "running", "succeeded", "failed"]
+State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 
 _INDEX = "batch.kubernetes.io/job-completion-index"
 """Label and annotation of an Indexed Job's pods: the worker's number."""
@@ -29,7 +28,7 @@ class JobState:
     name: str
     run_hash: str
     attempt: int
-    """1, and one more after each failed Job of the same run."""
+    """1, and one more for each further Job of the same run."""
     nodes: int
     state: State
     reason: str
@@ -140,6 +139,8 @@ def _state(
         reason = str(end.get("reason", ""))
         said = _last_words_of(pods) if reason in _REASONS_SAID_BY_THE_POD else ""
         return "failed", said or _why_ended(job, end, pods, events)
+    if is_suspended(job):
+        return "cancelled", "" if _have_ended(pods) else "its pods are ending"
     newest_pods = [pod for n in range(nodes(job)) if (pod := worker_pod(pods, job, n))]
     # All workers or none: with one missing the others wait for it.
     waiting = [pod for pod in newest_pods if not has_log(pod)]
@@ -171,6 +172,11 @@ def _why_ended(
     else:
         reason = f"{end.get('reason', '')}: {end.get('message', '')}".strip(": ")
     return f"{reason}; until then {trouble}" if trouble else reason
+
+
+def _have_ended(pods: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether no pod of a Job runs any more."""
+    return all(has_ended(pod) for pod in pods)
 
 
 def _last_words_of(pods: Sequence[Mapping[str, Any]]) -> str:

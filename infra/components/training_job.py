@@ -6,6 +6,7 @@ On several nodes it is an Indexed Job, whose pods find worker 0 by its name.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi
 from pulumi_kubernetes.batch.v1 import (
@@ -25,17 +26,24 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from ..cluster import names
+from ..cluster.clusters import Cluster
 from ..cluster.flavour import Flavour
-from ..cluster.names import ATTEMPT_ANNOTATION, COMMIT_ANNOTATION, RUN_HASH_ANNOTATION
-from ..run.attempts import EXIT_TERMINATED, Attempt
-from ..run.run_hash import short
+from ..cluster.jobs import EXIT_TERMINATED
+from ..cluster.names import (
+    ATTEMPT_ANNOTATION,
+    COMMIT_ANNOTATION,
+    DIGEST_ANNOTATION,
+    RUN_HASH_ANNOTATION,
+)
+from ..resources.run_end import RunEnd
+from ..run.attempts import Attempt, job_name
+from ..run.run_hash import digest, short
 from . import pod_specs, worker_discovery
 from .packages import Packages
 
 _JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 
-_START_SECONDS = 120
-"""What scheduling and pulling the image may add to the timeout before Pulumi gives up waiting."""
+_MAKES_IT = (__file__, pod_specs.__file__, worker_discovery.__file__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +76,18 @@ class TrainingJobArgs:
     timeout_seconds: int
     retries: int
     attempt: Attempt
+    digest: str
+    """Of all that the Job is made of: with another one it is another attempt."""
+    cluster: Cluster
 
     def __post_init__(self) -> None:
         if len(self.run_hash) != 64:
             raise ValueError(f"run_hash {self.run_hash!r} does not have 64 digits")
+
+
+def template_digest() -> str:
+    """Return the digest of the modules that make a Job from its settings."""
+    return digest([Path(file).read_text() for file in _MAKES_IT])
 
 
 def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:
@@ -157,13 +173,14 @@ class TrainingJob(pulumi.ComponentResource):
     """One training run. Another run hash is another Job."""
 
     job: Job
+    end: RunEnd
+    """There when the run has ended well."""
 
     def __init__(
         self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("dlstack:training:TrainingJob", name, None, opts)
         labels = names.labels(name, args.instance)
-        awaited = f"{args.timeout_seconds + _START_SECONDS}s"
         several = args.node_count > 1
         subdomain = None
         if several:
@@ -176,10 +193,12 @@ class TrainingJob(pulumi.ComponentResource):
             annotations[COMMIT_ANNOTATION] = args.attempt.commit
         self.job = Job(
             f"{name}-job",
-            # No fixed name: the next run's Job is made before this one goes.
             metadata=ObjectMetaArgs(
+                # The same for the same attempt: one that is there already is taken over.
+                name=job_name(args.run_hash, args.attempt),
                 namespace=args.namespace,
                 labels=labels,
+                annotations={**names.SKIP_AWAIT, DIGEST_ANNOTATION: args.digest},
             ),
             spec=JobSpecArgs(
                 completion_mode="Indexed" if several else None,
@@ -210,9 +229,13 @@ class TrainingJob(pulumi.ComponentResource):
                     subdomain=subdomain,
                 ),
             ),
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                custom_timeouts=pulumi.CustomTimeouts(create=awaited, update=awaited),
-            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.end = RunEnd(
+            f"{name}-end",
+            job=self.job,
+            run=f"run {short(args.run_hash)}, attempt {args.attempt.number}",
+            cluster=args.cluster,
+            opts=pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({"job": self.job.metadata.name})

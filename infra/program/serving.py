@@ -11,6 +11,7 @@ from ..resources.published_model import PublishedModel
 from ..run import packages
 from ..settings.settings import Settings
 from .place import Place
+from .plan import Plan
 from .storage import Storage
 from .training import Training
 
@@ -25,7 +26,7 @@ class Serving:
 
 
 def declare_serving(
-    settings: Settings, run_hash: str, place: Place, storage: Storage, training: Training
+    settings: Settings, plan: Plan, place: Place, storage: Storage, training: Training
 ) -> Serving:
     """Declare the service of the model that the run publishes, or of the version that is pinned."""
     access = _access(settings, place)
@@ -33,19 +34,19 @@ def declare_serving(
         "model",
         bucket=storage.output_bucket.bucket,
         model_name=settings.model_name,
-        run_hash=run_hash,
+        run_hash=plan.run.hash if plan.run else None,
         version=settings.model_version,
-        attempt=training.attempt.number,
-        seen=None,
+        attempt=plan.attempt.number if plan.attempt else None,
+        seen=plan.published,
         store=storage.store,
         # The Job publishes what this looks for, and tells nobody but the bucket.
-        opts=pulumi.ResourceOptions(depends_on=[training.job.job]),
+        opts=pulumi.ResourceOptions(depends_on=[training.job.end] if training.job else []),
     )
     prediction = PredictionService(
         names.PREDICTION,
         PredictionServiceArgs(
             namespace=place.namespace,
-            instance=place.instance,
+            instance=settings.stack,
             image=settings.runtime_image,
             packages=place.packages("serving", packages.read("serving")),
             engine=settings.serving_engine,
@@ -77,7 +78,7 @@ def _access(settings: Settings, place: Place) -> Access | None:
         "access",
         AccessArgs(
             namespace=place.namespace,
-            instance=place.instance,
+            instance=settings.stack,
             certificate=settings.access.certificate,
             key=settings.access.key,
             # The address that clients use, and those that they have beside it in the cluster.

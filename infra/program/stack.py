@@ -7,11 +7,11 @@ import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from ..cluster import api, description, names, nodes
+from ..cluster import api, description, names, namespace, nodes
 from ..cluster.clusters import Cluster
-from ..run.planned import PlannedRun
 from ..settings.settings import Settings
 from .place import Place
+from .plan import Plan, plan
 from .serving import Serving, declare_serving
 from .storage import Storage, declare_guard, declare_storage
 from .training import Training, declare_training
@@ -19,29 +19,27 @@ from .training import Training, declare_training
 
 def build(settings: Settings) -> Mapping[str, Any]:
     """Declare the whole stack and return its outputs (docs/contracts.md)."""
-    run = PlannedRun.of(settings)
     cluster = api.identify(settings.kube_context)
-    host, problem = _room(settings, cluster)
-    jobs = api.get(cluster, f"/apis/batch/v1/namespaces/{settings.namespace}/jobs")
+    namespace.require_own(cluster, settings.namespace, settings.stack)
+    planned = plan(settings, cluster)
+    host = _require_room(settings, planned, cluster)
 
-    place = Place(settings, cluster, host, problem)
+    place = Place(settings, cluster, host)
     storage = declare_storage(settings, place)
     _describe(settings, place, storage)
-    training = declare_training(settings, run, (jobs or {}).get("items", []), place, storage)
-    serving = declare_serving(settings, run.hash, place, storage, training)
+    training = declare_training(settings, planned, place, storage)
+    serving = declare_serving(settings, planned, place, storage, training)
     declare_guard(settings, storage, users=[training.tensorboard, serving.prediction])
     return _outputs(settings, training, serving)
 
 
-def _room(settings: Settings, cluster: Cluster) -> tuple[str, str]:
-    """Return the address of a node for clients, and why the nodes don't hold what is asked for."""
-    try:
-        found = nodes.usable(cluster)
+def _require_room(settings: Settings, planned: Plan, cluster: Cluster) -> str:
+    """Raise unless the nodes hold what is asked for; return the address of one for clients."""
+    found = nodes.usable(cluster)
+    if planned.attempt is not None:
         nodes.require_room(found, settings.flavour, "dlstack:flavour", settings.node_count)
-        nodes.require_room(found, settings.serving_flavour, "dlstack:servingFlavour")
-        return settings.host or nodes.address(found), ""
-    except pulumi.RunError as problem:
-        return settings.host or "", str(problem)
+    nodes.require_room(found, settings.serving_flavour, "dlstack:servingFlavour")
+    return settings.host or nodes.address(found)
 
 
 def _describe(settings: Settings, place: Place, storage: Storage) -> None:
@@ -50,11 +48,10 @@ def _describe(settings: Settings, place: Place, storage: Storage) -> None:
         metadata=ObjectMetaArgs(
             name=names.DESCRIPTION,
             namespace=place.namespace,
-            labels=names.labels(names.DESCRIPTION, place.instance),
+            labels=names.labels(names.DESCRIPTION, settings.stack),
         ),
         data=description.write(
             stack=settings.stack,
-            stack_id=place.stack_id,
             host=place.host,
             output_bucket=storage.output_bucket.bucket,
             model_name=settings.model_name,
@@ -62,6 +59,7 @@ def _describe(settings: Settings, place: Place, storage: Storage) -> None:
             store_region=storage.store["region"],
             store_in_stack=storage.store["in_stack"],
             store_secret=storage.store["secret"],
+            pinned_version=settings.model_version,
         ),
     )
 

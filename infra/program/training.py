@@ -1,8 +1,6 @@
 """The training run, with what it reads, and TensorBoard over all runs."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 
@@ -12,12 +10,12 @@ from ..cluster import names
 from ..components.tensorboard import TensorBoard, TensorBoardArgs
 from ..components.training_job import TrainingJob, TrainingJobArgs
 from ..resources.folder import Folder
-from ..run import git
-from ..run.attempts import Attempt, is_there, next_attempt
+from ..resources.other_runs import OtherRuns
+from ..run.attempts import job_name
 from ..run.planned import PlannedRun
-from ..run.run_hash import short
 from ..settings.settings import Settings
 from .place import Place
+from .plan import Plan
 from .storage import Storage
 
 
@@ -25,25 +23,19 @@ from .storage import Storage
 class Training:
     """What serving and the stack's outputs need of it."""
 
-    job: TrainingJob
-    attempt: Attempt
+    job: TrainingJob | None
+    """None: nothing is to be trained."""
     tensorboard: TensorBoard
 
 
-def declare_training(
-    settings: Settings,
-    run: PlannedRun,
-    jobs: Sequence[Mapping[str, Any]],
-    place: Place,
-    storage: Storage,
-) -> Training:
-    """Declare the next attempt at `run`, unless it is one of the `jobs` that there are."""
-    packages = place.packages("training", run.library)
+def declare_training(settings: Settings, plan: Plan, place: Place, storage: Storage) -> Training:
+    """Declare TensorBoard, and the Job of the run that is planned, if it needs one."""
+    packages = place.packages("training", plan.library)
     tensorboard = TensorBoard(
         names.TENSORBOARD,
         TensorBoardArgs(
             namespace=place.namespace,
-            instance=place.instance,
+            instance=settings.stack,
             image=settings.runtime_image,
             packages=packages,
             store_environment=storage.environment,
@@ -56,7 +48,20 @@ def declare_training(
             cluster=place.cluster,
         ),
     )
-    attempt = next_attempt(jobs, run.hash, lambda: git.commit(settings.code_dir, run.code))
+    code_url = _code(settings, plan.run, storage)
+    data_url = _data(settings, plan.run, storage)
+    run, attempt = plan.run, plan.attempt
+    others = OtherRuns(
+        "other-runs",
+        cluster=place.cluster,
+        namespace=place.namespace,
+        keep=job_name(run.hash, attempt) if run and attempt else "",
+        others=plan.others,
+        # What still trains writes to them until it is ended.
+        opts=pulumi.ResourceOptions(depends_on=[storage.data_bucket, storage.output_bucket]),
+    )
+    if run is None or attempt is None:
+        return Training(None, tensorboard)
     job = TrainingJob(
         names.TRAINING,
         TrainingJobArgs(
@@ -65,8 +70,8 @@ def declare_training(
             image=settings.image,
             packages=packages,
             store_environment=storage.environment,
-            code_url=_code(settings, run, storage),
-            data_url=_data(settings, run, storage),
+            code_url=code_url,
+            data_url=data_url,
             output_url=storage.output_url,
             boot_file=settings.boot_file,
             run_parameters=settings.run_parameters,
@@ -81,43 +86,42 @@ def declare_training(
             timeout_seconds=settings.timeout_seconds,
             retries=settings.retries,
             attempt=attempt,
+            digest=plan.digest,
+            cluster=place.cluster,
         ),
+        pulumi.ResourceOptions(depends_on=[others]),
     )
-    if not (is_there(jobs, run.hash, attempt) or pulumi.runtime.is_dry_run()):
-        _announce(run, attempt)
-    return Training(job, attempt, tensorboard)
+    return Training(job, tensorboard)
 
 
-def _code(settings: Settings, run: PlannedRun, storage: Storage) -> pulumi.Output[str]:
+_AS_IT_IS = pulumi.ResourceOptions(ignore_changes=["path", "files"])
+"""Of a folder while a version is pinned: what was uploaded stays, and nothing else is read."""
+
+
+def _code(settings: Settings, run: PlannedRun | None, storage: Storage) -> pulumi.Output[str]:
     """Declare the upload of the code folder; return its URL."""
     return Folder(
         "code",
         path=settings.code_dir,
-        files=run.code,
+        files=run.code if run else {},
         bucket=storage.data_bucket.bucket,
         prefix="code/",
         store=storage.store,
         source=True,
+        opts=None if run else _AS_IT_IS,
     ).url
 
 
-def _data(settings: Settings, run: PlannedRun, storage: Storage) -> pulumi.Input[str]:
+def _data(settings: Settings, run: PlannedRun | None, storage: Storage) -> pulumi.Input[str]:
     """Declare the upload of the data set, unless it is in a bucket already; return its URL."""
     if is_s3(settings.data_dir):
         return settings.data_dir
     return Folder(
         "data",
         path=settings.data_dir,
-        files=run.data,
+        files=run.data if run else {},
         bucket=storage.data_bucket.bucket,
         prefix="data/",
         store=storage.store,
+        opts=None if run else _AS_IT_IS,
     ).url
-
-
-def _announce(run: PlannedRun, attempt: Attempt) -> None:
-    # Of the stack, not of the Job: a resource's messages wait until it is made, or has failed.
-    pulumi.log.info(
-        f"Training run {short(run.hash)}, attempt {attempt.number}. "
-        "Its log, while it goes on and afterwards: python -m infra logs -f"
-    )

@@ -35,6 +35,7 @@ class _Call:
 
 
 _calls = threading.local()
+_interrupted = threading.Event()
 
 
 def answering(method: Callable[_Words, _Answer]) -> Callable[_Words, _Answer]:
@@ -100,6 +101,37 @@ def _await_end() -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError:
         os._exit(1)
+
+
+def is_interrupted() -> bool:
+    """Say whether Pulumi was told to stop, by Ctrl-C: who waits for something, ends soon then."""
+    return _interrupted.is_set()
+
+
+def pause(seconds: float) -> None:
+    """Wait so long, or until Pulumi is told to stop."""
+    _interrupted.wait(seconds)
+
+
+def hear_interrupts() -> None:
+    """Let `is_interrupted` know when Pulumi tells its plugins to stop.
+
+    Python's dynamic provider answers that it has heard, and does nothing: an `up` that waits would
+    go on until a second Ctrl-C, which leaves the stack's lock behind. Its method is bound to the
+    server before any provider is loaded, so only its code can still be another one.
+    """
+    servicer = getattr(sys.modules["__main__"], "DynamicResourceProviderServicer", None)
+    if servicer is not None:
+        servicer.Cancel.__defaults__ = (_interrupted,)
+        servicer.Cancel.__code__ = _cancel.__code__
+
+
+def _cancel(_self: Any, _request: Any, _context: Any, interrupted: threading.Event) -> Any:
+    """Take the place of `DynamicResourceProviderServicer.Cancel`, with that module's names."""
+    import importlib
+
+    interrupted.set()
+    return importlib.import_module("google.protobuf.empty_pb2").Empty()
 
 
 @functools.cache

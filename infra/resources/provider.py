@@ -31,6 +31,7 @@ class Provider(ResourceProvider):
         # Pulumi gets the message by gRPC; the same error in gRPC's log is a page of traceback.
         logging.getLogger("grpc._server").addFilter(_unexpected)
         engine.end_with_it()
+        engine.hear_interrupts()
         # Set right before `pulumi destroy`, it is in the state only after an `up`.
         self._is_forced = str(req.config.get("dlstack:forceDestroy")).lower() == "true"
 

@@ -148,7 +148,7 @@ class PublishedModel(Resource, module="models", name="PublishedModel"):
         *,
         bucket: pulumi.Input[str],
         model_name: str,
-        run_hash: str,
+        run_hash: str | None,
         version: int | None,
         attempt: int | None,
         seen: int | None,
@@ -161,8 +161,8 @@ class PublishedModel(Resource, module="models", name="PublishedModel"):
             name: logical name.
             bucket: the output bucket.
             model_name: the model.
-            run_hash: of the run that published it.
-            version: look for this version instead.
+            run_hash: of the run that published it; None if `version` is given.
+            version: look for this version, whatever made it.
             attempt: of the run's Job; after another one it is looked for again.
             seen: the version that the bucket has of it, where that is known.
             store: the object store.

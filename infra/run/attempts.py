@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..cluster.jobs import end_of, pod_annotations
-from ..cluster.names import ATTEMPT_ANNOTATION, COMMIT_ANNOTATION, RUN_HASH_ANNOTATION
-
-EXIT_TERMINATED = 143
-"""The agent's status after SIGTERM, and of nothing else: the pod was deleted."""
+from ..cluster.jobs import end_of, is_active, is_going, pod_annotations
+from ..cluster.names import (
+    ATTEMPT_ANNOTATION,
+    COMMIT_ANNOTATION,
+    DIGEST_ANNOTATION,
+    RUN_HASH_ANNOTATION,
+    TRAINING,
+)
+from .run_hash import short
 
 
 @dataclass(frozen=True)
@@ -23,37 +27,55 @@ class Attempt:
     """Git commit of the code when the Job was made."""
 
 
-def next_attempt(
-    jobs: Iterable[Mapping[str, Any]], run_hash: str, commit: Callable[[], str | None]
-) -> Attempt:
-    """Return the attempt at a run that there is to be, given the Jobs that there are.
+def latest(jobs: Iterable[Mapping[str, Any]], run_hash: str) -> Mapping[str, Any] | None:
+    """Return the Job of the last attempt at a run, of all `jobs` of the namespace."""
+    mine = [job for job in jobs if pod_annotations(job).get(RUN_HASH_ANNOTATION) == run_hash]
+    return max(mine, key=number_of, default=None)
 
-    It is a new one when the last one failed, so that the next `pulumi up` tries again what failed
-    for a passing reason. (`pulumi.com/replaceUnready` would do so too, but it would also replace a
-    Job that went well after an interrupted `pulumi up`.) Else it is the last one as it was: a
-    commit that changes no code makes no other Job.
+
+def number_of(job: Mapping[str, Any]) -> int:
+    """Return which attempt at its run a Job is."""
+    return int(pod_annotations(job).get(ATTEMPT_ANNOTATION, "1"))
+
+
+def stands(job: Mapping[str, Any] | None, digest: str) -> bool:
+    """Say whether a Job is what there is to be: it goes on, or has ended well.
+
+    One that failed or was cancelled is not, so that the next `pulumi up` tries again; nor one that
+    was made of other settings, such as a bar: then the next attempt goes on from its checkpoint.
 
     Args:
-        jobs: of the namespace, as the cluster's API tells them.
-        run_hash: of the run.
-        commit: says which commit the code is of now.
+        job: the last attempt at a run.
+        digest: of the settings that the Job is made of.
     """
-    latest, failed = None, False
-    for job in jobs:
-        annotations = pod_annotations(job)
-        if annotations.get(RUN_HASH_ANNOTATION) != run_hash:
-            continue
-        number = int(annotations.get(ATTEMPT_ANNOTATION, "1"))
-        if latest is None or number > latest.number:
-            latest = Attempt(number, annotations.get(COMMIT_ANNOTATION))
-            end = end_of(job)
-            failed = end is not None and end["type"] == "Failed"
-    if latest is None:
+    if job is None or is_going(job):
+        return False
+    end = end_of(job)
+    ended_well = end is not None and end["type"] == "Complete"
+    made_of = (job["metadata"].get("annotations") or {}).get(DIGEST_ANNOTATION)
+    return made_of == digest and (ended_well or is_active(job))
+
+
+def next_attempt(
+    job: Mapping[str, Any] | None, digest: str, commit: Callable[[], str | None], *, lost: bool
+) -> Attempt:
+    """Return the attempt at a run that there is to be.
+
+    It is the last one as it was, if that stands: a commit that changes no code makes no other Job.
+
+    Args:
+        job: the last attempt at the run.
+        digest: of the settings that the Job is made of.
+        commit: says which commit the code is of now.
+        lost: what the run has published is gone or damaged.
+    """
+    if job is None:
         return Attempt(1, commit())
-    return Attempt(latest.number + 1, commit()) if failed else latest
+    if not stands(job, digest) or (lost and end_of(job) is not None):
+        return Attempt(number_of(job) + 1, commit())
+    return Attempt(number_of(job), pod_annotations(job).get(COMMIT_ANNOTATION))
 
 
-def is_there(jobs: Iterable[Mapping[str, Any]], run_hash: str, attempt: Attempt) -> bool:
-    """Say whether one of `jobs` is this attempt at the run, so that no new Job will be made."""
-    wanted = {RUN_HASH_ANNOTATION: run_hash, ATTEMPT_ANNOTATION: str(attempt.number)}
-    return any(wanted.items() <= pod_annotations(job).items() for job in jobs)
+def job_name(run_hash: str, attempt: Attempt) -> str:
+    """Return the name of a Job: the same attempt is the same Job, whoever makes it and when."""
+    return f"{TRAINING}-{short(run_hash)}-{attempt.number}"

@@ -41,7 +41,6 @@ KEYS = (
     "servingEngine",
     "servingFlavour",
     "servingReplicas",
-    "stackId",
     "storageClass",
     "storageSize",
     "timeout",
@@ -67,8 +66,11 @@ def load() -> Settings:
     reader.refuse_all_but(KEYS)
     stack = f"{pulumi.get_project()}-{pulumi.get_stack()}"
     store = external_store.read(reader)
-    data_dir = run_inputs.data_dir(reader, store)
-    code_dir, boot_file = run_inputs.code(reader)
+    model_version = reader.integer("modelVersion", low=1)
+    # With a pinned version nothing is trained: what that would take need not even be here.
+    trains = model_version is None
+    data_dir = run_inputs.data_dir(reader, store, must_be_there=trains)
+    code_dir, boot_file = run_inputs.code(reader, must_be_there=trains)
     runtime_image = reader.required(
         "runtimeImage", "the image built from local/build/image ('make up' builds and sets it)"
     )
@@ -94,7 +96,7 @@ def load() -> Settings:
         min_metrics=reader.numbers("minMetrics"),
         max_metrics=reader.numbers("maxMetrics"),
         model_name=name_rules.model(reader.text("modelName", "mnist")),
-        model_version=reader.integer("modelVersion", low=1),
+        model_version=model_version,
         serving_engine=serving_engine,
         serving_replicas=reader.integer("servingReplicas", low=1) or 1,
         serving_batching=reader.flag("servingBatching"),
@@ -113,7 +115,6 @@ def load() -> Settings:
         storage_class=reader.text("storageClass") or None,
         force_destroy=reader.flag("forceDestroy"),
         kube_context=_kube_context(),
-        stack_id=name_rules.stack_id(reader.text("stackId")) or None,
     )
 
 

@@ -20,7 +20,7 @@ BOOT_FILE = "train_mnist.py"
 _RESERVED_PARAMETERS = ("data_url", "train_url")
 
 
-def data_dir(reader: Reader, store: ExternalStore | None) -> str:
+def data_dir(reader: Reader, store: ExternalStore | None, *, must_be_there: bool) -> str:
     """Return the folder of the data set, or its `s3://` URL in `store`."""
     found = reader.required(
         "dataDir",
@@ -35,7 +35,7 @@ def data_dir(reader: Reader, store: ExternalStore | None) -> str:
                 "lies in an object store, but none is configured. Set dlstack:s3Region (AWS) or "
                 "dlstack:s3Endpoint, or use a local folder",
             )
-    elif not Path(found).is_dir():
+    elif must_be_there and not Path(found).is_dir():
         reader.fail(
             "dataDir",
             "is not a folder. Set it to the folder of the data set ('make data' "
@@ -53,17 +53,17 @@ def _is_place(url: str) -> bool:
     return not re.search(r"\s", url)
 
 
-def code(reader: Reader) -> tuple[Path, str]:
+def code(reader: Reader, *, must_be_there: bool) -> tuple[Path, str]:
     """Return the code folder, and the boot file as a path relative to it."""
     code_dir = Path(reader.text("codeDir", CODE_DIR))
     boot_file = reader.text("bootFile", BOOT_FILE)
-    if not code_dir.is_dir():
+    if must_be_there and not code_dir.is_dir():
         raise pulumi.RunError(
             f"dlstack:codeDir '{code_dir}' is not a folder. Set it to the folder of your code."
         )
     if Path(boot_file).is_absolute() or ".." in Path(boot_file).parts:
         reader.fail("bootFile", "leads out of the code folder. Use a path relative to it")
-    if not (code_dir / boot_file).is_file():
+    if must_be_there and not (code_dir / boot_file).is_file():
         raise pulumi.RunError(
             f"dlstack:bootFile '{boot_file}' is not in the code folder '{code_dir}'. "
             "Put it there, or set dlstack:bootFile."

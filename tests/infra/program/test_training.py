@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pytest
@@ -38,14 +39,36 @@ class TestTrainingJob:
             "--shuffle=true",
         ]
 
-    def test_it_has_no_fixed_name_and_is_never_removed_by_kubernetes(
+    def test_it_is_named_after_its_run_and_never_removed_by_kubernetes(
         self, up: Up, engine: Engine
     ) -> None:
-        """Else the next run collides with the old one, or the next `up` trains again."""
-        up()
+        """Else an `up` after a killed one makes a second one, or the next `up` trains again."""
+        run_hash = _run_hash(up, engine)
         job = engine.the(JOB, "training-job")
-        assert "name" not in job["metadata"]
+        assert job["metadata"]["name"] == f"training-{run_hash[:12]}-1"
         assert "ttlSecondsAfterFinished" not in job["spec"]
+
+    def test_its_end_is_awaited_by_us_and_others_are_ended_before_it(
+        self, up: Up, engine: Engine, fake_cluster: FakeCluster
+    ) -> None:
+        run_hash = _run_hash(up, engine)
+        job = engine.the(JOB, "training-job")
+        other = {**job, "metadata": {"name": "training-0123456789ab-3"}}
+        jobs = f"/apis/batch/v1/namespaces/{STACK}/jobs"
+        fake_cluster.answers[jobs] = {"items": [other, {**job, "status": {}}]}
+        other["spec"] = _of_another_run(job["spec"])
+        up()
+        assert job["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
+        ended = engine.the(OTHER_RUNS, "other-runs")
+        assert (ended["keep"], ended["others"]) == (
+            f"training-{run_hash[:12]}-1",
+            ["training-0123456789ab-3"],
+        )
+        end = engine.the(RUN_END, "training-end")
+        assert (end["job"], end["run"]) == (
+            f"training-{run_hash[:12]}-1",
+            f"run {run_hash[:12]}, attempt 1",
+        )
 
     def test_its_boot_file_must_not_be_left_out(self, up: Up, project: Path) -> None:
         """It would fail in the cluster, minutes later."""
@@ -214,6 +237,15 @@ class TestTrainingJob:
         assert engine.the(PACKAGE, "store")["files"] != shipped
 
 
+OTHER_RUNS = "pulumi-python:dynamic/training:OtherRuns"
+RUN_END = "pulumi-python:dynamic/training:RunEnd"
+
+
+def _of_another_run(spec: dict[str, Any]) -> dict[str, Any]:
+    annotations = {"dlstack.dev/run-hash": "0123456789ab" + "0" * 52, "dlstack.dev/attempt": "3"}
+    return {**spec, "template": {"metadata": {"annotations": annotations}}}
+
+
 def _run_hash(up: Up, engine: Engine, **values: str) -> str:
     up(**values)
     template = engine.the(JOB, "training-job")["spec"]["template"]
@@ -257,7 +289,8 @@ class TestSeveralNodes:
         assert {"completionMode", "completions", "parallelism"}.isdisjoint(spec)
         assert "subdomain" not in spec["template"]["spec"]
 
-    def test_that_the_cluster_has_not_are_refused(self, up: Up) -> None:
+    def test_that_the_cluster_has_not_are_refused(self, up: Up, engine: Engine) -> None:
         problem = r"nodeCount is 4, .* room for only 2 pods of dlstack:"
         with pytest.raises(pulumi.RunError, match=problem):
             up(nodeCount="4", flavour="cpu-2")
+        assert not engine.resources

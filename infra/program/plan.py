@@ -1,0 +1,172 @@
+"""What an `up` does about training: which run there is to be, and whether it needs a Job."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from store import models
+from store.errors import StoreError
+from store.models import Manifest, Version
+from store.urls import S3Url
+
+from ..cluster import api, description, ending, names
+from ..cluster.clusters import Cluster
+from ..cluster.jobs import end_of, is_of_a_run
+from ..components import training_job
+from ..resources import connection, deployed_store
+from ..run import attempts, git, packages
+from ..run.attempts import Attempt
+from ..run.planned import PlannedRun
+from ..run.run_hash import digest
+from ..settings.settings import Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was decided before anything is declared."""
+
+    library: Mapping[str, str]
+    """Path -> SHA-256 of the package `training`."""
+    run: PlannedRun | None
+    """None: a version is pinned, and nothing is trained."""
+    digest: str
+    """Of all that the run's Job is made of; empty without a run."""
+    attempt: Attempt | None
+    """None: the run needs no Job, since what it makes is published."""
+    published: int | None
+    """The intact version of the run in the bucket; None: there is none, or nobody has looked."""
+    others: Sequence[str]
+    """Names of the Jobs in the cluster that are not the one that there is to be."""
+
+
+def plan(settings: Settings, cluster: Cluster) -> Plan:
+    """Look at the working tree, at the Jobs in the cluster and, if they leave it open, the bucket.
+
+    A bucket that can't be looked at counts as if all were well there.
+    """
+    jobs = ending.jobs(cluster, settings.namespace)
+    if settings.model_version is not None:
+        _tell_what_is_withheld(settings, cluster)
+        return Plan(packages.read("training"), None, "", None, None, _others(jobs, ""))
+    run = PlannedRun.of(settings)
+    made_of = _digest(settings, run)
+    job = attempts.latest(jobs, run.hash)
+    stands = attempts.stands(job, made_of)
+    found, lost = None, False
+    # As long as it trains there is nothing that could be lost.
+    if job is None or not stands or end_of(job) is not None:
+        looked = _look(settings, cluster, run.hash)
+        found = looked[0] if looked else None
+        lost = bool(looked) and found is None
+    if found is not None and not stands and _passes(found[1], settings):
+        attempt = None
+    else:
+        attempt = attempts.next_attempt(
+            job, made_of, lambda: git.commit(settings.code_dir, run.code), lost=lost
+        )
+    return Plan(
+        library=run.library,
+        run=run,
+        digest=made_of,
+        attempt=attempt,
+        published=found[0].number if found else None,
+        others=_others(jobs, attempts.job_name(run.hash, attempt) if attempt else ""),
+    )
+
+
+def _others(jobs: Sequence[Mapping[str, Any]], keep: str) -> list[str]:
+    found = [str(job["metadata"]["name"]) for job in jobs if is_of_a_run(job)]
+    return [name for name in found if name != keep]
+
+
+def _digest(settings: Settings, run: PlannedRun) -> str:
+    """Return the digest of all that the run's Job is made of: an edit makes another attempt."""
+    store = settings.store
+    return digest(
+        {
+            "run": run.hash,
+            "template": training_job.template_digest(),
+            "library": dict(run.library),
+            "store": packages.read("store"),
+            "object_store": [store.endpoint, store.region] if store else None,
+            "namespace": settings.namespace,
+            "buckets": [settings.data_bucket, settings.output_bucket],
+            "data_dir": str(settings.data_dir) if "://" in settings.data_dir else None,
+            "provenance": dict(run.provenance),
+            "flavour": dataclasses.asdict(settings.flavour),
+            **{
+                name: getattr(settings, name)
+                for name in ("image", "boot_file", "model_name", "node_count", "retries")
+            },
+            "timeout": settings.timeout_seconds,
+            "parameters": dict(settings.run_parameters),
+            "bars": [settings.min_accuracy, settings.min_metrics, settings.max_metrics],
+        }
+    )
+
+
+def _look(
+    settings: Settings, cluster: Cluster, run_hash: str
+) -> tuple[tuple[Version, Manifest] | None] | None:
+    """Return the intact version that the run has published, if any; None if nobody can tell."""
+    place = _bucket(settings, cluster)
+    if place is None:
+        return None
+    try:
+        found = models.newest_of_run(connection.connect(place[0]), place[1], run_hash)
+    except StoreError:
+        return None
+    for damage in found.damaged[:1]:
+        again = "" if found.version else " It is published again, from its last checkpoint."
+        pulumi.log.warn(f"A published version is damaged: {damage.problem}.{again}")
+    if found.version is None or found.manifest is None:
+        return (None,)
+    return ((found.version, found.manifest),)
+
+
+def _tell_what_is_withheld(settings: Settings, cluster: Cluster) -> None:
+    """Say that a version is pinned, and which newer one is not served because of that."""
+    newest = None
+    try:
+        if place := _bucket(settings, cluster):
+            intact = models.intact(connection.connect(place[0]), place[1])
+            newest = intact[0][0].number if intact else None
+    except StoreError:
+        pass
+    pinned = settings.model_version
+    newer = f", though version {newest} is there" if newest and newest > (pinned or 0) else ""
+    pulumi.log.info(
+        f"dlstack:modelVersion pins version {pinned}: nothing is trained, and it is served{newer}. "
+        "The way forward: 'pulumi config rm dlstack:modelVersion', then 'pulumi up'."
+    )
+
+
+def _bucket(settings: Settings, cluster: Cluster) -> tuple[connection.Store, S3Url] | None:
+    """Return store and URL of the model, where it is deployed as the settings say; else None."""
+    path = f"/api/v1/namespaces/{settings.namespace}/configmaps/{names.DESCRIPTION}"
+    document = api.get(cluster, path)
+    if document is None:
+        return None
+    told = description.read(document["data"])
+    endpoint = settings.store.endpoint if settings.store else told.store_endpoint
+    if (told.output_bucket, told.store_in_stack, told.store_endpoint) != (
+        *(settings.output_bucket, settings.store is None),
+        endpoint,
+    ):
+        return None
+    url = S3Url(settings.output_bucket, f"models/{settings.model_name}")
+    return deployed_store.of(told, cluster, settings.namespace), url
+
+
+def _passes(manifest: Manifest, settings: Settings) -> bool:
+    """Say whether a published model passes the bars; if not, its Job says by how much."""
+    lowest = dict(settings.min_metrics)
+    if settings.min_accuracy is not None:
+        lowest["accuracy"] = max(settings.min_accuracy, lowest.get("accuracy", 0.0))
+    metrics = manifest.metrics
+    return all(name in metrics and metrics[name] >= bar for name, bar in lowest.items()) and all(
+        name in metrics and metrics[name] <= bar for name, bar in settings.max_metrics.items()
+    )

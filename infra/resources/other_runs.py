@@ -1,0 +1,92 @@
+"""Ends the training runs that are not wanted any more, before the one that is wanted begins.
+
+Two would share the room that is for one, and two of the same run would write to the same place.
+The path of this module is part of stacks' state.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+
+from ..cluster import ending, names
+from ..cluster.clusters import Cluster
+from ..cluster.jobs import is_active, is_of_a_run
+from . import engine
+from .provider import Provider, changed, inputs_of
+
+
+class _OtherRunsProvider(Provider):
+    may_be_empty = frozenset({"keep"})
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        # Whether there are others is told by the cluster, at each `up`.
+        changes = bool(changed(olds, news, "namespace", "keep")) or bool(news["others"])
+        return DiffResult(changes=changes, replaces=[])
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult("other-runs", _end(props, known=""))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_, inputs_of(props))
+
+    def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_end(news, known=olds["keep"]))
+
+    def delete(self, _id: str, props: dict[str, Any]) -> None:
+        # Of a stack that goes: what still trains would write to its buckets while they are emptied.
+        _end({**props, "keep": ""}, known="")
+        all_pods = f"app.kubernetes.io/name={names.TRAINING}"
+        ending.await_pods(props["cluster"], props["namespace"], all_pods)
+
+
+def _end(props: dict[str, Any], *, known: str) -> dict[str, Any]:
+    """End all Jobs but `keep`, and delete them, but for the one that Pulumi knows.
+
+    That one is Pulumi's to delete: should this `up` fail, the state still says that it is there.
+    """
+    cluster, namespace, keep = props["cluster"], props["namespace"], props["keep"]
+    others = [
+        job
+        for job in ending.jobs(cluster, namespace)
+        if is_of_a_run(job) and job["metadata"]["name"] != keep
+    ]
+    active = [str(job["metadata"]["name"]) for job in others if is_active(job)]
+    for name in active:
+        engine.tell(f"Ending '{name}'. Its log and last checkpoint stay in the bucket.")
+        ending.suspend(cluster, namespace, name)
+    # Without another run nobody waits for their room.
+    for name in active if keep else ():
+        ending.await_pods(cluster, namespace, ending.of_job(name))
+    for job in others:
+        if (name := str(job["metadata"]["name"])) != known:
+            ending.delete(cluster, namespace, name)
+    return inputs_of(props)
+
+
+class OtherRuns(Resource, module="training", name="OtherRuns"):
+    """The end of all training runs of the stack but one."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cluster: Cluster,
+        namespace: pulumi.Input[str],
+        keep: str,
+        others: Sequence[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Declare which run is wanted.
+
+        Args:
+            name: logical name.
+            cluster: where the Jobs are.
+            namespace: of the Jobs.
+            keep: name of the Job that is wanted; empty for none.
+            others: names of the others that the cluster has now.
+            opts: resource options.
+        """
+        props = {"cluster": cluster, "namespace": namespace, "keep": keep, "others": list(others)}
+        super().__init__(_OtherRunsProvider(), name, props, opts)

@@ -1,0 +1,204 @@
+"""Wait until a training run has ended well. Its path is part of stacks' state.
+
+Pulumi's Kubernetes plugin waits for Jobs as well, but says nothing meanwhile, and makes an `up`
+that was killed wait for another Job. So it is told not to wait (`names.SKIP_AWAIT`).
+"""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+
+from ..cluster import api, ending, names, why
+from ..cluster.clusters import Cluster
+from ..cluster.jobs import EXIT_TERMINATED, end_of, is_going, is_suspended
+from ..cluster.last_words import last_words
+from . import engine
+from .provider import Provider, changed, inputs_of
+from .waiting import LOOK_SECONDS, Waiting
+
+if TYPE_CHECKING:
+    # 0.4 s, which the dynamic providers have no need of.
+    from pulumi_kubernetes.batch.v1 import Job
+
+_AWAY_SECONDS = 300
+"""How long the cluster may be unreachable: an API server is updated, a laptop changes networks."""
+
+
+def wait(cluster: Cluster, namespace: str, name: str, run: str) -> None:
+    """Return when the Job has succeeded. What it waits for is shown in the terminal of `pulumi up`.
+
+    Args:
+        cluster: where it is.
+        namespace: of the Job.
+        name: of the Job.
+        run: what it is called in messages: `run 5a1dcbe51b2c, attempt 1`.
+
+    Raises:
+        pulumi.RunError: it failed, was cancelled or deleted, or can't begin until somebody changes
+            something. The text has the boot file's last words.
+    """
+    path = f"/apis/batch/v1/namespaces/{namespace}/jobs?fieldSelector=metadata.name={name}"
+    waiting = Waiting(f"The training {run},")
+    announced, answered = False, time.monotonic()
+    while True:
+        job = None
+        try:
+            for job in api.watch(cluster, path, LOOK_SECONDS):
+                if _is_over(job, cluster, run):
+                    return
+                if not announced:
+                    engine.tell(f"The training {run}, goes on. Its log: python -m infra logs -f")
+                    announced = True
+            if job is None or is_going(job):
+                raise pulumi.RunError(
+                    f"The Job '{name}' of the {run}, is not in the namespace '{namespace}': "
+                    "somebody has deleted it. Run 'pulumi up --refresh', which goes on from its "
+                    "last checkpoint."
+                )
+            # Asked only while a pod is missing: a training may take days.
+            trouble = None if _has_its_pods(job) else why.job(cluster, job)
+            answered = time.monotonic()
+        except api.NoAnswer:
+            if time.monotonic() - answered > _AWAY_SECONDS:
+                raise
+            engine.pause(LOOK_SECONDS)
+            continue
+        finally:
+            if engine.is_interrupted():
+                raise pulumi.RunError(
+                    f"The training {run}, was not waited for to its end. It goes on: 'pulumi up' "
+                    "waits for it again, 'python -m infra cancel' ends it."
+                )
+        goes_on = waiting.sees(trouble)
+        if trouble is not None:
+            _keep_reason(cluster, job, str(trouble))
+        if not goes_on:
+            raise pulumi.RunError(f"The training {run}, can't begin: {waiting.trouble}")
+
+
+def _is_over(job: Mapping[str, Any], cluster: Cluster, run: str) -> bool:
+    """Say whether a Job has succeeded; raise if it has ended in another way."""
+    end = end_of(job)
+    if end is None and is_suspended(job):
+        raise pulumi.RunError(
+            f"The training {run}, was cancelled. The version that is served stays. 'pulumi up' "
+            "goes on from its last checkpoint."
+        )
+    if end is None:
+        return False
+    if end["type"] == "Complete":
+        return True
+    raise pulumi.RunError(
+        f"The training {run}, failed: {_why(job, end, cluster)}\n"
+        "The version that is served stays. 'python -m infra logs' shows the whole log; "
+        "'pulumi up' tries again, from the last checkpoint."
+    )
+
+
+def _why(job: Mapping[str, Any], end: Mapping[str, Any], cluster: Cluster) -> str:
+    """Return why a Job has failed: what the process said that failed, or else the cluster."""
+    namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+    label = quote(ending.of_job(name), safe="")
+    path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={label}"
+    said = last_failure((api.get(cluster, path) or {}).get("items", []))
+    if said is None or end.get("reason") == "DeadlineExceeded":
+        trouble = why.job(cluster, job)
+        reason = (
+            "it took longer than dlstack:timeout" + (f"; until then {trouble}" if trouble else "")
+            if end.get("reason") == "DeadlineExceeded"
+            else f"{end.get('reason', '')}: {end.get('message', '')}".strip(": ")
+        )
+        _keep_reason(cluster, job, reason)
+        return reason
+    status = f"exit status {said['exitCode']}"
+    if said.get("reason") == "OOMKilled":
+        status += " (OOMKilled): it used more memory than dlstack:flavour has"
+    log = str(said.get("message", "")).strip()
+    short = last_words(log)
+    return "\n".join(part for part in (f"{status}: {short}".strip(": "), log) if part)
+
+
+def last_failure(pods: list[dict[str, Any]]) -> Mapping[str, Any] | None:
+    """Return how the container of the pod ended that failed last by itself; None if none did."""
+    ended = [
+        status["state"]["terminated"]
+        for pod in pods
+        for status in pod.get("status", {}).get("containerStatuses", [])
+        if "terminated" in status.get("state", {})
+    ]
+    failed = [end for end in ended if end.get("exitCode") not in (0, None, EXIT_TERMINATED)]
+    return max(failed, key=lambda end: str(end.get("finishedAt", "")), default=None)
+
+
+def _has_its_pods(job: Mapping[str, Any]) -> bool:
+    ready = int(job.get("status", {}).get("ready") or 0)
+    return ready >= int(job["spec"].get("parallelism") or 1)
+
+
+def _keep_reason(cluster: Cluster, job: Mapping[str, Any], reason: str) -> None:
+    """Note a reason down for `status`: events and pods are gone some day."""
+    annotations = job["metadata"].get("annotations") or {}
+    if annotations.get(names.REASON_ANNOTATION) != reason:
+        namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+        api.patch(
+            cluster,
+            f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}",
+            {"metadata": {"annotations": {names.REASON_ANNOTATION: reason}}},
+        )
+
+
+class _RunEndProvider(Provider):
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=bool(changed(olds, news, "namespace", "job", "uid")), replaces=[])
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(f"{props['namespace']}/{props['job']}", _waited(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_, inputs_of(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_waited(news))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """The Job goes by itself."""
+
+
+def _waited(props: dict[str, Any]) -> dict[str, Any]:
+    wait(props["cluster"], props["namespace"], props["job"], props["run"])
+    return inputs_of(props)
+
+
+class RunEnd(Resource, module="training", name="RunEnd"):
+    """The good end of a training run."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        job: "Job",
+        run: str,
+        cluster: Cluster,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Declare what to wait for.
+
+        Args:
+            name: logical name.
+            job: the run's Job.
+            run: what messages call it: `run 5a1dcbe51b2c, attempt 1`.
+            cluster: where it is.
+            opts: resource options.
+        """
+        props = {
+            "cluster": cluster,
+            "namespace": job.metadata.apply(lambda metadata: metadata.namespace),
+            "job": job.metadata.apply(lambda metadata: metadata.name),
+            "uid": job.metadata.apply(lambda metadata: metadata.uid),
+            "run": run,
+        }
+        super().__init__(_RunEndProvider(), name, props, opts)

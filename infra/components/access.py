@@ -79,11 +79,11 @@ class Access(pulumi.ComponentResource):
                 child, pulumi.ResourceOptions(replace_on_changes=["*"])
             ),
         )
+        # NAMESPACE/NAME. The output `metadata` is a secret, and would make one of the pods' specs.
+        secret_name = secret.id.apply(lambda id_: str(id_).rpartition("/")[2])
         self.volume = VolumeArgs(
             name="access",
-            secret=SecretVolumeSourceArgs(
-                secret_name=secret.metadata.name, default_mode=_GROUP_MAY_READ
-            ),
+            secret=SecretVolumeSourceArgs(secret_name=secret_name, default_mode=_GROUP_MAY_READ),
         )
         self.mount = VolumeMountArgs(name="access", mount_path=_FOLDER, read_only=True)
         self.register_outputs({})

@@ -47,7 +47,12 @@ def declare(cluster: Cluster) -> None:
             return None
         metadata: Any = args.props["metadata"]
         metadata.annotations = {**ANNOTATIONS, **(metadata.annotations or {})}
-        opts = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(provider=provider))
+        own = pulumi.ResourceOptions(provider=provider)
+        if args.type_ == "kubernetes:core/v1:Secret":
+            # A Secret that somebody has put there with `kubectl apply` has all that it holds in an
+            # annotation, and a refresh would write that into the state as it is.
+            own.additional_secret_outputs = ["metadata"]
+        opts = pulumi.ResourceOptions.merge(args.opts, own)
         return pulumi.ResourceTransformationResult(args.props, opts)
 
     pulumi.runtime.register_stack_transformation(mark)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -72,6 +73,44 @@ def test_a_plain_stack_is_made_secure_and_the_client_goes_on(deployment, digit):
 def test_no_training_was_needed_for_it_and_nothing_changes_the_next_time(deployment):
     assert deployment.outputs()["modelVersion"] == 1
     assert deployment.pulumi("preview", "--expect-no-changes").returncode == 0
+
+
+def test_no_secret_is_in_the_state_whoever_wrote_to_the_cluster(deployment):
+    """A refresh put the keys into it that `kubectl apply` leaves in an annotation."""
+    secrets = deployment.items("secrets")
+    needles = private_lines(kubeconfig(deployment))
+    for secret in secrets:
+        for name, encoded in secret["data"].items():
+            if name != "AWS_ACCESS_KEY_ID":
+                needles += [encoded, *private_lines(b64decode(encoded).decode())]
+    assert TOKEN in needles and len(needles) >= 8
+
+    def found() -> list[str]:
+        state = deployment.pulumi("stack", "export").stdout
+        return [needle for needle in needles if needle in state]
+
+    assert found() == []
+    for secret in secrets:
+        name = secret["metadata"]["name"]
+        applied = json.dumps({"kind": "Secret", "data": secret["data"]})
+        note = f"kubectl.kubernetes.io/last-applied-configuration={applied}"
+        assert deployment.kubectl("annotate", "secret", name, note).returncode == 0
+    assert deployment.pulumi("refresh", "--yes", "--skip-preview").returncode == 0
+    assert found() == []
+    assert deployment.pulumi("up", "--refresh", "--yes", "--skip-preview").returncode == 0
+    assert found() == []
+
+
+def private_lines(text: str) -> list[str]:
+    """The longest line of a secret: it looks the same in whatever form the state has it."""
+    return [] if "BEGIN CERTIFICATE" in text else [max(text.splitlines(), key=len)]
+
+
+def kubeconfig(deployment) -> str:
+    """The private key or the token by which the stack's provider reaches the cluster."""
+    words = ("config", "view", "--raw", "--flatten", "--minify", "--output")
+    user = "{.users[0].user.client-key-data}{.users[0].user.token}"
+    return deployment.kubectl(*words, f"jsonpath={user}").stdout
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])

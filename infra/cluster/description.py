@@ -18,6 +18,8 @@ class Description:
 
     stack: str
     """`<project>-<stack>`."""
+    stack_id: str
+    """Of the label `dlstack.dev/stack-id`; empty: written before there were ids."""
     host: str
     """Address under which clients reach node ports."""
     output_bucket: str
@@ -35,6 +37,7 @@ class Description:
 def write(
     *,
     stack: str,
+    stack_id: pulumi.Input[str],
     host: str,
     output_bucket: pulumi.Input[str],
     model_name: str,
@@ -47,6 +50,7 @@ def write(
     """Return the ConfigMap's data."""
     return {
         "stack": stack,
+        "stackId": stack_id,
         "host": host,
         "outputBucket": output_bucket,
         "modelName": model_name,
@@ -62,6 +66,7 @@ def read(data: Mapping[str, str]) -> Description:
     """Return what `write` has written."""
     return Description(
         stack=data["stack"],
+        stack_id=data.get("stackId", ""),
         host=data["host"],
         output_bucket=data["outputBucket"],
         model_name=data["modelName"],

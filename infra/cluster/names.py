@@ -1,6 +1,7 @@
 """Names, labels and annotations of a stack's objects in the cluster."""
 
 import hashlib
+from typing import Any
 
 OBJECT_STORE = "object-store"
 """DNS name of the in-stack object store, and the Secret with its credentials: a contract."""
@@ -16,7 +17,10 @@ DESCRIPTION = "stack"
 """The ConfigMap in which a stack says what its commands have to know: a contract."""
 
 STACK_LABEL = "dlstack.dev/stack"
-"""Label of a namespace: the stack that made it."""
+"""Label of a namespace: the stack that made it, for people."""
+
+STACK_ID_LABEL = "dlstack.dev/stack-id"
+"""Label of a namespace: the id of the stack whose it is. Two people may have stacks of one name."""
 
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 """Annotation of what Pulumi's Kubernetes plugin makes without waiting until it is ready."""
@@ -28,6 +32,9 @@ RUN_HASH_ANNOTATION = "dlstack.dev/run-hash"
 ATTEMPT_ANNOTATION = "dlstack.dev/attempt"
 COMMIT_ANNOTATION = "dlstack.dev/commit"
 """Of the pods of a training Job: a contract."""
+
+DIGEST_ANNOTATION = "dlstack.dev/settings"
+"""Of a training Job: the digest of the settings that it was made of."""
 
 STORE_KEYS_ANNOTATION = "dlstack.dev/store-keys"
 """Of pods that have to start anew when the object store's credentials change."""
@@ -42,8 +49,9 @@ def store_secret(endpoint: str, region: str) -> str:
     return f"{OBJECT_STORE}-{digest[:8]}"
 
 
-DIGEST_ANNOTATION = "dlstack.dev/settings"
-"""Of a training Job: the digest of the settings that it was made of."""
+def marks(stack: str, stack_id: Any) -> dict[str, Any]:
+    """Return the labels of a namespace that say whose it is."""
+    return {STACK_LABEL: stack, STACK_ID_LABEL: stack_id}
 
 
 def selector(component: str, instance: str) -> dict[str, str]:

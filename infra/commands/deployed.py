@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import yaml
 
 from store.client import Client
 
-from ..cluster import api, description, names, namespace
+from ..cluster import api, clusters, description, names
 from ..cluster.clusters import Cluster
 from ..resources import connection, deployed_store
 from ..resources.connection import Store
@@ -36,6 +37,8 @@ class Selected:
     namespace: str
     context: str
     """Of the kubeconfig; empty for its current one."""
+    identity: Mapping[str, Any] | None = None
+    """What the state knows of it (`resources.identity`); None: never deployed."""
 
 
 @dataclass(frozen=True)
@@ -80,46 +83,64 @@ def selected(stack: str | None) -> Selected:
     """
     folder = _project_folder(Path.cwd())
     name = stack or os.environ.get("PULUMI_STACK") or _pulumi("stack", "--show-name").strip()
-    config = json.loads(_pulumi("config", "--json", "--stack", name))
+    with ThreadPoolExecutor() as threads:
+        asked = (("config", "--json"), ("stack", "export"))
+        config, state = threads.map(lambda words: _pulumi(*words, "--stack", name), asked)
     project = yaml.safe_load((folder / "Pulumi.yaml").read_text())["name"]
     # `organization/project/stack` is one of its full names.
     full = f"{project}-{name.rpartition('/')[2]}"
+    values = json.loads(config)
     return Selected(
         full,
-        _value(config, "dlstack:namespace") or full,
-        _value(config, "kubernetes:context"),
+        _value(values, "dlstack:namespace") or full,
+        _value(values, "kubernetes:context"),
+        _identity(json.loads(state)),
     )
+
+
+def _identity(state: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    for resource in (state.get("deployment") or {}).get("resources") or ():
+        if resource["type"] == "pulumi-python:dynamic/stack:Identity":
+            return dict(resource["outputs"])
+    return None
 
 
 def find(stack: Selected) -> Deployed:
     """Return what the stack says of itself.
 
     Raises:
-        pulumi.RunError: it is not deployed, or `pulumi up` has not got that far.
+        pulumi.RunError: it is not deployed, or not in this cluster, or `pulumi up` has not got that
+            far.
     """
     cluster = Cluster(context=stack.context, uid="", server="")
-    place = f"/api/v1/namespaces/{stack.namespace}"
-    found = api.get(cluster, f"{place}/configmaps/{names.DESCRIPTION}")
-    if found is None:
-        namespace.require_own(cluster, stack.namespace, stack.name)
+    known = stack.identity
+    place = known["namespace"] if known else stack.namespace
+    found = api.get(cluster, f"/api/v1/namespaces/{place}/configmaps/{names.DESCRIPTION}")
+    told = description.read(found["data"]) if found else None
+    own = told is not None and (
+        told.stack_id == known["stack_id"] if known else told.stack == stack.name
+    )
+    if not told or not own:
+        if known and (here := api.identify(stack.context))["uid"] != known["cluster"]["uid"]:
+            raise clusters.another(known["cluster"], here)
+        if not told:
+            raise pulumi.RunError(
+                f"The stack '{stack.name}' is not deployed in the namespace '{place}', or "
+                "'pulumi up' has not got that far. Run it, or wait a moment."
+            )
         raise pulumi.RunError(
-            f"The stack '{stack.name}' is not deployed in the namespace '{stack.namespace}', or "
-            "'pulumi up' has not got that far. Run it, or wait a moment."
-        )
-    told = description.read(found["data"])
-    if told.stack != stack.name:
-        raise pulumi.RunError(
-            f"The namespace '{stack.namespace}' belongs to the stack '{told.stack}', not to "
-            f"'{stack.name}'. Correct dlstack:namespace, or choose another stack with --stack."
+            f"The namespace '{place}' belongs to the stack '{told.stack}', and not to the stack "
+            f"'{stack.name}' that is selected. Correct dlstack:namespace, or choose another stack "
+            "with --stack."
         )
     return Deployed(
         name=stack.name,
-        namespace=stack.namespace,
+        namespace=place,
         cluster=cluster,
         host=told.host,
         output_bucket=told.output_bucket,
         model_name=told.model_name,
-        store=deployed_store.of(told, cluster, stack.namespace),
+        store=deployed_store.of(told, cluster, place),
     )
 
 

@@ -20,11 +20,12 @@ ANNOTATIONS = {
 }
 
 
-def declare(cluster: Cluster) -> None:
+def declare(cluster: Cluster, after: pulumi.Resource) -> None:
     """Declare the provider, and give it to all Kubernetes objects declared from now on.
 
     Args:
         cluster: where they go; the provider keeps the way to it, in the state, as a secret.
+        after: what has to be made first.
     """
     provider = Provider(
         "kubernetes",
@@ -33,11 +34,14 @@ def declare(cluster: Cluster) -> None:
         cluster_identifier=cluster["uid"],
         # What is there already is of an `up` that was killed before it could note it down.
         upsert_existing_objects=True,
+        # What a stack says of itself is not gone for a moment when it changes.
         enable_secret_mutable=True,
+        enable_config_map_mutable=True,
         # Whatever the shell says: the state outlives a cluster that does not answer.
         delete_unreachable=False,
         skip_update_unreachable=False,
         enable_server_side_apply=True,
+        opts=pulumi.ResourceOptions(depends_on=[after]),
     )
 
     def mark(

@@ -9,6 +9,7 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from ..cluster import names
 from ..cluster.clusters import Cluster
 from ..components.packages import Packages
+from ..resources.identity import Identity
 from ..resources.package import Package
 from ..run import packages
 from ..settings.settings import Settings
@@ -19,25 +20,45 @@ class Place:
     """The namespace, and what is the same for all that lies in it."""
 
     cluster: Cluster
+    stack_id: pulumi.Output[str]
+    """What marks all that is the stack's. Known in previews."""
     namespace: pulumi.Output[str]
     instance: str
-    """Value of the label `app.kubernetes.io/instance`."""
-    stack_id: pulumi.Input[str]
-    """Tells this stack from all others."""
+    """Value of the label `app.kubernetes.io/instance`: it stays when the stack is renamed."""
     host: str
     """Address under which node ports are reached."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, host: str) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, host: str, problem: str) -> None:
+        """Declare the namespace.
+
+        Args:
+            settings: of the stack.
+            cluster: where it goes.
+            host: see the attribute.
+            problem: see `Identity`.
+        """
         self.cluster, self.host = cluster, host
-        self.instance = self.stack_id = settings.stack
-        kubernetes_provider.declare(cluster)
+        self.instance = settings.namespace
+        identity = Identity(
+            "identity",
+            stack=settings.stack,
+            stack_id=settings.stack_id,
+            cluster=cluster,
+            namespace=settings.namespace,
+            output_bucket=settings.output_bucket,
+            in_stack=settings.store is None,
+            force_destroy=settings.force_destroy,
+            problem=problem,
+        )
+        self.stack_id = identity.stack_id
+        kubernetes_provider.declare(cluster, after=identity)
         resource = Namespace(
             "namespace",
             metadata=ObjectMetaArgs(
-                name=settings.namespace,
+                name=identity.namespace,
                 labels={
-                    **names.labels("namespace", settings.stack),
-                    names.STACK_LABEL: settings.stack,
+                    **names.labels("namespace", self.instance),
+                    **names.marks(settings.stack, self.stack_id),
                     "pod-security.kubernetes.io/enforce": "restricted",
                 },
             ),

@@ -150,7 +150,11 @@ def _bucket(settings: Settings, cluster: Cluster) -> tuple[connection.Store, S3U
     document = api.get(cluster, path)
     if document is None:
         return None
-    told = description.read(document["data"])
+    try:
+        told = description.read(document["data"])
+    except KeyError:
+        # Of a namespace that is not a stack's: who declares it says so.
+        return None
     endpoint = settings.store.endpoint if settings.store else told.store_endpoint
     if (told.output_bucket, told.store_in_stack, told.store_endpoint) != (
         *(settings.output_bucket, settings.store is None),

@@ -46,7 +46,7 @@ def declare_serving(
         names.PREDICTION,
         PredictionServiceArgs(
             namespace=place.namespace,
-            instance=settings.stack,
+            instance=place.instance,
             image=settings.runtime_image,
             packages=place.packages("serving", packages.read("serving")),
             engine=settings.serving_engine,
@@ -78,7 +78,7 @@ def _access(settings: Settings, place: Place) -> Access | None:
         "access",
         AccessArgs(
             namespace=place.namespace,
-            instance=settings.stack,
+            instance=place.instance,
             certificate=settings.access.certificate,
             key=settings.access.key,
             # The address that clients use, and those that they have beside it in the cluster.

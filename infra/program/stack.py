@@ -7,7 +7,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from ..cluster import api, description, names, namespace, nodes
+from ..cluster import api, description, names, nodes
 from ..cluster.clusters import Cluster
 from ..settings.settings import Settings
 from .place import Place
@@ -20,11 +20,10 @@ from .training import Training, declare_training
 def build(settings: Settings) -> Mapping[str, Any]:
     """Declare the whole stack and return its outputs (docs/contracts.md)."""
     cluster = api.identify(settings.kube_context)
-    namespace.require_own(cluster, settings.namespace, settings.stack)
     planned = plan(settings, cluster)
-    host = _require_room(settings, planned, cluster)
+    host, problem = _room(settings, planned, cluster)
 
-    place = Place(settings, cluster, host)
+    place = Place(settings, cluster, host, problem)
     storage = declare_storage(settings, place)
     _describe(settings, place, storage)
     training = declare_training(settings, planned, place, storage)
@@ -33,13 +32,16 @@ def build(settings: Settings) -> Mapping[str, Any]:
     return _outputs(settings, training, serving)
 
 
-def _require_room(settings: Settings, planned: Plan, cluster: Cluster) -> str:
-    """Raise unless the nodes hold what is asked for; return the address of one for clients."""
-    found = nodes.usable(cluster)
-    if planned.attempt is not None:
-        nodes.require_room(found, settings.flavour, "dlstack:flavour", settings.node_count)
-    nodes.require_room(found, settings.serving_flavour, "dlstack:servingFlavour")
-    return settings.host or nodes.address(found)
+def _room(settings: Settings, planned: Plan, cluster: Cluster) -> tuple[str, str]:
+    """Return the address of a node for clients, and why the nodes don't hold what is asked for."""
+    try:
+        found = nodes.usable(cluster)
+        if planned.attempt is not None:
+            nodes.require_room(found, settings.flavour, "dlstack:flavour", settings.node_count)
+        nodes.require_room(found, settings.serving_flavour, "dlstack:servingFlavour")
+        return settings.host or nodes.address(found), ""
+    except pulumi.RunError as problem:
+        return settings.host or "", str(problem)
 
 
 def _describe(settings: Settings, place: Place, storage: Storage) -> None:
@@ -48,10 +50,11 @@ def _describe(settings: Settings, place: Place, storage: Storage) -> None:
         metadata=ObjectMetaArgs(
             name=names.DESCRIPTION,
             namespace=place.namespace,
-            labels=names.labels(names.DESCRIPTION, settings.stack),
+            labels=names.labels(names.DESCRIPTION, place.instance),
         ),
         data=description.write(
             stack=settings.stack,
+            stack_id=place.stack_id,
             host=place.host,
             output_bucket=storage.output_bucket.bucket,
             model_name=settings.model_name,

@@ -35,7 +35,7 @@ def declare_training(settings: Settings, plan: Plan, place: Place, storage: Stor
         names.TENSORBOARD,
         TensorBoardArgs(
             namespace=place.namespace,
-            instance=settings.stack,
+            instance=place.instance,
             image=settings.runtime_image,
             packages=packages,
             store_environment=storage.environment,

@@ -41,6 +41,7 @@ KEYS = (
     "servingEngine",
     "servingFlavour",
     "servingReplicas",
+    "stackId",
     "storageClass",
     "storageSize",
     "timeout",
@@ -115,6 +116,7 @@ def load() -> Settings:
         storage_class=reader.text("storageClass") or None,
         force_destroy=reader.flag("forceDestroy"),
         kube_context=_kube_context(),
+        stack_id=name_rules.stack_id(reader.text("stackId")) or None,
     )
 
 

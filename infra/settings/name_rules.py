@@ -8,6 +8,7 @@ import re
 import pulumi
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_STACK_ID = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _MODEL = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]*")
 
 
@@ -43,3 +44,13 @@ def model(name: str) -> str:
             "letter or digit first. Set dlstack:modelName."
         )
     return name
+
+
+def stack_id(text: str) -> str:
+    """Return `text` if it can be the value of a label; empty: no id."""
+    if text and not _STACK_ID.fullmatch(text):
+        raise pulumi.RunError(
+            f"dlstack:stackId '{text}' can't be an id. Use the one of the stack to take over: "
+            "'kubectl get namespaces --label-columns dlstack.dev/stack-id' shows them."
+        )
+    return text

@@ -73,3 +73,5 @@ class Settings:
     """Let `pulumi destroy` delete buckets with everything in them."""
     kube_context: str
     """Context of the kubeconfig; empty for its current one."""
+    stack_id: str | None
+    """What marks all that is the stack's; made once, and kept in the state, unless set."""

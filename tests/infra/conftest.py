@@ -21,6 +21,7 @@ from infra.settings import configuration
 
 RUN_HASH = "f" * 64
 STACK = "dlstack-dev"
+STACK_ID = "0b7c9f4e-6f0e-4c55-9d0e-3f1f6f3f8f11"
 CLUSTER = Cluster(context="", uid="6fc7d3c5", server="https://cluster.example:6443")
 """The cluster that the program is told it is on."""
 ANY_CLUSTER = Cluster(context="", uid="", server="")
@@ -64,6 +65,8 @@ class Engine(Mocks):
         elif args.typ.startswith("kubernetes:"):
             name = state["metadata"].get("name", f"{args.name}-0a1b2c3d")
             state["metadata"] = {**state["metadata"], "name": name}
+        elif args.typ.endswith(":Identity"):
+            state.setdefault("stack_id", STACK_ID)
         elif args.typ.endswith(":Folder"):
             state["url"] = f"s3://{state['bucket']}/{state['prefix']}".rstrip("/")
         elif args.typ.endswith(":Package"):
@@ -302,6 +305,10 @@ def up(engine: Engine, configure: Configure, fake_cluster: FakeCluster) -> Up:
             return pulumi.Output.all(*built.values()).apply(lambda _: None)
 
         whole_program()
+        # The provider says it, when it is certain that this is the stack's cluster.
+        for identity in engine.created("pulumi-python:dynamic/stack:Identity"):
+            if problem := identity.inputs["problem"]:
+                raise pulumi.RunError(problem)
         return outputs
 
     return run

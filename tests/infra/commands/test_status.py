@@ -14,10 +14,10 @@ from uuid import uuid4
 import pulumi
 import pytest
 
-from infra.cluster import addresses, description
+from infra.cluster import addresses, api, description
 from infra.commands import cli, deployed, runs, status_text
 from tests.infra.commands.test_job_state import RUN, ended, job, pod
-from tests.infra.conftest import ANY_CLUSTER, Engine, FakeCluster, Up
+from tests.infra.conftest import ANY_CLUSTER, CLUSTER, STACK_ID, Engine, FakeCluster, Up
 from tests.seaweedfs import REGION, SeaweedFS
 
 PLACE = "/api/v1/namespaces/dlstack-dev"
@@ -96,6 +96,7 @@ def stack(
         for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     }
     told = description.write(
+        stack_id=STACK_ID,
         stack="dlstack-dev",
         host="203.0.113.1",
         output_bucket=bucket.name,
@@ -143,7 +144,7 @@ def run(
 ) -> Run:
     """`python -m infra` in the folder of a project whose stack `dev` is selected."""
     (tmp_path / "bin").mkdir()
-    program(tmp_path / "bin", '[ "$1" = stack ] && echo dev || echo {}')
+    program(tmp_path / "bin", '[ "$2" = --show-name ] && echo dev || echo {}')
     (tmp_path / "Pulumi.yaml").write_text("name: dlstack\nruntime: python\n")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.delenv("PULUMI_STACK", raising=False)
@@ -378,6 +379,44 @@ class TestTheStack:
         stack[f"{PLACE}/configmaps/stack"]["data"]["stack"] = "other-prod"
         assert "belongs to the stack 'other-prod'" in run("status")[2]
 
+    @pytest.fixture
+    def known(self, tmp_path: Path) -> dict[str, Any]:
+        """What the state says of the stack, in place of nothing."""
+        outputs = {"stack_id": STACK_ID, "namespace": "dlstack-dev", "cluster": CLUSTER}
+        kind = "pulumi-python:dynamic/stack:Identity"
+        state = {"deployment": {"resources": [{"type": kind, "outputs": outputs}]}}
+        (tmp_path / "state").write_text(json.dumps(state))
+        program(
+            tmp_path / "bin",
+            "case $2 in --show-name) echo dev;; --json) echo {};; "
+            f"export) cat {tmp_path}/state;; esac",
+        )
+        return outputs
+
+    def test_is_known_by_its_id(
+        self, run: Run, stack: dict[str, Any], known: dict[str, Any]
+    ) -> None:
+        assert run("status")[0] == 0
+        # Of the same name, and of another back end.
+        stack[f"{PLACE}/configmaps/stack"]["data"]["stackId"] = "another"
+        assert "belongs to the stack 'dlstack-dev', and not to the stack" in run("status")[2]
+
+    def test_of_another_cluster_names_both(
+        self,
+        run: Run,
+        stack: dict[str, Any],
+        known: dict[str, Any],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """It has a namespace of the same name, with a stack of its own, or none."""
+        other = CLUSTER | {"uid": "other", "server": "https://other:6443"}
+        monkeypatch.setattr(api, "identify", lambda _: other)
+        stack[f"{PLACE}/configmaps/stack"]["data"]["stackId"] = "another"
+        told = f"is in the cluster '{CLUSTER['server']}' (UID {CLUSTER['uid']}), but the current"
+        assert told in run("status")[2]
+        del stack[f"{PLACE}/configmaps/stack"]
+        assert told in run("logs")[2]
+
     def test_that_pulumi_does_not_know_is_told_in_its_words(self, run: Run, tmp_path: Path) -> None:
         program(tmp_path / "bin", "echo \"error: no stack named 'qa' found\" >&2; exit 255")
         code, _, errors = run("status", "--stack", "qa")
@@ -398,7 +437,9 @@ class TestTheStack:
         self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         config = {"dlstack:namespace": {"value": "ml"}, "kubernetes:context": {"value": "big"}}
-        program(tmp_path / "bin", f"[ $1 = stack ] && echo dev || echo '{json.dumps(config)}'")
+        program(
+            tmp_path / "bin", f"[ $2 = --show-name ] && echo dev || echo '{json.dumps(config)}'"
+        )
         assert deployed.selected(None) == deployed.Selected("dlstack-dev", "ml", "big")
         monkeypatch.setenv("PULUMI_STACK", "org/dlstack/qa")
         assert deployed.selected(None).name == "dlstack-qa"

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from tests.infra.conftest import CLUSTER, RUN_HASH, STACK, Engine, FakeCluster, Up
+from tests.infra.conftest import CLUSTER, RUN_HASH, STACK, STACK_ID, Engine, Up
 
 JOB = "kubernetes:batch/v1:Job"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
@@ -148,21 +148,31 @@ class TestRefusedBeforeAnythingIsCreated:
     def test_a_flavour_that_no_node_holds(self, up: Up, engine: Engine) -> None:
         with pytest.raises(pulumi.RunError, match="'one', has 4 cores, 16.0 GiB and 0 GPU"):
             up(flavour="gpu-4")
-        assert not engine.resources
 
-    def test_a_namespace_of_somebody_else(
-        self, up: Up, engine: Engine, fake_cluster: FakeCluster
-    ) -> None:
-        """`destroy` would take `default` with it."""
-        fake_cluster.answers["/api/v1/namespaces/default"] = {"metadata": {"name": "default"}}
-        with pytest.raises(pulumi.RunError, match="'default' exists and was not made by this"):
-            up(namespace="default")
-        assert not engine.resources
 
-    def test_but_not_the_stacks_own_namespace(self, up: Up, fake_cluster: FakeCluster) -> None:
-        labels = {"dlstack.dev/stack": STACK}
-        fake_cluster.answers[f"/api/v1/namespaces/{STACK}"] = {"metadata": {"labels": labels}}
-        assert up()["modelVersion"] == 3
+def test_the_namespace_and_what_describes_the_stack_bear_its_id(up: Up, engine: Engine) -> None:
+    up()
+    labels = engine.the("kubernetes:core/v1:Namespace", "namespace")["metadata"]["labels"]
+    assert labels["dlstack.dev/stack-id"] == STACK_ID
+    assert labels["dlstack.dev/stack"] == STACK
+    assert engine.the("kubernetes:core/v1:ConfigMap", "description")["data"]["stackId"] == STACK_ID
+    assert "stack_id" not in engine.the("pulumi-python:dynamic/stack:Identity", "identity")
+    up(stackId="0b7c9f4e")
+    assert engine.the("pulumi-python:dynamic/stack:Identity", "identity")["stack_id"] == "0b7c9f4e"
+
+
+def test_a_renamed_stack_replaces_nothing(
+    up: Up, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The selector of a Deployment can't change, and the name of the stack is in none."""
+    kept = {"namespace": "ml", "bucketPrefix": "ml"}
+    up(**kept)
+    before = {one.name: one.inputs for one in engine.resources if "kubernetes:" in one.type}
+    monkeypatch.setattr(pulumi, "get_stack", lambda: "prod")
+    up(**kept)
+    after = {one.name: one.inputs for one in engine.resources if "kubernetes:" in one.type}
+    others = {name for name, inputs in after.items() if inputs != before[name]}
+    assert others == {"namespace", "description"}
 
 
 INSIDE = "prediction.dlstack-dev.svc"

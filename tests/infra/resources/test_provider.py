@@ -18,6 +18,7 @@ def test_the_paths_of_providers_are_those_that_are_in_the_states_of_stacks() -> 
         "infra.resources.destroy_guard._DestroyGuardProvider",
         "infra.resources.folder._FolderProvider",
         "infra.resources.other_runs._OtherRunsProvider",
+        "infra.resources.identity._IdentityProvider",
         "infra.resources.package._PackageProvider",
         "infra.resources.published_model._PublishedModelProvider",
         "infra.resources.run_end._RunEndProvider",

@@ -1,0 +1,207 @@
+"""What a stack refuses to do to itself and to others; a server is in place of the cluster's API.
+
+That Pulumi asks first, and changes nothing then, is for tests/cluster.
+"""
+
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.resources.identity import _IdentityProvider
+from tests.infra.conftest import KubeApi
+
+NAMESPACE = "/api/v1/namespaces/dlstack-dev"
+KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
+HERE = {"context": "up", "uid": "here", "server": "https://here:6443"}
+THERE = {"context": "up", "uid": "there", "server": "https://there:6443"}
+ID = "11111111-aaaa"
+Props = dict[str, Any]
+provider = _IdentityProvider()
+
+
+@pytest.fixture
+def props(kube_api: KubeApi) -> Props:
+    """A stack that was never made, and a cluster without its namespace."""
+    kube_api[KUBE_SYSTEM] = (200, {"metadata": {"uid": "here"}})
+    return {
+        "stack": "dlstack-dev",
+        "cluster": HERE,
+        "namespace": "dlstack-dev",
+        "output_bucket": "dlstack-dev-output",
+        "in_stack": True,
+        "force_destroy": False,
+        "problem": "",
+    }
+
+
+@pytest.fixture
+def olds(props: Props) -> Props:
+    """What the state of a stack has that was made."""
+    return props | {"stack_id": ID}
+
+
+def there(kube_api: KubeApi, labels: dict[str, str], **config_map: str) -> dict[str, Any]:
+    """Make the namespace, and in it what a stack says of itself; return the former."""
+    document: dict[str, Any] = {"metadata": {"name": "dlstack-dev", "labels": labels}}
+    kube_api[NAMESPACE] = (200, document)
+    if config_map:
+        kube_api[f"{NAMESPACE}/configmaps/stack"] = (200, {"data": config_map})
+    return document
+
+
+def marked(stack_id: str = ID, stack: str = "dlstack-dev") -> dict[str, str]:
+    return {"dlstack.dev/stack": stack, "dlstack.dev/stack-id": stack_id}
+
+
+def refused(olds: Props, news: Props) -> str:
+    with pytest.raises(pulumi.RunError) as error:
+        provider.check(olds, dict(news))
+    return str(error.value)
+
+
+class TestTheId:
+    def test_is_made_once(self, props: Props) -> None:
+        first = provider.check({}, dict(props)).inputs
+        assert len(first["stack_id"]) == 36
+        assert provider.check({}, dict(props)).inputs["stack_id"] != first["stack_id"]
+        assert provider.check(first, dict(props)).inputs == first
+        assert provider.create(first).outs == first
+        assert provider.diff("id", first, first).changes is False
+
+    def test_may_be_told(self, props: Props) -> None:
+        assert provider.check({}, props | {"stack_id": ID}).inputs["stack_id"] == ID
+
+    def test_of_a_stack_that_has_one_stays(self, props: Props, olds: Props) -> None:
+        assert provider.check(olds, props | {"stack_id": ID}).failures == []
+        text = refused(olds, props | {"stack_id": "other"})
+        assert text.startswith(f"dlstack:stackId is other, but this stack has the id {ID}. Run")
+        assert "'pulumi config rm dlstack:stackId'" in text
+
+
+class TestAnotherCluster:
+    def test_is_refused_with_the_names_of_both(self, props: Props, olds: Props) -> None:
+        text = refused(olds | {"cluster": THERE}, props)
+        assert "in the cluster 'https://there:6443' (UID there), but the context 'up'" in text
+        assert "leads to 'https://here:6443' (UID here)" in text
+
+    def test_is_told_before_what_it_lacks(self, props: Props, olds: Props) -> None:
+        lacking = props | {"problem": "No node has room."}
+        assert "leads to 'https://here:6443'" in refused(olds | {"cluster": THERE}, lacking)
+        assert refused(olds, lacking) == "No node has room."
+
+    def test_has_not_lost_the_stack(self, olds: Props) -> None:
+        """Symptom otherwise: `pulumi refresh` and `destroy` empty the state, with exit status 0."""
+        for call in (provider.read, provider.delete):
+            with pytest.raises(pulumi.RunError, match="is in the cluster 'https://there:6443'"):
+                call("id", olds | {"cluster": THERE})
+
+    def test_that_does_not_answer_has_not_lost_it_either(self, olds: Props) -> None:
+        for call in (provider.read, provider.delete):
+            with pytest.raises(pulumi.RunError, match="No Kubernetes answers"):
+                call("id", olds | {"cluster": HERE | {"context": "down"}})
+
+    def test_is_not_another_way_to_the_same_one(self, props: Props, olds: Props) -> None:
+        way = {"cluster": HERE | {"server": "https://127.0.0.1:7443"}}
+        assert provider.check(olds, props | way).failures == []
+        assert provider.diff("id", olds, olds | way).changes is False
+        # By the context the state would go on to look for it.
+        way = {"cluster": HERE | {"context": ""}}
+        assert provider.diff("id", olds, olds | way).changes is True
+
+
+class TestAnotherNamespace:
+    def test_is_refused_while_models_would_be_lost(self, props: Props, olds: Props) -> None:
+        text = refused(olds, props | {"namespace": "new"})
+        assert text.startswith("In the namespace 'new' it would be without its models")
+        assert "Keep them with 'pulumi config set dlstack:namespace dlstack-dev'. To begin" in text
+
+    def test_of_a_renamed_stack_says_all_that_keeps_them(self, props: Props, olds: Props) -> None:
+        """Symptom otherwise: `pulumi stack rename` and `up` delete every model."""
+        renamed = {"stack": "dlstack-prod", "namespace": "dlstack-prod"}
+        text = refused(olds, props | renamed | {"output_bucket": "dlstack-prod-output"})
+        assert text.startswith("The stack 'dlstack-dev' is called 'dlstack-prod' now. In the")
+        assert (
+            "'pulumi config set dlstack:namespace dlstack-dev' and "
+            "'pulumi config set dlstack:bucketPrefix dlstack-dev'"
+        ) in text
+        # With both set it goes on, under its new name.
+        assert provider.check(olds, props | {"stack": "dlstack-prod"}).failures == []
+        assert provider.diff("id", olds, olds | {"stack": "dlstack-prod"}).replaces == []
+
+    @pytest.mark.parametrize(
+        ("old", "new"), [({"in_stack": False}, {}), ({}, {"force_destroy": True})]
+    )
+    def test_is_taken_where_nothing_is_lost_or_all_may_be(
+        self, props: Props, olds: Props, old: Props, new: Props
+    ) -> None:
+        assert provider.check(olds | old, props | new | {"namespace": "new"}).failures == []
+
+
+class TestANamespaceThatIsThere:
+    def test_and_bears_the_id_is_its_own(
+        self, props: Props, olds: Props, kube_api: KubeApi
+    ) -> None:
+        there(kube_api, marked())
+        assert provider.check(olds, dict(props)).failures == []
+        assert provider.diff("id", olds, olds).changes is False
+        # The state is lost: the next one takes over what bears the id that it is told.
+        assert provider.check({}, props | {"stack_id": ID}).failures == []
+
+    def test_and_another_stacks_is_refused(self, props: Props, kube_api: KubeApi) -> None:
+        """Of the same name: of another person's back end."""
+        there(kube_api, marked("22222222-bbbb"))
+        text = refused({}, props)
+        assert "belongs to another stack, 'dlstack-dev' with the id 22222222-bbbb; this" in text
+        assert text.endswith("all it has: 'pulumi config set dlstack:stackId 22222222-bbbb'.")
+
+    def test_and_lost_its_label_is_known_by_what_lies_in_it(
+        self, props: Props, olds: Props, kube_api: KubeApi
+    ) -> None:
+        document = there(kube_api, {"a": "b"}, stack="dlstack-dev", stackId=ID)
+        assert provider.check(olds, dict(props)).failures == []
+        assert provider.diff("id", olds, olds).changes is True
+        assert provider.update("id", olds, olds).outs == olds
+        assert document["metadata"]["labels"] == marked()
+        assert provider.diff("id", olds, olds).changes is False
+        there(kube_api, {}, stack="dlstack-dev", stackId="22222222-bbbb")
+        assert "belongs to another stack, 'dlstack-dev' with the id 2222" in refused(olds, props)
+
+    def test_and_nobodys_is_refused(self, props: Props, olds: Props, kube_api: KubeApi) -> None:
+        there(kube_api, {})
+        text = refused(olds, props)
+        assert text.startswith("The namespace 'dlstack-dev' exists and does not say that it is")
+        assert f"'kubectl label namespace dlstack-dev dlstack.dev/stack-id={ID}'" in text
+        refused({}, props | {"stack_id": ID})
+
+    def test_and_of_a_time_before_ids_is_refused(self, props: Props, kube_api: KubeApi) -> None:
+        """Its objects are of Pulumi's default provider: with another all would be replaced."""
+        there(kube_api, {"dlstack.dev/stack": "dlstack-dev"}, stack="dlstack-dev")
+        assert "before stacks had ids. Destroy that stack with the checkout" in refused({}, props)
+        refused({}, props | {"stack_id": ID})
+
+    def test_is_marked_with_the_present_name_when_it_is_taken_over(
+        self, props: Props, olds: Props, kube_api: KubeApi
+    ) -> None:
+        document = there(kube_api, marked(stack="dlstack-old"))
+        assert provider.create(olds).id == ID
+        assert document["metadata"]["labels"] == marked()
+
+    def test_and_is_being_deleted_is_refused(
+        self, props: Props, olds: Props, kube_api: KubeApi
+    ) -> None:
+        document = there(kube_api, marked())
+        document["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+        message = "Some content in the namespace has finalizers remaining: x.dev/y in 1 instances"
+        document["status"] = {
+            "conditions": [
+                {"status": "False", "message": "All resources successfully discovered"},
+                {"status": "True", "message": f"{message}."},
+            ]
+        }
+        text = refused(olds, props)
+        assert text.startswith(
+            "The namespace 'dlstack-dev' is being deleted since 2026-01-02T03:04:05Z "
+            f"({message}). Wait for its end"
+        )
+        assert "'kubectl wait --for=delete namespace/dlstack-dev --timeout=5m'" in text

@@ -6,7 +6,7 @@ versioned bucket stay where they are.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from store.client import CHECKSUM, Client
 from store.errors import Changed
@@ -22,7 +22,7 @@ _LAST = ("manifest.json", "checkpoint")
 
 
 def missing(
-    source: Client, bucket: str, target: Client, target_bucket: str, *, but: Sequence[str]
+    source: Client, bucket: str, target: Client, target_bucket: str, *, but: str
 ) -> list[StoredObject]:
     """Return the objects of `bucket` that `target_bucket` lacks or has not alike, but for `but`."""
     there = {
@@ -31,8 +31,7 @@ def missing(
     return [
         entry
         for entry in list_objects(source, S3Url(bucket))
-        if not entry.path.startswith(tuple(but))
-        and there.get(entry.path) != (entry.size, entry.etag)
+        if entry.path != but and there.get(entry.path) != (entry.size, entry.etag)
     ]
 
 
@@ -42,7 +41,7 @@ def copy_bucket(
     target: Client,
     target_bucket: str,
     *,
-    but: Sequence[str],
+    but: str,
     tell: Callable[[str], None],
 ) -> int:
     """Copy what `target_bucket` lacks; return how many objects that were.
@@ -54,7 +53,7 @@ def copy_bucket(
         bucket: is read.
         target: of `target_bucket`.
         target_bucket: is written.
-        but: what the keys of objects that are not copied begin with.
+        but: the key of an object that is not copied.
         tell: gets a line now and then.
 
     Raises:
@@ -94,12 +93,12 @@ def _copy(
 
 
 def _require_alike(
-    source: Client, bucket: str, target: Client, target_bucket: str, but: Sequence[str]
+    source: Client, bucket: str, target: Client, target_bucket: str, but: str
 ) -> None:
     """Raise Changed unless each object of `bucket` is in `target_bucket`, with its size."""
     there = {entry.path: entry.size for entry in list_objects(target, S3Url(target_bucket))}
     for entry in list_objects(source, S3Url(bucket)):
-        if not entry.path.startswith(tuple(but)) and there.get(entry.path) != entry.size:
+        if entry.path != but and there.get(entry.path) != entry.size:
             raise Changed(
                 f"'{S3Url(bucket, entry.path)}' was written while the bucket was copied. "
                 "Run 'pulumi up' again when nothing writes to it any more."

@@ -25,10 +25,12 @@ def build(settings: Settings) -> Mapping[str, Any]:
 
     place = Place(settings, cluster, host, problem)
     storage = declare_storage(settings, place)
-    _describe(settings, place, storage)
+    described = _describe(settings, place, storage)
     training = declare_training(settings, planned, place, storage)
     serving = declare_serving(settings, planned, place, storage, training)
-    declare_guard(settings, storage, users=[training.tensorboard, serving.prediction])
+    # All that a refused `destroy` leaves. What these use goes after them by itself.
+    users = [described, training.tensorboard, training.job, serving.prediction]
+    declare_guard(settings, storage, [one for one in users if one is not None])
     return _outputs(settings, training, serving)
 
 
@@ -44,8 +46,8 @@ def _room(settings: Settings, planned: Plan, cluster: Cluster) -> tuple[str, str
         return settings.host or "", str(problem)
 
 
-def _describe(settings: Settings, place: Place, storage: Storage) -> None:
-    ConfigMap(
+def _describe(settings: Settings, place: Place, storage: Storage) -> ConfigMap:
+    return ConfigMap(
         "description",
         metadata=ObjectMetaArgs(
             name=names.DESCRIPTION,

@@ -65,33 +65,33 @@ def declare_storage(settings: Settings, place: Place) -> Storage:
     keys = _fingerprint(external, place) if external else None
     # Trained models outlive a stack where they can: in a store that isn't part of it.
     own_outputs = ["runs/", "models/"] if own else []
-    in_order = pulumi.ResourceOptions(depends_on=[secret])
+    output_bucket = Bucket(
+        "output-bucket",
+        bucket=settings.output_bucket,
+        store=store,
+        own_prefixes=own_outputs,
+        force_destroy=settings.force_destroy,
+        keys=keys or "",
+        opts=pulumi.ResourceOptions(depends_on=[secret]),
+    )
+    data_bucket = Bucket(
+        "data-bucket",
+        bucket=settings.data_bucket,
+        store=store,
+        own_prefixes=[],
+        force_destroy=settings.force_destroy,
+        keys="",
+        # A change that the output bucket refuses must not have begun with this one.
+        opts=pulumi.ResourceOptions(depends_on=[secret, output_bucket]),
+    )
     return Storage(
         store=store,
         environment=pod_specs.store_environment(
             own.endpoint if own else external.endpoint or None if external else None, region, name
         ),
         keys=keys,
-        data_bucket=Bucket(
-            "data-bucket",
-            bucket=settings.data_bucket,
-            store=store,
-            own_prefixes=[],
-            uploads=["code/", "data/"],
-            force_destroy=settings.force_destroy,
-            keys="",
-            opts=in_order,
-        ),
-        output_bucket=Bucket(
-            "output-bucket",
-            bucket=settings.output_bucket,
-            store=store,
-            own_prefixes=own_outputs,
-            uploads=[],
-            force_destroy=settings.force_destroy,
-            keys=keys or "",
-            opts=in_order,
-        ),
+        data_bucket=data_bucket,
+        output_bucket=output_bucket,
         own_outputs=own_outputs,
     )
 

@@ -27,6 +27,7 @@ from store.errors import Gone, NoBucket, StoreError
 from . import foreign_objects
 from .connection import Store, connect, connect_to_delete
 from .engine import tell
+from .force import is_forced
 from .moving import is_elsewhere, jobs_that_train, move
 from .ownership import is_anothers, look, take, whose
 from .provider import Provider, changed, inputs_of
@@ -34,7 +35,7 @@ from .provider import Provider, changed, inputs_of
 _STARTUP_SECONDS = 30.0
 """How long a node port may take to work after the in-stack store's pod is Ready."""
 
-_INPUTS = ("bucket", "store", "own_prefixes", "uploads", "force_destroy", "keys")
+_INPUTS = ("bucket", "store", "own_prefixes", "force_destroy", "keys")
 
 
 class _BucketProvider(Provider):
@@ -42,11 +43,10 @@ class _BucketProvider(Provider):
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         result = super().check(_olds, news)
-        for name in ("own_prefixes", "uploads"):
-            if "" in news[name]:
-                result.failures.append(
-                    CheckFailure(name, "An empty prefix is everything. Use force_destroy.")
-                )
+        if "" in news["own_prefixes"]:
+            result.failures.append(
+                CheckFailure("own_prefixes", "An empty prefix is everything. Use force_destroy.")
+            )
         return result
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
@@ -82,8 +82,7 @@ class _BucketProvider(Provider):
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         # Not the id: a bucket that was moved may have got another name.
         bucket, store = _props["bucket"], _props["store"]
-        forced = self.forced(_props)
-        client = connect_to_delete(store, forced=forced)
+        client = connect_to_delete(store, lambda: is_forced(_props))
         if client is None:
             return
         try:
@@ -97,10 +96,9 @@ class _BucketProvider(Provider):
             held = contents.look(client, bucket)
         except NoBucket:
             return
-        if not forced:
-            found = foreign_objects.holding(client, bucket, held, _props["own_prefixes"])
-            if found:
-                raise foreign_objects.refusal([found])
+        found = foreign_objects.holding(client, bucket, held, _props["own_prefixes"])
+        if found and not is_forced(_props):
+            raise foreign_objects.refusal([found])
         contents.delete(client, bucket, held, last=bucket_marks.KEY)
         buckets.delete(client, bucket)
 
@@ -159,7 +157,6 @@ class Bucket(Resource, module="s3", name="Bucket"):
         bucket: str,
         store: Store,
         own_prefixes: Sequence[str],
-        uploads: Sequence[str],
         force_destroy: bool,
         keys: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
@@ -171,7 +168,6 @@ class Bucket(Resource, module="s3", name="Bucket"):
             bucket: physical name, from `names.bucket`.
             store: the object store it lies in.
             own_prefixes: what the stack's Jobs write, and `destroy` may delete.
-            uploads: prefixes of `Folder`s, which are not copied when the bucket moves.
             force_destroy: delete everything that is in it.
             keys: changes with the store's credentials, and says nothing of them; empty: they stay.
             opts: resource options.
@@ -180,7 +176,6 @@ class Bucket(Resource, module="s3", name="Bucket"):
             "bucket": bucket,
             "store": store,
             "own_prefixes": list(own_prefixes),
-            "uploads": list(uploads),
             "force_destroy": force_destroy,
             "keys": keys,
             "bucket_id": None,

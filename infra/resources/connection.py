@@ -6,7 +6,7 @@ inputs are kept in the state, and a changed key must not leave the old one behin
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from store import buckets, client
@@ -81,10 +81,10 @@ def connect_to_read(store: Store) -> Client | None:
     return client
 
 
-def connect_to_delete(store: Store, *, forced: bool) -> Client | None:
+def connect_to_delete(store: Store, forced: Callable[[], bool]) -> Client | None:
     """Return a client, or None if the in-stack store went with its namespace.
 
-    If `forced`, an in-stack store that does not answer needs no look: its volume goes with it.
+    If `forced()`, an in-stack store that does not answer needs no look: its volume goes with it.
 
     Raises:
         StoreError: the credentials are gone, or the store does not answer: what it holds is there.
@@ -94,9 +94,9 @@ def connect_to_delete(store: Store, *, forced: bool) -> Client | None:
         if store["in_stack"]:
             buckets.wait_until_it_answers(client, 0)
     except (Gone, Unreachable) as error:
-        if store["in_stack"] and forced:
-            return None
         if isinstance(error, Gone) and _went_with_its_namespace(store):
+            return None
+        if store["in_stack"] and forced():
             return None
         raise
     return client

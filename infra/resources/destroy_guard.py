@@ -14,6 +14,7 @@ from store.errors import NoBucket
 
 from . import foreign_objects
 from .connection import Store, connect_to_delete
+from .force import is_forced
 from .ownership import is_anothers
 from .provider import Provider, changed, inputs_of
 
@@ -34,7 +35,7 @@ class _DestroyGuardProvider(Provider):
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         store = _props["store"]
-        client = None if self.forced(_props) else connect_to_delete(store, forced=False)
+        client = connect_to_delete(store, lambda: is_forced(_props))
         if client is None:
             return
         found = []
@@ -47,7 +48,7 @@ class _DestroyGuardProvider(Provider):
             except NoBucket:
                 continue
             found.append(foreign_objects.holding(client, bucket, held, guarded["own_prefixes"]))
-        if any(found):
+        if any(found) and not is_forced(_props):
             raise foreign_objects.refusal(list(filter(None, found)))
 
 

@@ -60,6 +60,13 @@ def answering(method: Callable[_Words, _Answer]) -> Callable[_Words, _Answer]:
     return answer
 
 
+def stack() -> str | None:
+    """Return the name of the stack that is worked on; None outside of a provider's method."""
+    call: _Call | None = getattr(_calls, "now", None)
+    # urn:pulumi:STACK::PROJECT::TYPE::NAME
+    return None if call is None else call.urn.split(":")[2]
+
+
 def tell(text: str, *, stays: bool = False) -> None:
     """Show a line beside the resource that is worked on, at once.
 

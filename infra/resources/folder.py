@@ -24,6 +24,7 @@ from store.urls import S3Url
 from ..run import local_files
 from ..run.line_ends import open_with_lf
 from .connection import Store, connect, connect_to_delete
+from .force import is_forced
 from .foreign_objects import count, quoted
 from .moving import is_elsewhere
 from .ownership import is_anothers, look
@@ -73,7 +74,7 @@ class _FolderProvider(Provider):
         return UpdateResult({**inputs_of(_news), "url": str(_url(_news))})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        client = connect_to_delete(_props["store"], forced=self.forced(_props))
+        client = connect_to_delete(_props["store"], lambda: is_forced(_props))
         if client is not None and _is_own_bucket(client, _props):
             keys = [_props["prefix"] + path for path in _sums(_props)]
             delete_many(client, _props["bucket"], keys)

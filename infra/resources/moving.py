@@ -63,25 +63,19 @@ def move(olds: Mapping[str, Any], news: Mapping[str, Any]) -> BucketMark:
         ) from error
     mark = take(target, news["bucket"], new, known=False)
     names = (source, olds["bucket"], target, news["bucket"])
-    # What `Folder`s put there they put into the new bucket by themselves.
-    leave_out = (bucket_marks.KEY, *news["uploads"])
     # A bucket that was copied by hand, mark included, may be behind by now.
-    if mark.bucket_id == known.bucket_id and not missing(*names, but=leave_out):
+    if mark.bucket_id == known.bucket_id and not missing(*names, but=bucket_marks.KEY):
         return mark
     _require_no_writer(new)
     try:
         copied = copy_bucket(
             *names,
-            but=leave_out,
+            but=bucket_marks.KEY,
             tell=lambda line: tell(f"Bucket '{news['bucket']}': {line}"),
         )
     except Changed as error:
         raise StoreError(f"{error} Nothing is lost: the old store still serves.") from error
-    tell(
-        f"{copied} objects of the bucket '{olds['bucket']}' were copied from {_named(old)} to "
-        f"{_named(new)}. {_what_stays(source, olds)}",
-        stays=True,
-    )
+    _tell_what_stays(source, olds, new, copied)
     return mark
 
 
@@ -119,16 +113,23 @@ def _require_no_writer(store: Store) -> None:
         )
 
 
-def _what_stays(source: Client, olds: Mapping[str, Any]) -> str:
-    bucket, store = olds["bucket"], olds["store"]
-    if store["in_stack"]:
-        return "The old store goes with its volume at the end of this 'pulumi up'."
-    keys = [entry.path for entry in list_objects(source, S3Url(bucket))]
-    endpoint = f" --endpoint-url {store['endpoint']}" if store["endpoint"] else ""
-    return (
-        f"The old bucket stays, with {count(keys)}. When nobody needs it any more: "
-        f"aws s3 rb --force s3://{bucket}{endpoint}"
-    )
+def _tell_what_stays(source: Client, olds: Mapping[str, Any], new: Store, copied: int) -> None:
+    bucket, old = olds["bucket"], olds["store"]
+    lines = []
+    if copied:
+        lines.append(
+            f"{copied} objects of the bucket '{bucket}' were copied from {_named(old)} to "
+            f"{_named(new)}."
+        )
+    if not old["in_stack"]:
+        keys = [entry.path for entry in list_objects(source, S3Url(bucket))]
+        endpoint = f" --endpoint-url {old['endpoint']}" if old["endpoint"] else ""
+        lines.append(
+            f"The bucket '{bucket}' of {_named(old)} stays, with {count(keys)}. When nobody needs "
+            f"it any more: aws s3 rb --force s3://{bucket}{endpoint}"
+        )
+    if lines:
+        tell(" ".join(lines), stays=True)
 
 
 def _named(store: Store) -> str:

@@ -16,9 +16,6 @@ _METHODS = ("check", "diff", "create", "read", "update", "delete")
 class Provider(ResourceProvider):
     """A provider without state, whose expected errors are printed without a traceback."""
 
-    _is_forced = False
-    """What `dlstack:forceDestroy` says now."""
-
     # It captures nothing, and a plain value shows in a diff that the provider stays the same.
     serialize_as_secret_always = False
 
@@ -32,12 +29,6 @@ class Provider(ResourceProvider):
         logging.getLogger("grpc._server").addFilter(_unexpected)
         engine.end_with_it()
         engine.hear_interrupts()
-        # Set right before `pulumi destroy`, it is in the state only after an `up`.
-        self._is_forced = str(req.config.get("dlstack:forceDestroy")).lower() == "true"
-
-    def forced(self, props: Mapping[str, Any]) -> bool:
-        """Say whether a resource that `dlstack:forceDestroy` concerns goes with all it holds."""
-        return bool(props.get("force_destroy")) or self._is_forced
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         failures = [

@@ -27,7 +27,7 @@ def target(client: Client) -> Iterator[S3Url]:
 
 
 def copied(client: Client, bucket: S3Url, target: S3Url, tell=lambda _: None) -> int:
-    return copy_bucket(client, bucket.bucket, client, target.bucket, but=[MARK], tell=tell)
+    return copy_bucket(client, bucket.bucket, client, target.bucket, but=MARK, tell=tell)
 
 
 def test_all_is_copied_but_the_mark(

@@ -82,7 +82,6 @@ def bucket_props(name: str, store: Props) -> Props:
         "bucket": name,
         "store": store,
         "own_prefixes": ["runs/", "models/"],
-        "uploads": [],
         "force_destroy": False,
         "keys": "",
     }

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pulumi.dynamic import Config, ConfigureRequest
 from pulumi.output import Unknown
 
 from infra.resources import connection
@@ -214,16 +213,6 @@ def test_the_stacks_own_versions_go_without_a_word(
             Bucket=bucket, Key="code/a", Body=text.encode(), Metadata={"dlstack-sha256": text}
         )
     provider.delete(bucket, bucket_props)
-    assert provider.read(bucket, bucket_props).id == ""
-
-
-def test_force_set_right_before_destroy_counts(
-    bucket: str, bucket_props: Props, client: Any
-) -> None:
-    client.put_object(Bucket=bucket, Key="precious.csv", Body=b"data")
-    told = _BucketProvider()
-    told.configure(ConfigureRequest(Config({"dlstack:forceDestroy": "true"}, "dlstack")))
-    told.delete(bucket, bucket_props)
     assert provider.read(bucket, bucket_props).id == ""
 
 

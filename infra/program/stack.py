@@ -29,7 +29,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
     training = declare_training(settings, planned, place, storage)
     serving = declare_serving(settings, planned, place, storage, training)
     # All that a refused `destroy` leaves. What these use goes after them by itself.
-    users = [described, training.tensorboard, training.job, serving.prediction]
+    users = [described, training.tensorboard, training.others, training.job, serving.prediction]
     declare_guard(settings, storage, [one for one in users if one is not None])
     return _outputs(settings, training, serving)
 

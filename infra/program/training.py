@@ -25,6 +25,7 @@ class Training:
 
     job: TrainingJob | None
     """None: nothing is to be trained."""
+    others: OtherRuns
     tensorboard: TensorBoard
 
 
@@ -61,7 +62,7 @@ def declare_training(settings: Settings, plan: Plan, place: Place, storage: Stor
         opts=pulumi.ResourceOptions(depends_on=[storage.data_bucket, storage.output_bucket]),
     )
     if run is None or attempt is None:
-        return Training(None, tensorboard)
+        return Training(None, others, tensorboard)
     job = TrainingJob(
         names.TRAINING,
         TrainingJobArgs(
@@ -91,7 +92,7 @@ def declare_training(settings: Settings, plan: Plan, place: Place, storage: Stor
         ),
         pulumi.ResourceOptions(depends_on=[others]),
     )
-    return Training(job, tensorboard)
+    return Training(job, others, tensorboard)
 
 
 _AS_IT_IS = pulumi.ResourceOptions(ignore_changes=["path", "files"])

@@ -1,4 +1,4 @@
-"""Whether `destroy` may delete what it would refuse to: `dlstack:forceDestroy`, as it is set now.
+"""Whether `destroy` may delete what it would refuse to: `dlstack:forceDestroy` as it is set now.
 
 The state has what it was at the last `up`, and Pulumi tells a provider no more at a `destroy`.
 """

@@ -100,12 +100,13 @@ def _watch() -> None:
 
 
 def _await_end() -> None:
-    # The engine holds the other end of the standard input, and writes nothing to it.
-    while os.read(0, 1024):
-        pass
     host, _, port = sys.argv[1].rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=5).close()
+        while True:
+            # The engine waits for a request, until it ends; or two minutes, and then for another.
+            with socket.create_connection((host, int(port))) as connection:
+                while connection.recv(1024):
+                    pass
     except OSError:
         os._exit(1)
 

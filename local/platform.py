@@ -9,7 +9,7 @@ from .console import LocalError, say
 from .home import Home
 from .kubernetes.cluster import Cluster
 from .stack import backend_files, leftovers
-from .stack.stack import defaults, environment
+from .stack.stack import defaults, environment, shown
 
 
 class Platform:
@@ -55,7 +55,7 @@ class Platform:
         """What the shell's variables name in the place of this machine's own, as `NAME=value`."""
         own = defaults(self.home, self.cluster.kubeconfig)
         return " ".join(
-            f"{name}={os.environ[name]}"
+            f"{name}={shown(os.environ[name])}"
             for name in ("PULUMI_STACK", "PULUMI_BACKEND_URL", "KUBECONFIG")
             if os.environ.get(name) and Path(os.environ[name]) != Path(own[name])
         )

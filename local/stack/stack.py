@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -51,6 +52,11 @@ def environment(home: Home, kubeconfig: Path) -> dict[str, str]:
     variables = {name: os.environ.get(name) or value for name, value in own.items()}
     path = pulumi_path(home, variables["PULUMI_HOME"])
     return {"PATH": os.pathsep.join([str(Path(sys.executable).parent), path]), **variables}
+
+
+def shown(url: str) -> str:
+    """An address of a back end without the user and password that it may have (PostgreSQL's)."""
+    return re.sub(r"//[^/]*@", "//", url)
 
 
 @dataclass(frozen=True)
@@ -206,7 +212,7 @@ class Stack:
         if done.returncode:
             raise LocalError(
                 f"`pulumi {' '.join(words[:2])}` failed: {done.stderr.strip()}",
-                f"The stack's state is in {self.variables['PULUMI_BACKEND_URL']}.",
+                f"The stack's state is in {shown(self.variables['PULUMI_BACKEND_URL'])}.",
             )
         return done.stdout
 

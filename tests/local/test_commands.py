@@ -143,6 +143,13 @@ def test_the_status_of_a_stack_that_was_destroyed_is_no_error(nothing_deployed):
     )
 
 
+def test_a_password_in_what_the_shell_names_is_not_shown(nothing_deployed):
+    url = "postgres://eve:secret@db.example.com/pulumi"
+    done = run("status", PULUMI_BACKEND_URL=url, **nothing_deployed)
+    assert "PULUMI_BACKEND_URL=postgres://db.example.com/pulumi" in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+
+
 def test_a_command_that_asks_a_stack_says_that_there_is_none(nothing_deployed):
     done = run("run", "--", "false", **nothing_deployed)
     assert done.returncode == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from .console import LocalError, say
 from .home import Home
 from .kubernetes.cluster import Cluster
-from .stack import backend_files, leftovers
+from .stack import leftovers
 from .stack.stack import defaults, environment, shown
 
 
@@ -47,8 +47,6 @@ class Platform:
         variables = environment(self.home, self.brought_kubeconfig or self.cluster.kubeconfig)
         if self.brought_kubeconfig is None and self.cluster.kubeconfig.exists():
             variables["PATH"] = f"{self.cluster.programs_folder()}{os.pathsep}{variables['PATH']}"
-        for path in backend_files.mend(self.home.stacks):
-            say(f"removed {path}, which a killed `pulumi` left empty and no other could read")
         return variables
 
     def named_by_shell(self) -> str:
@@ -57,7 +55,7 @@ class Platform:
         return " ".join(
             f"{name}={shown(os.environ[name])}"
             for name in ("PULUMI_STACK", "PULUMI_BACKEND_URL", "KUBECONFIG")
-            if os.environ.get(name) and Path(os.environ[name]) != Path(own[name])
+            if os.environ.get(name) and _place(os.environ[name]) != _place(own[name])
         )
 
     @contextlib.contextmanager
@@ -72,3 +70,8 @@ class Platform:
             for left in leftovers.end(os.environ.get("PULUMI_HOME") or own["PULUMI_HOME"]):
                 say(f"ended {left.name} (process {left.pid}), left behind by a killed `pulumi`")
             yield
+
+
+def _place(address: str) -> Path:
+    """What a variable names, however it is written: without the options of a back end's URL."""
+    return Path(address.partition("?")[0])

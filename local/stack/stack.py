@@ -138,16 +138,8 @@ class Stack:
         return next((one for one in self._list() if one["name"].rpartition("/")[2] == name), None)
 
     def _list(self) -> list[dict[str, Any]]:
-        # Pulumi reads the states of all stacks for this, and writes parts of them in place: whoever
-        # reads at that moment finds half of it ("error: EOF").
-        for last in (False, False, True):
-            try:
-                # A stack that PULUMI_STACK names would be the current one.
-                listed = self._read("stack", "ls", "--json", leaving_out="PULUMI_STACK")
-                break
-            except LocalError:
-                if last:
-                    raise
+        # A stack that PULUMI_STACK names would be the current one.
+        listed = self._read("stack", "ls", "--json", leaving_out="PULUMI_STACK")
         stacks: list[dict[str, Any]] = json.loads(listed)
         return stacks
 

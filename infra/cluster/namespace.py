@@ -9,7 +9,9 @@ from . import api, names
 from .clusters import Cluster
 
 
-def require_own(cluster: Cluster, namespace: str, stack: str, stack_id: str) -> bool:
+def require_own(
+    cluster: Cluster, namespace: str, stack: str, stack_id: str, *, known: bool
+) -> bool:
     """Raise if `namespace` isn't this stack's: `pulumi destroy` would delete it.
 
     Args:
@@ -17,6 +19,7 @@ def require_own(cluster: Cluster, namespace: str, stack: str, stack_id: str) -> 
         namespace: its name.
         stack: `<project>-<stack>`.
         stack_id: what marks what is the stack's.
+        known: whether the stack's state has it here: then the stack's name is mark enough.
 
     Returns:
         Whether its mark was taken away, and has to be put back (`mark`).
@@ -41,8 +44,9 @@ def require_own(cluster: Cluster, namespace: str, stack: str, stack_id: str) -> 
         )
     if since := document["metadata"].get("deletionTimestamp"):
         raise _terminating(namespace, since, document)
-    if owner is None:
-        if name := labels.get(names.STACK_LABEL):
+    name = labels.get(names.STACK_LABEL)
+    if owner is None and not (known and name == stack):
+        if name:
             raise pulumi.RunError(
                 f"The namespace '{namespace}' was made for the stack '{name}' by a dlstack of a "
                 "time before stacks had ids. Destroy that stack with the checkout that made it, or "

@@ -40,19 +40,19 @@ class _IdentityProvider(Provider):
         news["stack_id"] = news.get("stack_id") or olds.get("stack_id") or str(uuid.uuid4())
         if olds:
             _refuse_moves(olds, news)
-        _lacks_mark(news)
+        _lacks_mark(news, known=not changed(olds, news, "namespace"))
         if news["problem"]:
             raise pulumi.RunError(news["problem"])
         return super().check(olds, news)
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         # A mark that was taken away is put back.
-        changes = bool(changed(olds, news, *_INPUTS)) or _lacks_mark(news)
+        changes = bool(changed(olds, news, *_INPUTS)) or _lacks_mark(news, known=True)
         return DiffResult(changes=changes, replaces=[])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         # Taken over from a state that is lost, the namespace may have another name of the stack.
-        if _lacks_mark(props):
+        if _lacks_mark(props, known=False):
             _mark(props)
         return CreateResult(props["stack_id"], inputs_of(props))
 
@@ -61,7 +61,7 @@ class _IdentityProvider(Provider):
         return ReadResult(id_, inputs_of(props))
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        if _lacks_mark(news):
+        if _lacks_mark(news, known=True):
             _mark(news)
         return UpdateResult(inputs_of(news))
 
@@ -99,9 +99,9 @@ def _refuse_moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
     )
 
 
-def _lacks_mark(props: Mapping[str, Any]) -> bool:
+def _lacks_mark(props: Mapping[str, Any], *, known: bool) -> bool:
     return namespace.require_own(
-        props["cluster"], props["namespace"], props["stack"], props["stack_id"]
+        props["cluster"], props["namespace"], props["stack"], props["stack_id"], known=known
     )
 
 

@@ -164,6 +164,9 @@ class TestANamespaceThatIsThere:
         assert provider.update("id", olds, olds).outs == olds
         assert document["metadata"]["labels"] == marked()
         assert provider.diff("id", olds, olds).changes is False
+        document = there(kube_api, {"dlstack.dev/stack": "dlstack-dev"}, stack="dlstack-dev")
+        assert provider.update("id", olds, olds).outs == olds
+        assert document["metadata"]["labels"] == marked()
         there(kube_api, {}, stack="dlstack-dev", stackId="22222222-bbbb")
         assert "belongs to another stack, 'dlstack-dev' with the id 2222" in refused(olds, props)
 

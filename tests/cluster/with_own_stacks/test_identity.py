@@ -58,14 +58,22 @@ def with_variables(deployment: Deployment, **variables: object) -> Deployment:
     return replace(deployment, variables={**deployment.variables, **words})
 
 
-def resources(deployment: Deployment) -> list[dict[str, Any]]:
-    exported = json.loads(deployment.pulumi("stack", "export").stdout)
-    return exported["deployment"].get("resources", [])
+def resources(deployment: Deployment) -> dict[str, dict[str, Any]]:
+    """URN -> what the state has of each resource, but for what a refresh of the right ones finds."""
+    command = ["pulumi", "stack", "export", "--show-secrets", "--stack", deployment.name]
+    variables = {**os.environ, **deployment.variables}
+    # Not by `deployment.pulumi`, which prints what it reads.
+    done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(done.stdout)["deployment"].get("resources", [])
+    keys = ("type", "id", "inputs", "delete", "pendingReplacement")
+    return {one["urn"]: {key: one.get(key) for key in keys} for one in listed}
 
 
 def identity(deployment: Deployment) -> Mapping[str, Any]:
-    (found,) = [one for one in resources(deployment) if one["type"].endswith(":Identity")]
-    return found["outputs"]
+    kinds = resources(deployment).values()
+    (found,) = [one for one in kinds if one["type"].endswith(":Identity")]
+    return found["inputs"]
 
 
 def infra(deployment: Deployment, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -156,3 +164,113 @@ class TestAClusterThatIsAway:
         assert done.returncode != 0
         assert "No Kubernetes answers at 'https://127.0.0.1:" in done.stdout
         assert resources(half_made) == before
+
+
+def test_another_way_to_the_same_cluster_replaces_nothing(deployment):
+    """Symptom otherwise: naming the context that is current anyway replaces the buckets."""
+    before = kept(deployment)
+    shown = deployment.kubectl("config", "current-context").stdout.strip()
+    assert deployment.pulumi("config", "set", "kubernetes:context", shown).returncode == 0
+    try:
+        done = deployment.up()
+        assert done.returncode == 0
+        assert "replaced" not in done.stdout
+        assert kept(deployment) == before
+        assert infra(deployment, "status").returncode == 0
+    finally:
+        deployment.pulumi("config", "rm", "kubernetes:context")
+    assert deployment.up().returncode == 0
+
+
+@pytest.mark.parametrize("labels", [(ID_LABEL,), (ID_LABEL, "dlstack.dev/stack")])
+def test_a_mark_that_was_taken_away_is_put_back(deployment, labels):
+    """Symptom otherwise: the namespace is refused as somebody else's."""
+    words = ("label", "namespace", deployment.namespace, *(f"{label}-" for label in labels))
+    assert deployment.kubectl(*words).returncode == 0
+    assert deployment.up().returncode == 0
+    shown = deployment.kubectl("get", "namespace", deployment.namespace, "--output=json").stdout
+    labelled = json.loads(shown)["metadata"]["labels"]
+    assert labelled[ID_LABEL] == identity(deployment)["stack_id"]
+    assert labelled["dlstack.dev/stack"] == deployment.namespace
+
+
+def test_a_stack_of_the_same_name_of_another_back_end_is_refused(deployment, tmp_path):
+    """Symptom otherwise: it takes over all objects, and its `destroy` deletes them."""
+    before = kept(deployment)
+    second = with_variables(deployment, PULUMI_BACKEND_URL=f"file://{tmp_path}")
+    config = REPOSITORY / f"Pulumi.{NAME}.yaml"
+    content = config.read_text()
+    try:
+        # The configuration is encrypted for the first one's back end.
+        config.unlink()
+        assert second.pulumi("stack", "init").returncode == 0
+        config.write_text(content)
+        for words in COMMANDS[:2]:
+            done = second.pulumi(*words)
+            assert done.returncode != 0
+            owner = identity(deployment)["stack_id"]
+            text = f"belongs to another stack, '{deployment.namespace}' with the id {owner}"
+            assert text in done.stdout
+        assert second.destroy().returncode == 0
+    finally:
+        config.write_text(content)
+    assert kept(deployment) == before
+    assert deployment.pulumi("preview", "--expect-no-changes").returncode == 0
+
+
+class TestARenamedStack:
+    @pytest.fixture(scope="class")
+    def renamed(self, deployment) -> Iterator[Deployment]:
+        name = f"{NAME}-new"
+        assert deployment.pulumi("stack", "rename", name).returncode == 0
+        yield replace(deployment, name=name)
+        new = replace(deployment, name=name)
+        assert new.pulumi("stack", "rename", NAME).returncode == 0
+        for key in ("namespace", "bucketPrefix"):
+            deployment.pulumi("config", "rm", f"dlstack:{key}")
+        assert deployment.up().returncode == 0
+
+    def test_keeps_its_models_by_two_commands_that_are_printed(self, deployment, renamed):
+        """Symptom otherwise: `pulumi up` deletes the namespace, and all models in it."""
+        before = kept(deployment)
+        for words in COMMANDS[:2]:
+            done = renamed.pulumi(*words)
+            assert done.returncode != 0
+            for key in ("namespace", "bucketPrefix"):
+                assert f"'pulumi config set dlstack:{key} {deployment.namespace}'" in done.stdout
+        renamed.configure(*(f"{k}={deployment.namespace}" for k in ("namespace", "bucketPrefix")))
+        done = renamed.up()
+        assert done.returncode == 0
+        assert "replaced" not in done.stdout
+        assert kept(deployment) == before
+
+
+def test_a_new_state_takes_over_what_bears_the_id_that_it_is_told(deployment):
+    """The state is lost, as with its back end; the stack runs on."""
+    before = uids(deployment, "pvc", "deployments", "services", "jobs")
+    stack_id = identity(deployment)["stack_id"]
+    words = ("stack", "rm", "--yes", "--force", "--preserve-config")
+    assert deployment.pulumi(*words).returncode == 0
+    assert deployment.pulumi("stack", "init").returncode == 0
+    assert "belongs to another stack" in deployment.pulumi("preview").stdout
+    deployment.configure(f"stackId={stack_id}")
+    assert deployment.up().returncode == 0
+    assert uids(deployment, "pvc", "deployments", "services", "jobs") == before
+    assert deployment.outputs()["modelVersion"] == 1
+    assert deployment.pulumi("preview", "--expect-no-changes").returncode == 0
+
+
+def test_a_namespace_that_is_being_deleted_is_told_and_then_made_anew(deployment):
+    """Last, as the stack does not outlive it."""
+    held = {"metadata": {"name": "held", "finalizers": ["example.com/held"]}}
+    held |= {"apiVersion": "v1", "kind": "ConfigMap"}
+    assert deployment.kubectl("create", "-f", "-", given=json.dumps(held)).returncode == 0
+    deployment.kubectl("delete", "namespace", deployment.namespace, "--wait=false")
+    for words in COMMANDS[:2]:
+        done = deployment.pulumi(*words)
+        assert done.returncode != 0
+        assert f"The namespace '{deployment.namespace}' is being deleted since 20" in done.stdout
+    no_finalizer = json.dumps({"metadata": {"finalizers": None}})
+    deployment.kubectl("patch", "configmap", "held", "--type=merge", "--patch", no_finalizer)
+    gone = ("wait", "--for=delete", f"namespace/{deployment.namespace}", "--timeout=120s")
+    assert deployment.kubectl(*gone).returncode == 0

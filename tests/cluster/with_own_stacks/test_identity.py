@@ -59,7 +59,7 @@ def with_variables(deployment: Deployment, **variables: object) -> Deployment:
 
 
 def resources(deployment: Deployment) -> dict[str, dict[str, Any]]:
-    """URN -> what the state has of each resource, but for what a refresh of the right ones finds."""
+    """URN -> what the state has of each resource, but for what a refresh finds anew."""
     command = ["pulumi", "stack", "export", "--show-secrets", "--stack", deployment.name]
     variables = {**os.environ, **deployment.variables}
     # Not by `deployment.pulumi`, which prints what it reads.

@@ -3,11 +3,13 @@
 import json
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -32,7 +34,9 @@ class SeaweedFS:
         self.access_key = secrets.token_hex(8)
         self.secret_key = secrets.token_hex(16)
         self.reader_key = secrets.token_hex(8)
-        """Access key of a user who may list and read, with the same secret key."""
+        """Access key of a user who may list and read, with the first secret key."""
+        self._keys = [(self.access_key, self.secret_key)]
+        self._reader_secret = self.secret_key
         self.endpoint = ""
         self._folder = Path(tempfile.mkdtemp(prefix="dlstack-seaweedfs-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,13 +69,13 @@ class SeaweedFS:
             "AWS_ENDPOINT_URL_S3": self.endpoint,
         }
 
-    def client(self) -> Any:
-        """A new boto3 S3 client for this store."""
+    def client(self, access_key: str = "", secret_key: str = "") -> Any:
+        """A new boto3 S3 client for this store, with its present keys or others."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
+            aws_access_key_id=access_key or self.access_key,
+            aws_secret_access_key=secret_key or self.secret_key,
             region_name=REGION,
             config=Config(
                 s3={"addressing_style": "path"},
@@ -81,22 +85,58 @@ class SeaweedFS:
             ),
         )
 
+    def add_key(self) -> None:
+        """Give the user a new pair of keys, which this object has from now on; old ones work, too."""
+        self.access_key, self.secret_key = secrets.token_hex(8), secrets.token_hex(16)
+        self._keys.append((self.access_key, self.secret_key))
+        self._write_keys()
+        self._await(lambda: self._knows(self.client()))
+
+    def revoke_old_keys(self) -> None:
+        """Leave the user the newest pair of keys only."""
+        old = self.client(*self._keys[0])
+        self._keys = self._keys[-1:]
+        self._write_keys()
+        self._await(lambda: not self._knows(old))
+
+    def _write_keys(self) -> None:
+        users = [
+            ("tests", self._keys, ["Admin", "Read", "Write", "List", "Tagging"]),
+            ("reader", [(self.reader_key, self._reader_secret)], ["Read", "List"]),
+        ]
+        identities = [
+            {
+                "name": name,
+                "credentials": [{"accessKey": key, "secretKey": secret} for key, secret in keys],
+                "actions": actions,
+            }
+            for name, keys, actions in users
+        ]
+        (self._folder / "s3.json").write_text(json.dumps({"identities": identities}))
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
+    @staticmethod
+    def _knows(client: Any) -> bool:
+        try:
+            client.list_buckets()
+        except ClientError:
+            return False
+        return True
+
+    @staticmethod
+    def _await(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + READY_WITHIN_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise RuntimeError("SeaweedFS did not read its keys anew.")
+            time.sleep(0.05)
+
     def _start(self) -> bool:
         ports = _free_ports(8)
         self.endpoint = f"http://{self._address}:{ports[0]}"
         (self._folder / "data").mkdir(exist_ok=True)
-        identities = [
-            {
-                "name": name,
-                "credentials": [{"accessKey": access_key, "secretKey": self.secret_key}],
-                "actions": actions,
-            }
-            for name, access_key, actions in (
-                ("tests", self.access_key, ["Admin", "Read", "Write", "List", "Tagging"]),
-                ("reader", self.reader_key, ["Read", "List"]),
-            )
-        ]
-        (self._folder / "s3.json").write_text(json.dumps({"identities": identities}))
+        self._write_keys()
         command = [
             _program(),
             "server",

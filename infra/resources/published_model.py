@@ -51,7 +51,8 @@ def _outputs(props: dict[str, Any]) -> dict[str, Any]:
         connect(props["store"]),
         props["bucket"],
         props["model_name"],
-        run_hash=props["wanted_run_hash"],
+        # Absent while a version is pinned: nothing is planned then.
+        run_hash=props.get("wanted_run_hash", ""),
         # Every number arrives as a float: the engine passes properties as JSON-like values.
         version=None if wanted is None else int(wanted),
     )

@@ -17,6 +17,7 @@ from local.__main__ import Platform
 from local.home import REPOSITORY
 from local.stack import held_out
 from tests.cluster.conftest import Deployment, new_stack
+from tests.infra.resources.first_release import as_written_by_it
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -161,6 +162,14 @@ def test_what_is_put_right_is_deployed_and_a_published_run_trains_nothing(deploy
     (pod,) = deployment.items("pods", "--selector=app.kubernetes.io/name=training")
     log = deployment.kubectl("logs", pod["metadata"]["name"]).stdout
     assert "is already published as version 2" in log and "step" not in log
+
+
+def test_a_state_that_the_first_release_wrote_is_understood(deployment, tmp_path):
+    state = json.loads(deployment.pulumi("stack", "export").stdout)
+    file = tmp_path / "state.json"
+    file.write_text(json.dumps(as_written_by_it(state)))
+    assert deployment.pulumi("stack", "import", "--file", str(file)).returncode == 0
+    assert deployment.pulumi("preview").returncode == 0
 
 
 def test_destroy_leaves_nothing(deployment):

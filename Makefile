@@ -10,7 +10,7 @@ IN_STACK := $(BIN)/python -m local run --
 WORKERS ?= 3
 CHECKED := infra training serving client store local tests benchmarks __main__.py
 
-.PHONY: help setup up predict status logs env stop destroy down data check test test-cluster test-fast
+.PHONY: help setup up predict status logs env stop destroy down data check test test-cluster test-fast test-kills
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
@@ -68,3 +68,6 @@ test-cluster: setup ## only the tests on a real cluster
 
 test-fast: setup ## one stack's life on a real cluster: up, a change, a roll-back, destroy
 	@$(BIN)/pytest tests/cluster/with_own_stacks/test_life_of_a_stack.py
+
+test-kills: setup ## kill pulumi in each way at each moment of a stack's life, on a real cluster; over an hour
+	@$(BIN)/pytest tests/cluster/killed --all-kills

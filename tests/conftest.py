@@ -32,6 +32,14 @@ def object_store() -> Iterator[SeaweedFS]:
         yield store
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all-kills",
+        action="store_true",
+        help="kill `pulumi` in each way at each moment (tests/cluster/killed): an hour",
+    )
+
+
 class ByFolder(LoadScopeScheduling):
     """With `-n`: hands out whole folders of `tests/`, so that what a folder's tests share is made
     once.

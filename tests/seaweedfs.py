@@ -86,7 +86,7 @@ class SeaweedFS:
         )
 
     def add_key(self) -> None:
-        """Give the user a new pair of keys, which this object has from now on; old ones work, too."""
+        """Give the user a new pair of keys, which this object has now; old ones work, too."""
         self.access_key, self.secret_key = secrets.token_hex(8), secrets.token_hex(16)
         self._keys.append((self.access_key, self.secret_key))
         self._write_keys()

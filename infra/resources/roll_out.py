@@ -13,11 +13,15 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 from ..cluster import api, why
 from ..cluster.clusters import Cluster
 from ..cluster.troubles import Trouble
+from . import engine
 from .provider import Provider, changed, inputs_of
 from .waiting import LOOK_SECONDS, Waiting
 
 SECONDS = 600
 """Of a roll-out: pulling an image of some GB, fetching the model and loading it."""
+
+_AWAY_SECONDS = 60
+"""How long the cluster may be unreachable: its API server may be started anew."""
 
 if TYPE_CHECKING:
     # 0.4 s, and who only asks how a roll-out goes declares nothing.
@@ -35,18 +39,32 @@ def wait(cluster: Cluster, namespace: str, name: str, seconds: int) -> None:
     """
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments?fieldSelector=metadata.name={name}"
     waiting = Waiting(f"The Deployment '{name}'")
-    end = time.monotonic() + seconds
+    answered = time.monotonic()
+    end = answered + seconds
     while (left := end - time.monotonic()) > 0:
+        if engine.is_interrupted():
+            raise pulumi.RunError(
+                f"The roll-out of the Deployment '{name}' was not waited for to its end. It goes "
+                "on: 'python -m infra status' shows how it is, 'pulumi up' waits again."
+            )
         deployment = None
-        for deployment in api.watch(cluster, path, max(1, min(LOOK_SECONDS, round(left)))):
-            if is_complete(deployment):
-                return
+        try:
+            for deployment in api.watch(cluster, path, max(1, min(LOOK_SECONDS, round(left)))):
+                if is_complete(deployment):
+                    return
+            trouble = why.deployment(cluster, deployment) if deployment else None
+            answered = time.monotonic()
+        except api.NoAnswer:
+            if time.monotonic() - answered > _AWAY_SECONDS:
+                raise
+            engine.pause(LOOK_SECONDS)
+            continue
         if deployment is None:
             raise pulumi.RunError(
                 f"The Deployment '{name}' was deleted from the namespace '{namespace}' while its "
                 "roll-out was waited for. Run 'pulumi up --refresh', which makes it again."
             )
-        goes_on = waiting.sees(why.deployment(cluster, deployment))
+        goes_on = waiting.sees(trouble)
         failure = failure_of(deployment)
         if failure or not goes_on:
             raise _failed(name, namespace, waiting.trouble, failure or "")

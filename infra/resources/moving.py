@@ -57,9 +57,14 @@ def move(olds: Mapping[str, Any], news: Mapping[str, Any]) -> BucketMark:
         there = _there(target, news["bucket"])
         if there is not None and there.bucket_id == olds.get("bucket_id"):
             return there
+        if news["force_destroy"]:
+            tell(f"Nothing of the bucket '{olds['bucket']}' was copied. {error}", stays=True)
+            return take(target, news["bucket"], new, known=False)
         raise StoreError(
             f"What the bucket '{olds['bucket']}' of {_named(old)} holds can't be copied to "
-            f"{_named(new)}. {error} Then run 'pulumi up' again, or set the dlstack:s3 keys back."
+            f"{_named(new)}. {error} Then run 'pulumi up' again, or set the dlstack:s3 keys back. "
+            "If that store is gone for good, set dlstack:forceDestroy to true to go on without "
+            "what it held."
         ) from error
     mark = take(target, news["bucket"], new, known=False)
     names = (source, olds["bucket"], target, news["bucket"])

@@ -24,7 +24,7 @@ def read(reader: Reader) -> ExternalStore | None:
     endpoint, region = reader.text("s3Endpoint"), reader.text("s3Region")
     if not endpoint and not region:
         for key in ("s3AccessKey", "s3SecretKey"):
-            if reader.secret(key):
+            if reader.text(key):
                 raise pulumi.RunError(
                     f"dlstack:{key} is set, but no object store is configured. Set "
                     "dlstack:s3Region (AWS) or dlstack:s3Endpoint, or remove the key: the stack's "
@@ -36,13 +36,13 @@ def read(reader: Reader) -> ExternalStore | None:
     return ExternalStore(
         endpoint=endpoint.rstrip("/"),
         region=region or "us-east-1",
-        access_key=_credential(reader, "s3AccessKey"),
-        secret_key=_credential(reader, "s3SecretKey"),
+        # By itself it opens nothing.
+        access_key=_required("s3AccessKey", reader.text("s3AccessKey")),
+        secret_key=_required("s3SecretKey", reader.secret("s3SecretKey")),
     )
 
 
-def _credential(reader: Reader, key: str) -> str:
-    value = reader.secret(key)
+def _required(key: str, value: str) -> str:
     if not value:
         raise pulumi.RunError(
             f"dlstack:{key} is not set, but an object store is configured. "

@@ -55,8 +55,20 @@ class Reader:
         return value
 
     def secret(self, key: str) -> str:
-        """Return a secret value in the clear; it is wrapped again where it becomes an input."""
-        return str(pulumi.runtime.get_config(f"dlstack:{key}") or "")
+        """Return a secret value in the clear; it is wrapped again where it becomes an input.
+
+        Raises:
+            pulumi.RunError: it lies unencrypted in the stack's configuration, and so in its state.
+        """
+        name = f"dlstack:{key}"
+        value = str(pulumi.runtime.get_config(name) or "")
+        if value and not pulumi.runtime.is_config_secret(name):
+            raise pulumi.RunError(
+                f"{name} is not encrypted in the stack's configuration. Run 'pulumi config set "
+                f"--secret {name}' and enter it, and change it where it was made: whoever has "
+                "read the configuration or the stack's state knows it."
+            )
+        return value
 
     def choice(self, key: str, default: _Choice, choices: tuple[_Choice, ...]) -> _Choice:
         """Return a value that is one of `choices`."""

@@ -274,7 +274,8 @@ def configure(engine: Engine, project: Path) -> Configure:
         }
         merged = required | values
         pulumi.runtime.set_all_config(
-            {f"dlstack:{key}": value for key, value in merged.items() if value is not None}
+            {f"dlstack:{key}": value for key, value in merged.items() if value is not None},
+            [f"dlstack:{key}" for key in ("s3AccessKey", "s3SecretKey", "tlsKey", "token")],
         )
 
     set_config()

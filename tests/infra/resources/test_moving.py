@@ -136,6 +136,15 @@ def test_an_old_store_that_does_not_answer_fails_the_move(
         moved(away, there)
 
 
+def test_an_old_store_that_is_gone_for_good_is_left_behind_by_force(
+    olds: Props, there: Props, other_store: SeaweedFS, told: list[str]
+) -> None:
+    away = olds | {"store": olds["store"] | {"endpoint": "http://127.0.0.1:9"}}
+    moved(away, there, force_destroy=True)
+    assert keys(other_store.client(), olds["bucket"]) == []
+    assert "was copied" in told[0]
+
+
 def test_a_run_that_still_writes_fails_the_move(
     olds: Props, there: Props, cluster: dict[str, Any], told: list[str]
 ) -> None:

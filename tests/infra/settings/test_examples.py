@@ -46,7 +46,7 @@ def here(project: Path) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=name)
 def test_the_program_takes_it(engine: Any, here: None, example: Path):
     given = {key: "a-secret-of-24-characters" for key in secrets_of(example)}
-    pulumi.runtime.set_all_config({**values(example), **given})
+    pulumi.runtime.set_all_config({**values(example), **given}, list(given))
     loaded = configuration.load()
     assert loaded.runtime_image == values(example)["dlstack:runtimeImage"]
 
@@ -58,7 +58,7 @@ def test_no_secret_is_in_it_and_each_it_needs_is_said(engine: Any, here: None, e
     assert needed <= SECRETS
     for missing in needed - {"dlstack:token"}:
         others = {key: "a-secret-of-24-characters" for key in needed - {missing}}
-        pulumi.runtime.set_all_config({**values(example), **others})
+        pulumi.runtime.set_all_config({**values(example), **others}, list(others))
         with pytest.raises(pulumi.RunError, match=f"{missing} is not set"):
             configuration.load()
 

@@ -231,6 +231,16 @@ class TestExternalStore:
         assert loaded.store.secret_key == "hunter2"
         assert "hunter2" not in repr(loaded)
 
+    @pytest.mark.parametrize("key", ["s3SecretKey", "tlsKey", "token"])
+    def test_a_secret_in_plain_text_is_refused(self, configure: Configure, key: str):
+        """It would be so in the state, too."""
+        configure(**STORE, tls="true", **({} if key == "s3SecretKey" else {key: "x" * 24}))
+        others = {"dlstack:s3SecretKey", "dlstack:tlsKey", "dlstack:token"} - {f"dlstack:{key}"}
+        values = dict(pulumi.runtime.config.CONFIG.get())
+        pulumi.runtime.set_all_config(values, list(others))
+        with pytest.raises(pulumi.RunError, match=f"dlstack:{key} is not encrypted .* --secret"):
+            configuration.load()
+
     @pytest.mark.parametrize("missing", ["s3AccessKey", "s3SecretKey"])
     def test_needs_both_keys(self, configure: Configure, missing: str) -> None:
         keys = {"s3AccessKey": "ACCESS", "s3SecretKey": "hunter2"} | {missing: None}

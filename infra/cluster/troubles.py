@@ -136,7 +136,8 @@ def _of_pods(
 ) -> Iterator[Trouble]:
     for pod in pods:
         if not _lives(pod):
-            if pod["status"].get("reason") and failures:
+            reason = pod.get("status", {}).get("reason")
+            if reason == "Evicted" or (reason and failures):
                 yield _evicted(pod, component)
             continue
         if (message := _why_unscheduled(pod)) is not None:
@@ -195,7 +196,7 @@ def _missing(kind: str, name: str) -> Trouble:
 def _crashed(container: Container, component: str) -> Trouble:
     flavour = _keys(component).flavour
     often = container.restarts >= _RESTARTS
-    times = f", {container.restarts + 1} times" if container.restarts else ""
+    times = f" {container.restarts + 1} times" if container.restarts else ""
     if container.end_reason == "OOMKilled":
         limit = f" than its {container.memory_limit}" if container.memory_limit else ""
         advice = f"Choose a bigger {flavour}." if flavour and container.is_main else ""
@@ -203,8 +204,14 @@ def _crashed(container: Container, component: str) -> Trouble:
         # The next one would use as much.
         return Trouble(what, advice, hopeless=container.restarts >= 1)
     said = last_words(container.end_message) or container.end_reason
-    what = f"the container '{container.name}' ended{times} with exit status {container.exit_code}"
-    return Trouble(f"{what}: {said.rstrip('.')}" if said else what, "", hopeless=often)
+    advice = ""
+    if "Loading servable" in said:
+        # The next one gets the same files.
+        often = container.restarts >= 1
+        advice = "Set dlstack:modelVersion to a version that can be loaded, or train another."
+    last = f"{times}, the last time" if times else ""
+    what = f"the container '{container.name}' ended{last} with exit status {container.exit_code}"
+    return Trouble(f"{what}: {said.rstrip('.')}" if said else what, advice, hopeless=often)
 
 
 def _evicted(pod: Document, component: str) -> Trouble:

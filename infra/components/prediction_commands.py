@@ -40,6 +40,9 @@ def server(
         f"--rest_api_port={REST_PORT}",
         f"--model_name={model_name}",
         f"--model_base_path={MODELS}/{model_name}",
+        # Its own tries are a minute apart, and nobody hears of them. Kubernetes starts a server
+        # that has failed again, and keeps its last words.
+        "--max_num_load_retries=0",
     ]
     if batching:
         flags.append("--enable_batching=true")

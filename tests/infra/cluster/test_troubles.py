@@ -258,13 +258,31 @@ class TestContainer:
         assert found is not None and found.hopeless is hopeless
         assert found.reason.endswith("with exit status 1: Publish the model again")
 
+    def test_that_can_not_load_its_model_will_not_the_next_time(self) -> None:
+        said = (
+            "2026-01-15 10:00:00,123 E serving.models.lifecycle: Loading servable {name: mnist "
+            "version: 3} failed, try 1 of 1: OUT_OF_RANGE: Read less bytes than requested\n"
+            "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available\n"
+        )
+        ended = {"exitCode": 255, "reason": "Error", "message": said}
+        found = of(
+            in_container(restartCount=1, state=self.WAITING, lastState={"terminated": ended})
+        )
+        assert found == Trouble(
+            "the container 'server' ended 2 times, the last time with exit status 255: Loading "
+            "servable {name: mnist version: 3} failed, try 1 of 1: OUT_OF_RANGE: Read less bytes "
+            "than requested",
+            "Set dlstack:modelVersion to a version that can be loaded, or train another.",
+            hopeless=True,
+        )
+
     def test_that_uses_too_much_memory_names_its_flavour(self) -> None:
         ended = {"exitCode": 137, "reason": "OOMKilled"}
         spec = {"containers": [{"name": "server", "resources": {"limits": {"memory": "1Gi"}}}]}
         running = {"state": {"running": {}}, "lastState": {"terminated": ended}}
         found = of(in_container(ready=False, restartCount=1, **running), spec=spec)
         assert found == Trouble(
-            "the container 'server' was killed, 2 times: it used more memory than its 1Gi",
+            "the container 'server' was killed 2 times: it used more memory than its 1Gi",
             "Choose a bigger dlstack:servingFlavour.",
             hopeless=True,
         )
@@ -294,6 +312,19 @@ class TestContainer:
 
     def test_of_a_job_that_failed_by_itself_is_the_jobs_own_business(self) -> None:
         assert of_job(in_container("training", state={"terminated": self.FAILED})) is None
+
+
+def test_a_pod_that_its_node_has_thrown_out_says_what_the_node_lacked() -> None:
+    """The Job starts another at no charge, which goes the same way, until its time is over."""
+    status = {
+        "phase": "Failed",
+        "reason": "Evicted",
+        "message": "The node was low on resource: ephemeral-storage. ",
+    }
+    found = of_job(status)
+    assert found is not None and not found.hopeless
+    assert found.reason == "a pod ended: Evicted: The node was low on resource: ephemeral-storage"
+    assert "dlstack:flavour" in found.advice
 
 
 def test_of_a_job_whose_pods_are_gone_their_events_tell_what_they_waited_for() -> None:

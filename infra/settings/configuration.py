@@ -65,7 +65,7 @@ def load() -> Settings:
     """
     reader = Reader()
     reader.refuse_all_but(KEYS)
-    stack = f"{pulumi.get_project()}-{pulumi.get_stack()}"
+    stack = name_rules.stack(f"{pulumi.get_project()}-{pulumi.get_stack()}")
     store = external_store.read(reader)
     model_version = reader.integer("modelVersion", low=1)
     # With a pinned version nothing is trained: what that would take need not even be here.

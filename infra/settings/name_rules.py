@@ -8,8 +8,19 @@ import re
 import pulumi
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_STACK_ID = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _MODEL = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]*")
+
+
+def stack(name: str) -> str:
+    """Return `name`, `<project>-<stack>`, if it can be the value of a label."""
+    if not _LABEL_VALUE.fullmatch(name):
+        raise pulumi.RunError(
+            f"'{name}', the names of project and stack, can't be a label in the cluster: at most "
+            "63 letters, digits, '-', '_' and '.', with a letter or digit at both ends. Run "
+            "'pulumi stack rename'."
+        )
+    return name
 
 
 def namespace(name: str) -> str:
@@ -48,7 +59,7 @@ def model(name: str) -> str:
 
 def stack_id(text: str) -> str:
     """Return `text` if it can be the value of a label; empty: no id."""
-    if text and not _STACK_ID.fullmatch(text):
+    if text and not _LABEL_VALUE.fullmatch(text):
         raise pulumi.RunError(
             f"dlstack:stackId '{text}' can't be an id. Use the one of the stack to take over: "
             "'kubectl get namespaces --label-columns dlstack.dev/stack-id' shows them."

@@ -92,6 +92,17 @@ def test_a_misspelt_key_is_no_silent_default(configure: Configure, key: str, hin
     assert f"'dlstack:{key}' is not a configuration key. {hint}" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["dev.", "d" * 60])
+def test_a_name_that_can_not_be_a_label_is_refused(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Also where it names neither namespace nor buckets: else the API refuses it, halfway."""
+    configure(namespace="ml", bucketPrefix="ml")
+    monkeypatch.setattr(pulumi, "get_stack", lambda: name)
+    with pytest.raises(pulumi.RunError, match=r"'dlstack-d.*can't be a label .*stack rename'\."):
+        configuration.load()
+
+
 def test_keys_of_other_packages_are_not_ours(configure: Configure) -> None:
     configure()
     pulumi.runtime.set_config("aws:region", "eu-central-1")

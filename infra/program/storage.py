@@ -122,13 +122,20 @@ def _secret(settings: Settings, place: Place, name: str) -> Secret:
             namespace=place.namespace,
             labels=names.labels(names.OBJECT_STORE, place.instance),
         ),
-        string_data=_credentials(settings.store),
+        string_data=_credentials(settings.store, place, name),
     )
 
 
-def _credentials(external: ExternalStore | None) -> dict[str, pulumi.Input[str]]:
+def _credentials(
+    external: ExternalStore | None, place: Place, secret: str
+) -> dict[str, pulumi.Input[str]]:
     if external is None:
-        generated = GeneratedCredentials("object-store-credentials")
+        generated = GeneratedCredentials(
+            "object-store-credentials",
+            cluster=place.cluster,
+            namespace=place.namespace,
+            secret=secret,
+        )
         return {ACCESS_KEY: generated.access_key, SECRET_KEY: generated.secret_key}
     return {
         ACCESS_KEY: pulumi.Output.secret(external.access_key),

@@ -9,6 +9,10 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
+from store.errors import Gone
+
+from ..cluster.clusters import Cluster
+from . import connection
 from .provider import Provider, inputs_of
 
 
@@ -17,11 +21,13 @@ class _GeneratedCredentialsProvider(Provider):
         return DiffResult(changes=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        # The alphabets of AWS: clients and signatures are known to take them.
-        access_key = secrets.token_hex(10).upper()
-        return CreateResult(
-            access_key, {"access_key": access_key, "secret_key": secrets.token_hex(20)}
-        )
+        try:
+            # Of a state that is lost: the store runs, and knows no others.
+            access_key, secret_key = connection.read_credentials(props["kept_in"])
+        except (Gone, KeyError):
+            # The alphabets of AWS: clients and signatures are known to take them.
+            access_key, secret_key = secrets.token_hex(10).upper(), secrets.token_hex(20)
+        return CreateResult(access_key, {"access_key": access_key, "secret_key": secret_key})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         return ReadResult(id_, inputs_of(props))
@@ -39,11 +45,29 @@ class GeneratedCredentials(Resource, module="credentials", name="GeneratedCreden
     access_key: pulumi.Output[str]
     secret_key: pulumi.Output[str]
 
-    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        cluster: Cluster,
+        namespace: pulumi.Input[str],
+        secret: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Declare credentials.
+
+        Args:
+            name: logical name.
+            cluster: of the stack.
+            namespace: of the stack.
+            secret: the Secret that they are put into; those that it has already are kept.
+            opts: resource options.
+        """
+        kept_in = {"cluster": cluster, "namespace": namespace, "secret": secret}
         super().__init__(
             _GeneratedCredentialsProvider(),
             name,
-            {"access_key": None, "secret_key": None},
+            {"kept_in": kept_in, "access_key": None, "secret_key": None},
             pulumi.ResourceOptions.merge(
                 pulumi.ResourceOptions(additional_secret_outputs=["access_key", "secret_key"]), opts
             ),

@@ -118,7 +118,8 @@ class TestAnotherCluster:
 
 class TestAClusterThatIsAway:
     @pytest.fixture(scope="class")
-    def half_made(self, platform, tmp_path_factory) -> Iterator[Deployment]:
+    @classmethod
+    def half_made(cls, platform, tmp_path_factory) -> Iterator[Deployment]:
         """A stack that `pulumi up` had just begun to make when its cluster went away."""
         if platform.brought_kubeconfig is not None:
             pytest.skip("runs a part of the embedded cluster's program")
@@ -220,7 +221,8 @@ def test_a_stack_of_the_same_name_of_another_back_end_is_refused(deployment, tmp
 
 class TestARenamedStack:
     @pytest.fixture(scope="class")
-    def renamed(self, deployment) -> Iterator[Deployment]:
+    @classmethod
+    def renamed(cls, deployment) -> Iterator[Deployment]:
         name = f"{NAME}-new"
         assert deployment.pulumi("stack", "rename", name).returncode == 0
         yield replace(deployment, name=name)

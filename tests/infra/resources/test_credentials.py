@@ -28,10 +28,17 @@ class TestCredentials:
         with pytest.raises(pulumi.RunError):
             connection.read_credentials(self.store | {"cluster": ANY_CLUSTER | {"context": "down"}})
 
+    def test_are_kept_where_a_store_runs_with_them(self) -> None:
+        """Symptom otherwise: a new state, whose old one is lost, is refused by the store."""
+        provider = credentials._GeneratedCredentialsProvider()
+        made = provider.create({"kept_in": self.store})
+        assert made.outs == {"access_key": "ACCESS", "secret_key": "hunter2"}
 
-def test_generated_credentials_are_made_once() -> None:
+
+def test_generated_credentials_are_made_once(kube_api: KubeApi) -> None:
     provider = credentials._GeneratedCredentialsProvider()
-    first, second = provider.create({}).outs, provider.create({}).outs
+    new = {"kept_in": {"cluster": ANY_CLUSTER, "namespace": "stack", "secret": "object-store"}}
+    first, second = provider.create(new).outs, provider.create(new).outs
     assert first is not None
     assert first != second
     assert provider.diff("id", first, {}).changes is False

@@ -1,14 +1,23 @@
 """The Pulumi program: configuration in, resources of `infra.program`, stack outputs out."""
 
 import signal
+import sys
 
 import pulumi
 
 from infra.program import stack
 from infra.settings import configuration
 
+_ERROR_SHOWN = 32
+"""Exit status by which Pulumi knows that the program has said why it ended. Of any other it would
+add that "an unhandled error occurred"."""
+
 # When a resource fails, Pulumi interrupts the program; a traceback would bury the resource's error.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-for name, value in stack.build(configuration.load()).items():
-    pulumi.export(name, value)
+try:
+    for name, value in stack.build(configuration.load()).items():
+        pulumi.export(name, value)
+except pulumi.RunError as error:
+    pulumi.log.error(str(error))
+    sys.exit(_ERROR_SHOWN)

@@ -190,7 +190,9 @@ def _last_words_of(pods: Sequence[Mapping[str, Any]]) -> str:
         return ""
     last = max(failed, key=lambda ended: str(ended.get("finishedAt", "")))
     status = f"exit status {last['exitCode']}"
-    if last.get("reason") not in (None, "Error"):
+    if last.get("reason") == "OOMKilled":
+        status += " (OOMKilled: it used more memory than dlstack:flavour has)"
+    elif last.get("reason") not in (None, "Error"):
         status += f" ({last['reason']})"
     return f"{status}: {last_words(last.get('message', ''))}".strip(": ")
 

@@ -165,7 +165,9 @@ def test_the_pod_that_failed_last_by_itself_is_the_one_that_is_quoted() -> None:
     }
     pods = (retried, told, cause, {**told, "finishedAt": "2026-03-01T09:00:00Z"})
     found = state(failed, *(pod(f"{n}", terminated=one) for n, one in enumerate(pods)))
-    assert found.reason == "exit status 137 (OOMKilled): step 7"
+    assert found.reason == (
+        "exit status 137 (OOMKilled: it used more memory than dlstack:flavour has): step 7"
+    )
 
 
 def test_a_job_that_took_too_long_says_so() -> None:

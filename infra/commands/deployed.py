@@ -52,6 +52,8 @@ class Deployed:
     """Address under which clients reach node ports."""
     output_bucket: str
     model_name: str
+    pinned_version: int | None
+    """The version that `dlstack:modelVersion` names; None: the newest is served."""
     store: Store
 
     def connect(self) -> Client:
@@ -140,6 +142,7 @@ def find(stack: Selected) -> Deployed:
         host=told.host,
         output_bucket=told.output_bucket,
         model_name=told.model_name,
+        pinned_version=told.pinned_version,
         store=deployed_store.of(told, cluster, place),
     )
 

@@ -49,6 +49,8 @@ class Status:
     """The newest first; None if the bucket could not be read."""
     problem: str
     """Why the bucket could not be read; empty if it could."""
+    pinned: int | None
+    """The version that is served whatever is newer; None: the newest is."""
     wanted: int | None
     """The version that the prediction service was last told to serve."""
     served: Sequence[int]
@@ -89,6 +91,7 @@ def read(stack: Deployed, now: datetime) -> Status:
             model_name=stack.model_name,
             versions=versions,
             problem=problem,
+            pinned=stack.pinned_version,
             wanted=_version(by_name.get(names.PREDICTION, {}).get("spec", {}).get("template", {})),
             served=sorted(_served(pods())),
             services={
@@ -132,6 +135,7 @@ def as_json(status: Status) -> dict[str, Any]:
             for one in status.versions
         ],
         "wantedVersion": status.wanted,
+        "pinnedVersion": status.pinned,
         "services": {
             name: None
             if one is None

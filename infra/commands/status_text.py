@@ -34,6 +34,8 @@ def status_text(status: Status) -> str:
         parts.append(_versions(status.model_name, status.versions, status.served))
     elif status.versions is not None:
         parts.append(f"no version of the model '{status.model_name}' is published yet")
+    if status.pinned is not None:
+        parts.append(_pin(status.pinned, status.versions or ()))
     if shown:
         parts.append(_table(shown))
     return "\n\n".join(parts)
@@ -108,6 +110,15 @@ def _versions(model: str, versions: Iterable[Version], served: Sequence[int]) ->
         for one in versions
     ]
     return _table(rows)
+
+
+def _pin(pinned: int, versions: Iterable[Version]) -> str:
+    newer = [one.version for one in versions if one.version > pinned and not one.damage]
+    withheld = f" Version {max(newer)} is newer, and is not served." if newer else ""
+    return (
+        f"Version {pinned} is pinned: nothing is trained.{withheld} The way forward:\n"
+        "pulumi config rm dlstack:modelVersion && pulumi up"
+    )
 
 
 def _use(version: Version, served: Sequence[int]) -> list[str]:

@@ -136,11 +136,11 @@ def _tell_what_is_withheld(settings: Settings, cluster: Cluster) -> None:
             newest = intact[0][0].number if intact else None
     except StoreError:
         pass
-    pinned = settings.model_version
-    newer = f", though version {newest} is there" if newest and newest > (pinned or 0) else ""
+    pinned = settings.model_version or 0
+    newer = f" Version {newest} is newer, and is not served." if newest and newest > pinned else ""
     pulumi.log.info(
-        f"dlstack:modelVersion pins version {pinned}: nothing is trained, and it is served{newer}. "
-        "The way forward: 'pulumi config rm dlstack:modelVersion', then 'pulumi up'."
+        f"dlstack:modelVersion pins version {pinned}: nothing is trained.{newer} The way forward: "
+        "'pulumi config rm dlstack:modelVersion', then 'pulumi up'."
     )
 
 

@@ -26,7 +26,7 @@ class _PublishedModelProvider(Provider):
         # What a refresh has found to be damaged has no version; the program may have seen another.
         seen = _news.get("seen")
         changes = changes or _olds.get("version") is None
-        changes = changes or (seen is not None and seen != _olds["version"])
+        changes = changes or (seen is not None and seen != _olds.get("version"))
         return DiffResult(changes=changes, replaces=[])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -46,6 +46,7 @@ class _PublishedModelProvider(Provider):
 
 
 def _outputs(props: dict[str, Any]) -> dict[str, Any]:
+    # What is None is not among the properties.
     wanted = props.get("wanted_version")
     version, manifest = find(
         connect(props["store"]),

@@ -196,6 +196,7 @@ class TestStatus:
                 },
             ],
             "wantedVersion": 2,
+            "pinnedVersion": None,
             "services": {
                 name: {"state": "ready", "reason": None, "ready": 1, "replicas": 1}
                 for name in ("prediction", "tensorboard", "object-store")
@@ -290,6 +291,18 @@ class TestStatus:
         output = run("status")[1]
         assert "no version of the model 'mnist' is published yet" in output
         assert "http://203.0.113.1:32307" in output
+
+    def test_says_that_a_pin_withholds_a_newer_version(
+        self, run: Run, stack: dict[str, Any]
+    ) -> None:
+        assert "pinned" not in run("status")[1]
+        stack[f"{PLACE}/configmaps/stack"]["data"]["pinnedVersion"] = "1"
+        assert json.loads(run("status", "--json")[1])["pinnedVersion"] == 1
+        output = run("status")[1]
+        assert "Version 1 is pinned: nothing is trained. Version 2 is newer, and is not" in output
+        assert "pulumi config rm dlstack:modelVersion && pulumi up" in output
+        stack[f"{PLACE}/configmaps/stack"]["data"]["pinnedVersion"] = "2"
+        assert "is newer" not in run("status")[1]
 
     def test_marks_a_version_that_can_not_be_served(
         self, run: Run, stack: dict[str, Any], bucket: Bucket

@@ -1,0 +1,130 @@
+"""The dynamic resource that ends training runs which are not wanted any more."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.cluster import api, ending
+from infra.resources import other_runs
+from tests.infra.conftest import CLUSTER
+from tests.infra.resources.conftest import Props
+
+provider = other_runs._OtherRunsProvider()
+PLACE = "/apis/batch/v1/namespaces/test/jobs"
+
+
+def job(name: str, condition: str | None = None, run: str | None = "a" * 64) -> dict[str, Any]:
+    annotations = {"dlstack.dev/run-hash": run} if run else {}
+    conditions = [{"type": condition, "status": "True"}] if condition else []
+    return {
+        "metadata": {"name": name},
+        "spec": {"template": {"metadata": {"annotations": annotations}}},
+        "status": {"conditions": conditions},
+    }
+
+
+@dataclass
+class Cluster:
+    """Jobs, each with a pod that ends when its Job is suspended."""
+
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+    stuck: bool = False
+
+    def get(self, _cluster: Any, path: str) -> dict[str, Any]:
+        if path == PLACE:
+            return {"items": list(self.jobs.values())}
+        assert path.startswith("/api/v1/namespaces/test/pods?labelSelector=")
+        name = path.rpartition("%3D")[2]
+        running = [
+            {"metadata": {"name": f"{one}-pod"}, "status": {"phase": "Running"}}
+            for one, job in self.jobs.items()
+            if name in (one, "training") and (self.stuck or not job["spec"].get("suspend"))
+        ]
+        self.done.append(f"looked for pods of {name}")
+        return {"items": running}
+
+    def patch(self, _cluster: Any, path: str, document: dict[str, Any]) -> None:
+        name = path.removeprefix(f"{PLACE}/")
+        self.jobs[name]["spec"] |= document["spec"]
+        self.done.append(f"suspended {name}")
+
+    def delete(self, _cluster: Any, path: str) -> None:
+        name = path.removeprefix(f"{PLACE}/").partition("?")[0]
+        del self.jobs[name]
+        self.done.append(f"deleted {name}")
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    one = Cluster()
+    for name in ("get", "patch", "delete"):
+        monkeypatch.setattr(api, name, getattr(one, name))
+    monkeypatch.setattr(api, "events", lambda *_: iter(()))
+    return one
+
+
+@pytest.fixture
+def put(cluster: Cluster) -> Iterator[Callable[..., None]]:
+    def put(*jobs: dict[str, Any]) -> None:
+        cluster.jobs |= {one["metadata"]["name"]: one for one in jobs}
+
+    yield put
+
+
+def props(keep: str, *others: str) -> Props:
+    return {"cluster": CLUSTER, "namespace": "test", "keep": keep, "others": list(others)}
+
+
+def test_all_others_are_ended_before_the_wanted_one_begins(
+    cluster: Cluster, put: Callable[..., None]
+) -> None:
+    """And those that nobody knows are deleted; the one of the state is Pulumi's to delete."""
+    put(job("old"), job("orphan"), job("ended", "Complete"), job("new"), job("foreign", run=None))
+    provider.update("id", props("old"), props("new", "old", "orphan", "ended"))
+    assert cluster.done == [
+        *("suspended old", "suspended orphan"),
+        *("looked for pods of old", "looked for pods of orphan"),
+        *("deleted orphan", "deleted ended"),
+    ]
+    assert sorted(cluster.jobs) == ["foreign", "new", "old"]
+
+
+def test_a_new_stack_knows_none_of_those_that_are_there(
+    cluster: Cluster, put: Callable[..., None]
+) -> None:
+    put(job("of a killed up"))
+    provider.create(props("new", "of a killed up"))
+    assert cluster.jobs == {}
+
+
+def test_destroy_ends_all_before_the_buckets_are_emptied(
+    cluster: Cluster, put: Callable[..., None]
+) -> None:
+    put(job("one"), job("two", "Failed"))
+    provider.delete("id", props("one"))
+    assert cluster.jobs == {} and cluster.done[-1] == "looked for pods of training"
+
+
+def test_a_pod_that_does_not_end_is_named_with_the_way_out(
+    cluster: Cluster, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "_END_SECONDS", 0.1)
+    cluster.stuck = True
+    put(job("old"))
+    with pytest.raises(pulumi.RunError, match=r"'old-pod' .* pod --force --namespace test old-pod"):
+        provider.create(props("new", "old"))
+    # Without another run nobody waits for it.
+    cluster.jobs.clear()
+    put(job("old"))
+    provider.create(props("", "old"))
+
+
+@pytest.mark.parametrize(
+    ("news", "changes"), [(props("a"), False), (props("b"), True), (props("a", "c"), True)]
+)
+def test_it_acts_when_another_run_is_wanted_or_others_are_there(news: Props, changes: bool) -> None:
+    assert provider.diff("id", props("a", "earlier"), news).changes is changes

@@ -1,0 +1,140 @@
+"""The dynamic resource that waits for a training run, against a cluster of the test's own."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.cluster import api, why
+from infra.cluster.api import NoAnswer
+from infra.cluster.troubles import Trouble
+from infra.resources import engine, run_end
+from tests.infra.conftest import CLUSTER
+from tests.infra.resources.conftest import Props
+
+provider = run_end._RunEndProvider()
+PROPS: Props = {
+    "cluster": CLUSTER,
+    "namespace": "test",
+    "job": "training-1",
+    "uid": "1",
+    "run": "run 5a1d, attempt 1",
+}
+
+
+def job(condition: str | None = None, *, suspend: bool = False, **more: Any) -> dict[str, Any]:
+    conditions = [{"type": condition, "status": "True", **more}] if condition else []
+    return {
+        "metadata": {"name": "training-1", "namespace": "test"},
+        "spec": {"suspend": suspend, "parallelism": 1},
+        "status": {"conditions": conditions},
+    }
+
+
+Given = Callable[..., None]
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Given]:
+    """Let the cluster tell these in a row of watches, and these pods when it is asked for them."""
+    told: list[Any] = []
+    listed: list[Any] = []
+    notes: list[Any] = []
+
+    def watch(*_: Any) -> Iterator[Any]:
+        now = told.pop(0)
+        if isinstance(now, Exception):
+            raise now
+        yield from now
+
+    def given(*watches: Any, pods: Any = ()) -> None:
+        told.extend(watches)
+        listed.extend(pods)
+
+    monkeypatch.setattr(api, "watch", watch)
+    monkeypatch.setattr(api, "get", lambda *_: {"items": listed})
+    monkeypatch.setattr(api, "patch", lambda *words: notes.append(words[-1]))
+    monkeypatch.setattr(why, "job", lambda *_: None)
+    monkeypatch.setattr(engine, "pause", lambda _: None)
+    yield given
+    assert told == []
+
+
+def test_a_run_has_ended_when_its_job_is_complete(given: Given) -> None:
+    given([job()], [job(), job("Complete")])
+    result = provider.create(PROPS)
+    assert (result.id, result.outs) == ("test/training-1", PROPS)
+
+
+def test_the_cluster_may_be_away_meanwhile(given: Given) -> None:
+    given([job()], NoAnswer("away"), NoAnswer("away"), [job("Complete")])
+    provider.create(PROPS)
+
+
+def test_a_cluster_that_stays_away_is_an_error(
+    given: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_end, "_AWAY_SECONDS", -1)
+    given(NoAnswer("away"))
+    with pytest.raises(NoAnswer):
+        provider.create(PROPS)
+
+
+def test_a_failed_run_says_the_last_words_of_its_boot_file_and_the_way_on(given: Given) -> None:
+    said = "step 1\nTraceback (most recent call last):\n  File\nValueError: no such\nlayer"
+    ended = {"exitCode": 1, "reason": "Error", "message": said, "finishedAt": "2026"}
+    pod = {"status": {"containerStatuses": [{"state": {"terminated": ended}}]}}
+    given([job("Failed", reason="BackoffLimitExceeded", message="m")], pods=[pod])
+    with pytest.raises(pulumi.RunError) as raised:
+        provider.create(PROPS)
+    text = str(raised.value)
+    assert text.startswith("The training run 5a1d, attempt 1, failed: exit status 1: ValueError")
+    assert said in text
+    assert "The version that is served stays." in text and "'pulumi up' tries again" in text
+
+
+def test_a_run_that_took_too_long_names_the_key(given: Given) -> None:
+    given([job("Failed", reason="DeadlineExceeded", message="Job was active too long")])
+    with pytest.raises(pulumi.RunError, match="longer than dlstack:timeout"):
+        provider.create(PROPS)
+
+
+def test_a_cancelled_run_is_not_waited_for(given: Given) -> None:
+    given([job()], [job(suspend=True)])
+    with pytest.raises(pulumi.RunError, match="was cancelled. .* goes on from its last checkpoint"):
+        provider.create(PROPS)
+
+
+@pytest.mark.parametrize(
+    "last", [[], [job() | {"metadata": {"name": "training-1", "deletionTimestamp": "2026"}}]]
+)
+def test_a_deleted_one_is_not_waited_for(given: Given, last: Any) -> None:
+    given([job()], last)
+    with pytest.raises(pulumi.RunError, match="somebody has deleted it. Run 'pulumi up --refresh'"):
+        provider.create(PROPS)
+
+
+def test_what_is_hopeless_ends_the_wait(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    trouble = Trouble("the image 'x' can't be pulled", "Set dlstack:image to another.", True)
+    monkeypatch.setattr(why, "job", lambda *_: trouble)
+    given([job()], [job()])
+    with pytest.raises(pulumi.RunError, match="can't begin: the image 'x' .*Set dlstack:image"):
+        provider.create(PROPS)
+
+
+def test_ctrl_c_ends_the_wait_and_not_the_training(
+    given: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "is_interrupted", lambda: True)
+    given([job()])
+    with pytest.raises(pulumi.RunError, match="It goes on: 'pulumi up' waits for it again"):
+        provider.create(PROPS)
+
+
+@pytest.mark.parametrize(
+    ("news", "changes"),
+    [({}, False), ({"run": "another word"}, False), ({"uid": "2"}, True), ({"job": "b"}, True)],
+)
+def test_another_job_is_waited_for_and_the_same_is_not(news: Props, changes: bool) -> None:
+    assert provider.diff("id", PROPS, PROPS | news).changes is changes

@@ -11,7 +11,7 @@ from typing import Any
 
 from store import buckets, client
 from store.client import Client
-from store.errors import Gone, Unreachable
+from store.errors import Gone, Unreachable, WrongCredentials
 
 from ..cluster import api
 
@@ -41,7 +41,12 @@ def read_credentials(store: Store) -> tuple[str, str]:
             f"The Secret '{name}' with the object store's credentials is not in the namespace "
             f"'{namespace}'. Run 'pulumi up --refresh', which makes it again."
         )
-    data = document["data"]
+    data = document.get("data") or {}
+    if not {ACCESS_KEY, SECRET_KEY} <= data.keys():
+        raise Gone(
+            f"The Secret '{name}' of the namespace '{namespace}' has no {ACCESS_KEY} and "
+            f"{SECRET_KEY}. Run 'pulumi up --refresh', which puts them there again."
+        )
     access_key, secret_key = (
         base64.b64decode(data[key]).decode() for key in (ACCESS_KEY, SECRET_KEY)
     )
@@ -74,7 +79,8 @@ def connect_to_read(store: Store) -> Client | None:
         if _went_with_its_namespace(store):
             raise
         return None
-    except Unreachable:
+    except (Unreachable, WrongCredentials):
+        # Wrong are those that somebody has written into the Secret.
         if store["in_stack"]:
             return None
         raise

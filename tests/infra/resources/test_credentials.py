@@ -34,6 +34,11 @@ class TestCredentials:
         made = provider.create({"kept_in": self.store})
         assert made.outs == {"access_key": "ACCESS", "secret_key": "hunter2"}
 
+    def test_that_somebody_took_out_of_the_secret_are_gone(self, kube_api: KubeApi) -> None:
+        kube_api["/api/v1/namespaces/stack/secrets/object-store"] = (200, {"data": {"x": "eA=="}})
+        with pytest.raises(Gone, match="has no AWS_ACCESS_KEY_ID .* 'pulumi up --refresh'"):
+            connection.read_credentials(self.store)
+
 
 def test_generated_credentials_are_made_once(kube_api: KubeApi) -> None:
     provider = credentials._GeneratedCredentialsProvider()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pulumi.output import Unknown
 
+from infra.resources import connection
 from infra.resources.folder import _FolderProvider, _lines
 from infra.run import checksums
 from store import bucket_marks
@@ -159,6 +160,19 @@ def test_a_folder_is_gone_with_its_bucket(
     client.delete_bucket(Bucket=bucket)
     provider.delete("id", props())
     assert provider.read("id", props()).id == ""
+
+
+def test_refresh_keeps_what_it_can_not_look_at(
+    props: Callable[[], Props], object_store: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Symptom: after an edit of the Secret, `up --refresh` failed, and told to run itself."""
+    created = provider.create(props())
+    assert created.outs is not None
+    monkeypatch.setattr(
+        connection, "read_credentials", lambda _: (object_store.access_key, "edited")
+    )
+    read = provider.read(created.id, created.outs)
+    assert (read.id, read.outs) == (created.id, created.outs)
 
 
 def test_a_missing_file_fails_the_upload(props: Callable[[], Props], folder: Path) -> None:

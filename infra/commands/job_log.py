@@ -18,7 +18,7 @@ from store.errors import Gone
 from store.objects import read
 from store.urls import S3Url
 
-from ..cluster import api, names
+from ..cluster import api, names, troubles
 from ..cluster.jobs import end_of
 from ..run.run_hash import short
 from . import job_state
@@ -121,10 +121,10 @@ class RunLog:
                     continue
             elif end_of(job) is not None:
                 return job
-            elif pod is not None and unread:
-                reason = job_state.waits_for(pod)
-                if reason != waiting:
-                    self._say(f"Waiting for the pod '{pod['metadata']['name']}': {reason}")
+            elif pod is None or unread:
+                reason = self._patiently(self._why_waiting, job, pod)
+                if reason and reason != waiting:
+                    self._say(f"Waiting for the Job's pod: {reason}")
                 waiting = reason
             # A pod that has not begun, or that ends, changes itself; a new one changes the Job.
             if pod is not None and unread:
@@ -150,6 +150,14 @@ class RunLog:
     def _worker_pod(self, job: Mapping[str, Any]) -> Mapping[str, Any] | None:
         pods = self._stack.items(f"api/v1/pods?labelSelector=job-name={job['metadata']['name']}")
         return job_state.worker_pod(pods, job, self._worker)
+
+    def _why_waiting(self, job: Mapping[str, Any], pod: Mapping[str, Any] | None) -> str:
+        """Return why a Job has no pod, or one that has not begun; empty if nothing is known."""
+        pods = self._stack.items(f"api/v1/pods?labelSelector=job-name={job['metadata']['name']}")
+        trouble = troubles.of_job(job, pods, self._stack.items("api/v1/events"))
+        if trouble is not None:
+            return str(trouble)
+        return job_state.waits_for(pod) if pod else ""
 
     def _snapshot(self, pod: Mapping[str, Any]) -> list[bytes]:
         """Return all lines of the pod's log; `_read` goes on behind them."""

@@ -303,7 +303,7 @@ def test_following_goes_on_over_a_pod_that_is_replaced(deployment):
     second = lines[0].split()[-1]
     assert second != first
     assert lines == [f"begun on {second}", *(f"{second} line {i}" for i in range(1, 21))]
-    assert "Waiting for the pod" in errors and f"The Job '{name}' succeeded" in errors
+    assert "Waiting for the Job's pod" in errors and f"The Job '{name}' succeeded" in errors
 
 
 def test_each_worker_has_a_log_of_its_own(deployment):

@@ -58,6 +58,7 @@ class Api:
     """A cluster that has one Job, and goes from scene to scene: on each watch to the next."""
 
     scenes: list[tuple[dict[str, Any] | None, list[dict[str, Any]]]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
     logs: dict[str, list[str]] = field(default_factory=dict)
     """Pod -> its lines, of which there is one a second."""
     limits: list[tuple[int, bool]] = field(default_factory=list)
@@ -86,6 +87,8 @@ class Api:
             # As the kubelet does when the container is removed meanwhile.
             lines = [*lines[:kept], "unable to retrieve container logs for containerd://1"]
             return 200, "".join(lines).encode(), whole
+        if url.path == f"{PLACE}/events":
+            return 200, json.dumps({"items": self.events}).encode(), True
         if url.path == f"{PLACE}/pods":
             return 200, json.dumps({"items": pods}).encode(), True
         if one is None:
@@ -229,10 +232,21 @@ def test_following_waits_for_the_pod_and_goes_on_over_one_that_is_replaced(
         (COMPLETE, [at(9, "b", terminated={"exitCode": 0})]),
     ]
     api.logs = {"a": ["one", "two"], "b": ["one", "three"]}
+    api.events = [
+        {
+            "involvedObject": {"uid": RUNNING["metadata"]["uid"]},
+            "reason": "FailedCreate",
+            "message": 'Error creating: pods "a" is forbidden: exceeded quota: small, limited: 0',
+        }
+    ]
     assert shown.log.show(RUNNING) is False
     assert shown.log.follow(RUNNING) == COMPLETE
     assert shown.lines == ["one", "two", "one", "three"]
-    assert shown.said == ["Waiting for the pod 'a': ErrImagePull"]
+    assert [said.partition(". ")[0] for said in shown.said] == [
+        "Waiting for the Job's pod: the namespace's quota is used up: exceeded quota: small, "
+        "limited: 0",
+        "Waiting for the Job's pod: the image can't be pulled: ErrImagePull",
+    ]
 
 
 def test_after_a_broken_connection_no_line_is_missing_and_none_comes_twice(

@@ -17,6 +17,8 @@ from .stack.stack import EXAMPLE, GRPC_NODE_PORT, Stack, data_set
 COLD_GIBIBYTES = 18
 WARM_GIBIBYTES = 2
 DIGITS = 10
+STORE_SECONDS = 60
+"""After the start of a cluster a stack's store answers within seconds, on a slow machine longer."""
 
 _NEXT = """
 Next:
@@ -196,9 +198,10 @@ def _take_down(platform: Platform, *, asks: bool, otherwise: str) -> None:
         say("the cluster is started, to take the stack down that is on it")
         up(platform)
     try:
-        found = contents.read(stack.variables) if asks else None
-        if found and (named or found.has_models()):
-            confirm(_what_goes(stack, named, found), otherwise)
+        if asks or started:
+            found = contents.read(stack.variables, STORE_SECONDS if started else 0)
+            if asks and (named or found.has_models()):
+                confirm(_what_goes(stack, named, found), otherwise)
     except LocalError:
         if started:
             stop(platform)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ class Contents:
     def lines(self) -> list[str]:
         """What is deleted, one line for each kind."""
         if self.versions is None or self.runs is None:
-            kept = "its models and runs: they can't be counted, for it does not answer"
+            kept = "its models and runs, which can't be counted: its store does not answer"
         else:
             kept = (
                 f"{_count(self.versions, 'version')} of the model '{self.model}', "
@@ -41,8 +42,20 @@ class Contents:
         return [f"{kept}: in a store of yours, where they stay unless dlstack:forceDestroy is set"]
 
 
-def read(variables: Mapping[str, str]) -> Contents:
-    """Ask the stack that the variables name."""
+def read(variables: Mapping[str, str], patience_seconds: float = 0) -> Contents:
+    """Ask the stack that the variables name.
+
+    Args:
+        patience_seconds: how long its store may take to answer, as after the cluster's start.
+    """
+    until = time.monotonic() + patience_seconds
+    while True:
+        found = _read(variables)
+        if found.versions is not None or time.monotonic() > until:
+            return found
+
+
+def _read(variables: Mapping[str, str]) -> Contents:
     status, runs = _ask("status", variables), _ask("runs", variables)
     if status is None:
         return Contents("", None, None, True)

@@ -1,5 +1,6 @@
 """The stack `local`: the Pulumi program of this repository on this machine's cluster."""
 
+import contextlib
 import json
 import os
 import re
@@ -164,7 +165,7 @@ class Stack:
         held = locks.read(said)
         if status and held and self._may_clear(held):
             say(f"{held[0]} left the stack '{self.name}' locked and has ended: the lock is cleared")
-            self._read("cancel", "--yes", self.name)
+            self._clear()
             status, said = pulumi_command.run(words, self.variables)
             held = locks.read(said)
         if status and held:
@@ -181,6 +182,18 @@ class Stack:
             )
         if status:
             raise LocalError(f"`pulumi {command}` ended with status {status}.", remedy)
+
+    def _clear(self) -> None:
+        """Clear the lock of a `pulumi` that has ended, and what it had begun to make.
+
+        Whatever is there of that is taken over when it is made again. Pulumi would warn of it at
+        every `up` from now on.
+        """
+        self._read("cancel", "--yes", self.name)
+        with contextlib.suppress(LocalError):
+            # Of no resource: only the list of what was begun is cleared.
+            flags = ("--yes", "--skip-preview", "--clear-pending-creates", "--exclude=**")
+            self._read("refresh", *flags)
 
     def _may_clear(self, held: Sequence[locks.Lock]) -> bool:
         """Whether a lock protects nothing: its process has ended, and nobody else can hold it.

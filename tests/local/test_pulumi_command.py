@@ -56,7 +56,9 @@ def test_the_lock_of_a_killed_process_of_this_machine_is_cleared(
     tmp_path, monkeypatch, capfd, ended
 ):
     stack(tmp_path, monkeypatch, locked=lock_line(ended)).destroy()
-    assert [words[0] for words in fake_pulumi.calls(tmp_path)] == ["destroy", "cancel", "destroy"]
+    calls = fake_pulumi.calls(tmp_path)
+    assert [words[0] for words in calls] == ["destroy", "cancel", "refresh", "destroy"]
+    assert {"--clear-pending-creates", "--exclude=**"} <= {*calls[2]}
     assert "left the stack 'local' locked and has ended" in capfd.readouterr().err
 
 

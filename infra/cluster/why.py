@@ -5,7 +5,7 @@ from typing import Any
 
 from . import api, troubles
 from .clusters import Cluster
-from .troubles import Trouble
+from .messages import Trouble
 
 
 def deployment(cluster: Cluster, document: Mapping[str, Any]) -> Trouble | None:

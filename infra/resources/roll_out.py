@@ -12,7 +12,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 
 from ..cluster import api, why
 from ..cluster.clusters import Cluster
-from ..cluster.troubles import Trouble
+from ..cluster.messages import Trouble
 from . import engine
 from .provider import Provider, changed, inputs_of
 from .waiting import LOOK_SECONDS, Waiting

@@ -1,6 +1,6 @@
 """What a resource that waits says meanwhile, and when it stops to wait."""
 
-from ..cluster.troubles import Trouble
+from ..cluster.messages import Trouble
 from . import engine
 
 LOOK_SECONDS = 3

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from infra.cluster import troubles
-from infra.cluster.troubles import Trouble
+from infra.cluster.messages import Trouble
 
 Document = dict[str, Any]
 

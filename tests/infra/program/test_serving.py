@@ -53,6 +53,8 @@ def test_both_engines_take_the_same_flags_and_are_probed_alike(
         "--model_name=digits",
         "--model_base_path=/models/digits",
     ]
+    # A model that can't be loaded ends the container, which says why, and not after 5 minutes.
+    assert "--max_num_load_retries=0" in server["command"]
     assert server["readinessProbe"]["grpc"] == {"port": 8500}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.cluster.troubles import Trouble
+from infra.cluster.messages import Trouble
 from infra.resources import engine
 from infra.resources.waiting import Waiting
 

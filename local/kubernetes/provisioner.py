@@ -23,6 +23,8 @@ from typing import Any
 
 PROVISIONER = "dlstack.dev/folder"
 STORAGE_CLASS = "folder"
+FINALIZER = "dlstack.dev/folder"
+"""Keeps a volume that somebody deletes by hand until its folder is gone."""
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 """Annotation by which the scheduler says where the first pod of a claim is to run."""
 VOLUMES = "/api/v1/persistentvolumes"
@@ -64,6 +66,10 @@ class Api:
             return False
         return True
 
+    def patch(self, path: str, change: Document) -> None:
+        """Change these fields of an object (RFC 7386)."""
+        self._open("PATCH", path, change).read()
+
     def delete(self, path: str) -> None:
         """Delete an object unless it is gone already."""
         try:
@@ -85,7 +91,11 @@ class Api:
             self._server + path,
             method=method,
             data=None if document is None else json.dumps(document).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={
+                "Content-Type": "application/merge-patch+json"
+                if method == "PATCH"
+                else "application/json"
+            },
         )
         return self._opener.open(request, timeout=seconds)
 
@@ -128,11 +138,13 @@ class Provisioner:
         path, name = Path(volume["spec"]["local"]["path"]), volume["metadata"]["name"]
         if path.exists():
             shutil.rmtree(path)
+            owner = volume["spec"]["claimRef"]
+            _say(f"removed {name}: the claim {owner['namespace']}/{owner['name']} is gone")
+        finalizers = volume["metadata"].get("finalizers", [])
+        if FINALIZER in finalizers:
+            others = [one for one in finalizers if one != FINALIZER]
+            self.api.patch(f"{VOLUMES}/{name}", {"metadata": {"finalizers": others}})
         self.api.delete(f"{VOLUMES}/{name}")
-        if "deletionTimestamp" in volume["metadata"]:
-            return  # Said before: Kubernetes takes a moment for it.
-        owner = volume["spec"]["claimRef"]
-        _say(f"removed {name}: the claim {owner['namespace']}/{owner['name']} is gone")
 
     def _make(self, claim: Document) -> None:
         volume = volume_for(claim, self.folder)
@@ -180,6 +192,7 @@ def volume_for(claim: Document, folder: Path) -> Document:
         "kind": "PersistentVolume",
         "metadata": {
             "name": name,
+            "finalizers": [FINALIZER],
             # With it Kubernetes leaves the deletion to this process.
             "annotations": {"pv.kubernetes.io/provisioned-by": PROVISIONER},
         },

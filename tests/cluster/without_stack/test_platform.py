@@ -129,7 +129,7 @@ def test_a_stopped_cluster_keeps_everything_and_leaves_the_machine_as_it_was(clu
 
 def test_a_claim_has_a_volume_and_takes_it_along_when_it_goes(cluster, platform):
     """More of them than a cluster had volumes, when it had a fixed number."""
-    namespaces = [f"volumes-{number}" for number in range(10)]
+    namespaces = [f"volumes-{number}" for number in range(9)]
     text = CLAIM_AND_POD.replace("IMAGE", platform.runtime_image)
     folders = cluster.folder / "volumes"
     try:
@@ -143,6 +143,9 @@ def test_a_claim_has_a_volume_and_takes_it_along_when_it_goes(cluster, platform)
             of_claim = ("pvc/data", "--output=jsonpath={.spec.volumeName}")
             volumes.append(cluster.kubectl("get", here, *of_claim))
         assert all((folders / volume / "file").exists() for volume in volumes)
+        # By hand, too, it goes with its claim and not before.
+        cluster.kubectl("delete", "--wait=false", f"persistentvolume/{volumes[0]}")
+        assert (folders / volumes[0] / "file").exists()
     finally:
         cluster.kubectl("delete", "namespace", "--ignore-not-found", *namespaces)
     for volume in volumes:

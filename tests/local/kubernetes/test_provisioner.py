@@ -72,7 +72,7 @@ class Recorded:
     def __init__(self, volumes, claims, refused=None):
         self.listed = {"persistentvolumes": volumes, "persistentvolumeclaims": claims}
         self.refused = refused
-        self.made, self.deleted = [], []
+        self.made, self.patched, self.deleted = [], [], []
 
     def list(self, path):
         return self.listed[path.rpartition("/")[2]]
@@ -82,6 +82,9 @@ class Recorded:
             raise OSError("refused")
         self.made.append(document["metadata"]["name"])
         return True
+
+    def patch(self, path, change):
+        self.patched.append((path.rpartition("/")[2], change))
 
     def delete(self, path):
         self.deleted.append(path.rpartition("/")[2])
@@ -94,6 +97,7 @@ def test_a_volume_goes_with_its_folder_and_one_that_fails_keeps_no_other_waiting
     api = Recorded([gone], [claim("bad"), claim("good")], refused="bad")
     assert Provisioner(api, tmp_path).reconcile() is False
     assert (api.deleted, api.made) == (["pvc-gone"], ["pvc-good"])
+    assert api.patched == [("pvc-gone", {"metadata": {"finalizers": []}})]
     assert not (tmp_path / "pvc-gone").exists()
     assert (tmp_path / "pvc-good").is_dir()
     assert "store: refused" in capsys.readouterr().out

@@ -138,6 +138,9 @@ class TestAClusterThatIsAway:
             )
             node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "none"}}
             assert stack.kubectl("create", "-f", "-", given=json.dumps(node)).returncode == 0
+            # Kubernetes takes it for not ready, as it is.
+            no_taints = ("--type=merge", "--patch", json.dumps({"spec": {"taints": None}}))
+            assert stack.kubectl("patch", "node", "none", *no_taints).returncode == 0
             status = {"status": {"allocatable": {"cpu": "8", "memory": "64Gi"}}}
             words = ("--subresource=status", "--type=merge", "--patch", json.dumps(status))
             assert stack.kubectl("patch", "node", "none", *words).returncode == 0

@@ -18,6 +18,7 @@ LONGEST_FIRST = (
     f"{CLUSTER}with_one_stack/",
     "tests/serving/",
     "tests/training/",
+    f"{CLUSTER}killed/",
     "tests/client/",
     "tests/infra/",
 )

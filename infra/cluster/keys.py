@@ -6,10 +6,12 @@ They know flags and variables, which the program sets from configuration keys.
 import re
 from collections.abc import Callable
 
-from store.errors import ENVIRONMENT, PROGRAM
+from store.errors import ENVIRONMENT, IN_STACK, PROGRAM
 
-_ADVICE = {ENVIRONMENT[kind]: PROGRAM[kind] for kind in ENVIRONMENT}
-"""What to do about a store, as a pod says it and as its user needs it."""
+from . import names
+
+_IN_STACK = re.compile(rf"'http://{names.OBJECT_STORE}\.[\w-]+\.svc:\d+'")
+"""The stack's own store, as its pods name it: no key of the configuration does."""
 
 _VARIABLES = {
     "AWS_ENDPOINT_URL_S3": "dlstack:s3Endpoint",
@@ -35,8 +37,11 @@ _WORDS: tuple[tuple[str, str | Callable[["re.Match[str]"], str]], ...] = (
 
 def in_keys(text: str) -> str:
     """Return `text` of a process with configuration keys in the place of flags and variables."""
-    for said, wanted in _ADVICE.items():
-        text = text.replace(said, wanted)
+    advice = IN_STACK if _IN_STACK.search(text) else PROGRAM
+    for kind, said in ENVIRONMENT.items():
+        if said in text:
+            text = text.replace(said, advice[kind])
+            break
     for pattern, replacement in _WORDS:
         text = re.sub(pattern, replacement, text)
     return text

@@ -3,7 +3,7 @@
 import pytest
 
 from infra.cluster.keys import in_keys
-from store.errors import ENVIRONMENT, PROGRAM
+from store.errors import ENVIRONMENT, IN_STACK, PROGRAM
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,5 @@ def test_in_the_words_of_the_stack(said: str, told: str) -> None:
 def test_advice_about_a_store_is_the_one_for_whoever_runs_pulumi(kind: type) -> None:
     told = in_keys(f"Can't read 's3://a/b': refused. {ENVIRONMENT[kind]}")
     assert told == f"Can't read 's3://a/b': refused. {PROGRAM[kind]}"
+    own = "the object store at 'http://object-store.dlstack-local.svc:8333' refused."
+    assert in_keys(f"{own} {ENVIRONMENT[kind]}") == f"{own} {IN_STACK[kind]}"

@@ -10,7 +10,7 @@ IN_STACK := $(BIN)/python -m local run --
 WORKERS ?= 3
 CHECKED := infra training serving client store local tests benchmarks __main__.py
 
-.PHONY: help setup up predict status logs env stop destroy down data check test test-cluster test-fast test-kills
+.PHONY: help setup up predict status logs cancel env stop destroy down data check test test-cluster test-fast test-kills
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
@@ -35,6 +35,9 @@ status: setup ## the parts, the job, the models and the addresses
 
 logs: setup ## follow the training job's log: make logs, or RUN=5a1dcbe5 for that of an earlier run
 	@$(IN_STACK) $(BIN)/python -m infra logs $(if $(RUN),--run $(RUN),-f)
+
+cancel: setup ## end the training that runs; the next make up goes on from its last checkpoint
+	@$(IN_STACK) $(BIN)/python -m infra cancel
 
 env: setup ## shell variables for pulumi, kubectl and the client: eval "$(make env)"
 	@$(BIN)/python -m local env

@@ -1,9 +1,10 @@
 """What the cluster's API tells of a Job, read from its JSON; nothing is asked here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .names import RUN_HASH_ANNOTATION
+from .last_words import last_words
+from .names import RUN_HASH_ANNOTATION, TRAINING
 
 EXIT_TERMINATED = 143
 """The agent's status after SIGTERM, and of nothing else: the pod was deleted."""
@@ -40,3 +41,31 @@ def end_of(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
             return dict(condition)
     return None
+
+
+def container_of(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state of the container that trains: a cluster may put others beside it."""
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        if status["name"] == TRAINING:
+            return dict(status.get("state", {}))
+    return {}
+
+
+def last_failure(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return how the pod ended that failed last by itself; None if none did.
+
+    The agents of other workers wait for it until the Job's end tells them to end as well.
+    """
+    ended = [container_of(pod).get("terminated", {}) for pod in pods]
+    failed = [end for end in ended if end.get("exitCode") not in (0, None, EXIT_TERMINATED)]
+    return max(failed, key=lambda end: str(end.get("finishedAt", "")), default=None)
+
+
+def in_words(failure: Mapping[str, Any]) -> str:
+    """Return exit status and the line that says most, of how a pod ended."""
+    status = f"exit status {failure['exitCode']}"
+    if failure.get("reason") == "OOMKilled":
+        status += " (OOMKilled: it used more memory than dlstack:flavour has)"
+    elif failure.get("reason") not in (None, "Error"):
+        status += f" ({failure['reason']})"
+    return f"{status}: {last_words(failure.get('message', ''))}".strip(": ")

@@ -52,9 +52,9 @@ class Deployed:
     """Address under which clients reach node ports."""
     output_bucket: str
     model_name: str
-    pinned_version: int | None
-    """The version that `dlstack:modelVersion` names; None: the newest is served."""
     store: Store
+    pinned_version: int | None = None
+    """The version that `dlstack:modelVersion` names; None: the newest is served."""
 
     def connect(self) -> Client:
         """Return a client of the object store, with the credentials of the stack's Secret."""

@@ -9,9 +9,15 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..cluster import troubles
-from ..cluster.jobs import EXIT_TERMINATED, end_of, is_suspended, pod_annotations
-from ..cluster.last_words import last_words
-from ..cluster.names import ATTEMPT_ANNOTATION, REASON_ANNOTATION, RUN_HASH_ANNOTATION, TRAINING
+from ..cluster.jobs import (
+    container_of,
+    end_of,
+    in_words,
+    is_suspended,
+    last_failure,
+    pod_annotations,
+)
+from ..cluster.names import ATTEMPT_ANNOTATION, REASON_ANNOTATION, RUN_HASH_ANNOTATION
 
 State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 
@@ -109,12 +115,12 @@ def worker_of(pod: Mapping[str, Any]) -> int:
 
 def has_log(pod: Mapping[str, Any]) -> bool:
     """Say whether the pod's container has been started: before, there is no log to ask for."""
-    return not {"running", "terminated"}.isdisjoint(_container(pod))
+    return not {"running", "terminated"}.isdisjoint(container_of(pod))
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:
     """Say whether the pod's container has ended: nothing will be added to its log."""
-    return "terminated" in _container(pod)
+    return "terminated" in container_of(pod)
 
 
 def waits_for(pod: Mapping[str, Any]) -> str:
@@ -122,7 +128,7 @@ def waits_for(pod: Mapping[str, Any]) -> str:
     for condition in pod.get("status", {}).get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] != "True":
             return f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
-    waiting = _container(pod).get("waiting", {})
+    waiting = container_of(pod).get("waiting", {})
     parts = (waiting.get("reason", ""), waiting.get("message", ""))
     return ": ".join(part for part in parts if part) or str(pod.get("status", {}).get("phase", ""))
 
@@ -149,7 +155,7 @@ def _state(
         if trouble is not None:
             return "pending", str(trouble)
         return "pending", waits_for(waiting[0]) if waiting else "no pod yet"
-    if any(_container(pod).get("terminated", {}).get("exitCode") for pod in newest_pods):
+    if any(container_of(pod).get("terminated", {}).get("exitCode") for pod in newest_pods):
         said = _last_words_of(newest_pods)
         return "pending", f"to be started again after {said}" if said else "to be started again"
     return "running", ""
@@ -180,29 +186,9 @@ def _have_ended(pods: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _last_words_of(pods: Sequence[Mapping[str, Any]]) -> str:
-    """Return the last words of the pod that failed last by itself; empty if none did.
-
-    The agents of other workers wait for it until the Job's end tells them to end as well.
-    """
-    failed = [ended for pod in pods if (ended := _container(pod).get("terminated", {}))]
-    failed = [ended for ended in failed if ended.get("exitCode") not in (0, None, EXIT_TERMINATED)]
-    if not failed:
-        return ""
-    last = max(failed, key=lambda ended: str(ended.get("finishedAt", "")))
-    status = f"exit status {last['exitCode']}"
-    if last.get("reason") == "OOMKilled":
-        status += " (OOMKilled: it used more memory than dlstack:flavour has)"
-    elif last.get("reason") not in (None, "Error"):
-        status += f" ({last['reason']})"
-    return f"{status}: {last_words(last.get('message', ''))}".strip(": ")
-
-
-def _container(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the state of the container that trains: a cluster may put others beside it."""
-    for status in pod.get("status", {}).get("containerStatuses", []):
-        if status["name"] == TRAINING:
-            return dict(status.get("state", {}))
-    return {}
+    """Return the last words of the pod that failed last by itself; empty if none did."""
+    failure = last_failure(pods)
+    return in_words(failure) if failure else ""
 
 
 def _ended(job: Mapping[str, Any]) -> str | None:

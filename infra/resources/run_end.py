@@ -14,8 +14,8 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 
 from ..cluster import api, ending, names, why
 from ..cluster.clusters import Cluster
-from ..cluster.jobs import EXIT_TERMINATED, end_of, is_going, is_suspended
-from ..cluster.last_words import last_words
+from ..cluster.jobs import end_of, in_words, is_going, is_suspended, last_failure
+from ..cluster.keys import in_keys
 from . import engine
 from .provider import Provider, changed, inputs_of
 from .waiting import LOOK_SECONDS, Waiting
@@ -114,24 +114,8 @@ def _why(job: Mapping[str, Any], end: Mapping[str, Any], cluster: Cluster) -> st
         )
         _keep_reason(cluster, job, reason)
         return reason
-    status = f"exit status {said['exitCode']}"
-    if said.get("reason") == "OOMKilled":
-        status += " (OOMKilled): it used more memory than dlstack:flavour has"
-    log = str(said.get("message", "")).strip()
-    short = last_words(log)
-    return "\n".join(part for part in (f"{status}: {short}".strip(": "), log) if part)
-
-
-def last_failure(pods: list[dict[str, Any]]) -> Mapping[str, Any] | None:
-    """Return how the container of the pod ended that failed last by itself; None if none did."""
-    ended = [
-        status["state"]["terminated"]
-        for pod in pods
-        for status in pod.get("status", {}).get("containerStatuses", [])
-        if "terminated" in status.get("state", {})
-    ]
-    failed = [end for end in ended if end.get("exitCode") not in (0, None, EXIT_TERMINATED)]
-    return max(failed, key=lambda end: str(end.get("finishedAt", "")), default=None)
+    log = in_keys(str(said.get("message", ""))).strip()
+    return "\n".join(part for part in (in_words(said), log) if part)
 
 
 def _has_its_pods(job: Mapping[str, Any]) -> bool:

@@ -84,7 +84,7 @@ def test_a_cluster_that_stays_away_is_an_error(
 def test_a_failed_run_says_the_last_words_of_its_boot_file_and_the_way_on(given: Given) -> None:
     said = "step 1\nTraceback (most recent call last):\n  File\nValueError: no such\nlayer"
     ended = {"exitCode": 1, "reason": "Error", "message": said, "finishedAt": "2026"}
-    pod = {"status": {"containerStatuses": [{"state": {"terminated": ended}}]}}
+    pod = {"status": {"containerStatuses": [{"name": "training", "state": {"terminated": ended}}]}}
     given([job("Failed", reason="BackoffLimitExceeded", message="m")], pods=[pod])
     with pytest.raises(pulumi.RunError) as raised:
         provider.create(PROPS)

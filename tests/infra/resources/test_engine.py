@@ -148,6 +148,23 @@ def test_an_error_that_nobody_expected_is_told_as_one(plugin: Any) -> None:
         roll_out(plugin, seconds="many")
 
 
+def test_a_wait_ends_when_pulumi_is_told_to_stop(
+    plugin: Any, heard: Heard, kube_api: KubeApi
+) -> None:
+    """After one Ctrl-C an `up` waited on, and a second one left the stack locked."""
+    refused(kube_api)
+    # Nothing is wrong with it: it only takes its time.
+    del kube_api["/apis/apps/v1/namespaces/dev/replicasets"]
+    with futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(roll_out, plugin)
+        with pytest.raises(futures.TimeoutError):
+            waiting.result(timeout=3)
+        plugin.Cancel(empty_pb2.Empty())
+        with pytest.raises(grpc.RpcError) as failed:
+            waiting.result(timeout=20)
+    assert "was not waited for" in failed.value.details()
+
+
 def test_a_killed_engine_leaves_no_plugin_behind(plugin: Any, started: Started) -> None:
     """It stayed for ever after `kill -9` of `pulumi`, and went on with what it was doing."""
     with pytest.raises(grpc.RpcError):

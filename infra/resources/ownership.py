@@ -65,9 +65,9 @@ def look(bucket: str, store: Store) -> Client | None:
         return None
     try:
         mark = bucket_marks.find(client, bucket)
-    except WrongCredentials as error:
-        # Maybe the keys were changed: the `up` that follows brings the new ones.
-        tell(f"Nothing is known of the bucket '{bucket}'. {error}", stays=True)
+    except WrongCredentials:
+        # They were revoked before the `up` that brings the new ones.
+        tell("Not looked at: the object store refuses the keys of the last 'pulumi up'.")
         return None
     if is_anothers(mark, store):
         raise NoBucket(f"The bucket '{bucket}' is another stack's by now.")

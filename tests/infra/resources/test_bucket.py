@@ -155,7 +155,7 @@ def test_a_key_that_was_revoked_already_does_not_stop_the_up_that_brings_the_new
     monkeypatch.setattr(connection, "read_credentials", lambda _: pair)
     props = bucket_props | {"store": store | {"in_stack": False}}
     assert provider.read("id", props).id == "id"
-    assert "refused the credentials" in told[0]
+    assert "refuses the keys of the last 'pulumi up'" in told[0]
 
 
 def test_a_job_that_has_the_old_key_is_named(

@@ -74,12 +74,18 @@ ONE_LIFE: Life = (
     Kill(CHANGE[1], "kill -9 of the Kubernetes plugin"),
     Kill(DESTROY[1], "kill -9 of the command line"),
 )
+
+
+def kill_of(moments: tuple[Moment, ...], number: int, way: str) -> Kill | None:
+    # A destroy runs no program, so there is no language host.
+    if number >= len(moments) or (moments is DESTROY and way.endswith("language host")):
+        return None
+    return Kill(moments[number], way)
+
+
 # The first seven lives meet each way and each moment.
 ALL_LIVES: list[Life] = [
-    tuple(
-        Kill(moments[number], way) if number < len(moments) else None
-        for moments in (FIRST_UP, CHANGE, DESTROY)
-    )
+    (kill_of(FIRST_UP, number, way), kill_of(CHANGE, number, way), kill_of(DESTROY, number, way))
     for shift in range(len(FIRST_UP))
     for place, way in enumerate(WAYS)
     for number in [(place + shift) % len(FIRST_UP)]

@@ -197,7 +197,8 @@ def _refused(host: str, what: str, answer: Any) -> pulumi.RunError:
         )
     return pulumi.RunError(
         f"The cluster at '{host}' refuses '{what}': {problem}. Use a kubeconfig whose user may "
-        "read nodes, namespaces and all in the stack's, and make and delete ConfigMaps there."
+        "read nodes, namespaces and all in the stack's, and make, change and delete ConfigMaps and "
+        "Jobs there."
     )
 
 

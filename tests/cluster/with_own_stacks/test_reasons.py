@@ -243,7 +243,7 @@ def test_a_broken_model_ends_the_roll_out_and_the_old_version_serves_on(deployme
 
 def test_a_server_without_memory_for_its_model_names_the_flavour(deployment, job):
     version = next(one["version"] for one in status(deployment)["versions"] if one["served"])
-    deployment.configure("flavours.tiny.cpu=0.1", "flavours.tiny.memory=100Mi")
+    deployment.configure("flavours.tiny.cpu=0.1", "flavours.tiny.memory=64Mi")
     deployment.configure("servingFlavour=tiny", f"modelVersion={version}")
     said, seconds = failed_up(deployment)
     assert "used more memory than its" in said

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 
 from store import models
-from store.errors import StoreError
+from store.errors import NoBucket, StoreError
 from store.models import Manifest, Version
 from store.urls import S3Url
 
@@ -117,6 +117,9 @@ def _look(
         return None
     try:
         found = models.newest_of_run(connection.connect(place[0]), place[1], run_hash)
+    except NoBucket:
+        # The store answers: what was published is gone.
+        return (None,)
     except StoreError:
         return None
     for damage in found.damaged[:1]:

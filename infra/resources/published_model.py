@@ -10,7 +10,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 
 from store import models
 from store.client import Client
-from store.errors import StoreError
+from store.errors import NoBucket, StoreError
 from store.models import Damaged, Manifest
 from store.urls import S3Url
 
@@ -76,7 +76,7 @@ def _is_lost(outs: dict[str, Any]) -> bool:
             run_hash="",
             version=int(outs["version"]),
         )
-    except NotPublished:
+    except (NotPublished, NoBucket):
         return True
     except StoreError:
         return False

@@ -133,6 +133,20 @@ def test_a_lost_version_is_published_by_the_next_attempt(
     assert jobs_of(engine) == [name(deployed, 1)]
 
 
+def test_models_that_went_with_their_bucket_are_made_by_the_next_attempt(
+    up: Up, engine: Engine, deployed: Deployed
+) -> None:
+    """Symptom: `up --refresh` made the bucket anew, and the `up` after it trained."""
+    url = S3Url(deployed.model.bucket)
+    delete_many(
+        deployed.client, url.bucket, [one.path for one in list_objects(deployed.client, url)]
+    )
+    buckets.delete(deployed.client, url.bucket)
+    up()
+    buckets.create(deployed.client, url.bucket)
+    assert jobs_of(engine) == [name(deployed, 2)]
+
+
 def test_a_store_that_is_away_changes_nothing(up: Up, engine: Engine, deployed: Deployed) -> None:
     told = deployed.cluster.answers[f"{PLACE}/configmaps/stack"]["data"]
     told["storeEndpoint"] = "http://127.0.0.1:9"

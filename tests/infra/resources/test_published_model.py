@@ -6,9 +6,10 @@ import pytest
 
 from infra.resources import published_model
 from infra.resources.published_model import NotPublished
+from store import buckets
 from store.client import Client, connect
 from store.errors import StoreError
-from store.objects import write
+from store.objects import delete_many, list_objects, write
 from store.urls import S3Url
 from tests.infra.resources.conftest import Props
 from tests.seaweedfs import SeaweedFS
@@ -100,6 +101,18 @@ def test_a_refresh_keeps_the_version_while_the_store_is_away(props: Props) -> No
     outs = created(props)
     away = outs | {"store": props["store"] | {"endpoint": "http://127.0.0.1:9"}}
     assert provider.read("mnist", away).outs == away
+
+
+def test_a_refresh_sees_that_the_bucket_is_gone(
+    props: Props, bucket: str, dlstack_client: Client
+) -> None:
+    """Symptom: the bucket was made anew, and nobody noticed that its models were not there."""
+    outs = created(props)
+    url = S3Url(bucket)
+    delete_many(dlstack_client, bucket, [one.path for one in list_objects(dlstack_client, url)])
+    buckets.delete(dlstack_client, bucket)
+    found = provider.read("mnist", outs)
+    assert found.outs is not None and found.outs["version"] is None
 
 
 def test_another_run_is_an_update(props: Props) -> None:

@@ -1,0 +1,271 @@
+"""What was deleted or edited by hand is put right by `pulumi up --refresh`, on a real cluster.
+
+One stack, disturbed in one way after the other; after each it has to serve, and the next preview
+has to be clean. Not covered: what happens while an `up` runs (test_disturbances.py).
+"""
+
+import json
+import time
+from base64 import b64decode
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from local.__main__ import Platform
+from local.stack import held_out
+from tests.cluster.conftest import Deployment, new_stack
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def deployment(platform: Platform) -> Iterator[Deployment]:
+    with new_stack(platform, "cluster-drift") as deployment:
+        deployment.configure("flavour=cpu-small", "runParameters.model=softmax")
+        deployment.configure("runParameters.max_steps=200")
+        assert deployment.up().returncode == 0
+        assert serves(deployment)
+        yield deployment
+
+
+def serves(deployment: Deployment) -> bool:
+    """Ask for the answers of a few digits, as a person does."""
+    truths, answers = held_out.predict(deployment.variables, deployment.data_dir, 20)
+    return sum(a == t for a, t in zip(answers, truths, strict=True)) >= 10
+
+
+def repair(deployment: Deployment) -> str:
+    """Run `pulumi up --refresh`, which has to put everything right; return its output."""
+    done = deployment.pulumi("up", "--yes", "--skip-preview", "--refresh")
+    assert done.returncode == 0
+    assert serves(deployment)
+    assert deployment.pulumi("preview", "--expect-no-changes").returncode == 0
+    return done.stdout
+
+
+def do(deployment: Deployment, *words: str) -> None:
+    done = deployment.kubectl(*words)
+    assert done.returncode == 0, done.stderr
+
+
+def trained(deployment: Deployment) -> set[str]:
+    """What the logs of all runs say at the end of a training; one that made no step counts not."""
+    client, bucket = store(deployment), f"{deployment.namespace}-output"
+    lines = set()
+    for entry in client.list_objects_v2(Bucket=bucket, Prefix="runs/").get("Contents", ()):
+        if entry["Key"].endswith("log.txt"):
+            text = client.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read().decode()
+            ends = (line for line in text.splitlines() if "train_seconds" in line)
+            lines |= {line for line in ends if "train_seconds 0 " not in line}
+    return lines
+
+
+def store(deployment: Deployment):
+    def get(kind: str) -> dict:
+        return json.loads(deployment.kubectl("get", kind, "object-store", "-ojson").stdout)
+
+    data = get("secret")["data"]
+    (port,) = get("service")["spec"]["ports"]
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{port['nodePort']}",
+        region_name="us-east-1",
+        aws_access_key_id=b64decode(data["AWS_ACCESS_KEY_ID"]).decode(),
+        aws_secret_access_key=b64decode(data["AWS_SECRET_ACCESS_KEY"]).decode(),
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+def version(deployment: Deployment) -> int:
+    return int(str(deployment.outputs()["modelVersion"]))
+
+
+def keys_of_version(deployment: Deployment) -> list[str]:
+    prefix = f"models/mnist/{version(deployment)}/"
+    bucket = f"{deployment.namespace}-output"
+    listed = store(deployment).list_objects_v2(Bucket=bucket, Prefix=prefix)
+    return [entry["Key"] for entry in listed["Contents"]]
+
+
+@pytest.mark.parametrize(
+    "kinds", ["deployments", "services,configmaps,networkpolicies,jobs", "secrets"]
+)
+def test_deleted_objects_are_made_again(deployment: Deployment, kinds: str) -> None:
+    def there() -> set[str]:
+        listed = deployment.kubectl("get", kinds, "--output=name").stdout.split()
+        # Kubernetes' own comes by itself, and a published run needs no Job.
+        return {one for one in listed if "kube-root-ca" not in one and not one.startswith("job")}
+
+    before, lines = there(), trained(deployment)
+    assert before
+    do(deployment, "delete", kinds, "--all")
+    repair(deployment)
+    assert there() == before
+    assert trained(deployment) == lines
+
+
+EDITS = {
+    "a service is scaled to 0": ("scale", "deployment", "prediction", "--replicas=0"),
+    "the board is scaled to 0": ("scale", "deployment", "tensorboard", "--replicas=0"),
+    "another image": ("set", "image", "deployment/tensorboard", "tensorboard=nowhere.invalid/x:1"),
+    "another variable": ("set", "env", "deployment/prediction", "PYTHONPATH=/nowhere"),
+    "a selector": (
+        "patch",
+        "service",
+        "prediction",
+        '-p={"spec":{"selector":{"app.kubernetes.io/name":"x"}}}',
+    ),
+    "a port": (
+        *("patch", "service", "prediction", "--type=json"),
+        '-p=[{"op":"replace","path":"/spec/ports/0/targetPort","value":9}]',
+    ),
+    "the description": ("patch", "configmap", "stack", '-p={"data":{"outputBucket":"x"}}'),
+    "the namespace's label": ("label", "namespace", "{namespace}", "dlstack.dev/stack-"),
+    "the namespace's mark": ("label", "namespace", "{namespace}", "dlstack.dev/stack-id-"),
+    "a claim's label": ("label", "pvc", "--all", "app.kubernetes.io/name-"),
+    "a label": ("label", "deployment", "prediction", "app.kubernetes.io/name-"),
+}
+
+
+def test_edited_objects_are_put_right(deployment: Deployment) -> None:
+    """Symptom: an `up` that said all was well left a service without pods, or with others'."""
+
+    def now() -> dict[str, object]:
+        kinds = ("deployments", "services", "pvc", "configmap/stack", "namespace/{namespace}")
+        return {
+            f"{item['kind']} {item['metadata']['name']}": [
+                item["metadata"].get("labels"),
+                item.get("data"),
+                item.get("spec"),
+            ]
+            for kind in kinds
+            for item in _items(deployment, kind)
+        }
+
+    lines, before = trained(deployment), now()
+    for edit, words in EDITS.items():
+        seen = now()
+        do(deployment, *(word.replace("{namespace}", deployment.namespace) for word in words))
+        assert now() != seen, edit
+    repair(deployment)
+    assert now() == before
+    assert trained(deployment) == lines
+
+
+def _items(deployment: Deployment, kind: str) -> list[dict]:
+    found = json.loads(
+        deployment.kubectl(
+            "get", *kind.replace("{namespace}", deployment.namespace).split("/"), "-ojson"
+        ).stdout
+    )
+    return found.get("items", [found])
+
+
+def test_a_key_of_the_store_edited_by_hand_is_put_right(deployment: Deployment) -> None:
+    read = ("get", "secret", "object-store", "--output=jsonpath={.data}")
+    before, lines = deployment.kubectl(*read).stdout, trained(deployment)
+    do(
+        deployment,
+        "patch",
+        "secret",
+        "object-store",
+        '-p={"stringData":{"AWS_SECRET_ACCESS_KEY":"x"}}',
+    )
+    assert deployment.kubectl(*read).stdout != before
+    repair(deployment)
+    assert deployment.kubectl(*read).stdout == before
+    assert trained(deployment) == lines
+
+
+@pytest.mark.parametrize("how", ["deleted", "scaled to 0"])
+def test_a_store_that_is_away_comes_again(deployment: Deployment, how: str) -> None:
+    """Symptom: four resources failed, with advice for a key that was not set."""
+    lines = trained(deployment)
+    if how == "deleted":
+        do(deployment, "delete", "deployment", "object-store")
+    else:
+        do(deployment, "scale", "deployment", "object-store", "--replicas=0")
+    repair(deployment)
+    assert trained(deployment) == lines
+
+
+def test_uploaded_files_are_uploaded_again(deployment: Deployment) -> None:
+    client, bucket = store(deployment), f"{deployment.namespace}-data"
+
+    def content(key: str) -> bytes:
+        return client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    deleted = ["data/train-labels-idx1-ubyte.gz", "code/train_mnist.py"]
+    overwritten = ["data/t10k-labels-idx1-ubyte.gz", "code/mnist_data.py"]
+    lines, before = trained(deployment), [content(key) for key in deleted + overwritten]
+    for key in deleted:
+        client.delete_object(Bucket=bucket, Key=key)
+    for key in overwritten:
+        client.put_object(Bucket=bucket, Key=key, Body=b"somebody's")
+    repair(deployment)
+    assert [content(key) for key in deleted + overwritten] == before
+    assert trained(deployment) == lines
+
+
+@pytest.mark.parametrize("how", ["a file corrupted", "no manifest", "all deleted"])
+def test_a_damaged_version_is_published_again_from_its_run(
+    deployment: Deployment, how: str
+) -> None:
+    """Symptom: the next pod to start could not, and no command helped."""
+    client, bucket = store(deployment), f"{deployment.namespace}-output"
+    keys, lines = keys_of_version(deployment), trained(deployment)
+    (model,) = [key for key in keys if key.endswith("saved_model.pb")]
+    if how == "a file corrupted":
+        size = client.head_object(Bucket=bucket, Key=model)["ContentLength"]
+        # Within the second of its manifest it might be of the publication.
+        time.sleep(1.1)
+        client.put_object(Bucket=bucket, Key=model, Body=b"?" * size)
+    else:
+        (manifest,) = [key for key in keys if key.endswith("manifest.json")]
+        for key in [manifest] if how == "no manifest" else keys:
+            client.delete_object(Bucket=bucket, Key=key)
+    repair(deployment)
+    # And its pods can start anew.
+    do(deployment, "rollout", "restart", "deployment/prediction")
+    do(deployment, "rollout", "status", "deployment/prediction", "--timeout=120s")
+    assert serves(deployment)
+    assert trained(deployment) == lines
+
+
+def test_buckets_are_made_again(deployment: Deployment) -> None:
+    """With what belongs there: models are trained again."""
+    client = store(deployment)
+    for name in (f"{deployment.namespace}-data", f"{deployment.namespace}-output"):
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=name)
+        for key in [entry["Key"] for page in pages for entry in page.get("Contents", ())]:
+            client.delete_object(Bucket=name, Key=key)
+        client.delete_bucket(Bucket=name)
+    repair(deployment)
+    assert trained(deployment)
+
+
+def test_without_its_volume_the_stack_trains_again(deployment: Deployment) -> None:
+    """Models and runs are gone with it."""
+    (claim,) = deployment.names("persistentvolumeclaims")
+    do(deployment, "delete", "persistentvolumeclaim", claim, "--wait=false")
+    # Kubernetes keeps a claim as long as a pod uses it.
+    do(deployment, "delete", "pod", "--selector=app.kubernetes.io/name=object-store")
+    done = deployment.pulumi("up", "--yes", "--skip-preview", "--refresh")
+    # Nobody could ask the store what it has, before it was there again.
+    assert done.returncode == 0 or "Run 'pulumi up' again" in done.stdout
+    repair(deployment)
+    assert trained(deployment)
+
+
+def test_without_its_namespace_the_stack_is_made_anew(deployment: Deployment) -> None:
+    do(deployment, "delete", "namespace", deployment.namespace, "--wait=false")
+    done = deployment.pulumi("up", "--yes", "--skip-preview", "--refresh")
+    # Told, with the command that waits, unless it was quick: never made into what is going.
+    assert done.returncode == 0 or "kubectl wait --for=delete" in done.stdout
+    if done.returncode:
+        do(deployment, "wait", "--for=delete", f"namespace/{deployment.namespace}", "--timeout=60s")
+        repair(deployment)
+    assert serves(deployment)
+    assert trained(deployment)

@@ -51,7 +51,7 @@ def wait(cluster: Cluster, namespace: str, name: str, run: str) -> None:
                 if _is_over(job, cluster, run):
                     return
                 if not announced:
-                    engine.tell(f"The training {run}, goes on. Its log: python -m infra logs -f")
+                    engine.tell(f"Waiting for the training {run}. Its log: python -m infra logs -f")
                     announced = True
             if job is None or is_going(job):
                 raise pulumi.RunError(

@@ -138,7 +138,7 @@ def test_a_job_of_a_killed_up_is_taken_over_and_publishes_once(job, tmp_path):
     assert job.deployment.pulumi("cancel", "--yes").returncode == 0
     forget_the_job(job, tmp_path / "state.json")
     with running(job, tmp_path, "again.log") as up:
-        up.says("goes on. Its log: python -m infra logs -f")
+        up.says(". Its log: python -m infra logs -f")
         assert [one["metadata"]["uid"] for one in job.pods()] == [pod["metadata"]["uid"]]
         job.delete(pod)
         up.end()

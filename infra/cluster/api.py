@@ -149,11 +149,13 @@ def _sent(
     # More would only log the same refusal again before it is reported.
     configuration.retries = False
     try:
-        # `load_config` doesn't know lists of files, and prints to stdout.
+        # `load_config` prints to stdout. Of several files the client would take the last one's
+        # context, where kubectl and the stack's provider take the first one's.
         if kubeconfig.is_of_the_pod():
             config.load_incluster_config(client_configuration=configuration)
         else:
-            config.load_kube_config(kubeconfig.name(), context or None, configuration)
+            alone = json.loads(kubeconfig.alone(context))
+            config.load_kube_config_from_dict(alone, client_configuration=configuration)
     except (config.ConfigException, OSError) as exc:
         raise kubeconfig.unusable(str(exc)) from exc
     with client.ApiClient(configuration) as api:

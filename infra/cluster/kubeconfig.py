@@ -21,7 +21,8 @@ def name() -> str:
 
 def is_of_the_pod() -> bool:
     """Say whether this process is in a pod and has no kubeconfig but the pod's own credentials."""
-    return "KUBERNETES_SERVICE_HOST" in os.environ and not os.path.exists(name())
+    files = filter(None, name().split(os.pathsep))
+    return "KUBERNETES_SERVICE_HOST" in os.environ and not any(map(os.path.exists, files))
 
 
 def unusable(problem: str) -> pulumi.RunError:

@@ -1,5 +1,7 @@
 """What the cluster is asked, against a small HTTP server in place of the API."""
 
+import json
+import os
 from pathlib import Path
 
 import pulumi
@@ -112,3 +114,16 @@ def test_no_kubeconfig_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(pulumi.RunError, match="No Kubernetes cluster is configured"):
         api.get(ANY_CLUSTER, "/api/v1/nodes")
+
+
+def test_of_several_kubeconfigs_the_first_ones_context_is_asked(
+    tmp_path: Path, kube_api: KubeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As kubectl does, and the stack's provider: else objects would go to another cluster.
+    kube_api["/object"] = (200, {"kind": "Object"})
+    cluster = {"name": "last", "cluster": {"server": "http://127.0.0.1:1"}}
+    context = {"name": "last", "context": {"cluster": "last", "user": ""}}
+    last = {"clusters": [cluster], "contexts": [context], "current-context": "last"}
+    (tmp_path / "last").write_text(json.dumps(last))
+    monkeypatch.setenv("KUBECONFIG", f"{os.environ['KUBECONFIG']}:{tmp_path / 'last'}")
+    assert api.get(ANY_CLUSTER, "/object") == {"kind": "Object"}

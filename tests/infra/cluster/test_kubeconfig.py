@@ -105,6 +105,12 @@ def test_in_a_pod_it_is_the_pods_own(files: Path, monkeypatch: pytest.MonkeyPatc
     assert user == {"tokenFile": str(files / "token")}
 
 
+def test_in_a_pod_a_list_of_files_counts(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    monkeypatch.setenv("KUBECONFIG", f"{files / 'config'}:{files / 'none'}")
+    assert not kubeconfig.is_of_the_pod()
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -53,8 +53,8 @@ def connect(
 ) -> Client:
     """Return a client of the store that a stack's configuration names.
 
-    Whoever waits for it sits before a terminal, maybe far away from the store, behind a slow line:
-    so the time-outs are long.
+    Whoever waits for it sits before a terminal: maybe far away from the store, behind a slow line,
+    and with a store that hangs after a minute at most they are told so.
 
     Args:
         endpoint: URL of the store; empty for AWS.
@@ -74,7 +74,7 @@ def connect(
         access_key=access_key,
         secret_key=secret_key,
         connect_timeout=5,
-        read_timeout=60,
+        read_timeout=12,
         proxies={} if direct else None,
         # The configuration says AWS by no endpoint: the shell's AWS_ENDPOINT_URL would send a
         # stack's data somewhere else.

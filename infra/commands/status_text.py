@@ -34,8 +34,8 @@ def status_text(status: Status) -> str:
         parts.append(_versions(status.model_name, status.versions, status.served))
     elif status.versions is not None:
         parts.append(f"no version of the model '{status.model_name}' is published yet")
-    if status.pinned is not None:
-        parts.append(_pin(status.pinned, status.versions or ()))
+    if status.pinned is not None and status.versions is not None:
+        parts.append(_pin(status.pinned, status.versions))
     if shown:
         parts.append(_table(shown))
     return "\n\n".join(parts)
@@ -113,7 +113,14 @@ def _versions(model: str, versions: Iterable[Version], served: Sequence[int]) ->
 
 
 def _pin(pinned: int, versions: Iterable[Version]) -> str:
-    newer = [one.version for one in versions if one.version > pinned and not one.damage]
+    known = {one.version: one for one in versions}
+    newer = [one.version for one in known.values() if one.version > pinned and not one.damage]
+    if pinned not in known or known[pinned].damage:
+        state = "is damaged" if pinned in known else "is not published"
+        return (
+            f"Version {pinned} is pinned, but {state}. Set dlstack:modelVersion to another one, or "
+            "serve the newest:\npulumi config rm dlstack:modelVersion && pulumi up"
+        )
     withheld = f" Version {max(newer)} is newer, and is not served." if newer else ""
     return (
         f"Version {pinned} is pinned: nothing is trained.{withheld} The way forward:\n"

@@ -148,7 +148,10 @@ def _tell_what_is_withheld(settings: Settings, cluster: Cluster) -> None:
 
 
 def _bucket(settings: Settings, cluster: Cluster) -> tuple[connection.Store, S3Url] | None:
-    """Return store and URL of the model, where it is deployed as the settings say; else None."""
+    """Return store and URL of the model, as the stack has them now; None if it has none.
+
+    What is in another store than the settings name is copied there before it is looked for.
+    """
     path = f"/api/v1/namespaces/{settings.namespace}/configmaps/{names.DESCRIPTION}"
     document = api.get(cluster, path)
     if document is None:
@@ -158,13 +161,13 @@ def _bucket(settings: Settings, cluster: Cluster) -> tuple[connection.Store, S3U
     except KeyError:
         # Of a namespace that is not a stack's: who declares it says so.
         return None
-    endpoint = settings.store.endpoint if settings.store else told.store_endpoint
-    if (told.output_bucket, told.store_in_stack, told.store_endpoint) != (
-        *(settings.output_bucket, settings.store is None),
-        endpoint,
-    ):
+    moves = told.store_in_stack != (settings.store is None) or (
+        settings.store is not None and told.store_endpoint != settings.store.endpoint
+    )
+    if told.output_bucket != settings.output_bucket and not moves:
+        # Another name in the same store is another bucket, and begins empty.
         return None
-    url = S3Url(settings.output_bucket, f"models/{settings.model_name}")
+    url = S3Url(told.output_bucket, f"models/{settings.model_name}")
     return deployed_store.of(told, cluster, settings.namespace), url
 
 

@@ -52,8 +52,7 @@ class _BucketProvider(Provider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         replaces = []
         if changed(_olds, _news, "bucket") and not is_elsewhere(_olds, _news):
-            if not _news["force_destroy"]:
-                _require_nothing_lost(_olds, _news)
+            _require_nothing_lost(_olds, _news)
             replaces = ["bucket"]
         return DiffResult(changes=bool(changed(_olds, _news, *_INPUTS)), replaces=replaces)
 
@@ -115,7 +114,10 @@ def _outputs(props: dict[str, Any], mark: BucketMark) -> dict[str, Any]:
 
 
 def _require_nothing_lost(olds: dict[str, Any], news: dict[str, Any]) -> None:
-    """Raise if another name would leave the old bucket with things in it to be deleted."""
+    """Raise if another name would leave the old bucket with things in it to be deleted.
+
+    Where that is wanted (`force_destroy`), say what goes.
+    """
     bucket = olds["bucket"]
     try:
         client = connect(olds["store"])
@@ -126,12 +128,19 @@ def _require_nothing_lost(olds: dict[str, Any], news: dict[str, Any]) -> None:
     if not found:
         return
     models = sum(key.startswith("models/") and key.endswith("/manifest.json") for key in found)
+    lost = f"{models} published versions of models and {foreign_objects.count(found)} in all"
+    keep = f"'pulumi config set dlstack:bucketPrefix {bucket.rpartition('-')[0]}'"
+    if news["force_destroy"]:
+        tell(
+            f"dlstack:forceDestroy is true: the bucket '{bucket}' will be deleted with {lost}. "
+            f"{keep} would keep it.",
+            stays=True,
+        )
+        return
     raise StoreError(
         f"dlstack:bucketPrefix (by default the stack's name) would now lead to the bucket "
-        f"'{news['bucket']}', and '{bucket}' would be deleted with {models} published versions of "
-        f"models and {foreign_objects.count(found)} in all. To keep it, run 'pulumi config set "
-        f"dlstack:bucketPrefix {bucket.rpartition('-')[0]}'. To have it deleted, set "
-        "dlstack:forceDestroy to true."
+        f"'{news['bucket']}', and '{bucket}' would be deleted with {lost}. To keep it, run {keep}. "
+        "To have it deleted, set dlstack:forceDestroy to true."
     )
 
 

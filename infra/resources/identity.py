@@ -20,6 +20,7 @@ from pulumi.dynamic import (
 
 from ..cluster import api, clusters, namespace
 from ..cluster.clusters import Cluster
+from . import engine
 from .provider import Provider, changed, inputs_of
 
 _INPUTS = (
@@ -80,7 +81,7 @@ def _refuse_moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
             "take over what another stack has: see 'When the state is lost' in docs/operations.md."
         )
     moves = changed(olds, news, "namespace")
-    if not moves or not olds["in_stack"] or news["force_destroy"]:
+    if not moves or not olds["in_stack"]:
         return
     renamed = (
         f"The stack '{olds['stack']}' is called '{news['stack']}' now. "
@@ -91,6 +92,13 @@ def _refuse_moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
     if changed(olds, news, "output_bucket"):
         prefix = olds["output_bucket"].removesuffix("-output")
         keep.append(f"'pulumi config set dlstack:bucketPrefix {prefix}'")
+    if news["force_destroy"]:
+        engine.tell(
+            f"{renamed}dlstack:forceDestroy is true: the namespace '{olds['namespace']}' will be "
+            f"deleted with all models in it. {' and '.join(keep)} would keep them.",
+            stays=True,
+        )
+        return
     raise pulumi.RunError(
         f"{renamed}In the namespace '{news['namespace']}' it would be without its models: they are "
         f"in the object store of the namespace '{olds['namespace']}', which would be deleted. Keep "

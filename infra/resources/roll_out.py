@@ -116,7 +116,14 @@ class _RollOutProvider(Provider):
         return CreateResult(f"{props['namespace']}/{props['deployment']}", _waited(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        return ReadResult(id_, inputs_of(props))
+        outs = inputs_of(props)
+        namespace, name = props["namespace"], props["deployment"]
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+        found = api.get(props["cluster"], path)
+        # Somebody has edited it to and fro: there is nothing left to wait for.
+        if found and found["metadata"]["uid"] == props["uid"] and is_complete(found):
+            outs["generation"] = found["metadata"]["generation"]
+        return ReadResult(id_, outs)
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_waited(news))

@@ -329,8 +329,10 @@ def test_tensorboard_shows_a_scalar_within_ten_seconds_and_a_failure_its_last_wo
     deployment, tmp_path
 ):
     """Latencies by the clock in the event file: of the pod, which has this machine's."""
-    (tmp_path / "boot.py").write_text(BOOT)
-    deployment.configure(f"codeDir={tmp_path}", "bootFile=boot.py", "runParameters={}")
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "boot.py").write_text(BOOT)
+    deployment.configure(f"codeDir={code}", "bootFile=boot.py", "runParameters={}")
     url = deployment.outputs()["tensorboardUrl"]
     before = deployment.names("jobs")
     seen: dict[int, float] = {}

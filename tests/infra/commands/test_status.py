@@ -304,6 +304,16 @@ class TestStatus:
         stack[f"{PLACE}/configmaps/stack"]["data"]["pinnedVersion"] = "2"
         assert "is newer" not in run("status")[1]
 
+    def test_says_that_a_pinned_version_can_not_be_served(
+        self, run: Run, stack: dict[str, Any], bucket: Bucket
+    ) -> None:
+        """Symptom: "Version 9 is pinned: nothing is trained", and not that there is none."""
+        stack[f"{PLACE}/configmaps/stack"]["data"]["pinnedVersion"] = "9"
+        assert "Version 9 is pinned, but is not published. Set dlstack:mo" in run("status")[1]
+        bucket.put("models/mnist/1/manifest.json", "{")
+        stack[f"{PLACE}/configmaps/stack"]["data"]["pinnedVersion"] = "1"
+        assert "Version 1 is pinned, but is damaged. Set dlstack:mo" in run("status")[1]
+
     def test_marks_a_version_that_can_not_be_served(
         self, run: Run, stack: dict[str, Any], bucket: Bucket
     ) -> None:

@@ -15,7 +15,7 @@ from store.client import Client, connect
 from store.objects import delete, delete_many, list_objects
 from store.urls import S3Url
 from tests.infra.conftest import STACK, STACK_ID, Engine, FakeCluster, Up
-from tests.infra.program.test_program import JOB, MODEL
+from tests.infra.program.test_program import EXTERNAL, JOB, MODEL
 from tests.infra.program.test_training import OTHER_RUNS
 from tests.seaweedfs import REGION, SeaweedFS
 from tests.store.test_models import put_version
@@ -145,6 +145,15 @@ def test_models_that_went_with_their_bucket_are_made_by_the_next_attempt(
     up()
     buckets.create(deployed.client, url.bucket)
     assert jobs_of(engine) == [name(deployed, 2)]
+
+
+def test_what_moves_to_another_store_needs_no_job(
+    up: Up, engine: Engine, deployed: Deployed
+) -> None:
+    """Symptom: each move waited for room for a Job, which found its model published."""
+    up(**EXTERNAL)
+    assert jobs_of(engine) == []
+    assert engine.the(MODEL, "model")["seen"] == 1
 
 
 def test_a_store_that_is_away_changes_nothing(up: Up, engine: Engine, deployed: Deployed) -> None:

@@ -61,7 +61,7 @@ def test_another_name_replaces_an_empty_bucket(bucket: str, bucket_props: Props)
 
 
 def test_another_name_is_refused_while_the_bucket_holds_models(
-    bucket: str, bucket_props: Props, client: Any
+    bucket: str, bucket_props: Props, client: Any, told: list[str]
 ) -> None:
     """Symptom: an `up` with another bucketPrefix, or a renamed stack, deleted every model."""
     for key in ("models/mnist/1/saved_model.pb", "models/mnist/1/manifest.json", "notes"):
@@ -72,6 +72,7 @@ def test_another_name_is_refused_while_the_bucket_holds_models(
     assert f"bucketPrefix {bucket.rpartition('-')[0]}'" in str(refused.value)
     diff = provider.diff("id", bucket_props, renamed | {"force_destroy": True})
     assert diff.replaces == ["bucket"]
+    assert f"the bucket '{bucket}' will be deleted with 1 published versions" in told[0]
     assert len(keys(client, bucket)) == 3
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from infra.resources import engine
 from infra.resources.identity import _IdentityProvider
 from tests.infra.conftest import KubeApi
 
@@ -129,13 +130,22 @@ class TestAnotherNamespace:
         assert provider.check(olds, props | {"stack": "dlstack-prod"}).failures == []
         assert provider.diff("id", olds, olds | {"stack": "dlstack-prod"}).replaces == []
 
-    @pytest.mark.parametrize(
-        ("old", "new"), [({"in_stack": False}, {}), ({}, {"force_destroy": True})]
-    )
-    def test_is_taken_where_nothing_is_lost_or_all_may_be(
-        self, props: Props, olds: Props, old: Props, new: Props
+    def test_is_taken_where_nothing_is_lost(self, props: Props, olds: Props) -> None:
+        assert (
+            provider.check(olds | {"in_stack": False}, props | {"namespace": "new"}).failures == []
+        )
+
+    def test_is_taken_where_all_may_be_lost_and_says_what_goes(
+        self, props: Props, olds: Props, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert provider.check(olds | old, props | new | {"namespace": "new"}).failures == []
+        """forceDestroy that was left on made a rename delete all models without a word."""
+        told: list[str] = []
+        monkeypatch.setattr(engine, "tell", lambda text, **_: told.append(text))
+        news = props | {"namespace": "new", "force_destroy": True}
+        assert provider.check(olds, news).failures == []
+        (text,) = told
+        assert "the namespace 'dlstack-dev' will be deleted with all models in it" in text
+        assert "'pulumi config set dlstack:namespace dlstack-dev' would keep them." in text
 
 
 class TestANamespaceThatIsThere:

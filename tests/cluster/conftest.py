@@ -1,7 +1,7 @@
 """A real cluster (the one of KUBECONFIG, or the embedded one), and stacks on it.
 
-Each folder here is a chain of tests in one process. With `pytest -n` the chains run side by side,
-so each has stacks of names of its own.
+Each folder here runs in one process, `on_bad_days` before `with_one_stack` in the same. With
+`pytest -n` they run side by side, so each has stacks of names of its own.
 """
 
 import fcntl

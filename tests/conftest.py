@@ -15,14 +15,19 @@ from tests.seaweedfs import SeaweedFS
 CLUSTER = "tests/cluster/"
 LONGEST_FIRST = (
     f"{CLUSTER}with_own_stacks/",
+    f"{CLUSTER}killed/",
     f"{CLUSTER}on_bad_days/",
     f"{CLUSTER}with_one_stack/",
     "tests/serving/",
     "tests/training/",
-    f"{CLUSTER}killed/",
     "tests/client/",
     "tests/infra/",
 )
+CHAINS = {
+    f"{CLUSTER}killed": f"{CLUSTER}with_own_stacks",
+    f"{CLUSTER}on_bad_days": f"{CLUSTER}with_one_stack",
+}
+"""Folders that run in the process of another one, before or after it."""
 LAST = f"{CLUSTER}without_stack/"
 """Waits for the other tests on the cluster: it ends processes that these need."""
 
@@ -54,7 +59,7 @@ class ByFolder(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         depth = 3 if nodeid.startswith(CLUSTER) else 2
         folder = "/".join(nodeid.partition("::")[0].split("/")[:depth])
-        return folder.replace("on_bad_days", "with_one_stack")
+        return CHAINS.get(folder, folder)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,6 +1,6 @@
 """A real cluster (the one of KUBECONFIG, or the embedded one), and stacks on it.
 
-Each folder here runs in one process, `on_bad_days` before `with_one_stack` in the same. With
+Each folder here runs in one process, some in that of another (`tests/conftest.py`). With
 `pytest -n` they run side by side, so each has stacks of names of its own.
 """
 

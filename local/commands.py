@@ -4,6 +4,7 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .console import LocalError, confirm, say
@@ -42,16 +43,19 @@ def up(platform: Platform) -> None:
         platform.cluster.check_ports()
         packages.install(platform.home.cache / "logs" / "packages.log")
         ran_before = platform.cluster.is_running()
-        try:
-            platform.cluster.start_runtime()
-            platform.cluster.images.load(platform.cluster.ctr)
-            platform.cluster.start()
-        except BaseException:
-            # Nobody can use half a cluster, and its processes would be left behind.
-            if not ran_before:
-                platform.cluster.stop()
-            raise
-        platform.environment()
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                platform.cluster.start_runtime()
+                # Images wait for downloads and disks: what is compiled meanwhile takes less time.
+                programs = pool.submit(platform.environment)
+                platform.cluster.images.load(platform.cluster.ctr)
+                platform.cluster.start()
+            except BaseException:
+                # Nobody can use half a cluster, and its processes would be left behind.
+                if not ran_before:
+                    platform.cluster.stop()
+                raise
+            programs.result()
     say(f"the cluster is ready: KUBECONFIG={platform.cluster.kubeconfig}")
 
 

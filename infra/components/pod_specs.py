@@ -13,6 +13,9 @@ from pulumi_kubernetes.core.v1 import (
     EmptyDirVolumeSourceArgs,
     EnvVarArgs,
     EnvVarSourceArgs,
+    ExecActionArgs,
+    LifecycleArgs,
+    LifecycleHandlerArgs,
     PodSecurityContextArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
@@ -82,8 +85,13 @@ def container(
     startup: ProbeArgs | None = None,
     readiness: ProbeArgs | None = None,
     liveness: ProbeArgs | None = None,
+    pause_seconds: int = 0,
 ) -> ContainerArgs:
-    """Return a container that runs as nobody in particular and writes to its mounts only."""
+    """Return a container that runs as nobody in particular and writes to its mounts only.
+
+    With `pause_seconds` it gets SIGTERM that much later: requests still come to a pod that is told
+    to end, until all nodes know of it.
+    """
     return ContainerArgs(
         name=name,
         image=image,
@@ -106,6 +114,13 @@ def container(
         startup_probe=startup,
         readiness_probe=readiness,
         liveness_probe=liveness,
+        lifecycle=LifecycleArgs(
+            pre_stop=LifecycleHandlerArgs(
+                exec_=ExecActionArgs(command=["sleep", str(pause_seconds)])
+            )
+        )
+        if pause_seconds
+        else None,
         # The last log lines become the message that `pulumi up` shows for a container that fails.
         termination_message_policy="FallbackToLogsOnError",
         security_context=SecurityContextArgs(

@@ -43,6 +43,9 @@ LogFormat = Literal["text", "json"]
 
 TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.19.1"
 
+_PAUSE_SECONDS = 3
+"""What all nodes may take to send no more requests to a pod that is told to end."""
+
 _MODELS_MOUNT = VolumeMountArgs(name="models", mount_path=MODELS)
 _MODELS_READ_ONLY = VolumeMountArgs(name="models", mount_path=MODELS, read_only=True)
 
@@ -160,7 +163,7 @@ def _pod(labels: dict[str, str], args: PredictionServiceArgs) -> PodTemplateSpec
         [_server(args), _gateway(args)],
         init_containers=[_sync(args)],
         volumes=[args.packages.volume, pod_specs.scratch("models"), *access_volume],
-        grace_seconds=5,
+        grace_seconds=_PAUSE_SECONDS + 5,
         flavour=args.flavour,
     )
 
@@ -187,6 +190,7 @@ def _server(args: PredictionServiceArgs) -> ContainerArgs:
         packages=args.packages,
         mounts=[_MODELS_READ_ONLY, *_access_mount(args)],
         ports={"grpc": GRPC_PORT, "rest": REST_PORT},
+        pause_seconds=_PAUSE_SECONDS,
         resources=pod_specs.flavoured(args.flavour),
         readiness=_grpc_probe(args.access, period_seconds=1, timeout_seconds=2),
         # Generous: loading a big model, or a machine that is short of cores, is no failure.
@@ -209,6 +213,7 @@ def _gateway(args: PredictionServiceArgs) -> ContainerArgs:
         packages=args.packages,
         mounts=[_MODELS_READ_ONLY, *_access_mount(args)],
         ports={"page": PAGE_PORT},
+        pause_seconds=_PAUSE_SECONDS,
         resources=pod_specs.requests("50m", "96Mi", memory_limit="512Mi"),
         readiness=ProbeArgs(
             http_get=HTTPGetActionArgs(

@@ -91,3 +91,12 @@ def test_the_official_server_gets_no_flag_that_it_does_not_know(up: Up, engine: 
     up(servingEngine="tensorflow-serving")
     server = containers(engine.the(DEPLOYMENT, "prediction-server"))["server"]
     assert not [word for word in server["command"] if "max_request_bytes" in word]
+
+
+def test_a_pod_that_ends_answers_until_nobody_asks_it(up: Up, engine: Engine) -> None:
+    """Symptom: a request or two failed at each roll-out, sent by a node that did not know yet."""
+    up()
+    pod = engine.the(DEPLOYMENT, "prediction-server")["spec"]["template"]["spec"]
+    for container in pod["containers"]:
+        assert container["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "3"]
+    assert pod["terminationGracePeriodSeconds"] == 3 + 5

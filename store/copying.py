@@ -21,17 +21,39 @@ _LAST = ("manifest.json", "checkpoint")
 """Names of objects that say that others are there: docs/contracts.md."""
 
 
+def _content(entry: StoredObject) -> object:
+    return entry.size, entry.etag
+
+
+def _size(entry: StoredObject) -> object:
+    # Of an object that was sent in parts another store makes another ETag.
+    return entry.size
+
+
 def missing(
-    source: Client, bucket: str, target: Client, target_bucket: str, *, but: str
+    source: Client,
+    bucket: str,
+    target: Client,
+    target_bucket: str,
+    *,
+    but: str,
+    alike: Callable[[StoredObject], object] = _content,
 ) -> list[StoredObject]:
-    """Return the objects of `bucket` that `target_bucket` lacks or has not alike, but for `but`."""
-    there = {
-        entry.path: (entry.size, entry.etag) for entry in list_objects(target, S3Url(target_bucket))
-    }
+    """Return the objects of `bucket` that `target_bucket` lacks or has not `alike`.
+
+    Args:
+        source: of `bucket`.
+        bucket: what has to be there.
+        target: of `target_bucket`.
+        target_bucket: where it has to be.
+        but: the key of an object that does not count.
+        alike: what two objects have in common that are the same.
+    """
+    there = {entry.path: alike(entry) for entry in list_objects(target, S3Url(target_bucket))}
     return [
         entry
         for entry in list_objects(source, S3Url(bucket))
-        if entry.path != but and there.get(entry.path) != (entry.size, entry.etag)
+        if entry.path != but and there.get(entry.path) != alike(entry)
     ]
 
 
@@ -69,7 +91,11 @@ def copy_bucket(
     names_others = [entry for entry in entries if entry.path.rpartition("/")[2] in _LAST]
     in_parallel(copy, [entry for entry in entries if entry not in set(names_others)])
     in_parallel(copy, names_others)
-    _require_alike(source, bucket, target, target_bucket, but)
+    for entry in missing(source, bucket, target, target_bucket, but=but, alike=_size):
+        raise Changed(
+            f"'{S3Url(bucket, entry.path)}' was written while the bucket was copied. "
+            "Run 'pulumi up' again when nothing writes to it any more."
+        )
     return len(entries)
 
 
@@ -90,19 +116,6 @@ def _copy(
             },
             Config=transfer_config(entry.size),
         )
-
-
-def _require_alike(
-    source: Client, bucket: str, target: Client, target_bucket: str, but: str
-) -> None:
-    """Raise Changed unless each object of `bucket` is in `target_bucket`, with its size."""
-    there = {entry.path: entry.size for entry in list_objects(target, S3Url(target_bucket))}
-    for entry in list_objects(source, S3Url(bucket)):
-        if entry.path != but and there.get(entry.path) != entry.size:
-            raise Changed(
-                f"'{S3Url(bucket, entry.path)}' was written while the bucket was copied. "
-                "Run 'pulumi up' again when nothing writes to it any more."
-            )
 
 
 class _Progress:

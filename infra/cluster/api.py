@@ -51,6 +51,11 @@ def get(cluster: Cluster, path: str) -> dict[str, Any] | None:
         return None if answer.status == 404 else dict(json.loads(answer.data))
 
 
+def items(cluster: Cluster, path: str) -> list[dict[str, Any]]:
+    """Return the objects of the collection `path`; it may end in a query."""
+    return list((get(cluster, path) or {}).get("items", []))
+
+
 def create(cluster: Cluster, path: str, document: Mapping[str, Any]) -> bool:
     """Make the object `document` in the collection `path`; return False if it is there already."""
     with _opened(cluster, path, method="POST", document=document) as answer:
@@ -154,8 +159,9 @@ def _sent(
         if kubeconfig.is_of_the_pod():
             config.load_incluster_config(client_configuration=configuration)
         else:
-            alone = json.loads(kubeconfig.alone(context))
-            config.load_kube_config_from_dict(alone, client_configuration=configuration)
+            config.load_kube_config_from_dict(
+                kubeconfig.document(context), client_configuration=configuration
+            )
     except (config.ConfigException, OSError) as exc:
         raise kubeconfig.unusable(str(exc)) from exc
     with client.ApiClient(configuration) as api:

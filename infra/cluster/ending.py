@@ -21,7 +21,7 @@ _SLICE_SECONDS = 5
 
 def jobs(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
     """Return the Jobs of a namespace."""
-    return list((api.get(cluster, _jobs(namespace)) or {}).get("items", []))
+    return api.items(cluster, _jobs(namespace))
 
 
 def suspend(cluster: Cluster, namespace: str, name: str) -> None:
@@ -39,21 +39,25 @@ def of_job(name: str) -> str:
     return f"batch.kubernetes.io/job-name={name}"
 
 
+def pods(cluster: Cluster, namespace: str, label: str) -> list[dict[str, Any]]:
+    """Return the pods with a label."""
+    return api.items(cluster, _pods(namespace, label))
+
+
 def await_pods(cluster: Cluster, namespace: str, label: str) -> None:
     """Return when no pod with a label runs any more: their Jobs were suspended or deleted.
 
     Raises:
         pulumi.RunError: one does not end: most likely its node is lost.
     """
-    path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={quote(label, safe='')}"
     left: set[str] = set()
     until = time.monotonic() + _END_SECONDS
     while time.monotonic() < until:
-        found = (api.get(cluster, path) or {}).get("items", [])
+        found = pods(cluster, namespace, label)
         left = {pod["metadata"]["name"] for pod in found if _runs(pod)}
         if not left:
             return
-        for kind, pod in api.events(cluster, path, _SLICE_SECONDS):
+        for kind, pod in api.events(cluster, _pods(namespace, label), _SLICE_SECONDS):
             if kind == "DELETED" or not _runs(pod):
                 left.discard(pod["metadata"]["name"])
             if not left:
@@ -67,6 +71,10 @@ def await_pods(cluster: Cluster, namespace: str, label: str) -> None:
 
 def _jobs(namespace: str) -> str:
     return f"/apis/batch/v1/namespaces/{namespace}/jobs"
+
+
+def _pods(namespace: str, label: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/pods?labelSelector={quote(label, safe='')}"
 
 
 def _runs(pod: dict[str, Any]) -> bool:

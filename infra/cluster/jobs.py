@@ -69,3 +69,17 @@ def in_words(failure: Mapping[str, Any]) -> str:
     elif failure.get("reason") not in (None, "Error"):
         status += f" ({failure['reason']})"
     return f"{status}: {last_words(failure.get('message', ''))}".strip(": ")
+
+
+def end_in_words(end: Mapping[str, Any], until_then: object) -> str:
+    """Return why a Job ended without a word of its pods, and what it waited for, if anything."""
+    if took_too_long(end):
+        reason = "it took longer than dlstack:timeout"
+    else:
+        reason = f"{end.get('reason', '')}: {end.get('message', '')}".strip(": ")
+    return f"{reason}; until then {until_then}" if until_then else reason
+
+
+def took_too_long(end: Mapping[str, Any]) -> bool:
+    """Say whether a Job's time was over."""
+    return end.get("reason") == "DeadlineExceeded"

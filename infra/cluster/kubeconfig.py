@@ -38,24 +38,25 @@ def server(context: str) -> str:
     return str(_parts(context)[0]["server"])
 
 
-def alone(context: str) -> str:
+def document(context: str) -> dict[str, Any]:
     """Return a kubeconfig with one context and nothing that lies in other files.
 
-    The same as `kubectl config view --minify --flatten --raw`, but for names and order: whoever
-    has the same server and credentials gets the same text.
+    The same as `kubectl config view --minify --flatten --raw`, but for names.
     """
     cluster, user = _parts(context)
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": _NAME, "cluster": cluster}],
-            "users": [{"name": _NAME, "user": user}],
-            "contexts": [{"name": _NAME, "context": {"cluster": _NAME, "user": _NAME}}],
-            "current-context": _NAME,
-        },
-        sort_keys=True,
-    )
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": _NAME, "cluster": cluster}],
+        "users": [{"name": _NAME, "user": user}],
+        "contexts": [{"name": _NAME, "context": {"cluster": _NAME, "user": _NAME}}],
+        "current-context": _NAME,
+    }
+
+
+def alone(context: str) -> str:
+    """Return `document` as a text: the same for whoever has the same server and credentials."""
+    return json.dumps(document(context), sort_keys=True)
 
 
 def _parts(context: str) -> tuple[dict[str, Any], dict[str, Any]]:

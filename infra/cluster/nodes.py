@@ -50,8 +50,11 @@ class Node:
 
 def usable(cluster: Cluster) -> list[Node]:
     """Return the nodes that may take pods, by name; those with taints come last."""
-    document = api.get(cluster, "/api/v1/nodes") or {}
-    found = [_node(i) for i in document.get("items", []) if not i["spec"].get("unschedulable")]
+    found = [
+        _node(item)
+        for item in api.items(cluster, "/api/v1/nodes")
+        if not item["spec"].get("unschedulable")
+    ]
     if not found:
         raise pulumi.RunError(
             "The cluster has no node that takes pods. Add one, or wait until it is Ready "

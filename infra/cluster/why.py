@@ -13,10 +13,10 @@ def deployment(cluster: Cluster, document: Mapping[str, Any]) -> Trouble | None:
     namespace = document["metadata"]["namespace"]
     return troubles.of_deployment(
         document,
-        _items(cluster, f"/apis/apps/v1/namespaces/{namespace}/replicasets"),
-        _items(cluster, f"/api/v1/namespaces/{namespace}/pods"),
-        _items(cluster, f"/api/v1/namespaces/{namespace}/events"),
-        _items(cluster, f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"),
+        api.items(cluster, f"/apis/apps/v1/namespaces/{namespace}/replicasets"),
+        api.items(cluster, f"/api/v1/namespaces/{namespace}/pods"),
+        api.items(cluster, f"/api/v1/namespaces/{namespace}/events"),
+        api.items(cluster, f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"),
     )
 
 
@@ -25,10 +25,6 @@ def job(cluster: Cluster, document: Mapping[str, Any]) -> Trouble | None:
     namespace = document["metadata"]["namespace"]
     return troubles.of_job(
         document,
-        _items(cluster, f"/api/v1/namespaces/{namespace}/pods"),
-        _items(cluster, f"/api/v1/namespaces/{namespace}/events"),
+        api.items(cluster, f"/api/v1/namespaces/{namespace}/pods"),
+        api.items(cluster, f"/api/v1/namespaces/{namespace}/events"),
     )
-
-
-def _items(cluster: Cluster, path: str) -> list[dict[str, Any]]:
-    return list((api.get(cluster, path) or {}).get("items", []))

@@ -74,7 +74,7 @@ class Deployed:
 
     def items(self, kind: str) -> list[dict[str, Any]]:
         """Return the objects of a kind; it may end in a query: `api/v1/pods?labelSelector=a=b`."""
-        return list((self.get(self.path(kind)) or {}).get("items", []))
+        return api.items(self.cluster, self.path(kind))
 
 
 def selected(stack: str | None) -> Selected:

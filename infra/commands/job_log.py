@@ -148,13 +148,14 @@ class RunLog:
         return job
 
     def _worker_pod(self, job: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        pods = self._stack.items(f"api/v1/pods?labelSelector=job-name={job['metadata']['name']}")
-        return job_state.worker_pod(pods, job, self._worker)
+        return job_state.worker_pod(self._pods(job), job, self._worker)
+
+    def _pods(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self._stack.items(f"api/v1/pods?labelSelector=job-name={job['metadata']['name']}")
 
     def _why_waiting(self, job: Mapping[str, Any], pod: Mapping[str, Any] | None) -> str:
         """Return why a Job has no pod, or one that has not begun; empty if nothing is known."""
-        pods = self._stack.items(f"api/v1/pods?labelSelector=job-name={job['metadata']['name']}")
-        trouble = troubles.of_job(job, pods, self._stack.items("api/v1/events"))
+        trouble = troubles.of_job(job, self._pods(job), self._stack.items("api/v1/events"))
         if trouble is not None:
             return str(trouble)
         return job_state.waits_for(pod) if pod else ""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..cluster import troubles
 from ..cluster.jobs import (
     container_of,
+    end_in_words,
     end_of,
     in_words,
     is_suspended,
@@ -18,6 +19,7 @@ from ..cluster.jobs import (
     pod_annotations,
 )
 from ..cluster.names import ATTEMPT_ANNOTATION, REASON_ANNOTATION, RUN_HASH_ANNOTATION
+from ..cluster.pods import owned_by
 
 State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 
@@ -58,7 +60,7 @@ def state_of(
         now: the present time.
         events: of the namespace: they say more of why a Job waits, or did so before it ended.
     """
-    mine = [pod for pod in pods if belongs_to(pod, job)]
+    mine = [pod for pod in pods if owned_by(pod, job)]
     state, reason = _state(job, mine, events)
     started, ended = job.get("status", {}).get("startTime"), _ended(job)
     seconds = None
@@ -92,17 +94,11 @@ def newest(jobs: Iterable[Mapping[str, Any]], run: str = "") -> Mapping[str, Any
     return max(found, key=lambda job: str(job["metadata"]["creationTimestamp"]), default=None)
 
 
-def belongs_to(pod: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
-    """Say whether `job` made `pod`."""
-    owners = pod["metadata"].get("ownerReferences", [])
-    return any(owner["uid"] == job["metadata"]["uid"] for owner in owners)
-
-
 def worker_pod(
     pods: Iterable[Mapping[str, Any]], job: Mapping[str, Any], worker: int
 ) -> Mapping[str, Any] | None:
     """Return the newest pod of a worker of `job`, which may have been started several times."""
-    found = [pod for pod in pods if belongs_to(pod, job) and worker_of(pod) == worker]
+    found = [pod for pod in pods if owned_by(pod, job) and worker_of(pod) == worker]
     return max(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
 
 
@@ -172,12 +168,7 @@ def _why_ended(
     noted = str((job["metadata"].get("annotations") or {}).get(REASON_ANNOTATION, ""))
     if noted:
         return noted
-    trouble = troubles.of_job(job, pods, events)
-    if end.get("reason") == "DeadlineExceeded":
-        reason = "it took longer than dlstack:timeout"
-    else:
-        reason = f"{end.get('reason', '')}: {end.get('message', '')}".strip(": ")
-    return f"{reason}; until then {trouble}" if trouble else reason
+    return end_in_words(end, troubles.of_job(job, pods, events))
 
 
 def _have_ended(pods: Sequence[Mapping[str, Any]]) -> bool:

@@ -17,6 +17,7 @@ from ..cluster.clusters import Cluster
 from ..cluster.jobs import end_of, is_of_a_run
 from ..components import training_job
 from ..resources import connection, deployed_store
+from ..resources.moving import is_elsewhere
 from ..run import attempts, git, packages
 from ..run.attempts import Attempt
 from ..run.planned import PlannedRun
@@ -161,14 +162,16 @@ def _bucket(settings: Settings, cluster: Cluster) -> tuple[connection.Store, S3U
     except KeyError:
         # Of a namespace that is not a stack's: who declares it says so.
         return None
-    moves = told.store_in_stack != (settings.store is None) or (
-        settings.store is not None and told.store_endpoint != settings.store.endpoint
-    )
-    if told.output_bucket != settings.output_bucket and not moves:
+    now = deployed_store.of(told, cluster, settings.namespace)
+    wanted = {**now, "in_stack": settings.store is None}
+    if settings.store is not None:
+        wanted |= {"endpoint": settings.store.endpoint, "region": settings.store.region}
+    if told.output_bucket != settings.output_bucket and not is_elsewhere(
+        {"store": now}, {"store": wanted}
+    ):
         # Another name in the same store is another bucket, and begins empty.
         return None
-    url = S3Url(told.output_bucket, f"models/{settings.model_name}")
-    return deployed_store.of(told, cluster, settings.namespace), url
+    return now, S3Url(told.output_bucket, f"models/{settings.model_name}")
 
 
 def _passes(manifest: Manifest, settings: Settings) -> bool:

@@ -21,11 +21,10 @@ from pulumi.dynamic import (
 
 from store import bucket_marks, buckets, contents
 from store.bucket_marks import BucketMark
-from store.client import Client
 from store.errors import Gone, NoBucket, StoreError
 
 from . import foreign_objects
-from .connection import Store, connect, connect_to_delete
+from .connection import Store, connect, connect_to_delete, connect_when_it_answers
 from .engine import tell
 from .force import is_forced
 from .moving import is_elsewhere, jobs_that_train, move
@@ -57,7 +56,7 @@ class _BucketProvider(Provider):
         return DiffResult(changes=bool(changed(_olds, _news, *_INPUTS)), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        client = _connect(props["store"])
+        client = connect_when_it_answers(props["store"], _STARTUP_SECONDS)
         mark = take(client, props["bucket"], props["store"], known=False)
         return CreateResult(props["bucket"], _outputs(props, mark))
 
@@ -69,7 +68,7 @@ class _BucketProvider(Provider):
         return ReadResult(id_, inputs_of(props))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        client = _connect(_news["store"])
+        client = connect_when_it_answers(_news["store"], _STARTUP_SECONDS)
         if is_elsewhere(_olds, _news):
             mark = move(_olds, _news)
         else:
@@ -100,13 +99,6 @@ class _BucketProvider(Provider):
             raise foreign_objects.refusal([found])
         contents.delete(client, bucket, held, last=bucket_marks.KEY)
         buckets.delete(client, bucket)
-
-
-def _connect(store: Store) -> Client:
-    client = connect(store)
-    if store["in_stack"]:
-        buckets.wait_until_it_answers(client, _STARTUP_SECONDS)
-    return client
 
 
 def _outputs(props: dict[str, Any], mark: BucketMark) -> dict[str, Any]:

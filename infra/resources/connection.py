@@ -32,6 +32,19 @@ def connect(store: Store) -> Client:
     )
 
 
+def connect_when_it_answers(store: Store, seconds: float = 0) -> Client:
+    """Return a client of `store`, an in-stack one of which answers.
+
+    Raises:
+        Gone: its Secret is not there.
+        Unreachable: the in-stack store did not answer within `seconds`.
+    """
+    client = connect(store)
+    if store["in_stack"]:
+        buckets.wait_until_it_answers(client, seconds)
+    return client
+
+
 def read_credentials(store: Store) -> tuple[str, str]:
     """Return access key and secret key, as the Secret has them now."""
     namespace, name = store["namespace"], store["secret"]
@@ -72,9 +85,7 @@ def connect_to_read(store: Store) -> Client | None:
         Gone: the in-stack store went with its namespace.
     """
     try:
-        client = connect(store)
-        if store["in_stack"]:
-            buckets.wait_until_it_answers(client, 0)
+        return connect_when_it_answers(store)
     except Gone:
         if _went_with_its_namespace(store):
             raise
@@ -84,7 +95,6 @@ def connect_to_read(store: Store) -> Client | None:
         if store["in_stack"]:
             return None
         raise
-    return client
 
 
 def connect_to_delete(store: Store, forced: Callable[[], bool]) -> Client | None:
@@ -96,16 +106,13 @@ def connect_to_delete(store: Store, forced: Callable[[], bool]) -> Client | None
         StoreError: the credentials are gone, or the store does not answer: what it holds is there.
     """
     try:
-        client = connect(store)
-        if store["in_stack"]:
-            buckets.wait_until_it_answers(client, 0)
+        return connect_when_it_answers(store)
     except (Gone, Unreachable) as error:
         if isinstance(error, Gone) and _went_with_its_namespace(store):
             return None
         if store["in_stack"] and forced():
             return None
         raise
-    return client
 
 
 def _went_with_its_namespace(store: Store) -> bool:

@@ -11,7 +11,7 @@ from store.errors import Changed, NoBucket, StoreError
 from store.objects import list_objects
 from store.urls import S3Url
 
-from ..cluster import api
+from ..cluster import ending
 from .connection import Store, connect
 from .engine import tell
 from .foreign_objects import count
@@ -102,10 +102,9 @@ def _there(target: Client, bucket: str) -> BucketMark | None:
 
 def jobs_that_train(store: Store) -> list[str]:
     """Return the names of the stack's Jobs that have a pod now."""
-    path = f"/apis/batch/v1/namespaces/{store['namespace']}/jobs"
     return [
         str(job["metadata"]["name"])
-        for job in (api.get(store["cluster"], path) or {}).get("items", [])
+        for job in ending.jobs(store["cluster"], store["namespace"])
         if job.get("status", {}).get("active")
     ]
 

@@ -38,9 +38,8 @@ def wait(cluster: Cluster, namespace: str, name: str, seconds: int) -> None:
             or can't come true until somebody changes something.
     """
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments?fieldSelector=metadata.name={name}"
-    waiting = Waiting(f"The Deployment '{name}'")
-    answered = time.monotonic()
-    end = answered + seconds
+    waiting = Waiting(f"The Deployment '{name}'", _AWAY_SECONDS)
+    end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         if engine.is_interrupted():
             raise pulumi.RunError(
@@ -53,11 +52,8 @@ def wait(cluster: Cluster, namespace: str, name: str, seconds: int) -> None:
                 if is_complete(deployment):
                     return
             trouble = why.deployment(cluster, deployment) if deployment else None
-            answered = time.monotonic()
-        except api.NoAnswer:
-            if time.monotonic() - answered > _AWAY_SECONDS:
-                raise
-            engine.pause(LOOK_SECONDS)
+        except api.NoAnswer as error:
+            waiting.outlives(error)
             continue
         if deployment is None:
             raise pulumi.RunError(

@@ -4,17 +4,23 @@ Pulumi's Kubernetes plugin waits for Jobs as well, but says nothing meanwhile, a
 that was killed wait for another Job. So it is told not to wait (`names.SKIP_AWAIT`).
 """
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from ..cluster import api, ending, names, why
 from ..cluster.clusters import Cluster
-from ..cluster.jobs import end_of, in_words, is_going, is_suspended, last_failure
+from ..cluster.jobs import (
+    end_in_words,
+    end_of,
+    in_words,
+    is_going,
+    is_suspended,
+    last_failure,
+    took_too_long,
+)
 from ..cluster.keys import in_keys
 from . import engine
 from .provider import Provider, changed, inputs_of
@@ -42,8 +48,8 @@ def wait(cluster: Cluster, namespace: str, name: str, run: str) -> None:
             something. The text has the boot file's last words.
     """
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs?fieldSelector=metadata.name={name}"
-    waiting = Waiting(f"The training {run},")
-    announced, answered = False, time.monotonic()
+    waiting = Waiting(f"The training {run},", _AWAY_SECONDS)
+    announced = False
     while True:
         job = None
         try:
@@ -61,11 +67,8 @@ def wait(cluster: Cluster, namespace: str, name: str, run: str) -> None:
                 )
             # Asked only while a pod is missing: a training may take days.
             trouble = None if _has_its_pods(job) else why.job(cluster, job)
-            answered = time.monotonic()
-        except api.NoAnswer:
-            if time.monotonic() - answered > _AWAY_SECONDS:
-                raise
-            engine.pause(LOOK_SECONDS)
+        except api.NoAnswer as error:
+            waiting.outlives(error)
             continue
         finally:
             if engine.is_interrupted():
@@ -102,16 +105,9 @@ def _is_over(job: Mapping[str, Any], cluster: Cluster, run: str) -> bool:
 def _why(job: Mapping[str, Any], end: Mapping[str, Any], cluster: Cluster) -> str:
     """Return why a Job has failed: what the process said that failed, or else the cluster."""
     namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
-    label = quote(ending.of_job(name), safe="")
-    path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={label}"
-    said = last_failure((api.get(cluster, path) or {}).get("items", []))
-    if said is None or end.get("reason") == "DeadlineExceeded":
-        trouble = why.job(cluster, job)
-        reason = (
-            "it took longer than dlstack:timeout" + (f"; until then {trouble}" if trouble else "")
-            if end.get("reason") == "DeadlineExceeded"
-            else f"{end.get('reason', '')}: {end.get('message', '')}".strip(": ")
-        )
+    said = last_failure(ending.pods(cluster, namespace, ending.of_job(name)))
+    if said is None or took_too_long(end):
+        reason = end_in_words(end, why.job(cluster, job) if took_too_long(end) else None)
         _keep_reason(cluster, job, reason)
         return reason
     log = in_keys(str(said.get("message", ""))).strip()

@@ -1,5 +1,8 @@
 """What a resource that waits says meanwhile, and when it stops to wait."""
 
+import time
+
+from ..cluster.api import NoAnswer
 from ..cluster.messages import Trouble
 from . import engine
 
@@ -10,16 +13,29 @@ LOOK_SECONDS = 3
 class Waiting:
     """The troubles of one wait, each told once in the terminal of `pulumi up`."""
 
-    def __init__(self, what: str) -> None:
-        """Begin. `what` is it that is waited for: `The Deployment 'prediction'`."""
-        self._what = what
+    def __init__(self, what: str, away_seconds: float) -> None:
+        """Begin.
+
+        Args:
+            what: is waited for: `The Deployment 'prediction'`.
+            away_seconds: how long the cluster may be unreachable.
+        """
+        self._what, self._away_seconds = what, away_seconds
+        self._answered = time.monotonic()
         self._last: Trouble | None = None
+
+    def outlives(self, error: NoAnswer) -> None:
+        """Wait a moment for a cluster that does not answer; raise `error` if it is too long."""
+        if time.monotonic() - self._answered > self._away_seconds:
+            raise error
+        engine.pause(LOOK_SECONDS)
 
     def sees(self, trouble: Trouble | None) -> bool:
         """Take what was seen now; return whether to go on waiting.
 
         What is hopeless has to be so twice: while things come up they also fail for a moment.
         """
+        self._answered = time.monotonic()
         if trouble is None:
             self._last = None
             return True

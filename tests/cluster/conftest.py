@@ -12,17 +12,23 @@ import signal
 import subprocess
 import sys
 import tempfile
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from local.__main__ import Platform
 from local.home import REPOSITORY
 from local.stack.stack import Stack, data_set
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 @contextmanager
@@ -130,6 +136,23 @@ class Deployment:
         listed = self.kubectl("get", kind, "--output=json", *words)
         assert listed.returncode == 0, listed.stderr
         return json.loads(listed.stdout)["items"]
+
+    def store(self) -> "S3Client":
+        """A client of the stack's own object store."""
+
+        def get(kind: str) -> dict:
+            return json.loads(self.kubectl("get", kind, "object-store", "-ojson").stdout)
+
+        data = get("secret")["data"]
+        (port,) = get("service")["spec"]["ports"]
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{port['nodePort']}",
+            region_name="us-east-1",
+            aws_access_key_id=b64decode(data["AWS_ACCESS_KEY_ID"]).decode(),
+            aws_secret_access_key=b64decode(data["AWS_SECRET_ACCESS_KEY"]).decode(),
+            config=Config(s3={"addressing_style": "path"}),
+        )
 
     def names(self, kind: str) -> list[str]:
         return [item["metadata"]["name"] for item in self.items(kind)]

@@ -4,13 +4,9 @@ import json
 import shutil
 import textwrap
 import time
-from base64 import b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import boto3
-from botocore.config import Config
 
 from local.home import REPOSITORY
 from tests.cluster.conftest import Deployment
@@ -79,19 +75,7 @@ class Job:
             return done.result()
 
     def store(self):
-        def get(kind: str) -> dict:
-            return json.loads(self.deployment.kubectl("get", kind, "object-store", "-ojson").stdout)
-
-        data = get("secret")["data"]
-        (port,) = get("service")["spec"]["ports"]
-        return boto3.client(
-            "s3",
-            endpoint_url=f"http://127.0.0.1:{port['nodePort']}",
-            region_name="us-east-1",
-            aws_access_key_id=b64decode(data["AWS_ACCESS_KEY_ID"]).decode(),
-            aws_secret_access_key=b64decode(data["AWS_SECRET_ACCESS_KEY"]).decode(),
-            config=Config(s3={"addressing_style": "path"}),
-        )
+        return self.deployment.store()
 
     def keys(self, prefix: str) -> list[str]:
         answer = self.store().list_objects_v2(

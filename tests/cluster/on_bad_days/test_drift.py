@@ -6,12 +6,9 @@ has to be clean. Not covered: what happens while an `up` runs (test_disturbances
 
 import json
 import time
-from base64 import b64decode
 from collections.abc import Iterator
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from local.__main__ import Platform
 from local.stack import held_out
@@ -52,7 +49,7 @@ def do(deployment: Deployment, *words: str) -> None:
 
 def trained(deployment: Deployment) -> set[str]:
     """What the logs of all runs say at the end of a training; one that made no step counts not."""
-    client, bucket = store(deployment), f"{deployment.namespace}-output"
+    client, bucket = deployment.store(), f"{deployment.namespace}-output"
     lines = set()
     for entry in client.list_objects_v2(Bucket=bucket, Prefix="runs/").get("Contents", ()):
         if entry["Key"].endswith("log.txt"):
@@ -62,22 +59,6 @@ def trained(deployment: Deployment) -> set[str]:
     return lines
 
 
-def store(deployment: Deployment):
-    def get(kind: str) -> dict:
-        return json.loads(deployment.kubectl("get", kind, "object-store", "-ojson").stdout)
-
-    data = get("secret")["data"]
-    (port,) = get("service")["spec"]["ports"]
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://127.0.0.1:{port['nodePort']}",
-        region_name="us-east-1",
-        aws_access_key_id=b64decode(data["AWS_ACCESS_KEY_ID"]).decode(),
-        aws_secret_access_key=b64decode(data["AWS_SECRET_ACCESS_KEY"]).decode(),
-        config=Config(s3={"addressing_style": "path"}),
-    )
-
-
 def version(deployment: Deployment) -> int:
     return int(str(deployment.outputs()["modelVersion"]))
 
@@ -85,7 +66,7 @@ def version(deployment: Deployment) -> int:
 def keys_of_version(deployment: Deployment) -> list[str]:
     prefix = f"models/mnist/{version(deployment)}/"
     bucket = f"{deployment.namespace}-output"
-    listed = store(deployment).list_objects_v2(Bucket=bucket, Prefix=prefix)
+    listed = deployment.store().list_objects_v2(Bucket=bucket, Prefix=prefix)
     return [entry["Key"] for entry in listed["Contents"]]
 
 
@@ -192,7 +173,7 @@ def test_a_store_that_is_away_comes_again(deployment: Deployment, how: str) -> N
 
 
 def test_uploaded_files_are_uploaded_again(deployment: Deployment) -> None:
-    client, bucket = store(deployment), f"{deployment.namespace}-data"
+    client, bucket = deployment.store(), f"{deployment.namespace}-data"
 
     def content(key: str) -> bytes:
         return client.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -214,7 +195,7 @@ def test_a_damaged_version_is_published_again_from_its_run(
     deployment: Deployment, how: str
 ) -> None:
     """Symptom: the next pod to start could not, and no command helped."""
-    client, bucket = store(deployment), f"{deployment.namespace}-output"
+    client, bucket = deployment.store(), f"{deployment.namespace}-output"
     keys, lines = keys_of_version(deployment), trained(deployment)
     (model,) = [key for key in keys if key.endswith("saved_model.pb")]
     if how == "a file corrupted":
@@ -236,7 +217,7 @@ def test_a_damaged_version_is_published_again_from_its_run(
 
 def test_buckets_are_made_again(deployment: Deployment) -> None:
     """With what belongs there: models are trained again."""
-    client = store(deployment)
+    client = deployment.store()
     for name in (f"{deployment.namespace}-data", f"{deployment.namespace}-output"):
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=name)
         for key in [entry["Key"] for page in pages for entry in page.get("Contents", ())]:

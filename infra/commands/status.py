@@ -54,7 +54,7 @@ class Status:
     wanted: int | None
     """The version that the prediction service was last told to serve."""
     served: Sequence[int]
-    """The versions that its ready pods answer with: two while a roll-out is under way."""
+    """The versions that its Service sends requests to: two while a roll-out is under way."""
     services: Mapping[str, Service | None]
     """Name -> state of prediction service, TensorBoard and in-stack object store."""
     addresses: Mapping[str, str]
@@ -198,9 +198,14 @@ def _service(
 
 
 def _served(pods: Sequence[Mapping[str, Any]]) -> set[int]:
-    """Return the versions of the prediction service's pods that are Ready."""
+    """Return the versions of the prediction service's pods that are Ready.
+
+    A pod that is about to end stays Ready for seconds, but gets no new requests.
+    """
     found = set()
     for pod in pods:
+        if pod["metadata"].get("deletionTimestamp"):
+            continue
         conditions = pod.get("status", {}).get("conditions", [])
         is_ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
         labels = pod["metadata"].get("labels", {})

@@ -62,9 +62,12 @@ class Job:
         self.deployment.configure(*(f"runParameters.{value}" for value in values))
 
     def another_run(self, boot_file: str = BOOT_FILE) -> None:
-        """Change a file that changes nothing of the result."""
+        """Change a file that changes nothing of the result.
+
+        It names the model: modules that share a stack must not find each other's runs.
+        """
         self.notes += 1
-        (self.code / "notes.txt").write_text(f"{self.notes}")
+        (self.code / "notes.txt").write_text(f"{self.model} {self.notes}")
         self.deployment.configure(f"bootFile={boot_file}")
 
     def up_meanwhile(self, action: Callable[[], None]) -> "object":

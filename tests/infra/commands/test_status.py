@@ -242,6 +242,15 @@ class TestStatus:
         assert [one["version"] for one in found["versions"] if one["served"]] == [1]
         assert "version 2, 1 of 1 pods; answers now: 1" in run("status")[1]
 
+    def test_a_pod_that_is_about_to_end_is_not_served_from(
+        self, run: Run, stack: dict[str, Any]
+    ) -> None:
+        ending = prediction_pod(1, True)
+        ending["metadata"]["deletionTimestamp"] = "2026-03-02T10:00:00Z"
+        stack[f"{PLACE}/pods"] = {"items": [ending, prediction_pod(2, True)]}
+        found = json.loads(run("status", "--json")[1])
+        assert [one["version"] for one in found["versions"] if one["served"]] == [2]
+
     def test_what_does_not_come_up_says_why(self, run: Run, stack: dict[str, Any]) -> None:
         stuck = deployment("tensorboard", availableReplicas=0, readyReplicas=0)
         stuck["metadata"] |= {

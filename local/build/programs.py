@@ -93,6 +93,17 @@ class Programs:
             unfinished.rename(target)
         return target
 
+    def command(self, name: str) -> list[str | Path]:
+        """The words that start a program of Kubernetes or etcd, to be followed by its flags.
+
+        Args:
+            name: such as "kube-apiserver", "etcd" or "kubectl".
+
+        Raises:
+            LocalError: it had to be built, and that failed.
+        """
+        return [self.build(KUBERNETES), name]
+
     def module_folder(self, program: Program, module: str) -> Path:
         """The source folder of a module that `program`'s go.mod names."""
         listed = subprocess.run(

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..build.images import Images
-from ..build.programs import KUBERNETES, Programs
+from ..build.programs import Programs
 from ..console import LocalError, step
 from ..home import Home
 from ..machine import cgroups, network
@@ -64,17 +64,20 @@ class Cluster:
         return Images(self.home)
 
     @cached_property
-    def kubernetes(self) -> Path:
-        return Programs(self.home).build(KUBERNETES)
+    def programs(self) -> Programs:
+        """The programs that its processes run."""
+        return Programs(self.home)
 
     def programs_folder(self) -> Path:
         """A folder with `kubectl`, for PATH."""
         folder = self.folder / "bin"
         folder.mkdir(exist_ok=True)
         link = folder / "kubectl"
-        if not link.is_symlink() or link.readlink() != self.kubernetes:
+        # The binary that holds all of Kubernetes also goes by the name that it is called by.
+        program = self.programs.command("kubectl")[0]
+        if not link.is_symlink() or link.readlink() != program:
             link.unlink(missing_ok=True)
-            link.symlink_to(self.kubernetes)
+            link.symlink_to(program)
         return folder
 
     def is_running(self) -> bool:
@@ -107,7 +110,7 @@ class Cluster:
         network.prepare(self.folder, NODE_IP, POD_CIDR)
         cgroups.prepare()
         configuration.write(self.folder, self.images.platform)
-        daemon = configuration.daemons(self.folder, self.kubernetes)["containerd"]
+        daemon = configuration.daemons(self.folder, self.programs.command)["containerd"]
         if daemon.start():
             with step("start containerd"):
                 _await(daemon, lambda: self.ctr("version").returncode == 0)
@@ -118,7 +121,7 @@ class Cluster:
         Raises:
             LocalError: a process did not come up; the message ends with the last lines of its log.
         """
-        daemons = configuration.daemons(self.folder, self.kubernetes)
+        daemons = configuration.daemons(self.folder, self.programs.command)
         with step("start Kubernetes"):
             waiting: dict[str, Callable[[], bool]] = {
                 "etcd": lambda: (self.folder / ETCD.removeprefix("unix://")).is_socket(),
@@ -158,7 +161,7 @@ class Cluster:
             LocalError: it failed; the message has its standard error.
         """
         done = subprocess.run(
-            [self.kubernetes, "kubectl", f"--kubeconfig={self.kubeconfig}", *words],
+            [*self.programs.command("kubectl"), f"--kubeconfig={self.kubeconfig}", *words],
             input=given,
             capture_output=True,
             text=True,

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from ..home import write_private
@@ -36,18 +37,18 @@ VOLUME_PROVISIONER = "volume-provisioner"
 PROCESSES = ("containerd", "etcd", *PORTS, VOLUME_PROVISIONER)
 
 
-def daemons(folder: Path, program: Path) -> dict[str, Daemon]:
+def daemons(folder: Path, command: Callable[[str], list[str | Path]]) -> dict[str, Daemon]:
     """The cluster's processes by name, in the order in which they start.
 
     Args:
         folder: of the cluster.
-        program: the binary that holds all of Kubernetes.
+        command: the words that start a program of Kubernetes or etcd.
     """
     pki = folder / "pki"
 
     def kubernetes(name: str, /, **flags: object) -> Daemon:
         words = [f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items()]
-        return Daemon(name, [program, name, *words], folder)
+        return Daemon(name, [*command(name), *words], folder)
 
     listed = [
         Daemon("containerd", ["containerd", "--config", folder / "containerd.toml"], folder),

@@ -61,13 +61,13 @@ def another_cluster(platform: Platform, folder: Path) -> Iterator[Path]:
             with (folder / f"{name}.log").open("w") as log:
                 processes.append(
                     subprocess.Popen(
-                        [platform.cluster.kubernetes, name, *words],
+                        [*platform.cluster.programs.command(name), *words],
                         cwd=folder,
                         stdout=log,
                         stderr=subprocess.STDOUT,
                     )
                 )
-        ask = [platform.cluster.kubernetes, "kubectl", f"--kubeconfig={kubeconfig}"]
+        ask = [*platform.cluster.programs.command("kubectl"), f"--kubeconfig={kubeconfig}"]
         deadline = time.monotonic() + _STARTUP_SECONDS
         while subprocess.run([*ask, "get", "ns", "kube-system"], capture_output=True).returncode:
             assert time.monotonic() < deadline, (folder / "kube-apiserver.log").read_text()[-2000:]

@@ -170,6 +170,7 @@ def new_stack(platform: Platform, name: str) -> Iterator[Deployment]:
             deployment.pulumi("cancel", "--yes")
             deployment.kubectl("delete", "namespace", deployment.namespace, "--ignore-not-found")
             deployment.pulumi("stack", "rm", "--yes", "--force")
+        (REPOSITORY / f"Pulumi.{name}.yaml").unlink(missing_ok=True)
         defaults = {"dataDir": str(deployment.data_dir)}
         if platform.brought_kubeconfig is None:
             defaults["host"] = "127.0.0.1"

@@ -18,7 +18,8 @@ from ..build.images import Images
 from ..build.programs import Programs
 from ..console import LocalError, step
 from ..home import Home
-from ..machine import cgroups, network
+from ..machine import network
+from ..machine.cgroups import ControlGroup
 from ..machine.processes import Daemon, tail
 from . import configuration, containerd
 from .configuration import (
@@ -108,7 +109,7 @@ class Cluster:
         if not self.is_running():
             network.remember(self.folder)
         network.prepare(self.folder, NODE_IP, POD_CIDR)
-        cgroups.prepare()
+        ControlGroup().prepare()
         configuration.write(self.folder, self.images.platform)
         daemon = configuration.daemons(self.folder, self.programs.command)["containerd"]
         if daemon.start():
@@ -145,12 +146,12 @@ class Cluster:
         runtime, *others = self.processes()
         for process in reversed(others):
             process.stop()
-        cgroups.end_processes(GRACE_SECONDS)
+        ControlGroup().end_processes(GRACE_SECONDS)
         containerd.end_shims(self.folder)
         runtime.stop()
         containerd.unmount(self.folder)
         network.restore(self.folder, NODE_IP, POD_CIDR)
-        cgroups.remove()
+        ControlGroup().remove()
         for url in (ETCD, ETCD_PEER):
             (self.folder / url.removeprefix("unix://")).unlink(missing_ok=True)
 

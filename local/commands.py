@@ -117,6 +117,8 @@ def status(platform: Platform) -> None:
         if not platform.cluster.is_running():
             print("\nthe cluster is stopped. `make up` starts it, with all that it kept.")
             return
+        for problem in platform.cluster.node_port_problems():
+            print(f"\n{problem}")
     _say_what_the_shell_names(platform)
     stack = Stack(platform.environment())
     if not stack.resources():

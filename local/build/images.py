@@ -12,7 +12,7 @@ from pathlib import Path
 from ..console import LocalError, step
 from ..home import Home
 from ..machine.processes import run_logged
-from .programs import COREDNS, PAUSE, Programs, digest
+from .programs import COREDNS, PAUSE, REACH, Programs, digest
 
 FOLDER = Path(__file__).resolve().parent / "image"
 DEBIAN_SUITE = "bookworm"
@@ -39,13 +39,13 @@ class Images:
 
     @cached_property
     def platform(self) -> str:
-        """Name of the image with CoreDNS and the program that pods' sandboxes run."""
+        """Name of the image with CoreDNS, the program of pods' sandboxes, and `reach`."""
         return f"localhost/dlstack/platform:{digest(self._platform_programs)}"
 
     @cached_property
     def _platform_programs(self) -> tuple[Path, ...]:
         programs = Programs(self._home)
-        return programs.build(COREDNS), programs.build(PAUSE)
+        return programs.build(COREDNS), programs.build(PAUSE), programs.build(REACH)
 
     def load(self, ctr: Ctr) -> None:
         """Have both images in containerd, which must be running.
@@ -89,7 +89,7 @@ class Images:
         for program in self._platform_programs:
             shutil.copy2(program, buildah.context)
         (buildah.context / "Containerfile").write_text(
-            'FROM scratch\nCOPY coredns pause /\nENTRYPOINT ["/pause"]\n'
+            'FROM scratch\nCOPY coredns pause reach /\nENTRYPOINT ["/pause"]\n'
         )
         with step(f"build {name}"):
             buildah("build", "--tag", name, buildah.context)

@@ -42,7 +42,11 @@ KUBERNETES = Program(
     expected="about 5 minutes",
 )
 COREDNS = Program("coredns", PLATFORM_MODULE, "./coredns")
-PAUSE = Program("pause", "pause", expected="seconds")
+# Of the standard library alone.
+NODE_MODULE = "node"
+PAUSE = Program("pause", NODE_MODULE, "./pause", expected="seconds")
+REACH = Program("reach", NODE_MODULE, "./reach", expected="seconds")
+NODE_PORTS = Program("node-ports", NODE_MODULE, "./node-ports", expected="seconds")
 
 
 def digest(paths: Iterable[Path], *words: str) -> str:

@@ -15,13 +15,13 @@ from functools import cached_property
 from pathlib import Path
 
 from ..build.images import Images
-from ..build.programs import Programs
+from ..build.programs import NODE_PORTS, Programs
 from ..console import LocalError, step
 from ..home import Home
 from ..machine import network
 from ..machine.cgroups import ControlGroup
 from ..machine.processes import Daemon, tail
-from . import configuration, containerd
+from . import configuration, containerd, node_ports
 from .configuration import (
     API_PORT,
     DNS_SERVICE_IP,
@@ -123,6 +123,7 @@ class Cluster:
             LocalError: a process did not come up; the message ends with the last lines of its log.
         """
         daemons = configuration.daemons(self.folder, self.programs.command)
+        daemons[node_ports.NAME] = self._node_ports()
         with step("start Kubernetes"):
             waiting: dict[str, Callable[[], bool]] = {
                 "etcd": lambda: (self.folder / ETCD.removeprefix("unix://")).is_socket(),
@@ -131,6 +132,7 @@ class Cluster:
                 "kube-scheduler": lambda: _answers(PORTS["kube-scheduler"]),
                 "kubelet": self._node_is_ready,
                 "kube-proxy": lambda: _answers(PORTS["kube-proxy"]),
+                node_ports.NAME: lambda: node_ports.knows(self.folder),
             }
             for name in ("etcd", "kube-apiserver"):
                 daemons[name].start()
@@ -154,6 +156,10 @@ class Cluster:
         ControlGroup().remove()
         for url in (ETCD, ETCD_PEER):
             (self.folder / url.removeprefix("unix://")).unlink(missing_ok=True)
+
+    def node_port_problems(self) -> list[str]:
+        """What is to be told of Services whose ports are not open on this machine."""
+        return node_ports.problems(self.folder)
 
     def kubectl(self, *words: str, given: str | None = None) -> str:
         """Standard output of `kubectl WORDS` as administrator.
@@ -205,12 +211,20 @@ class Cluster:
             for condition in json.loads(answer)["status"].get("conditions", [])
         )
 
+    def _node_ports(self) -> Daemon:
+        daemon = node_ports.daemon(self.folder, self.programs.build(NODE_PORTS), NODE_IP)
+        if daemon.pid() is None:
+            node_ports.forget(self.folder)
+        return daemon
+
     def _apply_manifests(self) -> None:
         coredns = (MANIFESTS / "coredns.yaml").read_text()
         coredns = coredns.replace("${IMAGE}", self.images.platform).replace("${IP}", DNS_SERVICE_IP)
         storage_class = (MANIFESTS / "storage-class.yaml").read_text()
         storage_class = storage_class.replace("${NAME}", STORAGE_CLASS)
-        text = "---\n".join([coredns, storage_class.replace("${PROVISIONER}", PROVISIONER)])
+        storage_class = storage_class.replace("${PROVISIONER}", PROVISIONER)
+        roles = (MANIFESTS / "node-ports.yaml").read_text()
+        text = "---\n".join([coredns, storage_class, roles])
         # Forced: the files are the truth, also over what a person changed in the cluster.
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text)
         self._remove_former_volumes()

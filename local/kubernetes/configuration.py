@@ -9,7 +9,7 @@ from ..home import write_private
 from ..machine.cgroups import CGROUP
 from ..machine.network import BRIDGE
 from ..machine.processes import Daemon
-from . import containerd, provisioner
+from . import containerd, node_ports, provisioner
 from .pki import Authority
 
 NODE_NAME = "dlstack"
@@ -34,7 +34,7 @@ ETCD = "unix://etcd:0"
 ETCD_PEER = "unix://etcd-peer:0"
 KUBELET_HEALTH_PORT = 10248
 VOLUME_PROVISIONER = "volume-provisioner"
-PROCESSES = ("containerd", "etcd", *PORTS, VOLUME_PROVISIONER)
+PROCESSES = ("containerd", "etcd", *PORTS, VOLUME_PROVISIONER, node_ports.NAME)
 
 
 def daemons(folder: Path, command: Callable[[str], list[str | Path]]) -> dict[str, Daemon]:
@@ -156,6 +156,7 @@ def write(folder: Path, sandbox_image: str) -> None:
         ("kube-scheduler", "system:kube-scheduler", None),
         ("kube-proxy", "system:kube-proxy", None),
         ("kubelet", f"system:node:{NODE_NAME}", "system:nodes"),
+        (node_ports.NAME, node_ports.USER, None),
     ):
         authority.kubeconfig(file, user, organisation, f"https://{NODE_IP}:{API_PORT}")
     write_private(
@@ -229,7 +230,9 @@ def _kube_proxy(folder: Path) -> dict[str, object]:
             "tcpEstablishedTimeout": "0s",
             "tcpCloseWaitTimeout": "0s",
         },
-        "iptables": {"localhostNodePorts": True, "minSyncPeriod": "100ms"},
+        # At no address of this machine: there `node-ports` listens.
+        "nodePortAddresses": [f"{NODE_IP}/32"],
+        "iptables": {"localhostNodePorts": False, "minSyncPeriod": "100ms"},
     }
 
 

@@ -10,7 +10,16 @@ import pytest
 
 from local.build import images, programs
 from local.build.images import Images
-from local.build.programs import COREDNS, KUBERNETES, MODULES, PAUSE, Programs, digest
+from local.build.programs import (
+    COREDNS,
+    KUBERNETES,
+    MODULES,
+    NODE_PORTS,
+    PAUSE,
+    REACH,
+    Programs,
+    digest,
+)
 from local.build.pulumi import PULUMI, PULUMI_KUBERNETES, PULUMI_PYTHON
 from local.build.toolchain import GO_VERSION
 from local.home import Home
@@ -40,7 +49,8 @@ def test_the_oldest_go_that_is_used_compiles_every_module():
 
 
 @pytest.mark.parametrize(
-    "program", [KUBERNETES, COREDNS, PAUSE, PULUMI, PULUMI_PYTHON, PULUMI_KUBERNETES]
+    "program",
+    [KUBERNETES, COREDNS, PAUSE, REACH, NODE_PORTS, PULUMI, PULUMI_PYTHON, PULUMI_KUBERNETES],
 )
 def test_a_program_is_known_by_the_files_of_its_module(program, tmp_path, monkeypatch):
     known = Programs(Home(tmp_path)).path(program)

@@ -1,0 +1,3 @@
+module dlstack/local/node
+
+go 1.23

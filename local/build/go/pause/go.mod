@@ -1,3 +1,0 @@
-module dlstack/local/pause
-
-go 1.21

@@ -1,0 +1,101 @@
+"""The process `node-ports`: it opens the node ports of all Services on this machine.
+
+The node has a network of its own. Kubernetes' node ports are there, and at this machine's addresses
+are what this process listens to: those of 127.0.0.1 unless somebody asks for more.
+"""
+
+import ipaddress
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..console import LocalError
+from ..machine.processes import Daemon
+
+NAME = "node-ports"
+USER = "dlstack:node-ports"
+"""As manifests/node-ports.yaml names it, which says what it may see."""
+VARIABLE = "DLSTACK_ADDRESS"
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class NodePort:
+    """A node port of a Service, as it is on this machine."""
+
+    address: str
+    port: int
+    service: str
+    """NAMESPACE/NAME."""
+    problem: str
+    """Why it is not open there; empty if it is."""
+
+
+def addresses() -> list[str]:
+    """Where node ports are open: the addresses of DLSTACK_ADDRESS, or this machine's own one.
+
+    Raises:
+        LocalError: one of them is not an IP address.
+    """
+    listed = [word.strip() for word in os.environ.get(VARIABLE, "").split(",") if word.strip()]
+    for address in listed:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise LocalError(
+                f"{VARIABLE} has '{address}', which is not an IP address.",
+                "Name addresses of this machine with commas between them, such as "
+                f"192.0.2.7,127.0.0.1, or 0.0.0.0 for all. Without it, {LOOPBACK} is taken.",
+            ) from None
+    return listed or [LOOPBACK]
+
+
+def daemon(folder: Path, program: str | Path, node_ip: str) -> Daemon:
+    """The process.
+
+    Args:
+        folder: of the cluster.
+        program: `node-ports` of local/build/go/node.
+        node_ip: where the node ports of Kubernetes are.
+    """
+    flags: list[str | Path] = [
+        *("-kubeconfig", folder / "pki" / f"{NAME}.kubeconfig"),
+        *("-addresses", ",".join(addresses())),
+        *("-node", node_ip, "-state", _state(folder)),
+    ]
+    return Daemon(NAME, [program, *flags], folder)
+
+
+def forget(folder: Path) -> None:
+    """Remove what an earlier process said. Before one is started."""
+    _state(folder).unlink(missing_ok=True)
+
+
+def knows(folder: Path) -> bool:
+    """Whether the process has heard from the API server which ports there are."""
+    return _state(folder).exists()
+
+
+def read(folder: Path) -> Sequence[NodePort]:
+    """The node ports as the process last said; none where there is no such process."""
+    try:
+        entries = json.loads(_state(folder).read_text())
+    except FileNotFoundError:
+        return []
+    return [NodePort(**entry) for entry in entries]
+
+
+def problems(folder: Path) -> list[str]:
+    """What is to be told of node ports that are not open: one line each, with what to do."""
+    return [
+        f"{one.address}:{one.port} does not lead to the Service {one.service}: {one.problem}. "
+        f"`ss -ltnp 'sport = :{one.port}'` names it; when it ends, the port is opened."
+        for one in read(folder)
+        if one.problem
+    ]
+
+
+def _state(folder: Path) -> Path:
+    return folder / "node-ports.json"

@@ -1,0 +1,323 @@
+"""The process `node-ports` against a small API server: what it opens, closes and carries.
+
+The node is 127.0.0.2 here, and the process listens at 127.0.0.1. That Kubernetes serves the node's
+side is for the tests on a real cluster.
+"""
+
+import contextlib
+import json
+import queue
+import shutil
+import socket
+import ssl
+import struct
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from local.build.programs import NODE_PORTS, Programs
+from local.console import LocalError
+from local.home import Home
+from local.kubernetes import node_ports
+from local.kubernetes.node_ports import NodePort
+from local.kubernetes.pki import Authority
+
+NODE = "127.0.0.2"
+SECONDS = 20
+
+
+class ApiServer:
+    """Lists Services and tells those who watch of changes. It can be stopped and started again."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(*authority.issue("server", "server", addresses=["127.0.0.1"]))
+        self._tls.load_verify_locations(authority.certificate)
+        self._tls.verify_mode = ssl.CERT_REQUIRED
+        self.services: dict[str, dict] = {}
+        self.refuses_watches = False
+        self._watches: list[queue.Queue] = []
+        self._port = free_port("127.0.0.1")
+        self.url = f"https://127.0.0.1:{self._port}"
+        self.start()
+
+    def start(self) -> None:
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                query = parse_qs(urlsplit(self.path).query)
+                if "watch" in query:
+                    api._watch(self)
+                    return
+                items = list(api.services.values())
+                body = json.dumps({"metadata": {"resourceVersion": "1"}, "items": items}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                """A client that was killed is no news."""
+
+        self._server = Server(("127.0.0.1", self._port), Handler)
+        self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        for watch in self._watches:
+            watch.put(None)
+        self._watches.clear()
+
+    def put(self, name: str, *ports: int, protocol: str = "TCP") -> None:
+        kind = "MODIFIED" if name in self.services else "ADDED"
+        self.services[name] = {
+            "metadata": {"name": name, "namespace": "team", "uid": name, "resourceVersion": "2"},
+            "spec": {"ports": [{"nodePort": port, "protocol": protocol} for port in ports]},
+        }
+        self._tell(kind, self.services[name])
+
+    def delete(self, name: str) -> None:
+        self._tell("DELETED", self.services.pop(name))
+
+    def forget_history(self) -> None:
+        """End the watches as the API server does when it can't go on from where they are."""
+        self._tell("ERROR", {"kind": "Status", "code": 410})
+
+    def _tell(self, kind: str, service: dict) -> None:
+        for watch in list(self._watches):
+            watch.put({"type": kind, "object": service})
+
+    def _watch(self, handler: BaseHTTPRequestHandler) -> None:
+        watch: queue.Queue = queue.Queue()
+        self._watches.append(watch)
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        while (event := watch.get()) is not None:
+            handler.wfile.write(json.dumps(event).encode() + b"\n")
+            handler.wfile.flush()
+        handler.close_connection = True
+
+
+def free_port(*addresses: str) -> int:
+    """A port that is free at all of these addresses."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            first = stack.enter_context(socket.create_server((addresses[0], 0)))
+            port = first.getsockname()[1]
+            with contextlib.suppress(OSError):
+                for address in addresses[1:]:
+                    stack.enter_context(socket.create_server((address, port)))
+                return port
+
+
+@contextlib.contextmanager
+def on_the_node(port: int, serve):
+    """What listens at the node: `serve` is given each connection."""
+    listener = socket.create_server((NODE, port))
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield
+    finally:
+        listener.close()
+
+
+def echo_all(connection: socket.socket) -> None:
+    """Answer with what came when the sender has ended, not before."""
+    with connection:
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+        connection.sendall(received)
+
+
+def await_true(condition) -> None:
+    until = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < until, "not in time"
+        time.sleep(0.02)
+
+
+def refuses(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.fixture(scope="module")
+def program():
+    programs = Programs(Home.from_environment())
+    if not programs.path(NODE_PORTS).exists() and shutil.which("go") is None:
+        pytest.skip("it is not built, and there is no Go")
+    return programs.build(NODE_PORTS)
+
+
+@pytest.fixture
+def api(tmp_path):
+    authority = Authority(tmp_path / "pki")
+    authority.create()
+    server = ApiServer(authority)
+    authority.kubeconfig(node_ports.NAME, node_ports.USER, None, server.url)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start(program, tmp_path, api):
+    """Starts the process with the ports that the API server knows by then."""
+    daemon = node_ports.daemon(tmp_path, program, NODE)
+
+    def start():
+        daemon.start()
+        await_true(lambda: node_ports.knows(tmp_path))
+        return daemon
+
+    yield start
+    daemon.stop()
+
+
+def test_a_connection_is_carried_to_the_node_and_back_with_its_ends(api, start):
+    port = free_port("127.0.0.1", NODE)
+    api.put("echo", port)
+    start()
+    content = bytes(range(256)) * 40_000
+    with (
+        on_the_node(port, echo_all),
+        socket.create_connection(("127.0.0.1", port), SECONDS) as client,
+    ):
+        client.sendall(content)
+        client.shutdown(socket.SHUT_WR)
+        assert b"".join(iter(lambda: client.recv(65536), b"")) == content
+
+
+def test_both_directions_flow_while_both_are_open(api, start):
+    """As the streams of gRPC do."""
+    port = free_port("127.0.0.1", NODE)
+    api.put("echo", port)
+    start()
+
+    def answer_each(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while received := connection.recv(100):
+                connection.sendall(received.upper())
+
+    with (
+        on_the_node(port, answer_each),
+        socket.create_connection(("127.0.0.1", port), SECONDS) as client,
+    ):
+        for word in (b"one", b"two", b"three"):
+            client.sendall(word)
+            assert client.recv(100) == word.upper()
+
+
+def test_a_reset_at_the_node_is_one_for_the_client(api, start):
+    port = free_port("127.0.0.1", NODE)
+    api.put("broken", port)
+    start()
+
+    def break_off(connection: socket.socket) -> None:
+        connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    with (
+        on_the_node(port, break_off),
+        socket.create_connection(("127.0.0.1", port), SECONDS) as client,
+    ):
+        client.sendall(b"x")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+def test_a_service_without_a_pod_ends_connections(api, start):
+    port = free_port("127.0.0.1", NODE)
+    api.put("nobody", port)
+    start()
+    with (
+        pytest.raises(ConnectionResetError),
+        socket.create_connection(("127.0.0.1", port), SECONDS) as client,
+    ):
+        client.recv(1)
+
+
+def test_ports_open_and_close_with_their_services(api, start):
+    first, second, third = (free_port("127.0.0.1", NODE) for _ in range(3))
+    api.put("one", first)
+    start()
+    assert not refuses(first)
+    api.put("two", second)
+    api.put("datagrams", third, protocol="UDP")
+    await_true(lambda: not refuses(second))
+    api.put("one", third)
+    await_true(lambda: refuses(first) and not refuses(third))
+    api.delete("two")
+    await_true(lambda: refuses(second))
+
+
+def test_ports_stay_while_the_api_server_is_away_and_are_right_afterwards(api, start, tmp_path):
+    kept, gone, new = (free_port("127.0.0.1", NODE) for _ in range(3))
+    api.put("kept", kept)
+    api.put("gone", gone)
+    daemon = start()
+    api.stop()
+    await_true(lambda: "connection refused" in daemon.log.read_text())
+    assert not refuses(kept)
+    del api.services["gone"]
+    api.put("new", new)
+    api.start()
+    await_true(lambda: refuses(gone) and not refuses(new))
+    assert not refuses(kept)
+    assert "answers again" in daemon.log.read_text()
+
+
+def test_a_watch_that_can_not_go_on_begins_anew(api, start):
+    missed = free_port("127.0.0.1", NODE)
+    start()
+    await_true(lambda: api._watches)
+    watches, api._watches = api._watches, []
+    api.put("missed", missed)
+    api._watches = watches
+    api.forget_history()
+    await_true(lambda: not refuses(missed))
+
+
+def test_a_port_of_another_program_is_told_and_opened_when_it_ends(api, start, tmp_path):
+    port = free_port("127.0.0.1", NODE)
+    api.put("digits", port)
+    with socket.create_server(("127.0.0.1", port)):
+        daemon = start()
+        taken = NodePort("127.0.0.1", port, "team/digits", "another program of this machine has it")
+        assert node_ports.read(tmp_path) == [taken]
+        assert f"can't open 127.0.0.1:{port} for team/digits" in daemon.log.read_text()
+        (line,) = node_ports.problems(tmp_path)
+        assert f"127.0.0.1:{port} does not lead to the Service team/digits" in line
+        assert f"ss -ltnp 'sport = :{port}'" in line
+    await_true(lambda: not node_ports.problems(tmp_path))
+    assert node_ports.read(tmp_path) == [NodePort("127.0.0.1", port, "team/digits", "")]
+
+
+def test_ports_are_open_at_the_addresses_that_somebody_asks_for(monkeypatch):
+    assert node_ports.addresses() == ["127.0.0.1"]
+    monkeypatch.setenv("DLSTACK_ADDRESS", "192.0.2.7, ::1")
+    assert node_ports.addresses() == ["192.0.2.7", "::1"]
+    monkeypatch.setenv("DLSTACK_ADDRESS", "localhost")
+    with pytest.raises(LocalError, match="DLSTACK_ADDRESS has 'localhost', which is not an IP"):
+        node_ports.addresses()

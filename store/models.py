@@ -130,6 +130,18 @@ def newest_of_run(
     return Found(None, None, damaged)
 
 
+def newest(client: Client, model_url: S3Url) -> tuple[Version, Manifest] | None:
+    """Return the newest version that is as it was published; None: there is none."""
+    for version in published(client, model_url):
+        try:
+            manifest = read_manifest(client, version.url)
+            require_intact(client, version, manifest)
+        except (Damaged, NoObject):
+            continue
+        return version, manifest
+    return None
+
+
 def intact(client: Client, model_url: S3Url) -> list[tuple[Version, Manifest]]:
     """Return the versions that are as they were published, the newest first."""
     return [

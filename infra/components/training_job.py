@@ -71,6 +71,8 @@ class TrainingJobArgs:
     provenance: Mapping[str, str | int]
     """Goes into the manifest. Made of nothing but what the run hash covers: anything else would
     replace the Job without another model to come of it."""
+    sources: Mapping[str, Mapping[str, str]]
+    """Part of the run -> path -> first digits of its checksum; goes into the manifest as well."""
     flavour: Flavour
     node_count: int
     timeout_seconds: int
@@ -93,6 +95,7 @@ def template_digest() -> str:
 def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:
     """Return the agent's command line (docs/contracts.md)."""
     provenance = json.dumps(args.provenance, sort_keys=True)
+    sources = json.dumps(args.sources, sort_keys=True)
     flags: list[pulumi.Input[str]] = [
         pulumi.Output.concat("--code_url=", args.code_url),
         f"--boot_file={_literal(args.boot_file)}",
@@ -101,6 +104,7 @@ def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:
         pulumi.Output.concat("--model_url=", args.output_url, f"/models/{args.model_name}"),
         f"--run_hash={args.run_hash}",
         f"--provenance={_literal(provenance)}",
+        f"--sources={_literal(sources)}",
         "--work_dir=/work",
     ]
     if args.attempt.commit is not None:

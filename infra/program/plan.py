@@ -23,6 +23,7 @@ from ..run.attempts import Attempt
 from ..run.planned import PlannedRun
 from ..run.run_hash import digest
 from ..settings.settings import Settings
+from . import announcements
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def plan(settings: Settings, cluster: Cluster) -> Plan:
     """
     jobs = ending.jobs(cluster, settings.namespace)
     if settings.model_version is not None:
-        _tell_what_is_withheld(settings, cluster)
+        announcements.tell_what_is_withheld(settings, _bucket(settings, cluster))
         return Plan(packages.read("training"), None, "", None, None, _others(jobs, ""))
     run = PlannedRun.of(settings)
     made_of = _digest(settings, run)
@@ -68,6 +69,8 @@ def plan(settings: Settings, cluster: Cluster) -> Plan:
         attempt = attempts.next_attempt(
             job, made_of, lambda: git.commit(settings.code_dir, run.code), lost=lost
         )
+    if attempt is not None and (job is None or attempts.number_of(job) != attempt.number):
+        announcements.tell_what_is_trained(settings, run, _bucket(settings, cluster), found)
     return Plan(
         library=run.library,
         run=run,
@@ -129,23 +132,6 @@ def _look(
     if found.version is None or found.manifest is None:
         return (None,)
     return ((found.version, found.manifest),)
-
-
-def _tell_what_is_withheld(settings: Settings, cluster: Cluster) -> None:
-    """Say that a version is pinned, and which newer one is not served because of that."""
-    newest = None
-    try:
-        if place := _bucket(settings, cluster):
-            intact = models.intact(connection.connect(place[0]), place[1])
-            newest = intact[0][0].number if intact else None
-    except StoreError:
-        pass
-    pinned = settings.model_version or 0
-    newer = f" Version {newest} is newer, and is not served." if newest and newest > pinned else ""
-    pulumi.log.info(
-        f"dlstack:modelVersion pins version {pinned}: nothing is trained.{newer} The way forward: "
-        "'pulumi config rm dlstack:modelVersion', then 'pulumi up'."
-    )
 
 
 def _bucket(settings: Settings, cluster: Cluster) -> tuple[connection.Store, S3Url] | None:

@@ -82,6 +82,7 @@ def declare_training(settings: Settings, plan: Plan, place: Place, storage: Stor
             min_metrics=settings.min_metrics,
             max_metrics=settings.max_metrics,
             provenance=run.provenance,
+            sources=run.sources,
             flavour=settings.flavour,
             node_count=settings.node_count,
             timeout_seconds=settings.timeout_seconds,

@@ -1,5 +1,6 @@
 """The training run that the settings ask for."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,12 @@ import pulumi
 from store.urls import is_s3
 
 from ..settings.settings import Settings
-from . import checksums, data_set, git, packages
-from .run_hash import digest, run_hash
+from . import checksums, data_set, git, library, packages
+from .run_hash import VERSION, digest, run_hash
+
+_SOURCE_DIGITS = 12
+_SOURCE_BYTES = 16 * 1024
+"""Of each part of `sources`: some 300 files. Kubernetes takes 128 KiB in one argument."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class PlannedRun:
     """Path -> checksum of the data set."""
     library: Mapping[str, str]
     """Path -> SHA-256 of the package `training`, which runs the code."""
+    reached: Mapping[str, str]
+    """Path -> SHA-256 of those of its modules that count for the run (`library.reached`)."""
     hash: str
     provenance: Mapping[str, str | int]
     """What the model's manifest says of it (docs/contracts.md)."""
@@ -44,14 +51,16 @@ class PlannedRun:
                 "Windows' developer mode) and check it out again, or name it in .dlstackignore."
             )
         data = _data(settings)
-        library = packages.read("training")
+        package = packages.read(library.PACKAGE)
+        reached = library.reached(settings.code_dir, code, package)
         return cls(
             code=code,
             data=data,
-            library=library,
+            library=package,
+            reached=reached,
             hash=run_hash(
                 code=code,
-                library=library,
+                library=reached,
                 data=data,
                 boot_file=settings.boot_file,
                 run_parameters=settings.run_parameters,
@@ -62,10 +71,34 @@ class PlannedRun:
                 "boot_file": settings.boot_file,
                 "code_sha256": digest(code),
                 "data_sha256": digest(data),
+                "library_sha256": digest(reached),
+                "run_hash_version": VERSION,
                 "image": settings.image,
                 "node_count": settings.node_count,
             },
         )
+
+    @property
+    def sources(self) -> dict[str, dict[str, str]]:
+        """What the manifest says of single files, so that the next run can name what changed.
+
+        `code`, `data` and `library`: path -> first digits of its checksum. One that is too long
+        for a Job's command line is left out: then what changed is told without names.
+        """
+        found = {"code": self.code, "data": self.data, "library": self.reached}
+        short = {
+            # Of data in S3 it is size and ETag.
+            part: {
+                path: (digest(told) if "-" in told else told)[:_SOURCE_DIGITS]
+                for path, told in sorted(files.items())
+            }
+            for part, files in found.items()
+        }
+        return {
+            part: files
+            for part, files in short.items()
+            if len(json.dumps(files).encode()) <= _SOURCE_BYTES
+        }
 
 
 def _data(settings: Settings) -> dict[str, str]:

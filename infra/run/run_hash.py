@@ -8,8 +8,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-_VERSION = 1
-"""Raise it when the form of the hashed document changes."""
+VERSION = 2
+"""Raise it when the form of the hashed document changes, or when a part of dlstack that is not in
+it changes what a run produces. Then every stack trains once more."""
 
 
 def run_hash(
@@ -26,16 +27,17 @@ def run_hash(
 
     Args:
         code: path -> checksum of the code folder.
-        library: path -> checksum of the `training` package that runs the boot file. Not of `store`:
-            it moves bytes, which S3 verifies, and decides nothing of the model. So a mended `store`
-            reaches a run that goes on without its beginning anew, and trains nothing that is
-            published already.
+        library: path -> checksum of what the code imports of dlstack's own library
+            (`library.reached`). Not of the agent nor of `store`: they start the code and move
+            bytes, which S3 verifies, and decide nothing of the model. So an update of them reaches
+            a run that goes on without its beginning anew, and trains nothing that is published
+            already.
         data: path -> checksum of the data set (size and ETag, where it lies in S3 already).
         boot_file, run_parameters, image, node_count: as configured.
     """
     return digest(
         {
-            "version": _VERSION,
+            "version": VERSION,
             "code": dict(code),
             "library": dict(library),
             "data": dict(data),

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,7 @@ def put_version(
     run: str,
     files: Mapping[str, bytes] = FILES,
     metrics: Mapping[str, float] = METRICS,
+    **more: Any,
 ) -> S3Url:
     """Publish as the agent does."""
     url = model / str(number)
@@ -45,7 +47,7 @@ def put_version(
         {"path": path, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for path, content in files.items()
     ]
-    manifest = {"version": number, "run_hash": run, "metrics": metrics, "files": listed}
+    manifest = {"version": number, "run_hash": run, "metrics": metrics, "files": listed} | more
     write(client, url / "manifest.json", json.dumps(manifest).encode())
     return url
 

@@ -34,6 +34,7 @@ def agent_parser() -> ArgumentParser:
     add("--chief", default="", metavar="HOST:PORT", help="where worker 0 listens for the others")
     add("--join_seconds", type=positive_float, default=600.0, help="wait so long for the others")
     add("--provenance", type=_json_object, default={}, help="JSON object for the manifest")
+    add("--sources", type=_json_object, default={}, help="JSON object for the manifest: files")
     add("--commit", help="Git commit of the code, for the manifest")
     add("--work_dir", help="folder for temporary files; default: the system's")
     return parser

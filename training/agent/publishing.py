@@ -33,6 +33,8 @@ class Provenance:
     details: Mapping[str, Any]
     seconds: Mapping[str, float]
     """Phase name -> wall-clock seconds of the phases before publishing."""
+    sources: Mapping[str, Mapping[str, str]]
+    """Part of the run -> path -> first digits of its checksum, for who compares runs."""
 
 
 def check_model(train_dir: Path, boot_file: str) -> Path:
@@ -79,6 +81,7 @@ def publish(
         "metrics": dict(provenance.metrics),
         "parameters": dict(provenance.parameters),
         "provenance": dict(provenance.details),
+        "sources": dict(provenance.sources),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {**provenance.seconds, "publish": round(time.monotonic() - began, 3)},
     }

@@ -216,6 +216,7 @@ class Agent:
                 **options.provenance,
             },
             seconds=seconds,
+            sources=options.sources,
         )
         return publish(self._client, model_dir, self._model_url, provenance)
 

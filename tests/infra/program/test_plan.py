@@ -197,3 +197,57 @@ class TestAPin:
         assert f"pins version {pinned}: nothing is trained." in text
         assert "'pulumi config rm dlstack:modelVersion', then 'pulumi up'" in text
         assert ("Version 2 is newer, and is not served." in text) is is_told
+
+
+class TestBeforeItTrains:
+    """What `pulumi preview` says, so that nobody is surprised by a training of hours."""
+
+    @pytest.fixture
+    def told(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        lines: list[str] = []
+        monkeypatch.setattr(pulumi.log, "info", lines.append)
+        return lines
+
+    def test_it_says_why_and_how_to_keep_the_old_version(
+        self, up: Up, engine: Engine, deployed: Deployed, told: list[str], project: Path
+    ) -> None:
+        provenance = {"code_sha256": "0", "node_count": 1}
+        put_version(deployed.client, deployed.model, 2, "b" * 64, provenance=provenance)
+        up(nodeCount="2")
+        assert jobs_of(engine)
+        assert told == [
+            "This trains a new version of the model 'mnist':",
+            "  since version 2, the code in code changed",
+            "  since version 2, dlstack:nodeCount: 1 -> 2",
+            "  since version 2, this version of dlstack trains in another way (docs/upgrading.md)",
+            "Version 2 serves until then. To keep it and train nothing: "
+            "'pulumi config set dlstack:modelVersion 2'.",
+        ]
+
+    def test_it_is_silent_where_nothing_is_trained(
+        self, up: Up, engine: Engine, deployed: Deployed, told: list[str]
+    ) -> None:
+        up()
+        # It trains already, as an earlier `up` has told.
+        deployed.jobs(deployed.job)
+        delete(deployed.client, deployed.model / "1/manifest.json")
+        up()
+        assert jobs_of(engine) == [name(deployed, 1)]
+        # Published, without a Job.
+        put_version(deployed.client, deployed.model, 2, deployed.run_hash)
+        deployed.jobs()
+        up()
+        assert told == []
+
+    def test_a_bar_that_the_published_model_misses_is_told(
+        self, up: Up, deployed: Deployed, told: list[str]
+    ) -> None:
+        up(minAccuracy="0.95")
+        (text,) = told
+        assert text.startswith("Version 1 of the model 'mnist' misses a bar")
+
+    def test_a_lost_version_is_told(self, up: Up, deployed: Deployed, told: list[str]) -> None:
+        put_version(deployed.client, deployed.model, 2, "b" * 64)
+        delete(deployed.client, deployed.model / "1/saved_model.pb")
+        up()
+        assert told[0] == "This trains a new version of the model 'mnist':"

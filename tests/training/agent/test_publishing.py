@@ -63,7 +63,9 @@ def model_dir(tmp_path: Path) -> Path:
 
 
 def provenance(run_hash: str) -> Provenance:
-    return Provenance(run_hash=run_hash, metrics={}, parameters={}, details={}, seconds={})
+    return Provenance(
+        run_hash=run_hash, metrics={}, parameters={}, details={}, seconds={}, sources={}
+    )
 
 
 def test_the_claim_is_put_first_and_the_manifest_last(

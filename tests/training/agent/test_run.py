@@ -48,7 +48,9 @@ def boot(job: Bucket, text: str) -> None:
 
 def test_a_run_leaves_a_version_with_a_manifest_that_describes_every_file(job: Bucket) -> None:
     details = json.dumps({"image": "training:1", "node_count": 1})
+    sources = {"code": {"boot.py": "0123456789ab"}}
     flags = {"min_accuracy": "0.9", "provenance": details, "commit": "c0ffee-dirty"}
+    flags["sources"] = json.dumps(sources)
     done = job.run(job.agent("--epochs=3", "--wide=yes", **flags))
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -63,6 +65,7 @@ def test_a_run_leaves_a_version_with_a_manifest_that_describes_every_file(job: B
         "image": "training:1",
         "node_count": 1,
     }
+    assert manifest["sources"] == sources
     assert set(manifest["seconds"]) == {"fetch", "train", "publish"}
     for entry in manifest["files"]:
         content = job.get(f"models/toy/1/{entry['path']}")

@@ -34,6 +34,7 @@ from .configuration import (
     POD_CIDR,
     PORTS,
     PROCESSES,
+    SERVICE_CIDR,
     VOLUME_PROVISIONER,
 )
 from .pki import Authority
@@ -60,6 +61,11 @@ class Cluster:
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
         return self.folder / "pki" / "admin.kubeconfig"
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Those that are nobody's but the cluster's: the node's, and ranges of it."""
+        return (NODE_IP, POD_CIDR, SERVICE_CIDR)
 
     @cached_property
     def images(self) -> Images:

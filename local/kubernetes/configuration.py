@@ -1,11 +1,13 @@
 """What the cluster's processes are called with, and the files that they read."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from ..home import write_private
+from ..machine import proxies
 from ..machine.cgroups import CGROUP
 from ..machine.network import BRIDGE
 from ..machine.processes import Daemon
@@ -51,7 +53,13 @@ def daemons(folder: Path, command: Callable[[str], list[str | Path]]) -> dict[st
         return Daemon(name, [*command(name), *words], folder)
 
     listed = [
-        Daemon("containerd", ["containerd", "--config", folder / "containerd.toml"], folder),
+        Daemon(
+            "containerd",
+            ["containerd", "--config", folder / "containerd.toml"],
+            folder,
+            # It alone talks to the world: to registries, for images that are not made here.
+            proxies.only(os.environ),
+        ),
         # Sockets instead of ports: only root of this machine gets at the store, without a
         # certificate of its own.
         kubernetes(

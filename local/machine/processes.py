@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..console import LocalError
+from . import proxies
 
 # Started here and meant to outlive this command: kept, for Python complains of a handle dropped
 # while its process runs.
@@ -120,7 +121,8 @@ class Daemon:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env={**os.environ, **self.environment},
+                # They talk to each other and to pods, not to the world.
+                env={**proxies.without(os.environ), **self.environment},
                 start_new_session=True,
             )
         _left_running.append(process)

@@ -30,12 +30,10 @@ def main() -> int:
     runs.add_argument("words", nargs="+", metavar="WORD", help="the command, behind `--`")
     arguments = parser.parse_args()
     try:
-        platform = Platform()
-        platform.pass_by_proxies()
         if arguments.command == "run":
-            commands.run(platform, arguments.words)
+            commands.run(Platform(), arguments.words)
         else:
-            COMMANDS[arguments.command](platform)
+            COMMANDS[arguments.command](Platform())
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -40,7 +40,6 @@ def up(platform: Platform) -> None:
     check_machine()
     cold = not platform.cluster.kubeconfig.exists()
     with platform.locked(COLD_GIBIBYTES if cold else WARM_GIBIBYTES):
-        platform.cluster.check_ports()
         packages.install(platform.home.cache / "logs" / "packages.log")
         ran_before = platform.cluster.is_running()
         with ThreadPoolExecutor(1) as pool:

@@ -1,6 +1,7 @@
 """Where the embedded platform keeps its files: one folder, outside the clone."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,14 @@ class Home:
     @classmethod
     def from_environment(cls) -> "Home":
         return cls(Path(os.environ.get("DLSTACK_HOME") or Path.home() / ".dlstack").resolve())
+
+    @property
+    def name(self) -> str:
+        """What the machine knows this home by, beside others: its bridge and control group.
+
+        The names of interfaces are short: this one leaves two of fifteen characters.
+        """
+        return f"dlstack-{hashlib.sha256(bytes(self.root)).hexdigest()[:5]}"
 
     @property
     def cache(self) -> Path:

@@ -98,15 +98,15 @@ class Programs:
         return target
 
     def command(self, name: str) -> list[str | Path]:
-        """The words that start a program of Kubernetes or etcd, to be followed by its flags.
+        """The words that start a program of Kubernetes, CoreDNS or etcd, before its flags.
 
         Args:
-            name: such as "kube-apiserver", "etcd" or "kubectl".
+            name: such as "kube-apiserver", "etcd", "kubectl" or "coredns".
 
         Raises:
             LocalError: it had to be built, and that failed.
         """
-        return [self.build(KUBERNETES), name]
+        return [self.build(COREDNS)] if name == "coredns" else [self.build(KUBERNETES), name]
 
     def module_folder(self, program: Program, module: str) -> Path:
         """The source folder of a module that `program`'s go.mod names."""

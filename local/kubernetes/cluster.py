@@ -5,7 +5,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -19,27 +18,27 @@ from ..build.images import Images
 from ..build.programs import NODE_PORTS, Programs
 from ..console import LocalError, step
 from ..home import Home
-from ..machine import network
+from ..machine import resolver
 from ..machine.cgroups import ControlGroup
+from ..machine.namespaces import NAME, Namespaces
+from ..machine.network import NodeNetwork
 from ..machine.processes import Daemon, tail
-from . import configuration, containerd, node_ports
+from ..machine.ranges import Ranges
+from . import configuration, containerd, former, node_ports
 from .configuration import (
     API_PORT,
-    DNS_SERVICE_IP,
     ETCD,
     ETCD_PEER,
-    KUBELET_HEALTH_PORT,
-    NODE_IP,
+    KERNEL_SETTINGS,
     NODE_NAME,
-    POD_CIDR,
+    ON_THE_MACHINE,
     PORTS,
     PROCESSES,
-    SERVICE_CIDR,
+    RESOLVER,
     VOLUME_PROVISIONER,
 )
 from .pki import Authority
 from .provisioner import PROVISIONER, STORAGE_CLASS
-from .trial import Trial
 
 FORMER_STORAGE_CLASS = "local"
 READY_SECONDS = 120
@@ -62,10 +61,10 @@ class Cluster:
         """The administrator's kubeconfig."""
         return self.folder / "pki" / "admin.kubeconfig"
 
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Those that are nobody's but the cluster's: the node's, and ranges of it."""
-        return (NODE_IP, POD_CIDR, SERVICE_CIDR)
+    @cached_property
+    def ranges(self) -> Ranges:
+        """Its addresses."""
+        return Ranges.of_cluster(self.folder)
 
     @cached_property
     def images(self) -> Images:
@@ -95,17 +94,9 @@ class Cluster:
 
     def processes(self) -> list[Daemon]:
         """The cluster's processes in the order in which they start, to look at and to stop."""
-        return [Daemon(name, (), self.folder) for name in PROCESSES]
-
-    def check_ports(self) -> None:
-        """Refuse to start beside a program that has a port of ours.
-
-        Raises:
-            LocalError: it names the port, and who needs it.
-        """
-        for process in self.processes():
-            if process.name in PORTS and process.pid() is None:
-                _check_free(process.name, PORTS[process.name])
+        listed = [Daemon(name, (), self.folder) for name in PROCESSES]
+        # Few machines need one.
+        return [one for one in listed if one.name != RESOLVER or one.pid()]
 
     def start_runtime(self) -> None:
         """Start containerd unless it runs, and wait until it answers.
@@ -113,58 +104,67 @@ class Cluster:
         Raises:
             LocalError: the machine lacks what a node needs, or containerd did not come up.
         """
+        ranges = self.ranges
         self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if not self.is_running():
-            network.remember(self.folder)
-        network.prepare(self.folder, NODE_IP, POD_CIDR)
-        ControlGroup().prepare()
-        configuration.write(self.folder, self.images.platform)
-        daemon = configuration.daemons(self.folder, self.programs.command)["containerd"]
-        if daemon.start():
+        if former.is_there(self.folder) or self._namespaces.are_former():
+            with step("stop the processes of an earlier version"):
+                self.stop()
+        ranges.keep(self.folder)
+        configuration.write(self.folder, ranges, self.home.name, self.images.platform)
+        needs_resolver = resolver.write(self.folder, ranges)
+        self._namespaces.start()
+        self._connect(resolver.PORT if needs_resolver else None)
+        ControlGroup(self.home.name).prepare()
+        daemons = self._daemons()
+        if needs_resolver:
+            daemons[RESOLVER].start()
+        else:
+            daemons[RESOLVER].stop()
+        if self._start(daemons["containerd"]):
             with step("start containerd"):
-                _await(daemon, lambda: self.ctr("version").returncode == 0)
+                _await(daemons["containerd"], lambda: self.ctr("version").returncode == 0)
 
     def start(self) -> None:
-        """Start every process that does not run, and wait until a pod has tried the node.
+        """Start every process that does not run as it should, and wait until the node is Ready.
 
         Raises:
-            LocalError: a process did not come up, or pods can't do what they need to; the message
-                has the last lines of the log that tells of it.
+            LocalError: a process did not come up; the message ends with the last lines of its log.
         """
-        daemons = configuration.daemons(self.folder, self.programs.command)
+        daemons = self._daemons()
         daemons[node_ports.NAME] = self._node_ports()
         with step("start Kubernetes"):
             waiting: dict[str, Callable[[], bool]] = {
                 "etcd": lambda: (self.folder / ETCD.removeprefix("unix://")).is_socket(),
                 "kube-apiserver": lambda: self.get("/readyz") == b"ok",
-                "kube-controller-manager": lambda: _answers(PORTS["kube-controller-manager"]),
-                "kube-scheduler": lambda: _answers(PORTS["kube-scheduler"]),
+                "kube-controller-manager": lambda: self._answers("kube-controller-manager"),
+                "kube-scheduler": lambda: self._answers("kube-scheduler"),
                 "kubelet": self._node_is_ready,
-                "kube-proxy": lambda: _answers(PORTS["kube-proxy"]),
+                "kube-proxy": lambda: self._answers("kube-proxy"),
                 node_ports.NAME: lambda: node_ports.knows(self.folder),
             }
             for name in ("etcd", "kube-apiserver"):
-                daemons[name].start()
+                self._start(daemons[name])
                 _await(daemons[name], waiting.pop(name))
             for name in (*waiting, VOLUME_PROVISIONER):
-                daemons[name].start()
-            trial = Trial(list(daemons.values()), self._ask, self._last_lines)
-            self._apply_manifests(trial)
+                self._start(daemons[name])
+            self._apply_manifests()
             for name, is_ready in waiting.items():
                 _await(daemons[name], is_ready)
-            trial.finish(READY_SECONDS)
 
     def stop(self) -> None:
         """End every process and container, undo what was changed in the machine; keep the data."""
-        runtime, *others = self.processes()
-        for process in reversed(others):
-            process.stop()
-        ControlGroup().end_processes(GRACE_SECONDS)
-        containerd.end_shims(self.folder)
-        runtime.stop()
-        containerd.unmount(self.folder)
-        network.restore(self.folder, NODE_IP, POD_CIDR)
-        ControlGroup().remove()
+        if former.is_there(self.folder):
+            former.stop(self.folder, GRACE_SECONDS)
+        for process in reversed(self.processes()):
+            # containerd serves the others while they end; the namespaces go with their last one.
+            if process.name not in ("containerd", NAME):
+                process.stop()
+        group = ControlGroup(self.home.name)
+        group.end_processes(GRACE_SECONDS)
+        Daemon("containerd", (), self.folder).stop()
+        self._namespaces.end()
+        NodeNetwork(self.home.name, self.ranges).disconnect()
+        group.remove()
         for url in (ETCD, ETCD_PEER):
             (self.folder / url.removeprefix("unix://")).unlink(missing_ok=True)
 
@@ -192,20 +192,18 @@ class Cluster:
         return done.stdout
 
     def ctr(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run containerd's client in the namespace of the node's images and containers."""
-        return containerd.ctr(self.folder, *words)
+        """Run containerd's client on the node's images and containers."""
+        client = ("ctr", "--address", containerd.SOCKET, "--namespace", "k8s.io")
+        enter = self._namespaces.enter()
+        return subprocess.run([*enter, *client, *words], capture_output=True, text=True)
 
     def get(self, path: str) -> bytes | None:
         """Body of a GET to the API server as administrator; None when there is no such answer."""
-        return self._ask("GET", path)
-
-    def _ask(self, method: str, path: str) -> bytes | None:
         context = ssl.create_default_context(cafile=str(self._authority.certificate))
         context.load_cert_chain(*self._authority.issue("admin", "admin", "system:masters"))
         try:
-            url = f"https://{NODE_IP}:{API_PORT}{path}"
-            request = urllib.request.Request(url, method=method)
-            return bytes(urllib.request.urlopen(request, context=context, timeout=2).read())
+            url = f"https://{self.ranges.node}:{API_PORT}{path}"
+            return bytes(urllib.request.urlopen(url, context=context, timeout=2).read())
         except (urllib.error.URLError, OSError):
             return None
 
@@ -213,10 +211,34 @@ class Cluster:
     def _authority(self) -> Authority:
         return Authority(self.folder / "pki")
 
+    @property
+    def _namespaces(self) -> Namespaces:
+        return Namespaces(self.folder, self.home.root, KERNEL_SETTINGS)
+
+    def _daemons(self) -> dict[str, Daemon]:
+        return configuration.daemons(self.folder, self.ranges, self.programs.command)
+
+    def _start(self, daemon: Daemon) -> bool:
+        """Start a process where it belongs; true when it was started now."""
+        if daemon.name in ON_THE_MACHINE:
+            return daemon.start()
+        return daemon.start([*self._namespaces.enter(), *daemon.argv])
+
+    def _connect(self, dns_port: int | None) -> None:
+        node, enter = self._namespaces.member(), self._namespaces.enter()
+        assert node is not None
+        NodeNetwork(self.home.name, self.ranges).connect(enter, node, dns_port)
+
+    def _answers(self, name: str) -> bool:
+        """Whether a process listens on its port."""
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex((str(self.ranges.node), PORTS[name])) == 0
+
     def _node_is_ready(self) -> bool:
         """Whether the kubelet that runs now is ready; what an earlier one said stays in etcd."""
         answer = self.get(f"/api/v1/nodes/{NODE_NAME}")
-        if answer is None or not _answers(KUBELET_HEALTH_PORT):
+        if answer is None or not self._answers("kubelet"):
             return False
         return any(
             condition["type"] == "Ready"
@@ -227,27 +249,22 @@ class Cluster:
         )
 
     def _node_ports(self) -> Daemon:
-        daemon = node_ports.daemon(self.folder, self.programs.build(NODE_PORTS), NODE_IP)
-        if daemon.pid() is None:
+        program, address = self.programs.build(NODE_PORTS), str(self.ranges.node)
+        daemon = node_ports.daemon(self.folder, program, address)
+        if daemon.pid() is None or daemon.has_changed():
             node_ports.forget(self.folder)
         return daemon
 
-    def _last_lines(self, pod: str) -> str:
-        """The end of a pod's log, or of a Deployment's, in kube-system; empty if there is none."""
-        try:
-            said = self.kubectl("logs", "--namespace=kube-system", "--tail=10", pod)
-        except LocalError:
-            return ""
-        return f"Its log ends with:\n{textwrap.indent(said, '    ')}" if said else ""
-
-    def _apply_manifests(self, trial: Trial) -> None:
+    def _apply_manifests(self) -> None:
         coredns = (MANIFESTS / "coredns.yaml").read_text()
-        coredns = coredns.replace("${IMAGE}", self.images.platform).replace("${IP}", DNS_SERVICE_IP)
+        coredns = coredns.replace("${IMAGE}", self.images.platform).replace(
+            "${IP}", str(self.ranges.dns_service)
+        )
         storage_class = (MANIFESTS / "storage-class.yaml").read_text()
         storage_class = storage_class.replace("${NAME}", STORAGE_CLASS)
         storage_class = storage_class.replace("${PROVISIONER}", PROVISIONER)
         roles = (MANIFESTS / "node-ports.yaml").read_text()
-        text = "---\n".join([coredns, storage_class, roles, trial.manifest(self.images.platform)])
+        text = "---\n".join([coredns, storage_class, roles])
         # Forced: the files are the truth, also over what a person changed in the cluster.
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text)
         self._remove_former_volumes()
@@ -270,25 +287,6 @@ class Cluster:
         self.kubectl("delete", "--ignore-not-found", "--wait=false", *former)
         for name in free:
             shutil.rmtree(configuration.volumes(self.folder) / name, ignore_errors=True)
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _check_free(name: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            raise LocalError(
-                f"port {port}, which {name} needs, is in use.",
-                "End the program that listens there (`ss -ltnp` names it), "
-                "or set KUBECONFIG to use the cluster you have.",
-            ) from error
 
 
 def _await(daemon: Daemon, is_ready: Callable[[], bool]) -> None:

@@ -1,27 +1,19 @@
 """What the cluster's processes are called with, and the files that they read."""
 
 import json
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..home import write_private
-from ..machine import proxies
-from ..machine.cgroups import CGROUP
-from ..machine.network import BRIDGE
+from ..machine import namespaces, resolver
+from ..machine.namespaces import INSIDE
 from ..machine.processes import Daemon
+from ..machine.ranges import Ranges
 from . import containerd, node_ports, provisioner
 from .pki import Authority
 
 NODE_NAME = "dlstack"
-# An address of our own on the loopback interface: the same on every machine and network, reachable
-# from pods and from this machine, and from nowhere else.
-NODE_IP = "10.77.0.1"
-POD_CIDR = "10.78.0.0/16"
-SERVICE_CIDR = "10.79.0.0/16"
-API_SERVICE_IP = "10.79.0.1"
-DNS_SERVICE_IP = "10.79.0.10"
 API_PORT = 6443
 # Listening ports of the control plane and the node agent: their defaults in Kubernetes.
 PORTS = {
@@ -31,41 +23,65 @@ PORTS = {
     "kubelet": 10250,
     "kube-proxy": 10256,
 }
+KUBELET = Path("/var/lib/kubelet")
+"""The kubelet's folder as it sees it."""
+# What the kubelet would otherwise set in the whole machine, where more than the node lives.
+KERNEL_SETTINGS = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
 # Sockets in the cluster's folder; etcd wants the form of a host and a port also here.
 ETCD = "unix://etcd:0"
 ETCD_PEER = "unix://etcd-peer:0"
-KUBELET_HEALTH_PORT = 10248
 VOLUME_PROVISIONER = "volume-provisioner"
-PROCESSES = ("containerd", "etcd", *PORTS, VOLUME_PROVISIONER, node_ports.NAME)
+RESOLVER = "resolver"
+ON_THE_MACHINE = (RESOLVER, VOLUME_PROVISIONER, node_ports.NAME)
+"""The processes outside the node's namespaces."""
+PROCESSES = (
+    *(namespaces.NAME, RESOLVER, "containerd", "etcd"),
+    *(*PORTS, VOLUME_PROVISIONER, node_ports.NAME),
+)
 
 
-def daemons(folder: Path, command: Callable[[str], list[str | Path]]) -> dict[str, Daemon]:
+def daemons(
+    folder: Path, ranges: Ranges, command: Callable[[str], list[str | Path]]
+) -> dict[str, Daemon]:
     """The cluster's processes by name, in the order in which they start.
 
     Args:
         folder: of the cluster.
-        command: the words that start a program of Kubernetes or etcd.
+        ranges: its addresses.
+        command: the words that start a program of Kubernetes, CoreDNS or etcd.
     """
-    pki = folder / "pki"
+    pki = INSIDE / "pki"
 
-    def kubernetes(name: str, /, **flags: object) -> Daemon:
+    def kubernetes(name: str, /, reads: Sequence[Path] = (), **flags: object) -> Daemon:
         words = [f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items()]
-        return Daemon(name, [*command(name), *words], folder)
+        return Daemon(name, [*command(name), *words], folder, reads=reads)
 
     listed = [
         Daemon(
-            "containerd",
-            ["containerd", "--config", folder / "containerd.toml"],
+            RESOLVER,
+            [*command("coredns"), "-conf", folder / resolver.COREFILE],
             folder,
-            # It alone talks to the world: to registries, for images that are not made here.
-            proxies.only(os.environ),
+            reads=[folder / resolver.COREFILE],
+        ),
+        Daemon(
+            "containerd",
+            ["containerd", "--config", INSIDE / "containerd.toml"],
+            folder,
+            reads=[folder / "containerd.toml"],
         ),
         # Sockets instead of ports: only root of this machine gets at the store, without a
         # certificate of its own.
         kubernetes(
             "etcd",
             name=NODE_NAME,
-            data_dir=folder / "etcd",
+            data_dir=INSIDE / "etcd",
             listen_client_urls=ETCD,
             advertise_client_urls=ETCD,
             listen_peer_urls=ETCD_PEER,
@@ -76,10 +92,10 @@ def daemons(folder: Path, command: Callable[[str], list[str | Path]]) -> dict[st
         kubernetes(
             "kube-apiserver",
             etcd_servers=ETCD,
-            bind_address=NODE_IP,
-            advertise_address=NODE_IP,
+            bind_address=ranges.node,
+            advertise_address=ranges.node,
             secure_port=API_PORT,
-            service_cluster_ip_range=SERVICE_CIDR,
+            service_cluster_ip_range=ranges.services,
             service_account_issuer="https://kubernetes.default.svc.cluster.local",
             service_account_key_file=pki / "service-account.key",
             service_account_signing_key_file=pki / "service-account.key",
@@ -99,36 +115,45 @@ def daemons(folder: Path, command: Callable[[str], list[str | Path]]) -> dict[st
         kubernetes(
             "kube-controller-manager",
             kubeconfig=pki / "kube-controller-manager.kubeconfig",
-            bind_address="127.0.0.1",
-            cluster_cidr=POD_CIDR,
+            bind_address=ranges.node,
+            cluster_cidr=ranges.pods,
             root_ca_file=pki / "ca.crt",
             service_account_private_key_file=pki / "service-account.key",
             use_service_account_credentials="true",
+            flex_volume_plugin_dir=KUBELET / "volume-plugins",
             leader_elect="false",
         ),
         kubernetes(
             "kube-scheduler",
             kubeconfig=pki / "kube-scheduler.kubeconfig",
-            bind_address="127.0.0.1",
+            bind_address=ranges.node,
             leader_elect="false",
         ),
         kubernetes(
             "kubelet",
-            config=folder / "kubelet.json",
+            reads=[folder / "kubelet.json"],
+            config=INSIDE / "kubelet.json",
             kubeconfig=pki / "kubelet.kubeconfig",
-            root_dir=folder / "kubelet",
-            cert_dir=folder / "kubelet" / "pki",
-            node_ip=NODE_IP,
+            root_dir=KUBELET,
+            cert_dir=KUBELET / "pki",
+            node_ip=ranges.node,
             hostname_override=NODE_NAME,
         ),
-        kubernetes("kube-proxy", config=folder / "kube-proxy.json"),
+        kubernetes(
+            "kube-proxy",
+            reads=[folder / "kube-proxy.json"],
+            config=INSIDE / "kube-proxy.json",
+        ),
         Daemon(
             VOLUME_PROVISIONER,
             [
-                *(sys.executable, folder / "provisioner.py"),
-                *("--kubeconfig", pki / "admin.kubeconfig", "--folder", volumes(folder)),
+                # The same for every checkout: it needs no packages.
+                *(Path(sys.executable).resolve(), folder / "provisioner.py"),
+                *("--kubeconfig", folder / "pki" / "admin.kubeconfig"),
+                *("--folder", volumes(folder)),
             ],
             folder,
+            reads=[folder / "provisioner.py"],
         ),
     ]
     return {daemon.name: daemon for daemon in listed}
@@ -139,11 +164,13 @@ def volumes(folder: Path) -> Path:
     return folder / "volumes"
 
 
-def write(folder: Path, sandbox_image: str) -> None:
+def write(folder: Path, ranges: Ranges, control_group: str, sandbox_image: str) -> None:
     """Write keys, certificates and configuration files into the cluster's folder.
 
     Args:
         folder: of the cluster.
+        ranges: its addresses.
+        control_group: name of the group that pods are in.
         sandbox_image: holds the program that keeps a pod's namespaces open.
     """
     authority = Authority(folder / "pki")
@@ -152,43 +179,47 @@ def write(folder: Path, sandbox_image: str) -> None:
         "kube-apiserver",
         "kube-apiserver",
         addresses=(
-            *(NODE_IP, API_SERVICE_IP, "127.0.0.1", "kubernetes", "kubernetes.default"),
+            *(str(ranges.node), str(ranges.api_service), "kubernetes", "kubernetes.default"),
             *("kubernetes.default.svc", "kubernetes.default.svc.cluster.local"),
         ),
     )
     authority.issue("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
-    authority.issue("kubelet-server", f"system:node:{NODE_NAME}", addresses=(NODE_IP,))
+    authority.issue("kubelet-server", f"system:node:{NODE_NAME}", addresses=(str(ranges.node),))
+    server = f"https://{ranges.node}:{API_PORT}"
+    # These are used on the machine, the others in the node's namespaces.
+    authority.kubeconfig("admin", "admin", "system:masters", server)
+    authority.kubeconfig(node_ports.NAME, node_ports.USER, None, server)
     for file, user, organisation in (
-        ("admin", "admin", "system:masters"),
         ("kube-controller-manager", "system:kube-controller-manager", None),
         ("kube-scheduler", "system:kube-scheduler", None),
         ("kube-proxy", "system:kube-proxy", None),
         ("kubelet", f"system:node:{NODE_NAME}", "system:nodes"),
-        (node_ports.NAME, node_ports.USER, None),
     ):
-        authority.kubeconfig(file, user, organisation, f"https://{NODE_IP}:{API_PORT}")
+        authority.kubeconfig(file, user, organisation, server, seen_at=INSIDE / "pki")
     write_private(
-        folder / "containerd.toml", containerd.configuration(folder, sandbox_image).encode()
+        folder / "containerd.toml", containerd.configuration(INSIDE, sandbox_image).encode()
     )
     for name, content in (
-        ("kubelet.json", _kubelet(folder)),
-        ("kube-proxy.json", _kube_proxy(folder)),
-        ("cni/10-dlstack.conflist", _pod_network(folder)),
+        ("kubelet.json", _kubelet(ranges, control_group)),
+        ("kube-proxy.json", _kube_proxy(ranges)),
+        ("cni/10-dlstack.conflist", _pod_network(ranges)),
     ):
         write_private(folder / name, json.dumps(content, indent=1).encode())
     # A copy: the process doesn't depend on what becomes of the checkout.
     write_private(folder / "provisioner.py", Path(provisioner.__file__).read_bytes())
     # Pods get at a volume's folder by a mount of it. Nobody else on this machine reads it.
-    volumes(folder).mkdir(exist_ok=True)
-    volumes(folder).chmod(0o700)
+    for private in (volumes(folder), folder / "logs", folder / "pod-logs"):
+        private.mkdir(exist_ok=True)
+        private.chmod(0o700)
 
 
-def _kubelet(folder: Path) -> dict[str, object]:
-    pki = folder / "pki"
+def _kubelet(ranges: Ranges, control_group: str) -> dict[str, object]:
+    pki = INSIDE / "pki"
     return {
         "kind": "KubeletConfiguration",
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "address": NODE_IP,
+        "address": str(ranges.node),
+        "healthzBindAddress": str(ranges.node),
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},
@@ -198,13 +229,15 @@ def _kubelet(folder: Path) -> dict[str, object]:
         "tlsCertFile": str(pki / "kubelet-server.crt"),
         "tlsPrivateKeyFile": str(pki / "kubelet-server.key"),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{CGROUP}",
+        "cgroupRoot": f"/{control_group}",
         "failCgroupV1": False,
         "failSwapOn": False,
-        "containerRuntimeEndpoint": f"unix://{containerd.socket(folder)}",
+        "containerRuntimeEndpoint": f"unix://{containerd.SOCKET}",
         "clusterDomain": "cluster.local",
-        "clusterDNS": [DNS_SERVICE_IP],
-        "resolvConf": "/etc/resolv.conf",
+        "clusterDNS": [str(ranges.dns_service)],
+        "resolvConf": str(INSIDE / resolver.FILE),
+        "podLogsDir": str(INSIDE / "pod-logs"),
+        "volumePluginDir": str(KUBELET / "volume-plugins"),
         # There is no registry to fetch a removed image from again.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
@@ -221,16 +254,16 @@ def _kubelet(folder: Path) -> dict[str, object]:
     }
 
 
-def _kube_proxy(folder: Path) -> dict[str, object]:
+def _kube_proxy(ranges: Ranges) -> dict[str, object]:
     return {
         "kind": "KubeProxyConfiguration",
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "mode": "iptables",
-        "clusterCIDR": POD_CIDR,
+        "clusterCIDR": str(ranges.pods),
         "hostnameOverride": NODE_NAME,
-        "healthzBindAddress": "127.0.0.1:10256",
-        "metricsBindAddress": "127.0.0.1:10249",
-        "clientConnection": {"kubeconfig": str(folder / "pki" / "kube-proxy.kubeconfig")},
+        "healthzBindAddress": f"{ranges.node}:10256",
+        "metricsBindAddress": f"{ranges.node}:10249",
+        "clientConnection": {"kubeconfig": str(INSIDE / "pki" / "kube-proxy.kubeconfig")},
         # The kernel's limits stay as the machine has them.
         "conntrack": {
             "maxPerCore": 0,
@@ -238,29 +271,30 @@ def _kube_proxy(folder: Path) -> dict[str, object]:
             "tcpEstablishedTimeout": "0s",
             "tcpCloseWaitTimeout": "0s",
         },
-        # At no address of this machine: there `node-ports` listens.
-        "nodePortAddresses": [f"{NODE_IP}/32"],
+        "nodePortAddresses": [f"{ranges.node}/32"],
         "iptables": {"localhostNodePorts": False, "minSyncPeriod": "100ms"},
     }
 
 
-def _pod_network(folder: Path) -> dict[str, object]:
-    """Return the list of CNI plugins that give a pod its network: one bridge for all."""
+def _pod_network(ranges: Ranges) -> dict[str, object]:
+    """Return the list of CNI plugins that give a pod its network: routed, with no bridge.
+
+    A bridge would need the kernel's br_netfilter, which concerns every bridge of the machine. What
+    leaves for other networks is translated once for all pods (`machine.network`).
+    """
     return {
         "cniVersion": "1.0.0",
         "name": "dlstack",
         "plugins": [
             {
-                "type": "bridge",
-                "bridge": BRIDGE,
-                "isGateway": True,
-                "ipMasq": True,
-                "hairpinMode": True,
+                "type": "ptp",
+                "ipMasq": False,
                 "ipam": {
                     "type": "host-local",
-                    "ranges": [[{"subnet": POD_CIDR}]],
+                    "ranges": [[{"subnet": str(ranges.pods)}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
-                    "dataDir": str(folder / "cni-addresses"),
+                    # It ends with the namespaces, as the addresses do.
+                    "dataDir": "/run/cni-addresses",
                 },
             },
         ],

@@ -1,34 +1,18 @@
-"""containerd: its configuration, its client, and what its containers leave behind."""
+"""containerd: what it is configured with. Its state is as short-lived as the node's namespaces."""
 
-import contextlib
-import os
-import signal
-import subprocess
 from pathlib import Path
 
 from ..machine.checks import may_raise_limits
 from ..machine.packages import cni_plugins
 
-
-def socket(folder: Path) -> Path:
-    """Where containerd listens in the cluster's folder."""
-    return folder / "containerd.sock"
-
-
-def ctr(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run containerd's client in the namespace of the node's images and containers."""
-    return subprocess.run(
-        ["ctr", "--address", str(socket(folder)), "--namespace", "k8s.io", *words],
-        capture_output=True,
-        text=True,
-    )
+SOCKET = "/run/containerd/containerd.sock"
 
 
 def configuration(folder: Path, sandbox_image: str) -> str:
     """The content of containerd's configuration file (TOML).
 
     Args:
-        folder: of the cluster.
+        folder: of the cluster, as containerd sees it.
         sandbox_image: holds the program that keeps a pod's namespaces open.
 
     Raises:
@@ -40,9 +24,11 @@ def configuration(folder: Path, sandbox_image: str) -> str:
     restricted = str(not may_raise_limits()).lower()
     return f"""version = 2
 root = "{folder / "containerd"}"
-state = "{folder / "containerd-state"}"
+state = "/run/containerd"
 [grpc]
-address = "{socket(folder)}"
+address = "{SOCKET}"
+[plugins."io.containerd.internal.v1.opt"]
+path = "/run/containerd/opt"
 [{cri}]
 sandbox_image = "{sandbox_image}"
 restrict_oom_score_adj = {restricted}
@@ -54,19 +40,3 @@ default_runtime_name = "runc"
 [{cri}.containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 """
-
-
-def end_shims(folder: Path) -> None:
-    """Kill the processes that watch over containers, one each, and outlive containerd."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            if b"containerd-shim" in words[0] and str(socket(folder)).encode() in words:
-                os.kill(int(process.name), signal.SIGKILL)
-
-
-def unmount(folder: Path) -> None:
-    """Unmount what containers and pods had mounted below the cluster's folder."""
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
-        subprocess.run(["umount", "--lazy", mount], capture_output=True)

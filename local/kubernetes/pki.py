@@ -101,9 +101,21 @@ class Authority:
         write_private(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
         return certificate_path, key_path
 
-    def kubeconfig(self, file: str, user: str, organisation: str | None, server: str) -> Path:
-        """A kubeconfig (JSON, which is YAML) for `user` at the API server's URL `server`."""
-        certificate, key = self.issue(file, user, organisation)
+    def kubeconfig(
+        self,
+        file: str,
+        user: str,
+        organisation: str | None,
+        server: str,
+        seen_at: Path | None = None,
+    ) -> Path:
+        """A kubeconfig (JSON, which is YAML) for `user` at the API server's URL `server`.
+
+        Args:
+            seen_at: this folder, as the programs see it that are to use the kubeconfig.
+        """
+        folder = seen_at or self.folder
+        certificate, key = (folder / path.name for path in self.issue(file, user, organisation))
         path = self.folder / f"{file}.kubeconfig"
         content = {
             "apiVersion": "v1",
@@ -113,7 +125,7 @@ class Authority:
             "clusters": [
                 {
                     "name": "dlstack",
-                    "cluster": {"server": server, "certificate-authority": str(self.certificate)},
+                    "cluster": {"server": server, "certificate-authority": str(folder / "ca.crt")},
                 }
             ],
             "users": [

@@ -1,155 +1,155 @@
-"""The machine's network as the node needs it: address, kernel settings, firewall; and undone."""
+"""The way between this machine and its node: a bridge, a pair of interfaces, IP forwarding."""
 
-import ipaddress
+import fcntl
 import json
-import re
-import shutil
-import subprocess
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from .checks import MachineError
+from .cgroups import BOOT
+from .firewall import Firewall
+from .processes import run
+from .ranges import Ranges
 
-BRIDGE = "dlstack0"
-_SETTINGS = Path("/proc/sys")
-_BRIDGED = "net/bridge/bridge-nf-call-iptables"
-_CHANGED_BY_KUBERNETES = (
-    # kube-proxy, for node ports of 127.0.0.1. Its firewall rule that makes this safe goes with it.
-    "net/ipv4/conf/all/route_localnet",
-    # The kubelet.
-    "vm/overcommit_memory",
-    "vm/panic_on_oom",
-    "kernel/panic",
-    "kernel/panic_on_oops",
-    "kernel/keys/root_maxkeys",
-    "kernel/keys/root_maxbytes",
-)
-_OURS = r"name: \"dlstack\""
-"""In the comments of the CNI plugins' rules, as iptables-save quotes it."""
-_CNI_CHAIN = re.compile(r"\b(CNI-[0-9a-f]+)\b")
+PREFIX = "dlstack-"
+"""What the names of all bridges of ours begin with: so one cluster knows that of another."""
+_INSIDE = "eth0"
+_CONF = Path("/proc/sys/net/ipv4")
+_MACHINE_WIDE = Path("/run")
 
 
-def prepare(folder: Path, node_ip: str, pod_cidr: str) -> None:
-    """Give the machine the node's address, IP forwarding and a way through its firewall.
+@dataclass(frozen=True)
+class NodeNetwork:
+    """The node's network on this machine's side; the other end is in the node's namespace."""
 
-    Args:
-        folder: of the cluster; what the kernel settings were before is kept there.
-        node_ip: for the loopback interface.
-        pod_cidr: addresses that may reach each other.
+    bridge: str
+    """Its name; more nodes can have interfaces on it."""
+    ranges: Ranges
+    record: Path = _MACHINE_WIDE / "dlstack-forwarding"
+    """What the machine's forwarding was, for the last cluster of the machine that ends."""
 
-    Raises:
-        MachineError: the machine refuses.
-    """
-    if f" {node_ip}/" not in _run("ip", "address", "show", "dev", "lo"):
-        _run("ip", "address", "add", f"{node_ip}/32", "dev", "lo")
-    _set(folder, "net/ipv4/ip_forward", "1")
-    if not (_SETTINGS / _BRIDGED).exists():
-        subprocess.run(["modprobe", "br_netfilter"], capture_output=True)
-    _set(folder, _BRIDGED, "1")
-    if "DROP" in _run("iptables", "--list-rules", "FORWARD").partition("\n")[0]:
-        # A firewall (or Docker) that drops what it does not know would cut pods off from each
-        # other.
-        for side in ("--source", "--destination"):
-            rule = (side, pod_cidr, "--jump", "ACCEPT", "--match", "comment", "--comment", BRIDGE)
-            if subprocess.run(
-                ["iptables", "--check", "FORWARD", *rule], capture_output=True
-            ).returncode:
-                _run("iptables", "--insert", "FORWARD", *rule)
+    @property
+    def _interface(self) -> str:
+        return f"{self.bridge}-1"
 
+    def connect(self, enter: Sequence[str], node: int, dns_port: int | None) -> None:
+        """Connect the node with the machine, and the machine's other networks; also once more.
 
-def remember(folder: Path) -> None:
-    """Keep what the node's processes are about to change, for `restore`. Before they start."""
-    for setting in _CHANGED_BY_KUBERNETES:
-        _keep(folder, setting)
+        Args:
+            enter: the words before a command that is to run in the node's namespaces.
+            node: id of a process in them.
+            dns_port: where this machine answers the node's questions for names, if it does.
 
+        Raises:
+            MachineError: the machine refuses.
+        """
+        ranges = self.ranges
+        with _alone():
+            if not _is_there(self.bridge):
+                _ip("link", "add", self.bridge, "type", "bridge")
+            if not _is_there(self._interface):
+                peer = ("peer", "name", _INSIDE, "netns", str(node))
+                _ip("link", "add", self._interface, "type", "veth", *peer)
+            _ip("link", "set", self._interface, "master", self.bridge, "up")
+            _ip("address", "replace", f"{ranges.machine}/24", "dev", self.bridge)
+            _ip("link", "set", self.bridge, "up")
+            _ip("link", "set", "lo", "up", enter=enter)
+            _ip("address", "replace", f"{ranges.node}/24", "dev", _INSIDE, enter=enter)
+            _ip("link", "set", _INSIDE, "up", enter=enter)
+            _ip("route", "replace", "default", "via", str(ranges.machine), enter=enter)
+            run(*enter, "nft", "--file", "-", given=self._inside(dns_port))
+            self._forward()
+            Firewall(self.bridge).open(ranges.nodes)
 
-def restore(folder: Path, node_ip: str, pod_cidr: str) -> None:
-    """Undo `prepare`, and what pods and the node's processes left.
-
-    These are namespaces, their bridge, firewall rules and the kernel settings of `remember`. What
-    others have on this machine stays, other container engines' parts included.
-    """
-    for namespace in Path("/run/netns").glob("cni-*"):
-        if _has_address_in(namespace.name, pod_cidr):
-            subprocess.run(["ip", "netns", "delete", namespace.name], capture_output=True)
-    subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True)
-    shutil.rmtree(folder / "cni-addresses", ignore_errors=True)
-    for family in ("iptables", "ip6tables"):
-        rules = subprocess.run([f"{family}-save"], capture_output=True, text=True).stdout
-        if removal := without_ours(rules):
-            # Not the whole firewall, which others may change at this moment.
-            subprocess.run(
-                [f"{family}-restore", "--noflush"], input=removal, capture_output=True, text=True
-            )
-    subprocess.run(["ip", "address", "delete", f"{node_ip}/32", "dev", "lo"], capture_output=True)
-    for before in (folder / "sysctl").glob("*"):
-        (_SETTINGS / before.name.replace(".", "/")).write_text(before.read_text())
-        before.unlink()
-
-
-def without_ours(rules: str) -> str:
-    """What `iptables-restore --noflush` is told to remove the node's part of a firewall.
-
-    That are the chains of kube-proxy and the kubelet (no others run beside ours: they want the same
-    ports), those that the CNI plugins made for this network, and our own rules.
-
-    Args:
-        rules: the firewall, as iptables-save prints it.
-    """
-    told: list[str] = []
-    for table in rules.split("\n*")[1:]:
-        name, *lines = table.splitlines()
-        chains = [line[1:].split()[0] for line in lines if line.startswith(":KUBE-")]
-        chains += sorted(
-            {match[1] for line in lines if _OURS in line and (match := _CNI_CHAIN.search(line))}
-        )
-        unwanted = [
-            f"-D {line.removeprefix('-A ')}"
-            for line in lines
-            if line.startswith("-A ")
-            and line.split()[1] not in chains
-            and (line.rpartition(" -j ")[2].split()[0] in chains or f"--comment {BRIDGE}" in line)
+    def _inside(self, dns_port: int | None) -> str:
+        """The table of nftables in the node's namespace, beside those of Kubernetes."""
+        ranges = self.ranges
+        asked = [
+            f"ip daddr {ranges.machine} {protocol} dport 53 dnat to {ranges.machine}:{dns_port}"
+            for protocol in ("udp", "tcp")
+            if dns_port
         ]
-        if chains or unwanted:
-            # Naming a chain empties it, and an empty one that no rule leads to can go.
-            emptied = [f":{chain} - [0:0]" for chain in chains]
-            told += [f"*{name}", *emptied, *unwanted, *(f"-X {c}" for c in chains), "COMMIT"]
-    return "\n".join(told) + "\n" if told else ""
+        to_machine = "\n".join(asked)
+        return f"""
+table ip dlstack {{}}
+delete table ip dlstack
+table ip dlstack {{
+    chain leaving {{
+        type nat hook postrouting priority srcnat
+        ip saddr {ranges.pods} ip daddr != {ranges.pods} oifname {_INSIDE} masquerade
+    }}
+    chain from_pods {{
+        type nat hook prerouting priority dstnat
+        {to_machine}
+    }}
+    chain from_node {{
+        type nat hook output priority -100
+        {to_machine}
+    }}
+}}
+"""
+
+    def disconnect(self) -> None:
+        """Undo `connect`. What others have on this machine stays.
+
+        Raises:
+            MachineError: the machine refuses.
+        """
+        with _alone():
+            Firewall(self.bridge).close()
+            for interface in (self._interface, self.bridge):
+                if _is_there(interface):
+                    _ip("link", "delete", interface)
+            if not any(path.name.startswith(PREFIX) for path in _interfaces()):
+                self._restore()
+
+    def _forward(self) -> None:
+        """Have the machine forward between its networks; what else this changes is kept."""
+        if (_CONF / "ip_forward").read_text().strip() == "1":
+            return
+        settings = ["conf/all/accept_redirects"]
+        settings += [f"conf/{path.name}/forwarding" for path in (_CONF / "conf").iterdir()]
+        before = {
+            "boot": BOOT.read_text().strip(),
+            "settings": {name: (_CONF / name).read_text().strip() for name in settings},
+        }
+        self.record.write_text(json.dumps(before))
+        (_CONF / "ip_forward").write_text("1")
+
+    def _restore(self) -> None:
+        try:
+            before = json.loads(self.record.read_text())
+        except (FileNotFoundError, ValueError):
+            return
+        if before["boot"] == BOOT.read_text().strip():
+            # First, since it sets all the others.
+            (_CONF / "ip_forward").write_text("0")
+            for name, value in before["settings"].items():
+                if (_CONF / name).exists() and (_CONF / name).read_text().strip() != value:
+                    (_CONF / name).write_text(value)
+        self.record.unlink()
 
 
-def _has_address_in(namespace: str, cidr: str) -> bool:
-    shown = subprocess.run(
-        ["ip", "-netns", namespace, "-json", "-4", "address"], capture_output=True, text=True
-    )
-    links = json.loads(shown.stdout or "[]")
-    return any(
-        ipaddress.ip_address(address["local"]) in ipaddress.ip_network(cidr)
-        for link in links
-        for address in link.get("addr_info", [])
-    )
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold a lock of all clusters of this machine; it leaves no file."""
+    descriptor = os.open(_MACHINE_WIDE, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def _set(folder: Path, setting: str, wanted: str) -> None:
-    """Give a kernel setting a value, if this kernel has it; its old value goes into `folder`."""
-    path = _SETTINGS / setting
-    if not path.exists() or path.read_text().strip() == wanted:
-        return
-    _keep(folder, setting)
-    path.write_text(wanted)
+def _interfaces() -> Iterator[Path]:
+    return Path("/sys/class/net").iterdir()
 
 
-def _keep(folder: Path, setting: str) -> None:
-    """Write down what a setting was before it was changed for the first time."""
-    before = folder / "sysctl" / setting.replace("/", ".")
-    if (_SETTINGS / setting).exists() and not before.exists():
-        before.parent.mkdir(exist_ok=True)
-        before.write_text((_SETTINGS / setting).read_text())
+def _is_there(interface: str) -> bool:
+    return any(path.name == interface for path in _interfaces())
 
 
-def _run(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        raise MachineError(
-            f"`{' '.join(words)}` failed: {done.stderr.strip()}",
-            "The embedded cluster needs this of the machine.",
-        )
-    return done.stdout
+def _ip(*words: str, enter: Sequence[str] = ()) -> None:
+    run(*enter, "ip", *words)

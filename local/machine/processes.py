@@ -1,5 +1,6 @@
 """Processes that outlive the command that starts them, and commands whose output goes to a log."""
 
+import hashlib
 import json
 import os
 import select
@@ -8,9 +9,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..console import LocalError
-from . import proxies
+from .checks import MachineError
 
 # Started here and meant to outlive this command: kept, for Python complains of a handle dropped
 # while its process runs.
@@ -24,6 +26,24 @@ def tail(path: Path, lines: int = 15) -> str:
     except FileNotFoundError:
         return ""
     return "".join(f"    {line}\n" for line in text.splitlines()[-lines:])
+
+
+def run(*words: str | Path, given: str | None = None) -> str:
+    """Standard output of a command that changes or reads this machine.
+
+    Args:
+        given: its standard input.
+
+    Raises:
+        MachineError: it failed.
+    """
+    done = subprocess.run(words, input=given, capture_output=True, text=True)
+    if done.returncode:
+        raise MachineError(
+            f"`{' '.join(map(str, words))}` failed: {done.stderr.strip()}",
+            "The embedded cluster needs this of the machine.",
+        )
+    return done.stdout
 
 
 def run_logged(
@@ -87,6 +107,8 @@ class Daemon:
     folder: Path
     """Working folder; below it, `pids/NAME` has the process id and `logs/NAME.log` the output."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    reads: Sequence[Path] = ()
+    """Files that it reads at its start only: with another content it is another process."""
 
     @property
     def log(self) -> Path:
@@ -98,37 +120,49 @@ class Daemon:
 
     def pid(self) -> int | None:
         """The id of the live process, or None."""
-        try:
-            known = json.loads(self._pid_file.read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        return known["pid"] if _start_time(known["pid"]) == known["start_time"] else None
+        known = self._known()
+        if known and _start_time(known["pid"]) == known["start_time"]:
+            return int(known["pid"])
+        return None
+
+    def has_changed(self) -> bool:
+        """Whether it was last started as something else than what it is to be now."""
+        known = self._known()
+        return known is None or known.get("command") != self._command()
 
     def started(self) -> float:
         """When it was last started, in seconds since the epoch."""
         return self._pid_file.stat().st_mtime
 
-    def start(self) -> bool:
-        """Start the process unless it runs; true when it was started now."""
+    def start(self, words: Sequence[str | Path] = ()) -> bool:
+        """Start the process unless it runs as it is to be; true when it was started now.
+
+        Args:
+            words: what to run in the place of `argv`, if that comes to the same.
+        """
         if self.pid() is not None:
-            return False
+            if not self.has_changed():
+                return False
+            self.stop()
         for path in (self.log, self._pid_file):
             path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "w") as output:
             process = subprocess.Popen(
-                [str(word) for word in self.argv],
+                [str(word) for word in words or self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                # They talk to each other and to pods, not to the world.
-                env={**proxies.without(os.environ), **self.environment},
+                env={**os.environ, **self.environment},
                 start_new_session=True,
             )
         _left_running.append(process)
-        self._pid_file.write_text(
-            json.dumps({"pid": process.pid, "start_time": _start_time(process.pid)})
-        )
+        known = {
+            "pid": process.pid,
+            "start_time": _start_time(process.pid),
+            "command": self._command(),
+        }
+        self._pid_file.write_text(json.dumps(known))
         return True
 
     def stop(self, grace_seconds: float = 1) -> None:
@@ -137,6 +171,23 @@ class Daemon:
         if pid is not None:
             end_process(pid, grace_seconds)
         self._pid_file.unlink(missing_ok=True)
+
+    def _known(self) -> dict[str, Any] | None:
+        """What was written down when it was last started."""
+        try:
+            known: dict[str, Any] = json.loads(self._pid_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return known
+
+    def _command(self) -> str:
+        """A hash of all that says what this process is."""
+        total = hashlib.sha256()
+        for word in (*self.argv, *(f"{n}={v}" for n, v in sorted(self.environment.items()))):
+            total.update(str(word).encode() + b"\0")
+        for path in self.reads:
+            total.update(path.read_bytes() + b"\0")
+        return total.hexdigest()
 
 
 def end_process(pid: int, grace_seconds: float) -> None:

@@ -26,6 +26,7 @@ from botocore.config import Config
 from local.__main__ import Platform
 from local.home import REPOSITORY
 from local.stack.stack import Stack, data_set
+from tests.seaweedfs import SeaweedFS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -182,3 +183,12 @@ def new_stack(platform: Platform, name: str) -> Iterator[Deployment]:
             removed = deployment.pulumi("stack", "rm", "--yes")
             assert destroyed.returncode == 0
             assert removed.returncode == 0
+
+
+@contextmanager
+def own_store(platform: Platform) -> Iterator[SeaweedFS]:
+    """A store of this machine, which pods of the embedded cluster reach."""
+    if platform.brought_kubeconfig is not None:
+        pytest.skip("needs the embedded cluster, whose pods reach this machine")
+    with SeaweedFS(str(platform.cluster.ranges.machine)) as store:
+        yield store

@@ -17,9 +17,8 @@ import pytest
 
 from infra.commands import deployed
 from local.__main__ import Platform
-from local.kubernetes.configuration import NODE_IP
 from store import bucket_marks
-from tests.cluster.conftest import Deployment, new_stack
+from tests.cluster.conftest import Deployment, new_stack, own_store
 from tests.seaweedfs import SeaweedFS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -29,21 +28,19 @@ MODELS = ["models/mnist/1/manifest.json", "models/mnist/2/manifest.json"]
 
 
 @pytest.fixture(scope="module")
-def first() -> Iterator[SeaweedFS]:
-    with SeaweedFS(NODE_IP) as store:
+def first(platform: Platform) -> Iterator[SeaweedFS]:
+    with own_store(platform) as store:
         yield store
 
 
 @pytest.fixture(scope="module")
-def second() -> Iterator[SeaweedFS]:
-    with SeaweedFS(NODE_IP) as store:
+def second(platform: Platform) -> Iterator[SeaweedFS]:
+    with own_store(platform) as store:
         yield store
 
 
 @pytest.fixture(scope="module")
 def deployment(platform: Platform, first, second) -> Iterator[Deployment]:
-    if platform.brought_kubeconfig is not None:
-        pytest.skip("needs the embedded cluster: pods reach this machine at the node's address")
     with new_stack(platform, "cluster-moving") as deployment:
         deployment.configure(
             "bucketPrefix=moving",
@@ -138,9 +135,9 @@ def another_address(store: SeaweedFS) -> Iterator[str]:
     class Server(ThreadingTCPServer):
         daemon_threads = True
 
-    with Server((NODE_IP, 0), Forward) as server:
+    with Server((host, 0), Forward) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://{NODE_IP}:{server.server_address[1]}"
+        yield f"http://{host}:{server.server_address[1]}"
         server.shutdown()
 
 
@@ -209,7 +206,7 @@ def test_from_one_store_of_yours_to_another_the_old_buckets_stay(deployment, fir
     use(deployment, second)
     done = deployment.up()
     assert done.returncode == 0
-    assert f"aws s3 rb --force s3://{OUTPUT} --endpoint-url http://{NODE_IP}" in done.stdout
+    assert f"aws s3 rb --force s3://{OUTPUT} --endpoint-url {first.endpoint}" in done.stdout
     assert manifests(second.client()) == manifests(first.client()) == MODELS
     assert keys(second.client(), DATA) == keys(first.client(), DATA)
     assert deployment.outputs()["modelVersion"] == 2

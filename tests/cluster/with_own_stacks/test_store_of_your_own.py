@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.__main__ import Platform
-from local.kubernetes.configuration import NODE_IP
-from tests.cluster.conftest import Deployment, new_stack
+from tests.cluster.conftest import Deployment, new_stack, own_store
 from tests.seaweedfs import SeaweedFS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -26,9 +25,7 @@ def deployment(platform: Platform) -> Iterator[Deployment]:
 
 @pytest.fixture(scope="module")
 def store(deployment: Deployment) -> Iterator[SeaweedFS]:
-    if deployment.platform.brought_kubeconfig is not None:
-        pytest.skip("needs the embedded cluster: pods reach this machine at the node's address")
-    with SeaweedFS(NODE_IP) as store:
+    with own_store(deployment.platform) as store:
         deployment.configure(
             f"s3Endpoint={store.endpoint}",
             "bucketPrefix=team",

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from local.home import REPOSITORY
-from local.machine.network import without_ours
+from local.machine.former_network import without_ours
 
 OURS = r"""
 *filter
@@ -50,7 +50,7 @@ COMMIT
 
 IN_A_NAMESPACE = """
 import subprocess, sys
-from local.machine.network import without_ours
+from local.machine.former_network import without_ours
 
 def load(rules):
     subprocess.run(["iptables-restore", "--noflush"], input=rules, text=True, check=True)

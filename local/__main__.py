@@ -30,10 +30,12 @@ def main() -> int:
     runs.add_argument("words", nargs="+", metavar="WORD", help="the command, behind `--`")
     arguments = parser.parse_args()
     try:
+        platform = Platform()
+        platform.pass_by_proxies()
         if arguments.command == "run":
-            commands.run(Platform(), arguments.words)
+            commands.run(platform, arguments.words)
         else:
-            COMMANDS[arguments.command](Platform())
+            COMMANDS[arguments.command](platform)
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from .console import LocalError, say
 from .home import Home
 from .kubernetes.cluster import Cluster
+from .machine import proxies
 from .stack import leftovers
 from .stack.stack import defaults, environment, shown
 
@@ -47,7 +48,11 @@ class Platform:
         variables = environment(self.home, self.brought_kubeconfig or self.cluster.kubeconfig)
         if self.brought_kubeconfig is None and self.cluster.kubeconfig.exists():
             variables["PATH"] = f"{self.cluster.programs_folder()}{os.pathsep}{variables['PATH']}"
-        return variables
+        return {**variables, **proxies.exceptions(os.environ)}
+
+    def pass_by_proxies(self) -> None:
+        """Have this process, and all that it starts, ask no proxy for what is the platform's."""
+        os.environ.update(proxies.completed(os.environ, self.cluster.addresses))
 
     def named_by_shell(self) -> str:
         """What the shell's variables name in the place of this machine's own, as `NAME=value`."""

@@ -106,6 +106,8 @@ class StopCluster:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # The servers that tests start are this machine's, behind a proxy as well.
+    Platform().pass_by_proxies()
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(StopCluster())
         # What the tests have started is ended also if they are told to end without a keyboard, or

@@ -116,7 +116,7 @@ ROOMS: dict[str, Rooms] = {
         "__init__": "",
         "__main__": "commands platform *",
         "commands": "platform stack machine *",
-        "platform": "stack kubernetes *",
+        "platform": "stack kubernetes machine *",
         "stack": "build machine *",
         "kubernetes": "build machine *",
         "build": "machine *",

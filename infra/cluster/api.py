@@ -159,9 +159,11 @@ def _sent(
         if kubeconfig.is_of_the_pod():
             config.load_incluster_config(client_configuration=configuration)
         else:
-            config.load_kube_config_from_dict(
-                kubeconfig.document(context), client_configuration=configuration
-            )
+            chosen = kubeconfig.document(context)
+            config.load_kube_config_from_dict(chosen, client_configuration=configuration)
+            if kubeconfig.is_of_this_machine(chosen):
+                # As kubectl and the stack's provider do, whatever NO_PROXY says.
+                configuration.proxy = None
     except (config.ConfigException, OSError) as exc:
         raise kubeconfig.unusable(str(exc)) from exc
     with client.ApiClient(configuration) as api:

@@ -1,11 +1,13 @@
 """The person's kubeconfig: which file, which server, and the part of it that a stack keeps."""
 
 import base64
+import ipaddress
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pulumi
 
@@ -52,6 +54,20 @@ def document(context: str) -> dict[str, Any]:
         "contexts": [{"name": _NAME, "context": {"cluster": _NAME, "user": _NAME}}],
         "current-context": _NAME,
     }
+
+
+def is_of_this_machine(chosen: Mapping[str, Any]) -> bool:
+    """Say whether a `document` names a server of this machine, as that of kind or minikube does.
+
+    Not if it names the proxy that leads there.
+    """
+    cluster = chosen["clusters"][0]["cluster"]
+    host = urlsplit(cluster["server"]).hostname or ""
+    try:
+        is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+    return is_here and "proxy-url" not in cluster
 
 
 def alone(context: str) -> str:

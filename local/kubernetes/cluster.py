@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -39,6 +40,7 @@ from .configuration import (
 )
 from .pki import Authority
 from .provisioner import PROVISIONER, STORAGE_CLASS
+from .trial import Trial
 
 FORMER_STORAGE_CLASS = "local"
 READY_SECONDS = 120
@@ -60,6 +62,12 @@ class Cluster:
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
         return self.folder / "pki" / "admin.kubeconfig"
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Those that are nobody's but the cluster's: the node's, and ranges of it."""
+        ranges = self.ranges
+        return (str(ranges.nodes), str(ranges.pods), str(ranges.services))
 
     @cached_property
     def ranges(self) -> Ranges:
@@ -125,10 +133,11 @@ class Cluster:
                 _await(daemons["containerd"], lambda: self.ctr("version").returncode == 0)
 
     def start(self) -> None:
-        """Start every process that does not run as it should, and wait until the node is Ready.
+        """Start what does not run as it should, and wait until a pod has tried the node.
 
         Raises:
-            LocalError: a process did not come up; the message ends with the last lines of its log.
+            LocalError: a process did not come up, or pods can't do what they need to; the message
+                has the last lines of the log that tells of it.
         """
         daemons = self._daemons()
         daemons[node_ports.NAME] = self._node_ports()
@@ -147,9 +156,11 @@ class Cluster:
                 _await(daemons[name], waiting.pop(name))
             for name in (*waiting, VOLUME_PROVISIONER):
                 self._start(daemons[name])
-            self._apply_manifests()
+            trial = Trial(list(daemons.values()), self._ask, self._last_lines)
+            self._apply_manifests(trial)
             for name, is_ready in waiting.items():
                 _await(daemons[name], is_ready)
+            trial.finish(READY_SECONDS)
 
     def stop(self) -> None:
         """End every process and container, undo what was changed in the machine; keep the data."""
@@ -199,11 +210,15 @@ class Cluster:
 
     def get(self, path: str) -> bytes | None:
         """Body of a GET to the API server as administrator; None when there is no such answer."""
+        return self._ask("GET", path)
+
+    def _ask(self, method: str, path: str) -> bytes | None:
         context = ssl.create_default_context(cafile=str(self._authority.certificate))
         context.load_cert_chain(*self._authority.issue("admin", "admin", "system:masters"))
         try:
             url = f"https://{self.ranges.node}:{API_PORT}{path}"
-            return bytes(urllib.request.urlopen(url, context=context, timeout=2).read())
+            request = urllib.request.Request(url, method=method)
+            return bytes(urllib.request.urlopen(request, context=context, timeout=2).read())
         except (urllib.error.URLError, OSError):
             return None
 
@@ -255,7 +270,15 @@ class Cluster:
             node_ports.forget(self.folder)
         return daemon
 
-    def _apply_manifests(self) -> None:
+    def _last_lines(self, pod: str) -> str:
+        """The end of a pod's log, or of a Deployment's, in kube-system; empty if there is none."""
+        try:
+            said = self.kubectl("logs", "--namespace=kube-system", "--tail=10", pod)
+        except LocalError:
+            return ""
+        return f"Its log ends with:\n{textwrap.indent(said, '    ')}" if said else ""
+
+    def _apply_manifests(self, trial: Trial) -> None:
         coredns = (MANIFESTS / "coredns.yaml").read_text()
         coredns = coredns.replace("${IMAGE}", self.images.platform).replace(
             "${IP}", str(self.ranges.dns_service)
@@ -264,7 +287,7 @@ class Cluster:
         storage_class = storage_class.replace("${NAME}", STORAGE_CLASS)
         storage_class = storage_class.replace("${PROVISIONER}", PROVISIONER)
         roles = (MANIFESTS / "node-ports.yaml").read_text()
-        text = "---\n".join([coredns, storage_class, roles])
+        text = "---\n".join([coredns, storage_class, roles, trial.manifest(self.images.platform)])
         # Forced: the files are the truth, also over what a person changed in the cluster.
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text)
         self._remove_former_volumes()

@@ -1,12 +1,13 @@
 """What the cluster's processes are called with, and the files that they read."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..home import write_private
-from ..machine import namespaces, resolver
+from ..machine import namespaces, proxies, resolver
 from ..machine.namespaces import INSIDE
 from ..machine.processes import Daemon
 from ..machine.ranges import Ranges
@@ -74,6 +75,8 @@ def daemons(
             "containerd",
             ["containerd", "--config", INSIDE / "containerd.toml"],
             folder,
+            # It alone talks to the world: to registries, for images that are not made here.
+            proxies.only(os.environ),
             reads=[folder / "containerd.toml"],
         ),
         # Sockets instead of ports: only root of this machine gets at the store, without a

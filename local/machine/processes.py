@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..console import LocalError
+from . import proxies
 from .checks import MachineError
 
 # Started here and meant to outlive this command: kept, for Python complains of a handle dropped
@@ -153,7 +154,8 @@ class Daemon:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env={**os.environ, **self.environment},
+                # They talk to each other and to pods, not to the world.
+                env={**proxies.without(os.environ), **self.environment},
                 start_new_session=True,
             )
         _left_running.append(process)

@@ -10,6 +10,7 @@ import pytest
 from infra.cluster import api
 from infra.cluster.clusters import Cluster
 from tests.infra.conftest import ANY_CLUSTER, KubeApi
+from tests.recording_proxy import RecordingProxy
 
 
 @pytest.mark.usefixtures("kube_api")
@@ -17,6 +18,18 @@ class TestGet:
     def test_an_object(self, kube_api: KubeApi) -> None:
         kube_api["/api/v1/nodes"] = (200, {"items": []})
         assert api.get(ANY_CLUSTER, "/api/v1/nodes") == {"items": []}
+
+    def test_of_this_machine_asks_no_proxy(
+        self, kube_api: KubeApi, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kube_api["/api/v1/nodes"] = (200, {"items": []})
+        with RecordingProxy() as proxy:
+            for name in ("HTTP_PROXY", "http_proxy"):
+                monkeypatch.setenv(name, proxy.url)
+            monkeypatch.delenv("NO_PROXY", raising=False)
+            monkeypatch.delenv("no_proxy", raising=False)
+            assert api.get(ANY_CLUSTER, "/api/v1/nodes") == {"items": []}
+            assert not proxy.asked
 
     def test_of_what_is_not_there_is_none(self) -> None:
         assert api.get(ANY_CLUSTER, "/api/v1/namespaces/nobody") is None

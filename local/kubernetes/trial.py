@@ -1,0 +1,128 @@
+"""A pod that tries the node: it starts, resolves a name by way of CoreDNS and reaches a Service.
+
+What is in etcd was written by an earlier start as well: a Ready node, a Ready CoreDNS with an
+address that is somebody else's by now. So each start has a trial of its own.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..console import LocalError
+from ..machine.processes import Daemon, tail
+
+_MANIFEST = Path(__file__).resolve().parent / "manifests" / "reach.yaml"
+_NAMESPACE = "/api/v1/namespaces/kube-system"
+_POLL_SECONDS = 0.05
+_AGAIN = "`make stop && make up` starts all of it afresh, and `make doctor` looks at the machine."
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The trial of one start of the cluster."""
+
+    processes: Sequence[Daemon]
+    """All of the cluster, running."""
+    ask: Callable[[str, str], bytes | None]
+    """The API server's answer to a method and a path; None if it gave none or refused."""
+    logs: Callable[[str], str]
+    """The last lines of the log of a pod, or of a Deployment's, in kube-system."""
+
+    @property
+    def name(self) -> str:
+        """Name of the pod: the same while all processes are the same."""
+        start = " ".join(f"{process.pid()} {process.started()}" for process in self.processes)
+        return f"reach-{hashlib.sha256(start.encode()).hexdigest()[:12]}"
+
+    def manifest(self, image: str) -> str:
+        """What to apply: the pod. One that has succeeded stays as it is."""
+        return _MANIFEST.read_text().replace("${NAME}", self.name).replace("${IMAGE}", image)
+
+    def finish(self, seconds: float) -> None:
+        """Wait until the pod has succeeded, and remove those of earlier starts.
+
+        Args:
+            seconds: how long it may take.
+
+        Raises:
+            LocalError: it failed; the message says in which part, and what to do.
+        """
+        name, until = self.name, time.monotonic() + seconds
+        while True:
+            pod = json.loads(self.ask("GET", f"{_NAMESPACE}/pods/{name}") or "{}")
+            # A second before the pod's phase, which also waits for its network to be taken down.
+            ended = _container_state(pod).get("terminated")
+            if ended and ended["exitCode"] == 0:
+                break
+            is_refused = pod.get("status", {}).get("phase") == "Failed"
+            if ended or is_refused or time.monotonic() > until:
+                failure = self._failure(name, pod, seconds)
+                # The next `make up` tries anew.
+                self.ask("DELETE", f"{_NAMESPACE}/pods/{name}")
+                raise failure
+            time.sleep(_POLL_SECONDS)
+        earlier = f"labelSelector=app%3Dreach&fieldSelector=metadata.name%21%3D{name}"
+        self.ask("DELETE", f"{_NAMESPACE}/pods?{earlier}")
+
+    def _failure(self, name: str, pod: dict[str, Any], seconds: float) -> LocalError:
+        state = _container_state(pod)
+        part, _, detail = state.get("terminated", {}).get("message", "").strip().partition(": ")
+        if part == "name":
+            return LocalError(
+                f"pods can't resolve names in this cluster: {detail}. "
+                f"CoreDNS is {self._coredns()}.",
+                f"{_AGAIN} {self.logs('deployment/coredns')}",
+            )
+        if part == "service":
+            return LocalError(
+                f"pods resolve names, but reach no Service: {detail}.",
+                f"{_AGAIN} {self._log_of('kube-proxy')}",
+            )
+        if "running" in state:
+            return LocalError(
+                f"a pod that tries the cluster has not ended after {seconds:.0f} s.", _AGAIN
+            )
+        if why := self._why_not_started(name, pod, state):
+            return LocalError(f"pods don't start: {why}.", _AGAIN)
+        return LocalError("pods don't start.", f"{_AGAIN} {self._log_of('kubelet')}")
+
+    def _why_not_started(self, name: str, pod: dict[str, Any], state: dict[str, Any]) -> str:
+        """What the node agent says of it; empty if it says nothing."""
+        answer = self.ask("GET", f"{_NAMESPACE}/events?fieldSelector=involvedObject.name%3D{name}")
+        warnings = [
+            event["message"]
+            for event in json.loads(answer or '{"items": []}')["items"]
+            if event["type"] == "Warning"
+        ]
+        said = (
+            pod.get("status", {}).get("message")
+            or (warnings[-1] if warnings else "")
+            or state.get("waiting", {}).get("message")
+            or state.get("terminated", {}).get("message")
+            or ""
+        )
+        return str(said).strip().rstrip(".")
+
+    def _coredns(self) -> str:
+        """How its pods are, in a word or two."""
+        answer = self.ask("GET", f"{_NAMESPACE}/pods?labelSelector=k8s-app%3Dkube-dns")
+        pods = json.loads(answer or '{"items": []}')["items"]
+        words = [
+            state.get("waiting", {}).get("reason") or next(iter(state), "not started")
+            for state in map(_container_state, pods)
+        ]
+        return ", ".join(words) or "not there"
+
+    def _log_of(self, process: str) -> str:
+        log = next(daemon.log for daemon in self.processes if daemon.name == process)
+        return f"The log of {process} is {log} and ends with:\n{tail(log)}"
+
+
+def _container_state(pod: dict[str, Any]) -> dict[str, Any]:
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    state: dict[str, Any] = statuses[0]["state"] if statuses else {}
+    return state

@@ -8,9 +8,9 @@ STAMP := $(VENV)/.installed
 IN_STACK := $(BIN)/python -m local run --
 # Two begin with the chains of tests on the cluster, which wait most of the time; the third takes the rest.
 WORKERS ?= 3
-CHECKED := infra training serving client store local tests benchmarks __main__.py
+CHECKED := infra training serving client store local tools tests benchmarks __main__.py
 
-.PHONY: help setup up predict status logs cancel env stop destroy down data check test test-cluster test-fast test-kills
+.PHONY: help setup up predict status logs cancel env stop destroy down data check test test-cluster test-fast test-kills release
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
@@ -74,3 +74,6 @@ test-fast: setup ## one stack's life on a real cluster: up, a change, a roll-bac
 
 test-kills: setup ## kill pulumi in each way at each moment of a stack's life, on a real cluster; over an hour
 	@$(BIN)/pytest tests/cluster/killed --all-kills
+
+release: setup ## what a release consists of, in dist/: archive, client wheel, image recipe, notes
+	@$(BIN)/python -m tools.release

@@ -5,6 +5,7 @@ import sys
 
 from . import commands
 from .console import LocalError
+from .home import REPOSITORY
 from .platform import Platform
 
 COMMANDS = {
@@ -23,6 +24,8 @@ COMMANDS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    version = (REPOSITORY / "VERSION").read_text().strip()
+    parser.add_argument("--version", action="version", version=f"dlstack {version}")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         parsers.add_parser(name, help=command.__doc__, description=command.__doc__)

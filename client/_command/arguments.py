@@ -22,6 +22,17 @@ MAX_RESPONSE_TIME = 3000 (ms) of the managed service's client is --timeout 3.
 """
 
 
+class _Version(argparse.Action):
+    """Prints the version: that of the installed package, or of the repository around this one."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        package = Path(__file__).resolve().parents[1]
+        files = (package / "VERSION", package.parent / "VERSION")
+        version = next(file for file in files if file.is_file()).read_text().strip()
+        print(f"dlstack {version}")
+        parser.exit()
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what was wrong in one line, not after ten of usage."""
 
@@ -43,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    result.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> _Parser:

@@ -16,6 +16,7 @@ import pulumi
 
 from store.errors import StoreError
 
+from ..run import packages
 from ..run.run_hash import short
 from . import cancel, deployed, job_state, runs, status, status_text
 from .deployed import Deployed
@@ -58,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    version = (packages.REPOSITORY / "VERSION").read_text().strip()
+    parser.add_argument("--version", action="version", version=f"dlstack {version}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:

@@ -57,6 +57,7 @@ ROOMS: dict[str, Rooms] = {
         "client": "parallel errors",
         "urls": "errors",
         "parallel": "",
+        "patience": "errors",
         "errors": "",
     },
     # A deployment: from the settings to objects in the cluster and in buckets.

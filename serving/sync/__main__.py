@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from store.client import from_environment
 from store.errors import StoreError
+from store.patience import SECONDS, Patience
 from store.urls import S3Url
 
 from .. import logs
@@ -57,6 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         help="folder that gets <version>/, made if missing; no default",
     )
+    parser.add_argument(
+        "--store_seconds",
+        type=float,
+        default=SECONDS,
+        help="wait so long for a store that does not answer; default %(default)g",
+    )
     options = parser.parse_args(arguments)
     logs.configure()
     # The default would end the process without removing what is half copied.
@@ -66,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         url = S3Url.parse(options.source_url, "--source_url")
         with closing(from_environment()) as client:
-            copied = sync(Source(client, url), version, target)
+            source, patience = Source(client, url), Patience(options.store_seconds, log.warning)
+            copied = patience.ask(lambda: sync(source, version, target))
     except (SyncError, StoreError) as error:
         log.error("%s", error)
     except OSError as error:

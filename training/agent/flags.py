@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from store import patience
 from training.agent.bars import Bar
 from training.command_line import ArgumentParser, positive_float, positive_int
 
@@ -33,6 +34,8 @@ def agent_parser() -> ArgumentParser:
     add("--workers", type=positive_int, default=1, help="how many train one model together")
     add("--chief", default="", metavar="HOST:PORT", help="where worker 0 listens for the others")
     add("--join_seconds", type=positive_float, default=600.0, help="wait so long for the others")
+    away = "wait so long at the start for a store that does not answer"
+    add("--store_seconds", type=float, default=patience.SECONDS, help=away)
     add("--provenance", type=_json_object, default={}, help="JSON object for the manifest")
     add("--sources", type=_json_object, default={}, help="JSON object for the manifest: files")
     add("--commit", help="Git commit of the code, for the manifest")

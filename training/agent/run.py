@@ -15,6 +15,7 @@ from types import FrameType
 from store.client import from_environment
 from store.errors import StoreError
 from store.models import newest_of_run
+from store.patience import Patience
 from store.transfers import fetch_folder
 from store.urls import S3Url
 from training.agent.boot_process import BootProcess
@@ -75,6 +76,7 @@ class Agent:
         self._membership = Membership.of(options.workers, options.chief)
         self._index = self._membership.index if self._membership else 0
         self._client = from_environment()
+        self._patience = Patience(options.store_seconds, lambda line: print(line, flush=True))
         self._workers: Workers | None = None
         self._rounds: Rounds | None = None
         self._mirror: UploadMirror | None = None
@@ -83,7 +85,9 @@ class Agent:
         """Return the process's exit status: the boot file's, or 0 when its model is published."""
         options = self._options
         # All of it is read: what is served next is worth it, and this is the only one who can mend.
-        found = newest_of_run(self._client, self._model_url, options.run_hash, thoroughly=True)
+        found = self._patience.ask(
+            lambda: newest_of_run(self._client, self._model_url, options.run_hash, thoroughly=True)
+        )
         for damage in found.damaged:
             print(f"A published version is damaged. {damage}", flush=True)
         if found.version is not None and found.manifest is not None:
@@ -124,7 +128,8 @@ class Agent:
             on_failure=self._stop_training,
         )
         # A train_url that can't be used is known now rather than after the training.
-        earlier = mirror.fetch({CHECKPOINT_FOLDER, LOG_FILE} if chief else {LOG_FILE})
+        names = {CHECKPOINT_FOLDER, LOG_FILE} if chief else {LOG_FILE}
+        earlier = self._patience.ask(lambda: mirror.fetch(names))
         log = JobLog(folders.train / LOG_FILE)
         if earlier:
             log.line("Going on with what an earlier attempt at this run left")
@@ -176,7 +181,7 @@ class Agent:
 
     def _fetch(self, key: str, url: S3Url, target: Path) -> int:
         """Return how many bytes were fetched."""
-        objects = fetch_folder(self._client, url, target)
+        objects = self._patience.ask(lambda: fetch_folder(self._client, url, target))
         if not objects:
             raise TrainingError(
                 f"{key} has no files: '{url}' is empty. 'pulumi up --refresh' uploads a local "

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +22,7 @@ from serving.sync.__main__ import main
 from tests.seaweedfs import SeaweedFS
 from tests.serving.asking import eventually
 from tests.serving_fixtures import ROOT, free_port
+from tests.store_gate import Gate
 
 FILES = {
     "saved_model.pb": b"graph" * 1000,
@@ -65,7 +66,12 @@ def store(object_store: SeaweedFS) -> SeaweedFS:
 
 
 def run(
-    store: SeaweedFS, target: Path, version: object = 12, url: str = MODEL, **environment: str
+    store: SeaweedFS,
+    target: Path,
+    version: object = 12,
+    url: str = MODEL,
+    flags: Sequence[str] = (),
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
@@ -75,6 +81,7 @@ def run(
             f"--source_url={url}",
             f"--model_version={version}",
             f"--target_dir={target}",
+            *flags,
         ],
         cwd=ROOT,
         env=os.environ | store.environment() | environment,
@@ -194,8 +201,31 @@ def test_a_store_that_refuses_is_one_clear_line(
 
 def test_a_store_out_of_reach_is_one_clear_line(store: SeaweedFS, tmp_path: Path) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
-    line = one_line(run(store, tmp_path, AWS_ENDPOINT_URL_S3=endpoint))
+    line = one_line(run(store, tmp_path, flags=["--store_seconds=0"], AWS_ENDPOINT_URL_S3=endpoint))
     assert f"the object store at '{endpoint}' can't be reached (EndpointConnectionError)." in line
+
+
+def test_a_store_that_answers_some_seconds_after_the_start_is_waited_for(
+    store: SeaweedFS, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "serving.sync", f"--source_url={MODEL}", "--model_version=1"]
+    with (
+        Gate(store) as gate,
+        subprocess.Popen(
+            [*command, f"--target_dir={tmp_path}"],
+            cwd=ROOT,
+            env=os.environ | store.environment() | {"AWS_ENDPOINT_URL_S3": gate.url},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "can't be reached" in line
+        assert "Trying again for 5" in line
+        gate.open()
+        assert "Version 1 copied in" in process.communicate(timeout=60)[1]
+        assert process.returncode == 0
 
 
 def lie(**changes: Any) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.conftest import ROOT, RUN_HASH, Bucket, eventually
+from tests.store_gate import Gate
+from tests.training.conftest import ROOT, RUN_HASH, Bucket, eventually, read_until
 from training.agent.flags import run_parameters
 
 PROLOGUE = """
@@ -317,12 +318,26 @@ def test_a_store_that_cannot_be_used_is_reported_in_one_line_within_seconds(
     job: Bucket, environment: dict[str, str], error: str
 ) -> None:
     began = time.monotonic()
-    done = job.run(job.agent(), environment)
+    done = job.run(job.agent(store_seconds="0"), environment)
 
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert error in done.stderr
     assert time.monotonic() - began < 15
+
+
+def test_a_store_that_answers_some_seconds_after_the_start_is_waited_for(job: Bucket) -> None:
+    with (
+        Gate(job.store) as gate,
+        job.start(job.agent(), {"AWS_ENDPOINT_URL_S3": gate.url}) as process,
+    ):
+        said = read_until(process, "Can't list")
+        assert "can't be reached" in said
+        assert "Trying again for 5" in said
+        gate.open()
+        output, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+        assert "Published version 1" in output
 
 
 @pytest.mark.parametrize("flag", ["code_url", "train_url", "model_url"])

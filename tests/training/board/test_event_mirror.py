@@ -1,13 +1,8 @@
 """Event files of the store are copied for TensorBoard, which keeps them open."""
 
-import contextlib
 import signal
-import socket
-import socketserver
 import sys
-import threading
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,6 +11,7 @@ from store.objects import write
 from store.parallel import in_parallel
 from store.urls import S3Url
 from tests.seaweedfs import SeaweedFS
+from tests.store_gate import Gate
 from tests.training.conftest import Bucket, eventually
 from training.board.event_mirror import EventMirror
 
@@ -115,37 +111,6 @@ def test_the_mirror_command_copies_at_once_and_ends_at_once_on_sigterm(
         assert process.communicate()[1] == ""
 
 
-class Gate(socketserver.ThreadingTCPServer):
-    """A port that refuses connections until it is opened, then passes them on to the store."""
-
-    def __init__(self, store: SeaweedFS) -> None:
-        super().__init__(("127.0.0.1", 0), _Passage, bind_and_activate=False)
-        address = urlsplit(store.endpoint)
-        self.beyond = (address.hostname, address.port)
-        self.server_bind()
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-    def open(self) -> None:
-        self.server_activate()
-        threading.Thread(target=self.serve_forever, args=(0.05,)).start()
-
-
-class _Passage(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        with socket.create_connection(self.server.beyond) as store:
-            answers = threading.Thread(target=_pass_on, args=(store, self.request))
-            answers.start()
-            _pass_on(self.request, store)
-            answers.join()
-
-
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-
-
 def test_the_mirror_command_warns_once_of_a_store_that_is_away_and_goes_on_when_it_is_back(
     bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -163,4 +128,3 @@ def test_the_mirror_command_warns_once_of_a_store_that_is_away_and_goes_on_when_
         eventually((tmp_path / "1" / EVENTS).exists)
         process.terminate()
         assert process.communicate()[1] == ""
-        gate.shutdown()

@@ -1,0 +1,49 @@
+"""A store that does not answer yet: what stands before it is opened by the test."""
+
+import contextlib
+import socket
+import socketserver
+import threading
+from urllib.parse import urlsplit
+
+from tests.seaweedfs import SeaweedFS
+
+
+class Gate(socketserver.ThreadingTCPServer):
+    """A port that refuses connections until it is opened, then passes them on to the store."""
+
+    def __init__(self, store: SeaweedFS) -> None:
+        super().__init__(("127.0.0.1", 0), _Passage, bind_and_activate=False)
+        address = urlsplit(store.endpoint)
+        self.beyond = (address.hostname, address.port)
+        self.server_bind()
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def open(self) -> None:
+        """Let connections through, until the end of the `with` block."""
+        self.server_activate()
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        if self._thread.ident:
+            self.shutdown()
+        super().__exit__(*error)
+
+
+class _Passage(socketserver.BaseRequestHandler):
+    server: Gate
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.beyond) as store:
+            answers = threading.Thread(target=_pass_on, args=(store, self.request))
+            answers.start()
+            _pass_on(self.request, store)
+            answers.join()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)

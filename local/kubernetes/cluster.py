@@ -156,7 +156,7 @@ class Cluster:
                 _await(daemons[name], waiting.pop(name))
             for name in (*waiting, VOLUME_PROVISIONER):
                 self._start(daemons[name])
-            trial = Trial(list(daemons.values()), self._ask, self._last_lines)
+            trial = Trial(self.processes(), self._ask, self._last_lines)
             self._apply_manifests(trial)
             for name, is_ready in waiting.items():
                 _await(daemons[name], is_ready)

@@ -5,12 +5,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-IN_STACK := $(BIN)/python -m local run --
+# `sudo make …`: what is made in the checkout belongs to whom the checkout belongs to, not to root.
+ifeq ($(shell [ -n "$$SUDO_UID" ] && [ "$$(id -u)" = 0 ] && stat -c %u .),$(or $(SUDO_UID),nobody))
+AS_PERSON := setpriv --reuid=$(SUDO_UID) --regid=$(SUDO_GID) --init-groups \
+  env HOME="$(shell getent passwd $(SUDO_UID) | cut -d: -f6)"
+LOCAL := $(BIN)/python -B -m local
+else
+LOCAL := $(BIN)/python -m local
+endif
+IN_STACK := $(LOCAL) run --
+# What only asks has nothing to ask before the first `make up`, and makes nothing for it.
+MADE := $(if $(wildcard $(BIN)/python),setup,nothing-yet)
+export IMAGE RUN
 # Two begin with the chains of tests on the cluster, which wait most of the time; the third takes the rest.
 WORKERS ?= 3
 CHECKED := infra training serving client store local tools tests benchmarks __main__.py
 
-.PHONY: help setup up predict status logs cancel env stop destroy down data check test test-cluster test-fast test-kills release
+.PHONY: help setup nothing-yet up predict status logs cancel env stop destroy down data check test test-cluster test-fast test-kills release
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
@@ -18,41 +29,45 @@ setup: $(STAMP) ## make .venv with all that a developer needs
 $(STAMP): requirements.txt requirements-dev.txt local/requirements.txt
 	@echo "installing Python packages into $(VENV) (about two minutes, once)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON to it.")'
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r local/requirements.txt
-	@touch $@
+	@$(AS_PERSON) $(PYTHON) -m venv $(VENV)
+	@$(AS_PERSON) $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements-dev.txt -r local/requirements.txt
+	@$(AS_PERSON) touch $@
+
+nothing-yet:
+	@echo 'nothing is here yet: run `make up` (or `make setup`, if your stack is on a cluster of your own)' >&2; exit 1
 
 up: setup ## the whole system on this machine (or the cluster of KUBECONFIG), ending with a prediction
-	@$(BIN)/python -m local up
-	@$(BIN)/python -m local deploy
+	@$(LOCAL) up
+	@$(AS_PERSON) $(BIN)/python -m local deploy
 
-predict: setup ## ask which digit a picture shows: make predict IMAGE=digit.png
-	@test -n "$(IMAGE)" || { echo 'name a picture: make predict IMAGE=digit.png'; exit 2; }
-	@$(IN_STACK) $(BIN)/python -m client predict $(IMAGE)
+predict: $(MADE) ## ask which digit a picture shows: make predict IMAGE=digit.png
+	@test -n "$$IMAGE" || { echo 'name a picture: make predict IMAGE=digit.png'; exit 2; }
+	@$(IN_STACK) $(BIN)/python -m client predict -- "$${IMAGE/#\~\//$$HOME/}"
 
-status: setup ## the parts, the job, the models and the addresses
-	@$(BIN)/python -m local status
+status: $(MADE) ## the parts, the job, the models and the addresses
+	@$(LOCAL) status
 
-logs: setup ## follow the training job's log: make logs, or RUN=5a1dcbe5 for that of an earlier run
-	@$(IN_STACK) $(BIN)/python -m infra logs $(if $(RUN),--run $(RUN),-f)
+logs: $(MADE) ## follow the training job's log: make logs, or RUN=5a1dcbe5 for that of an earlier run
+	@$(IN_STACK) $(BIN)/python -m infra logs $(if $(RUN),--run "$$RUN",-f)
 
-cancel: setup ## end the training that runs; the next make up goes on from its last checkpoint
+cancel: $(MADE) ## end the training that runs; the next make up goes on from its last checkpoint
 	@$(IN_STACK) $(BIN)/python -m infra cancel
 
-env: setup ## shell variables for pulumi, kubectl and the client: eval "$(make env)"
-	@$(BIN)/python -m local env
+env: $(MADE) ## shell variables for pulumi, kubectl and the client: eval "$(make env)"
+	@$(LOCAL) env
 
 stop: setup ## stop the embedded cluster and keep everything: make up goes on from there
-	@$(BIN)/python -m local stop
+	@$(LOCAL) stop
 
 destroy: setup ## pulumi destroy: takes the stack down
-	@$(BIN)/python -m local destroy
+	@$(LOCAL) destroy
 
 down: setup ## destroy, and stop the embedded cluster; asks if that deletes models (YES=1: does not ask)
-	@$(BIN)/python -m local down
+	@$(LOCAL) down
 
 data: setup ## download MNIST into ./data/mnist
-	@$(BIN)/python -m training.datasets.download_mnist --target_dir=data/mnist
+	@$(AS_PERSON) $(BIN)/python -m training.datasets.download_mnist --target_dir=data/mnist
 
 check: setup ## format, lint, types, fast tests
 	@$(BIN)/ruff format --check $(CHECKED)

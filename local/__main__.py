@@ -1,9 +1,11 @@
 """`python -m local`: this machine's own Kubernetes and Pulumi, and the stack that runs on them."""
 
 import argparse
+import os
 import sys
+from pathlib import Path
 
-from . import commands
+from . import commands, person
 from .console import LocalError
 from .home import REPOSITORY
 from .platform import Platform
@@ -21,6 +23,9 @@ COMMANDS = {
     )
 }
 
+ROOTS = ("up", "stop", "destroy", "down")
+"""Commands that need root for a cluster on this machine."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
@@ -34,6 +39,11 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         platform = Platform()
+        if platform.brought_kubeconfig or arguments.command not in ROOTS:
+            person.become()
+        elif person.behind_sudo():
+            # Compiled modules of root's would be in the way of whom the checkout belongs to.
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         platform.pass_by_proxies()
         if arguments.command == "run":
             commands.run(platform, arguments.words)
@@ -42,10 +52,27 @@ def main() -> int:
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except PermissionError as error:
+        print(f"error: {_refused(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted. The same command goes on from here.", file=sys.stderr)
         return 130
     return 0
+
+
+def _refused(error: PermissionError) -> str:
+    """Say whose file it is that this user may not use."""
+    name = str(error.filename)
+    try:
+        owner = Path(name).owner()
+    except (OSError, KeyError):
+        owner = "somebody else"
+    return (
+        f"{name} belongs to {owner}, and this user may not use it ({error.strerror}). If a command "
+        "run as root made it, `sudo make up` hands it over; else set DLSTACK_HOME to a folder of "
+        "yours."
+    )
 
 
 if __name__ == "__main__":

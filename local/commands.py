@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from .brought.kubeconfig import Kubeconfig
 from .console import LocalError, confirm, say
 from .machine import packages
 from .machine.checks import check_machine
+from .person import behind_sudo
 from .platform import Platform
 from .stack import contents, held_out
 from .stack.stack import EXAMPLE, GRPC_NODE_PORT, Stack, data_set
@@ -17,6 +19,8 @@ from .stack.stack import EXAMPLE, GRPC_NODE_PORT, Stack, data_set
 # Measured, with some air: Go's sources and objects 8 GiB, images and their archives 5 GiB.
 COLD_GIBIBYTES = 18
 WARM_GIBIBYTES = 2
+IMAGE_GIBIBYTES = 4
+"""The image in an archive, on its way into a cluster of kind, k3d or minikube."""
 DIGITS = 10
 STORE_SECONDS = 60
 """After the start of a cluster a stack's store answers within seconds, on a slow machine longer."""
@@ -37,7 +41,8 @@ def up(platform: Platform) -> None:
     if platform.brought_kubeconfig:
         _use_brought(platform, platform.brought_kubeconfig)
         return
-    check_machine()
+    check_machine("up")
+    _say_what_root_has(platform)
     cold = not platform.cluster.kubeconfig.exists()
     with platform.locked(COLD_GIBIBYTES if cold else WARM_GIBIBYTES):
         packages.install(platform.home.cache / "logs" / "packages.log")
@@ -58,15 +63,12 @@ def up(platform: Platform) -> None:
     say(f"the cluster is ready: KUBECONFIG={platform.cluster.kubeconfig}")
 
 
-def _use_brought(platform: Platform, kubeconfig: Path) -> None:
-    say(f"using the cluster of KUBECONFIG={kubeconfig}")
-    if not kubeconfig.exists():
-        raise LocalError(
-            f"KUBECONFIG is '{kubeconfig}', and there is no such file.",
-            "Correct it, or unset it to have a cluster made here.",
-        )
+def _use_brought(platform: Platform, kubeconfig: Kubeconfig) -> None:
+    context = kubeconfig.current()
+    say(f"using the cluster of KUBECONFIG={kubeconfig}, context '{context.name}'")
     platform.runtime_image  # noqa: B018  (says what is missing before anything is made)
-    with platform.locked(WARM_GIBIBYTES):
+    with platform.locked(WARM_GIBIBYTES if platform.tool_cluster is None else IMAGE_GIBIBYTES):
+        platform.load_image()
         platform.environment()
 
 
@@ -157,6 +159,8 @@ def destroy(platform: Platform) -> None:
 
 def down(platform: Platform) -> None:
     """Take the stack down, with all that it keeps, and stop the embedded cluster."""
+    if platform.brought_kubeconfig is None and platform.cluster.is_running():
+        check_machine("down")
     _take_down(platform, asks=True, otherwise="`make stop` stops the cluster and keeps everything.")
     stop(platform)
 
@@ -169,7 +173,7 @@ def stop(platform: Platform) -> None:
     if not platform.home.platform.exists():
         say("nothing to stop: there is no cluster here")
         return
-    check_machine()
+    check_machine("stop")
     with platform.locked(0):
         platform.cluster.stop()
     say(
@@ -200,6 +204,7 @@ def _take_down(platform: Platform, *, asks: bool, otherwise: str) -> None:
                 f"the stack '{stack.name}' is on another cluster: none was made here.",
                 "Set KUBECONFIG to the file of its cluster.",
             )
+        check_machine("down" if otherwise else "destroy")
         say("the cluster is started, to take the stack down that is on it")
         up(platform)
     try:
@@ -221,6 +226,14 @@ def _what_goes(stack: Stack, named: str, found: contents.Contents) -> str:
     by_shell = f", which your shell names ({named})" if named else ""
     lines = [f"This deletes the stack '{stack.name}'{by_shell}, with:", *found.lines()]
     return "\n  ".join(lines)
+
+
+def _say_what_root_has(platform: Platform) -> None:
+    """Name a cluster in root's folder when `sudo` makes one in the person's."""
+    root = Path("~root/.dlstack").expanduser()
+    is_new = behind_sudo() and not platform.home.platform.exists()
+    if is_new and (root / "platform").exists():
+        say(f"root has a cluster in {root}: `sudo DLSTACK_HOME={root} make up` goes on with it")
 
 
 def _say_what_the_shell_names(platform: Platform) -> None:

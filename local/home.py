@@ -9,8 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import person
 from .console import LocalError
 
+# Of the cluster's files, what the person behind `sudo` may look at, and what is theirs.
+_SEEN = {"": 0o711, "pids": 0o755, "pki": 0o711, "pki/ca.crt": 0o644}
+_GIVEN = ("bin", "pki/admin.*")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -22,7 +26,19 @@ class Home:
 
     @classmethod
     def from_environment(cls) -> "Home":
-        return cls(Path(os.environ.get("DLSTACK_HOME") or Path.home() / ".dlstack").resolve())
+        """The folder that DLSTACK_HOME names, or else that of the person, also behind `sudo`.
+
+        Raises:
+            LocalError: its path can't be in a list of paths, as PATH and KUBECONFIG are.
+        """
+        default = person.home_folder() / ".dlstack"
+        root = Path(os.environ.get("DLSTACK_HOME") or default).resolve()
+        if any(character in str(root) for character in (os.pathsep, "\n")):
+            raise LocalError(
+                f"the path {str(root)!r} has a '{os.pathsep}' or a line break.",
+                "Set DLSTACK_HOME to a folder whose path has none.",
+            )
+        return cls(root)
 
     @property
     def name(self) -> str:
@@ -56,8 +72,10 @@ class Home:
         Raises:
             LocalError: it can't be made, or its disk has less than `gibibytes` GiB free.
         """
+        missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         try:
             self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
+            person.hand_over(*missing)
         except OSError as error:
             raise LocalError(
                 f"can't make the folder {self.root}: {error.strerror}.",
@@ -69,6 +87,10 @@ class Home:
                 f"the disk of {self.root} has {free:.1f} GiB free, and {gibibytes} GiB are needed.",
                 "Free some, or set DLSTACK_HOME to a folder on a larger disk.",
             )
+        # What a build says may have the password of a package index in it.
+        for private in (self.stacks, self.cache / "logs"):
+            private.mkdir(parents=True, exist_ok=True)
+            private.chmod(0o700)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -78,6 +100,7 @@ class Home:
             LocalError: another command holds it.
         """
         with open(self.root / "lock", "a+") as lock:
+            person.hand_over(self.root / "lock")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -90,7 +113,24 @@ class Home:
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
-            yield
+            try:
+                yield
+            finally:
+                self.hand_over()
+
+    def hand_over(self) -> None:
+        """Give the person who called `sudo` what root made, but for the cluster's own files.
+
+        Of these the person gets the administrator's kubeconfig and the folder of `kubectl`, and
+        sees which processes run. Go's gigabytes are the person's from the start (`Programs`).
+        """
+        if person.behind_sudo() is None:
+            return
+        person.hand_over(self.root, leaving=(self.platform, self.cache / "go"))
+        for name, mode in _SEEN.items():
+            if (self.platform / name).exists():
+                (self.platform / name).chmod(mode)
+        person.hand_over(*(path for name in _GIVEN for path in self.platform.glob(name)))
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -3,12 +3,16 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
+from .brought import images, tools
+from .brought.kubeconfig import Kubeconfig
 from .console import LocalError, say
 from .home import Home
 from .kubernetes.cluster import Cluster
 from .machine import proxies
+from .person import home_folder
 from .stack import leftovers
 from .stack.stack import defaults, environment, shown
 
@@ -19,33 +23,79 @@ class Platform:
     def __init__(self) -> None:
         self.home = Home.from_environment()
         self.cluster = Cluster(self.home)
-        given = os.environ.get("KUBECONFIG")
-        self.brought_kubeconfig = (
-            Path(given) if given and Path(given) != self.cluster.kubeconfig else None
-        )
-        """The file of a cluster that the person brings, which replaces the embedded one."""
+        self.brought_kubeconfig = self._brought()
+        """Of a cluster that the person brings, which replaces the embedded one."""
+
+    def _brought(self) -> Kubeconfig | None:
+        given, context = os.environ.get("KUBECONFIG", ""), os.environ.get("DLSTACK_CONTEXT")
+        if context:
+            return Kubeconfig(given or str(home_folder() / ".kube" / "config"), context)
+        # Our own may be one of several: after `eval "$(make env)"`, say.
+        if str(self.cluster.kubeconfig) == given.partition(os.pathsep)[0] or not given:
+            return None
+        return Kubeconfig(given)
+
+    @cached_property
+    def tool_cluster(self) -> tools.ToolCluster | None:
+        """The cluster that is brought, if kind, k3d or minikube made it and no image is named.
+
+        Raises:
+            LocalError: the kubeconfig can't be used.
+        """
+        if self.brought_kubeconfig is None or os.environ.get("RUNTIME_IMAGE"):
+            return None
+        return tools.recognise(self.brought_kubeconfig.current())
 
     @property
     def runtime_image(self) -> str:
         """Name of the image with dlstack's dependencies, as the cluster knows it.
 
         Raises:
-            LocalError: the cluster is not ours and no image is named.
+            LocalError: the cluster is not ours, can't be given an image, and no image is named.
         """
         if self.brought_kubeconfig is None:
             return self.cluster.images.runtime
+        if given := os.environ.get("RUNTIME_IMAGE"):
+            return given
+        if self.tool_cluster is not None:
+            return images.name()
+        raise LocalError(
+            f"KUBECONFIG ({self.brought_kubeconfig}) is of a cluster that neither kind nor k3d nor "
+            "minikube made, and no image is set.",
+            "Build it (`docker build -f local/build/image/Containerfile local/build/image`), "
+            "push it where the cluster can pull from, and set RUNTIME_IMAGE to its name.",
+        )
+
+    def load_image(self) -> None:
+        """Have the image on the nodes of a cluster of kind, k3d or minikube.
+
+        Raises:
+            LocalError: the cluster does not run; nothing here can build or load the image.
+        """
+        cluster = self.tool_cluster
+        if cluster is None:
+            return
+        image = images.name()
+        if cluster.has(image):
+            say(f"{cluster} has {image}")
+            return
+        cluster.check_tool()
+        builder = images.builder()
+        logs = self.home.cache / "logs"
+        archive = self.home.cache / "image-for-tool.tar"
         try:
-            return os.environ["RUNTIME_IMAGE"]
-        except KeyError:
-            raise LocalError(
-                f"KUBECONFIG ({self.brought_kubeconfig}) is your own, but no image is set.",
-                "Build it (`docker build -f local/build/image/Containerfile local/build/image`), "
-                "push it where the cluster can pull from, and set RUNTIME_IMAGE to its name.",
-            ) from None
+            images.build(builder, image, archive, logs / "images.log")
+            cluster.load(image, archive, logs / f"{cluster.tool.program}.log")
+        finally:
+            archive.unlink(missing_ok=True)
 
     def environment(self) -> dict[str, str]:
         """The variables for `pulumi`, `kubectl` and the client."""
-        variables = environment(self.home, self.brought_kubeconfig or self.cluster.kubeconfig)
+        brought = self.brought_kubeconfig
+        kubeconfig = brought.value(self.home.stacks / "contexts") if brought else None
+        variables = environment(self.home, kubeconfig or str(self.cluster.kubeconfig))
+        if kubeconfig:
+            variables["KUBECONFIG"] = kubeconfig
         if self.brought_kubeconfig is None and self.cluster.kubeconfig.exists():
             variables["PATH"] = f"{self.cluster.programs_folder()}{os.pathsep}{variables['PATH']}"
         return {**variables, **proxies.exceptions(os.environ)}
@@ -56,11 +106,11 @@ class Platform:
 
     def named_by_shell(self) -> str:
         """What the shell's variables name in the place of this machine's own, as `NAME=value`."""
-        own = defaults(self.home, self.cluster.kubeconfig)
+        own = defaults(self.home, str(self.cluster.kubeconfig))
         return " ".join(
             f"{name}={shown(os.environ[name])}"
-            for name in ("PULUMI_STACK", "PULUMI_BACKEND_URL", "KUBECONFIG")
-            if os.environ.get(name) and _place(os.environ[name]) != _place(own[name])
+            for name in ("PULUMI_STACK", "PULUMI_BACKEND_URL", "KUBECONFIG", "DLSTACK_CONTEXT")
+            if os.environ.get(name) and _place(os.environ[name]) != _place(own.get(name, ""))
         )
 
     @contextlib.contextmanager
@@ -71,7 +121,7 @@ class Platform:
         """
         self.home.make_room(gibibytes)
         with self.home.locked():
-            own = defaults(self.home, self.cluster.kubeconfig)
+            own = defaults(self.home, str(self.cluster.kubeconfig))
             for left in leftovers.end(os.environ.get("PULUMI_HOME") or own["PULUMI_HOME"]):
                 say(f"ended {left.name} (process {left.pid}), left behind by a killed `pulumi`")
             yield

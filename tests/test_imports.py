@@ -116,8 +116,9 @@ ROOMS: dict[str, Rooms] = {
     "local": {
         "__init__": "",
         "__main__": "commands platform *",
-        "commands": "platform stack machine *",
-        "platform": "stack kubernetes machine *",
+        "commands": "platform brought stack machine *",
+        "platform": "brought stack kubernetes machine *",
+        "brought": "build machine *",
         "stack": "build machine *",
         "kubernetes": "build machine *",
         "build": "machine *",

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from ..console import say
 from ..home import Home
+from .on_path import usable
 from .programs import PLATFORM_MODULE, Program, Programs
 
 _CLI_VERSION = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
 _PLUGIN_VERSION = "github.com/pulumi/pulumi-kubernetes/provider/v4/pkg/version.Version"
 
+OLDEST = (3, 166)
+"""Version of `pulumi` that has all flags which are used here (`refresh --exclude`)."""
 DECLARED_PLUGIN = ("kubernetes", "4.34.2")
 """Plugin and version that `pulumi_kubernetes` of requirements.txt asks for."""
 
@@ -45,15 +48,20 @@ _HOST_SCRIPTS = (
 def pulumi_path(home: Home, pulumi_home: str) -> str:
     """A PATH with `pulumi` and its Python language host, made if need be.
 
-    What PATH has is used. The Kubernetes plugin is put into Pulumi's own folder: of one that it
-    finds on PATH each command warns.
+    What PATH has is used, unless it is too old. The Kubernetes plugin is put into Pulumi's own
+    folder: of one that it finds on PATH each command warns.
 
     Args:
         pulumi_home: Pulumi's folder of plugins (PULUMI_HOME).
     """
     programs = Programs(home)
     folders: list[Path] = []
-    pulumi = shutil.which("pulumi")
+    pulumi = shutil.which(PULUMI.name)
+    # Ours is there after `eval "$(make env)"`, and need not say its version.
+    if pulumi is None or Path(pulumi).is_relative_to(home.cache):
+        pulumi = None
+    else:
+        pulumi = usable(PULUMI.name, ("version",), OLDEST)
     if pulumi is None:
         folders.append(_command_line(programs))
         pulumi = str(folders[-1] / PULUMI.name)

@@ -17,8 +17,11 @@ class MachineError(LocalError):
         super().__init__(what, f"{remedy} {own}".strip())
 
 
-def check_machine() -> None:
+def check_machine(command: str) -> None:
     """Refuse a machine that can't be a node, before anything is made.
+
+    Args:
+        command: that needs it, as `make` knows it.
 
     Raises:
         MachineError: it is not Linux, or this is not root.
@@ -28,7 +31,7 @@ def check_machine() -> None:
     if os.geteuid() != 0:
         raise MachineError(
             f"the embedded cluster needs root, and this is user id {os.geteuid()}.",
-            "Run the command with sudo.",
+            f"Run `sudo make {command}`.",
         )
 
 

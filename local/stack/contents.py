@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..home import REPOSITORY
+from ..person import as_person
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def _ask(command: str, variables: Mapping[str, str]) -> dict[str, Any] | None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        **as_person(),
     )
     answer: dict[str, Any] | None = json.loads(done.stdout) if done.stdout else None
     return answer

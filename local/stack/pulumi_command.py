@@ -11,6 +11,7 @@ from types import FrameType
 
 from ..console import say
 from ..home import REPOSITORY
+from ..person import as_person
 from .locks import LOCKED
 
 
@@ -39,6 +40,7 @@ def run(words: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
             text=True,
             errors="replace",
             process_group=0,
+            **as_person(),
         )
         interrupts.go_to(process)
         said: list[str] = []

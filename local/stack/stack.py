@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import signal
 import subprocess
 import sys
@@ -13,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import person
 from ..build.pulumi import pulumi_path
 from ..console import LocalError, say, step
-from ..home import REPOSITORY, Home, write_private
+from ..home import REPOSITORY, Home
 from ..machine.processes import run_logged
-from . import locks, pulumi_command
+from . import encryption, locks, pulumi_command
 
 STACK = "local"
 GRPC_NODE_PORT = 31670
@@ -25,10 +25,10 @@ EXAMPLE = "training/mnist"
 """Default of `dlstack:codeDir`: the code folder whose model reads digits."""
 
 
-def defaults(home: Home, kubeconfig: Path) -> dict[str, str]:
+def defaults(home: Home, kubeconfig: str) -> dict[str, str]:
     """The variables that name this machine's stack, and where they point."""
     return {
-        "KUBECONFIG": str(kubeconfig),
+        "KUBECONFIG": kubeconfig,
         "PULUMI_HOME": str(home.stacks / "home"),
         # Without a second file of attributes beside each state: a pulumi that is killed between
         # the two leaves that one empty, and then no command can read the state any more ("EOF").
@@ -38,7 +38,7 @@ def defaults(home: Home, kubeconfig: Path) -> dict[str, str]:
     }
 
 
-def environment(home: Home, kubeconfig: Path) -> dict[str, str]:
+def environment(home: Home, kubeconfig: str) -> dict[str, str]:
     """The variables by which `pulumi`, `kubectl` and the client find this machine's parts.
 
     A variable that is set already keeps its value.
@@ -46,13 +46,14 @@ def environment(home: Home, kubeconfig: Path) -> dict[str, str]:
     home.stacks.mkdir(mode=0o700, parents=True, exist_ok=True)
     own = defaults(home, kubeconfig)
     if "PULUMI_CONFIG_PASSPHRASE" not in os.environ:
-        passphrase = home.stacks / "passphrase"
-        if not passphrase.exists():
-            write_private(passphrase, secrets.token_urlsafe(32).encode())
-        own["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase)
+        own["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(encryption.file(home))
+        if os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE") in (None, "", *own.values()):
+            encryption.create(home)
     variables = {name: os.environ.get(name) or value for name, value in own.items()}
     path = pulumi_path(home, variables["PULUMI_HOME"])
-    return {"PATH": os.pathsep.join([str(Path(sys.executable).parent), path]), **variables}
+    person.hand_over(home.stacks)
+    path = os.pathsep.join([str(Path(sys.executable).parent), path])
+    return {"PATH": path, **variables, **person.variables()}
 
 
 def shown(url: str) -> str:
@@ -130,7 +131,15 @@ class Stack:
         """
         selected = any(stack["current"] for stack in self._list())
         if self._entry() is None:
-            self._read("stack", "init", self.name, *(["--no-select"] if selected else []))
+            words = ("stack", "init", self.name, *(["--no-select"] if selected else []))
+            try:
+                self._read(*words)
+            except LocalError as error:
+                if encryption.WRONG not in str(error):
+                    raise
+                name = self.name.rpartition("/")[2]
+                encryption.forget_lost_salt(REPOSITORY / f"Pulumi.{name}.yaml")
+                self._read(*words)
         elif not selected:
             self._read("stack", "select", self.name)
 
@@ -206,13 +215,14 @@ class Stack:
     def _read(self, *words: str, leaving_out: str = "") -> str:
         variables = {**os.environ, **self.variables}
         variables.pop(leaving_out, None)
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             ["pulumi", *words, "--non-interactive"],
             cwd=REPOSITORY,
             env=variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            **person.as_person(),
         )
         if done.returncode:
             raise LocalError(

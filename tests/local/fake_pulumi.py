@@ -15,7 +15,7 @@ def install(folder: Path, **state: object) -> dict[str, str]:
 
     Args:
         state: `resources` of the stack (default: none), `name` of the stack, the lock's line
-            (`locked`), or `waits` for an interrupt.
+            (`locked`), its own `version`, or `waits` for an interrupt.
     """
     folder.mkdir(exist_ok=True)
     for name in PROGRAMS:
@@ -30,7 +30,8 @@ def calls(folder: Path) -> list[list[str]]:
     """How it was called, without the questions that change nothing."""
     path = folder / "calls"
     listed = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [words for words in listed if words[:2] != ["stack", "ls"]]
+    questions = (["stack", "ls"], ["version"])
+    return [words for words in listed if words[:2] not in questions]
 
 
 def main(folder: Path, words: list[str]) -> int:
@@ -40,6 +41,8 @@ def main(folder: Path, words: list[str]) -> int:
     if words[:2] == ["stack", "ls"]:
         entry = {"name": state.get("name", "local"), "current": True}
         print(json.dumps([{**entry, "resourceCount": state.get("resources", 0)}]))
+    elif words == ["version"]:
+        print(state.get("version", "v3.246.0"))
     elif words[0] == "cancel":
         (folder / "state.json").write_text(json.dumps({**state, "locked": ""}))
     elif state.get("locked"):

@@ -1,6 +1,7 @@
 """`python -m local` as a person calls it, where it needs no cluster."""
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -17,7 +18,19 @@ from local.__main__ import COMMANDS
 from local.home import REPOSITORY
 from tests.local import fake_pulumi
 
-SHELL = ("PULUMI_STACK", "PULUMI_BACKEND_URL", "KUBECONFIG", "YES")
+SHELL = ("PULUMI_STACK", "PULUMI_BACKEND_URL", "KUBECONFIG", "DLSTACK_CONTEXT", "YES")
+
+
+def context(name):
+    return {"name": name, "context": {"cluster": "mine", "user": "me"}}
+
+
+KUBECONFIG = {
+    "current-context": "mine",
+    "contexts": [context("mine")],
+    "clusters": [{"name": "mine", "cluster": {"server": "https://127.0.0.1:1"}}],
+    "users": [{"name": "me", "user": {"token": "x"}}],
+}
 
 
 def run(*words, stdin=subprocess.DEVNULL, **environment):
@@ -36,7 +49,7 @@ def run(*words, stdin=subprocess.DEVNULL, **environment):
 def cluster_of_mine(tmp_path):
     """Variables of a shell: a cluster that is brought, a home of its own, and a `pulumi`."""
     kubeconfig = tmp_path / "config"
-    kubeconfig.write_text("{}")
+    kubeconfig.write_text(json.dumps(KUBECONFIG))
     home = tmp_path / "home"
     (home / "pulumi").mkdir(parents=True)
     pulumi = fake_pulumi.install(tmp_path / "programs", resources=3)
@@ -55,10 +68,56 @@ def test_a_kubeconfig_that_does_not_exist_is_quoted(tmp_path):
 
 
 def test_a_brought_cluster_needs_an_image_it_can_pull(tmp_path):
-    (tmp_path / "config").write_text("{}")
-    done = run("up", KUBECONFIG=str(tmp_path / "config"), DLSTACK_HOME=str(tmp_path))
+    config = tmp_path / "config"
+    config.write_text(json.dumps(KUBECONFIG))
+    done = run("up", KUBECONFIG=str(config), DLSTACK_HOME=str(tmp_path), RUNTIME_IMAGE="")
     assert done.returncode == 1
     assert "set RUNTIME_IMAGE to its name" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{}", "has no current context. Choose one by `kubectl config use-context`"),
+        ("{a: [", "can't be read"),
+        ('{"current-context": "gone"}', "has no context 'gone'; it has: none"),
+    ],
+)
+def test_a_kubeconfig_that_leads_nowhere_is_told(tmp_path, content, said):
+    (tmp_path / "config").write_text(content)
+    done = run("up", KUBECONFIG=str(tmp_path / "config"), DLSTACK_HOME=str(tmp_path / "home"))
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_of_several_kubeconfigs_the_first_ones_context_counts(cluster_of_mine, tmp_path):
+    (tmp_path / "contexts").write_text('{"current-context": "mine"}')
+    paths = f"{tmp_path / 'none'}:{tmp_path / 'contexts'}:{cluster_of_mine['KUBECONFIG']}"
+    variables = {**cluster_of_mine, "KUBECONFIG": paths, "RUNTIME_IMAGE": "mine:1"}
+    done = run("up", **variables)
+    assert done.returncode == 0, done.stderr
+    assert f"KUBECONFIG={paths}, context 'mine'" in done.stderr
+    assert f"export KUBECONFIG={paths}\n" in run("env", **variables).stdout
+
+
+def test_a_named_context_is_the_current_one_in_the_shell_of_make_env(cluster_of_mine):
+    """`kubectl`, `pulumi` and `python -m infra` all take it, and no credentials are copied."""
+    kubeconfig = Path(cluster_of_mine["KUBECONFIG"])
+    document = {**KUBECONFIG, "contexts": [*KUBECONFIG["contexts"], context("kind-dev")]}
+    kubeconfig.write_text(json.dumps(document))
+    done = run("env", DLSTACK_CONTEXT="kind-dev", **cluster_of_mine)
+    (line,) = [line for line in done.stdout.splitlines() if "KUBECONFIG" in line]
+    value = line.partition("=")[2]
+    first, _, second = value.partition(":")
+    assert json.loads(Path(first).read_text()) == {
+        **{"apiVersion": "v1", "kind": "Config"},
+        "current-context": "kind-dev",
+    }
+    assert second == str(kubeconfig)
+    again = run("env", **{**cluster_of_mine, "DLSTACK_CONTEXT": "kind-dev", "KUBECONFIG": value})
+    assert line in again.stdout.splitlines()
 
 
 @pytest.mark.parametrize("command", ["status", "destroy", "down", "stop"])
@@ -195,6 +254,6 @@ def test_pulumi_is_built_while_the_images_are_made(tmp_path, monkeypatch):
         locked=lambda _: contextlib.nullcontext(),
         environment=built.set,
     )
-    monkeypatch.setattr(commands, "check_machine", lambda: None)
+    monkeypatch.setattr(commands, "check_machine", lambda _: None)
     monkeypatch.setattr(commands.packages, "install", lambda _: None)
     commands.up(platform)

@@ -1,5 +1,6 @@
 """The platform's folder: room on its disk, one command at a time."""
 
+import os
 import subprocess
 import sys
 
@@ -34,6 +35,24 @@ def test_a_folder_that_cannot_be_made_names_the_way_out(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LocalError, match="Set DLSTACK_HOME"):
         Home(tmp_path / "file" / "below").make_room(0)
+
+
+@pytest.mark.parametrize("name", ["a:b", "a\nb"])
+def test_a_path_that_no_list_of_paths_can_hold_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("DLSTACK_HOME", str(tmp_path / name))
+    with pytest.raises(LocalError, match="Set DLSTACK_HOME to a folder whose path has none"):
+        Home.from_environment()
+
+
+def test_state_and_logs_are_nobody_elses_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        home = Home(tmp_path / "home")
+        home.make_room(0)
+    finally:
+        os.umask(before)
+    modes = {path: path.stat().st_mode & 0o777 for path in (home.stacks, home.cache / "logs")}
+    assert set(modes.values()) == {0o700}
 
 
 def test_the_environment_moves_the_folder(tmp_path, monkeypatch):

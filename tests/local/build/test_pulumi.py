@@ -78,6 +78,14 @@ def test_a_downloaded_plugin_stays(tmp_path, pulumi_home):
     assert (pulumi_home / PLUGIN).read_text() == "the release"
 
 
+def test_a_pulumi_on_path_that_is_too_old_stays_behind_ours(tmp_path, pulumi_home, capsys):
+    old = tmp_path / "bin" / "pulumi"
+    old.write_text("#!/bin/sh\necho v3.30.0\n")
+    old.chmod(0o755)
+    assert paths(tmp_path, pulumi_home)[0] == Programs(Home(tmp_path)).path(PULUMI).parent
+    assert f"not using {old}: it is 3.30.0" in capsys.readouterr().err
+
+
 def test_a_plugin_on_path_is_used(tmp_path, pulumi_home):
     found = tmp_path / "bin" / PULUMI_KUBERNETES.name
     found.write_text("#!/bin/sh\n")

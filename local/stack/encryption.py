@@ -1,0 +1,76 @@
+"""The passphrase that encrypts a stack's secrets, and a configuration file that outlived its own.
+
+Pulumi keeps a salt in `Pulumi.STACK.yaml`, by which it knows whether a passphrase is the right one.
+The file lies in the checkout, so it stays when the folder with state and passphrase is removed.
+"""
+
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..console import LocalError, say
+from ..home import Home, write_private
+
+WRONG = "incorrect passphrase"
+"""Pulumi's words for a salt that was made with another passphrase."""
+_SALT = re.compile(r"^encryptionsalt:.*\n?", re.MULTILINE)
+
+
+def file(home: Home) -> Path:
+    """Where this machine's passphrase is."""
+    return home.stacks / "passphrase"
+
+
+def create(home: Home) -> None:
+    """Make the passphrase unless it is there.
+
+    Raises:
+        LocalError: it is gone, and stacks are left that only it can decrypt.
+    """
+    if file(home).exists():
+        return
+    if any((home.stacks / ".pulumi" / "stacks").rglob("*.json")):
+        raise LocalError(
+            f"the passphrase {file(home)} is gone, and the state in {home.stacks} can't be "
+            "decrypted without it.",
+            "Put it back, or set PULUMI_CONFIG_PASSPHRASE to it.",
+        )
+    write_private(file(home), secrets.token_urlsafe(32).encode())
+
+
+def forget_lost_salt(configuration: Path) -> None:
+    """Take the salt of another passphrase out of a stack's configuration.
+
+    Only where nothing was encrypted with it. All else in the file stays as it is.
+
+    Raises:
+        LocalError: the file has secrets, which nobody can decrypt without that passphrase.
+    """
+    text = configuration.read_text()
+    keys = sorted(_secret_keys(yaml.safe_load(text).get("config") or {}))
+    if keys:
+        raise LocalError(
+            f"{configuration} has secrets ({', '.join(keys)}) of a stack that is not here any "
+            "more: another passphrase encrypted them.",
+            "Set PULUMI_CONFIG_PASSPHRASE to that passphrase. If it is lost, remove these keys and "
+            "the line 'encryptionsalt' from the file, run `make up`, and set them again.",
+        )
+    configuration.write_text(_SALT.sub("", text))
+    say(f"took the encryption salt of a stack that is gone out of {configuration} (no secrets)")
+
+
+def _secret_keys(config: dict[str, Any]) -> Iterator[str]:
+    """The keys that are encrypted, or have something encrypted in them."""
+    for key, value in config.items():
+        if _has_secret(value):
+            yield str(key)
+
+
+def _has_secret(value: object) -> bool:
+    if isinstance(value, dict):
+        return set(value) == {"secure"} or any(map(_has_secret, value.values()))
+    return isinstance(value, list) and any(map(_has_secret, value))

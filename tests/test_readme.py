@@ -40,7 +40,7 @@ def test_the_defaults_are_those_of_the_project_file():
     project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
     for keys, default, _ in rows():
         for key in keys:
-            declared = project[f"dlstack:{key}"]["default"]
+            declared = project[key]["default"]
             if declared not in ("", {}):
                 written = declared if isinstance(declared, str) else json.dumps(declared)
                 assert default == written, key

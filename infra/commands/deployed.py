@@ -94,7 +94,7 @@ def selected(stack: str | None) -> Selected:
     values = json.loads(config)
     return Selected(
         full,
-        _value(values, "dlstack:namespace") or full,
+        _value(values, "dlstack:namespace") or _value(values, f"{project}:namespace") or full,
         _value(values, "kubernetes:context"),
         _identity(json.loads(state)),
     )

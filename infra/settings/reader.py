@@ -18,17 +18,19 @@ _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 
 class Reader:
-    """Reads the keys of the namespace `dlstack`."""
+    """Reads the keys of the namespace `dlstack`, and where they are not set, of the project's own.
+
+    In a project of another name that is where Pulumi.yaml's defaults arrive.
+    """
 
     def __init__(self) -> None:
-        self._config = pulumi.Config("dlstack")
+        self._configs = {name: pulumi.Config(name) for name in ("dlstack", pulumi.get_project())}
 
     def refuse_all_but(self, known: Collection[str]) -> None:
         """Catch misspelt keys: otherwise the default would be used without a word."""
-        prefix = "dlstack:"
         for key in sorted({**get_config_env(), **CONFIG.get()}):
-            name = key.removeprefix(prefix)
-            if not key.startswith(prefix) or name in known:
+            namespace, _, name = key.partition(":")
+            if namespace not in self._configs or name in known:
                 continue
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"Did you mean dlstack:{near[0]}?" if near else f"Known: {', '.join(known)}."
@@ -43,7 +45,7 @@ class Reader:
 
     def text(self, key: str, default: str = "") -> str:
         """Return a value as it is written; what is empty counts as not set."""
-        return self._config.get(key) or default
+        return next(filter(None, (one.get(key) for one in self._configs.values())), default)
 
     def required(self, key: str, what: str) -> str:
         """Return a value that every stack has to set; `what` says what it is."""
@@ -60,15 +62,18 @@ class Reader:
         Raises:
             pulumi.RunError: it lies unencrypted in the stack's configuration, and so in its state.
         """
-        name = f"dlstack:{key}"
-        value = str(pulumi.runtime.get_config(name) or "")
-        if value and not pulumi.runtime.is_config_secret(name):
-            raise pulumi.RunError(
-                f"{name} is not encrypted in the stack's configuration. Run 'pulumi config set "
-                f"--secret {name}' and enter it, and change it where it was made: whoever has "
-                "read the configuration or the stack's state knows it."
-            )
-        return value
+        for namespace in self._configs:
+            name = f"{namespace}:{key}"
+            value = str(pulumi.runtime.get_config(name) or "")
+            if value and not pulumi.runtime.is_config_secret(name):
+                raise pulumi.RunError(
+                    f"{name} is not encrypted in the stack's configuration. Run 'pulumi config set "
+                    f"--secret {name}' and enter it, and change it where it was made: whoever has "
+                    "read the configuration or the stack's state knows it."
+                )
+            if value:
+                return value
+        return ""
 
     def choice(self, key: str, default: _Choice, choices: tuple[_Choice, ...]) -> _Choice:
         """Return a value that is one of `choices`."""

@@ -81,8 +81,12 @@ class Stack:
         """
         self._create()
         known = {
-            key.removeprefix("dlstack:"): str(entry["value"])
-            for key, entry in json.loads(self._read("config", "--json")).items()
+            key.partition(":")[2]: str(entry["value"])
+            # In a project of another name the defaults stand below that; 'dlstack' counts more.
+            for key, entry in sorted(
+                json.loads(self._read("config", "--json")).items(),
+                key=lambda item: item[0].startswith("dlstack:"),
+            )
             if "value" in entry
         }
         # Pulumi.yaml's default of a key that is not set is empty where the program has none.

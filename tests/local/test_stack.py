@@ -86,4 +86,4 @@ def test_what_is_set_already_is_not_set_again(pulumi):
 
 def test_the_example_is_the_default_of_the_code_folder():
     config = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
-    assert config["dlstack:codeDir"]["default"] == stack.EXAMPLE
+    assert config["codeDir"]["default"] == stack.EXAMPLE

@@ -14,7 +14,10 @@ from infra.settings import configuration
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = sorted((ROOT / "examples").glob("Pulumi.*.yaml"))
 PAGE = (ROOT / "examples" / "README.md").read_text()
-PROJECT = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+PROJECT = {
+    f"dlstack:{key}": declared
+    for key, declared in yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"].items()
+}
 SECRETS = {key for key, declared in PROJECT.items() if declared.get("secret")}
 
 

@@ -16,10 +16,8 @@ from infra.settings import configuration, run_inputs
 from tests.infra.conftest import Configure
 
 ROOT = Path(__file__).resolve().parents[3]
-CONFIG: dict[str, dict[str, Any]] = {
-    key.removeprefix("dlstack:"): declared
-    for key, declared in yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"].items()
-}
+PROJECT = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+CONFIG: dict[str, dict[str, Any]] = PROJECT["config"]
 
 
 def text(default: Any) -> str:
@@ -91,3 +89,21 @@ def test_the_types_are_those_of_the_program(configure: Configure, key: str):
 def test_secrets_are_marked():
     marked = {key for key, declared in CONFIG.items() if declared.get("secret")}
     assert marked == {"s3AccessKey", "s3SecretKey", "tlsKey", "token"}
+
+
+def test_a_new_project_is_asked_for_what_a_stack_needs(configure: Configure):
+    """With the answers that `pulumi new` proposes. It may bear any name."""
+    asked = {
+        key.removeprefix("dlstack:"): question
+        for key, question in PROJECT["template"]["config"].items()
+    }
+    assert all(question["description"] for question in asked.values())
+    configure(**{key: question["default"] for key, question in asked.items()} | {"dataDir": "data"})
+    (Path.cwd() / asked["codeDir"]["default"]).mkdir(parents=True, exist_ok=True)
+    (Path.cwd() / asked["codeDir"]["default"] / asked["bootFile"]["default"]).touch()
+    settings = configuration.load()
+    assert settings.runtime_image == asked["runtimeImage"]["default"]
+    assert {key for key, one in asked.items() if one["default"] != CONFIG[key]["default"]} == {
+        "dataDir",
+        "runtimeImage",
+    }

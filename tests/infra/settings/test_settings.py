@@ -9,8 +9,15 @@ import pytest
 
 from infra.resources import certificate
 from infra.settings import configuration
+from infra.settings.settings import Settings
 from tests.infra.conftest import Configure
 
+REQUIRED = {
+    "runtimeImage": "registry.example/dlstack:1",
+    "dataDir": "data",
+    "codeDir": "code",
+    "bootFile": "train.py",
+}
 MADE = certificate.issue(["models.example.com"], datetime.now(UTC))
 
 
@@ -343,3 +350,27 @@ def test_a_certificate_and_its_key_reach_their_setting(configure: Configure) -> 
 
 def test_no_key_is_left_out() -> None:
     assert {*REACHES, "tlsCertificate", "tlsKey"} == set(configuration.KEYS)
+
+
+class TestAProjectOfAnotherName:
+    """Pulumi gives it the defaults of Pulumi.yaml below its own name."""
+
+    @pytest.fixture(autouse=True)
+    def project_name(self, configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pulumi, "get_project", lambda: "ours")
+
+    def load(self, **values: str) -> Settings:
+        known = {f"dlstack:{key}": value for key, value in REQUIRED.items()}
+        pulumi.runtime.set_all_config(known | {k.replace("__", ":"): v for k, v in values.items()})
+        return configuration.load()
+
+    def test_takes_both_namespaces_and_that_of_dlstack_before_its_own(self) -> None:
+        loaded = self.load(ours__retries="2", ours__tls="false", ours__modelName="mnist")
+        assert (loaded.stack, loaded.retries, loaded.model_name) == ("ours-dev", 2, "mnist")
+        assert self.load(ours__modelName="mnist", dlstack__modelName="x").model_name == "x"
+
+    def test_refuses_a_misspelt_key_and_a_secret_in_plain_text_there_as_well(self) -> None:
+        with pytest.raises(pulumi.RunError, match="'ours:modelname' is not a configuration key"):
+            self.load(ours__modelname="x")
+        with pytest.raises(pulumi.RunError, match="ours:token is not encrypted"):
+            self.load(ours__token="t", dlstack__tls="true")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import person
 from .console import LocalError
+from .durable import settle
 
 # Of the cluster's files, what the person behind `sudo` may look at, and what is theirs.
 _SEEN = {"": 0o711, "pids": 0o755, "pki": 0o711, "pki/ca.crt": 0o644}
@@ -139,4 +140,4 @@ def write_private(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + ".new")
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
-    temporary.rename(path)
+    settle(temporary, path)

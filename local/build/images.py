@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..console import LocalError, step
+from ..durable import is_whole, settle_checked
 from ..home import Home
 from ..machine.processes import run_logged
 from .programs import COREDNS, PAUSE, REACH, Programs, digest
@@ -61,7 +62,7 @@ class Images:
             if name in present:
                 continue
             archive = self._home.cache / f"image-{name.replace('/', '_').replace(':', '-')}.tar"
-            if not archive.exists():
+            if not is_whole(archive, thoroughly=True):
                 self._build(name, build, archive)
             _import(ctr, name, archive)
 
@@ -78,7 +79,7 @@ class Images:
             # would take a minute.
             with step(f"write {name}"):
                 buildah("push", name, f"docker-archive:{unfinished}:{name}")
-            unfinished.rename(archive)
+            settle_checked(unfinished, archive)
         finally:
             # Layers are mounts, which only buildah undoes.
             with contextlib.suppress(LocalError):

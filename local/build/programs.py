@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..console import LocalError, step
+from ..durable import is_whole, settle_checked
 from ..home import Home
 from ..machine.processes import run_logged
 from .toolchain import Toolchain
@@ -79,7 +80,7 @@ class Programs:
             LocalError: the build failed; the message ends with the log's last lines.
         """
         target = self.path(program)
-        if target.exists():
+        if is_whole(target):
             return target
         with step(f"build {program.name} from Go modules (once, {program.expected})"):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ class Programs:
                 # Static, since the same file also runs in an image that holds nothing else.
                 environment={**self._toolchain.environment, "CGO_ENABLED": "0"},
             )
-            unfinished.rename(target)
+            settle_checked(unfinished, target)
         return target
 
     def command(self, name: str) -> list[str | Path]:

@@ -1,7 +1,9 @@
 # `make up` and `make test` do all the set-up they need. Every target calls `setup`, which does nothing when it is done.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= python3
+# The newest Python that is new enough, under the names that distributions give it.
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $p)) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -21,7 +23,7 @@ export IMAGE RUN
 WORKERS ?= 3
 CHECKED := infra training serving client store local tools tests benchmarks __main__.py
 
-.PHONY: help setup nothing-yet up predict status logs cancel env stop destroy down data check test test-cluster test-fast test-kills release
+.PHONY: help setup nothing-yet doctor up predict status logs cancel env stop destroy down data check test test-cluster test-fast test-kills release
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
@@ -36,6 +38,9 @@ $(STAMP): requirements.txt requirements-dev.txt local/requirements.txt
 
 nothing-yet:
 	@echo 'nothing is here yet: run `make up` (or `make setup`, if your stack is on a cluster of your own)' >&2; exit 1
+
+doctor: ## whether this machine can host the cluster, and the cure for what it lacks (JSON=1: for programs)
+	@$(if $(wildcard $(STAMP)),$(BIN)/python,$(PYTHON)) -m local.doctor $(if $(JSON),--json)
 
 up: setup ## the whole system on this machine (or the cluster of KUBECONFIG), ending with a prediction
 	@$(LOCAL) up

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import commands, person
+from . import commands, doctor, person
 from .console import LocalError
 from .home import REPOSITORY
 from .platform import Platform
@@ -34,10 +34,14 @@ def main() -> int:
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         parsers.add_parser(name, help=command.__doc__, description=command.__doc__)
+    doctors = parsers.add_parser("doctor", help=doctor.examine.__doc__)
+    doctor.add_flags(doctors)
     runs = parsers.add_parser("run", help=commands.run.__doc__, description=commands.run.__doc__)
     runs.add_argument("words", nargs="+", metavar="WORD", help="the command, behind `--`")
     arguments = parser.parse_args()
     try:
+        if arguments.command == "doctor":
+            return doctor.examine(arguments)
         platform = Platform()
         if platform.brought_kubeconfig or arguments.command not in ROOTS:
             person.become()

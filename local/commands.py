@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from . import doctor
 from .brought.kubeconfig import Kubeconfig
 from .console import LocalError, confirm, say
+from .doctor import WARM_GIBIBYTES
 from .machine import packages
 from .machine.checks import check_machine
 from .person import behind_sudo
@@ -16,9 +18,6 @@ from .platform import Platform
 from .stack import contents, held_out
 from .stack.stack import EXAMPLE, GRPC_NODE_PORT, Stack, data_set
 
-# Measured, with some air: Go's sources and objects 8 GiB, images and their archives 5 GiB.
-COLD_GIBIBYTES = 18
-WARM_GIBIBYTES = 2
 IMAGE_GIBIBYTES = 4
 """The image in an archive, on its way into a cluster of kind, k3d or minikube."""
 DIGITS = 10
@@ -41,10 +40,9 @@ def up(platform: Platform) -> None:
     if platform.brought_kubeconfig:
         _use_brought(platform, platform.brought_kubeconfig)
         return
-    check_machine("up")
+    doctor.check(platform.home)
     _say_what_root_has(platform)
-    cold = not platform.cluster.kubeconfig.exists()
-    with platform.locked(COLD_GIBIBYTES if cold else WARM_GIBIBYTES):
+    with platform.locked(0):
         packages.install(platform.home.cache / "logs" / "packages.log")
         ran_before = platform.cluster.is_running()
         with ThreadPoolExecutor(1) as pool:

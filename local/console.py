@@ -1,5 +1,7 @@
 """What a person sees: one line a step with its elapsed time, and errors that say what to do."""
 
+from __future__ import annotations
+
 import os
 import sys
 import threading

@@ -1,5 +1,7 @@
 """Where the embedded platform keeps its files: one folder, outside the clone."""
 
+from __future__ import annotations
+
 import fcntl
 import hashlib
 import os
@@ -26,7 +28,7 @@ class Home:
     root: Path
 
     @classmethod
-    def from_environment(cls) -> "Home":
+    def from_environment(cls) -> Home:
         """The folder that DLSTACK_HOME names, or else that of the person, also behind `sudo`.
 
         Raises:

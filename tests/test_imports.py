@@ -115,8 +115,9 @@ ROOMS: dict[str, Rooms] = {
     # A command: from its name to the machine.
     "local": {
         "__init__": "",
-        "__main__": "commands platform *",
-        "commands": "platform brought stack machine *",
+        "__main__": "commands doctor platform *",
+        "commands": "platform doctor brought stack machine *",
+        "doctor": "machine *",
         "platform": "brought stack kubernetes machine *",
         "brought": "build machine *",
         "stack": "build machine *",

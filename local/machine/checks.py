@@ -1,5 +1,7 @@
 """What a machine must be to host the embedded cluster."""
 
+from __future__ import annotations
+
 import os
 import sys
 from pathlib import Path

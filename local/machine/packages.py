@@ -1,5 +1,7 @@
 """The Debian packages that a node is made of."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil

@@ -1,5 +1,7 @@
 """Processes that outlive the command that starts them, and commands whose output goes to a log."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -17,7 +19,7 @@ from .checks import MachineError
 
 # Started here and meant to outlive this command: kept, for Python complains of a handle dropped
 # while its process runs.
-_left_running: list["subprocess.Popen[bytes]"] = []
+_left_running: list[subprocess.Popen[bytes]] = []
 
 
 def tail(path: Path, lines: int = 15) -> str:

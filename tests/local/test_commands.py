@@ -149,7 +149,11 @@ def test_a_stack_on_a_cluster_that_the_shell_no_longer_names_stays(cluster_of_mi
 def test_help_says_what_each_command_does():
     done = run("--help")
     assert done.returncode == 0
-    assert re.findall(r"^    (\w+) +[A-Z]", done.stdout, re.MULTILINE) == [*COMMANDS, "run"]
+    assert re.findall(r"^    (\w+) +[A-Z]", done.stdout, re.MULTILINE) == [
+        *COMMANDS,
+        "doctor",
+        "run",
+    ]
 
 
 @pytest.mark.parametrize("command", ["destroy", "down"])
@@ -254,6 +258,6 @@ def test_pulumi_is_built_while_the_images_are_made(tmp_path, monkeypatch):
         locked=lambda _: contextlib.nullcontext(),
         environment=built.set,
     )
-    monkeypatch.setattr(commands, "check_machine", lambda _: None)
+    monkeypatch.setattr(commands.doctor, "check", lambda _: None)
     monkeypatch.setattr(commands.packages, "install", lambda _: None)
     commands.up(platform)

@@ -1,0 +1,98 @@
+"""Whether this machine can host the embedded cluster, and the cure for what it lacks.
+
+`make doctor` runs it before anything is installed: it needs no package and only Python 3.9.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+from .console import LocalError, say
+from .home import Home
+from .machine.doctor import examination, report
+from .machine.doctor.facts import Machine, Needs
+from .machine.doctor.finding import WARNING, Finding
+from .machine.processes import Daemon
+
+# Measured, with some air: Go's sources and objects 8 GiB, images and their archives 5 GiB.
+COLD_GIBIBYTES = 18
+WARM_GIBIBYTES = 2
+IGNORE = "DLSTACK_IGNORE"
+"""Variable: names of findings, with commas between, that are to stop nobody."""
+
+
+def needs(home: Home) -> Needs:
+    """What the cluster of `home` needs at its next start."""
+    made = (home.platform / "pki" / "admin.kubeconfig").exists()
+    pids = home.platform / "pids"
+    names = [file.name for file in pids.iterdir()] if pids.exists() else []
+    return Needs(
+        home=home.root,
+        gibibytes=WARM_GIBIBYTES if made else COLD_GIBIBYTES,
+        network=IPv4Network("10.76.0.0/14"),
+        devices=("dlstack*", "lo"),
+        made=made,
+        running=any(Daemon(name, (), home.platform).pid() for name in names),
+    )
+
+
+def check(home: Home) -> None:
+    """Refuse a machine that can't host the cluster, and say in a line each what may go wrong.
+
+    It takes some milliseconds and starts no process.
+
+    Raises:
+        LocalError: it names each problem with its cure.
+    """
+    findings = _ignoring(examination.quick(Machine(), needs(home)))
+    if bad := report.problems(findings):
+        raise LocalError(
+            "\n  ".join(["this machine can't host the cluster.", *(one.sentence for one in bad)]),
+            f"\n  `make doctor` says more; {IGNORE}={','.join(one.name for one in bad)!r} goes on "
+            "all the same.",
+        )
+    for one in findings:
+        if one.state == WARNING:
+            say(one.sentence)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs (docs/contracts.md)")
+
+
+def examine(arguments: argparse.Namespace) -> int:
+    """Show what this machine has and lacks; status 1 if something keeps `up` from working."""
+    findings = _ignoring(examination.thorough(Machine(), needs(Home.from_environment())))
+    if arguments.json:
+        print(report.as_json(findings))
+    else:
+        print(report.table(findings, min(shutil.get_terminal_size().columns, 120)))
+    return 1 if report.problems(findings) else 0
+
+
+def _ignoring(findings: Iterable[Finding]) -> list[Finding]:
+    """Make warnings of the problems that the environment names."""
+    ignored = {name.strip() for name in os.environ.get(IGNORE, "").split(",")}
+    return [
+        replace(one, state=WARNING) if one.name in ignored and one.cure else one for one in findings
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m local.doctor", description=examine.__doc__)
+    add_flags(parser)
+    try:
+        return examine(parser.parse_args())
+    except LocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""All that is looked at: in a moment before each start, and thoroughly when a person asks."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+
+from ..packages import CNI_FOLDERS, CNI_PACKAGE, PACKAGES
+from . import (
+    clock,
+    control_groups,
+    disk,
+    firewall,
+    kernel,
+    neighbours,
+    networks,
+    registries,
+    resources,
+    system,
+)
+from .facts import Machine, Needs
+from .finding import Finding
+
+
+def quick(machine: Machine, needs: Needs) -> Iterator[Finding]:
+    """What files tell, without the start of a process."""
+    yield from system.examine(machine)
+    if machine.system == "linux":
+        yield from kernel.examine(machine)
+        yield from control_groups.examine(machine)
+        yield from resources.examine(machine, needs)
+    yield from disk.examine(machine, needs)
+    if machine.system == "linux":
+        yield from networks.examine(machine, needs)
+    yield from neighbours.proxies(machine)
+    yield from clock.examine(machine, needs)
+
+
+def thorough(machine: Machine, needs: Needs) -> Iterator[Finding]:
+    """All of `quick`, and what takes a trial, another program or a network."""
+    yield from quick(machine, needs)
+    yield from system.tools(
+        machine,
+        sys.version_info[:3],
+        _has_venv(),
+        {**PACKAGES, "bridge": CNI_PACKAGE},
+        tuple(map(str, CNI_FOLDERS)),
+    )
+    if machine.system == "linux":
+        yield from kernel.trial(machine, needs)
+        yield from firewall.examine(machine)
+        yield from neighbours.examine(machine, needs)
+    urls = registries.addresses(machine)
+    answers = registries.ask({name: url for name, url in urls.items() if url})
+    yield from registries.examine(urls, answers, needs)
+    times = {url.split("/")[2].rpartition("@")[2]: at for url, (at, _) in answers.items() if at}
+    yield from clock.against(machine, times)
+
+
+def _has_venv() -> bool:
+    """Whether this Python makes virtual environments: Debian has that in a package of its own."""
+    inside = sys.prefix != sys.base_prefix
+    return inside or importlib.util.find_spec("ensurepip") is not None and os.name == "posix"

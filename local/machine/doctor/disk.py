@@ -45,9 +45,7 @@ def mount_of(machine: Machine, path: Path) -> Mount | None:
 
 
 def examine(machine: Machine, needs: Needs) -> Iterator[Finding]:
-    folder = needs.home
-    while not machine.exists(folder) and folder != folder.parent:
-        folder = folder.parent
+    folder = machine.nearest(needs.home)
     try:
         size = machine.statvfs(machine.path(folder))
     except OSError as error:

@@ -25,22 +25,13 @@ from .finding import Finding
 
 
 def quick(machine: Machine, needs: Needs) -> Iterator[Finding]:
-    """What files tell, without the start of a process."""
-    yield from system.examine(machine)
-    if machine.system == "linux":
-        yield from kernel.examine(machine)
-        yield from control_groups.examine(machine)
-        yield from resources.examine(machine, needs)
-    yield from disk.examine(machine, needs)
-    if machine.system == "linux":
-        yield from networks.examine(machine, needs)
-    yield from neighbours.proxies(machine)
-    yield from clock.examine(machine, needs)
+    """What files tell. For a cluster that was made before, no process is started."""
+    yield from _common(machine, needs, every_route=not needs.made)
 
 
 def thorough(machine: Machine, needs: Needs) -> Iterator[Finding]:
     """All of `quick`, and what takes a trial, another program or a network."""
-    yield from quick(machine, needs)
+    yield from _common(machine, needs, every_route=True)
     yield from system.tools(
         machine,
         sys.version_info[:3],
@@ -57,6 +48,19 @@ def thorough(machine: Machine, needs: Needs) -> Iterator[Finding]:
     yield from registries.examine(urls, answers, needs)
     times = {url.split("/")[2].rpartition("@")[2]: at for url, (at, _) in answers.items() if at}
     yield from clock.against(machine, times)
+
+
+def _common(machine: Machine, needs: Needs, every_route: bool) -> Iterator[Finding]:
+    yield from system.examine(machine)
+    if machine.system == "linux":
+        yield from kernel.examine(machine)
+        yield from control_groups.examine(machine)
+        yield from resources.examine(machine, needs)
+    yield from disk.examine(machine, needs)
+    if machine.system == "linux":
+        yield from networks.examine(machine, needs, every_route)
+    yield from neighbours.proxies(machine)
+    yield from clock.examine(machine, needs)
 
 
 def _has_venv() -> bool:

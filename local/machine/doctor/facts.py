@@ -76,6 +76,12 @@ class Machine:
     def may_write(self, path: str | Path) -> bool:
         return os.access(self.path(path), os.W_OK)
 
+    def nearest(self, folder: Path) -> Path:
+        """The folder, or the one that it will be made in."""
+        while not self.exists(folder) and folder != folder.parent:
+            folder = folder.parent
+        return folder
+
     @property
     def is_root(self) -> bool:
         return self.user == 0

@@ -16,13 +16,17 @@ def examine(machine: Machine) -> Iterator[Finding]:
     if not machine.is_root:
         return
     managers = list(_managers(machine))
-    refusing = sorted({*_of_nftables(machine), *_of_iptables(machine)})
     by = f" ({', '.join(managers)})" if managers else ""
-    if refusing:
-        shown = ", ".join(refusing)
+    if chains := refusing(machine):
+        shown = ", ".join(chains)
         yield ok("firewall", f"refuses in {shown}{by}; `make up` lets the cluster's bridge pass")
     else:
         yield ok("firewall", f"refuses nothing{by}")
+
+
+def refusing(machine: Machine) -> list[str]:
+    """Which of INPUT, OUTPUT and FORWARD drop or reject something."""
+    return sorted({*_of_nftables(machine), *_of_iptables(machine)})
 
 
 def _managers(machine: Machine) -> Iterator[str]:
@@ -32,7 +36,7 @@ def _managers(machine: Machine) -> Iterator[str]:
         yield "firewalld"
 
 
-def refusing_chains(rules: str) -> set[str]:
+def _refusing_chains(rules: str) -> set[str]:
     """Chains of the filter table that drop or reject, as iptables-save prints a firewall."""
     filtering = next((t for t in rules.split("\n*") if t.lstrip("*").startswith("filter\n")), "")
     if rules.startswith("*filter\n") and not filtering:
@@ -55,7 +59,7 @@ def _of_iptables(machine: Machine) -> set[str]:
     for program in ("iptables-save", "iptables-legacy-save"):
         status, said = machine.run([program, "-t", "filter"])
         if status == 0:
-            found |= refusing_chains("\n" + said)
+            found |= _refusing_chains("\n" + said)
     return found
 
 

@@ -109,7 +109,7 @@ if command -v iptables >/dev/null; then
     try mark iptables -w -t mangle -A OUTPUT -j MARK --or-mark 0x4000
     try conntrack iptables -w -A FORWARD -m conntrack --ctstate INVALID -j DROP
 fi
-if [ -d HOME ] && folder=$(mktemp -d HOME/.try-XXXXXX); then
+if folder=$(mktemp -d HOME/.try-XXXXXX); then
     mkdir "$folder/lower" "$folder/upper" "$folder/work" "$folder/merged"
     echo 1 > "$folder/lower/file"
     try overlay mount -t overlay overlay "$folder/merged" \
@@ -134,7 +134,7 @@ def trial(machine: Machine, needs: Needs) -> Iterator[Finding]:
     """Make what a node is made of, in namespaces that end with the trial."""
     if not machine.is_root:
         return
-    script = _SCRIPT.replace("HOME", shlex.quote(str(needs.home)))
+    script = _SCRIPT.replace("HOME", shlex.quote(str(machine.nearest(needs.home))))
     status, said = machine.run(["unshare", "--mount", "--net", "sh", "-c", script])
     if status == 127:
         return

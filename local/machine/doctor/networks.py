@@ -18,8 +18,13 @@ Route = tuple[IPv4Network, str]
 """A range and the device that leads there."""
 
 
-def examine(machine: Machine, needs: Needs) -> Iterator[Finding]:
-    yield from _overlaps(machine, needs)
+def examine(machine: Machine, needs: Needs, every_route: bool) -> Iterator[Finding]:
+    """Look at all of it.
+
+    Args:
+        every_route: also those outside the main table, which takes a process.
+    """
+    yield _overlaps(machine, needs, every_route)
     yield from _resolver(machine, needs)
     if not needs.running:
         yield from _ports(machine, needs)
@@ -27,14 +32,13 @@ def examine(machine: Machine, needs: Needs) -> Iterator[Finding]:
         yield ok("IPv6", "off, and not needed")
 
 
-def routes(machine: Machine, quick: bool) -> list[Route]:
+def routes(machine: Machine, every_route: bool) -> list[Route]:
     """Where this machine reaches what, without the default route.
 
     Args:
-        quick: the main table only, without a process. Programs such as WireGuard have tables of
-            their own.
+        every_route: also of other tables than the main one: programs such as WireGuard have some.
     """
-    status, said = (127, "") if quick else machine.run(_ALL_ROUTES)
+    status, said = machine.run(_ALL_ROUTES) if every_route else (127, "")
     if status:
         found = _main_table(machine.text("/proc/net/route"))
     else:
@@ -75,48 +79,34 @@ def free_network(taken: Iterable[IPv4Network], wanted: IPv4Network) -> IPv4Netwo
     return None
 
 
-def _overlaps(machine: Machine, needs: Needs) -> Iterator[Finding]:
+def _overlaps(machine: Machine, needs: Needs, every_route: bool) -> Finding:
     known = [
         (net, device)
-        for net, device in routes(machine, quick=needs.made)
+        for net, device in routes(machine, every_route)
         if not any(fnmatch.fnmatch(device, pattern) for pattern in needs.devices)
     ]
-    # An address of our own that no device of ours has.
     inside = [(net, device) for net, device in known if net.overlaps(needs.network)]
     servers = [
         IPv4Network(one) for one in name_servers(machine.text("/etc/resolv.conf")) if ":" not in one
     ]
     asked = [server for server in servers if server.overlaps(needs.network)]
     if not inside and not asked:
-        yield ok("addresses", f"{needs.network} is free")
-        return
+        return ok("addresses", f"{needs.network} is free")
     free = free_network([*(net for net, _ in known), *servers], needs.network)
-    cure = (
-        f"Set DLSTACK_NETWORK={free} before the cluster is made"
-        if free
-        else "Set DLSTACK_NETWORK to a /14 that you can spare, before the cluster is made"
-    )
+    cure = f"Set DLSTACK_NETWORK={free or 'RANGE/14'} before the cluster is made"
     if needs.made:
         cure += " (with another DLSTACK_HOME, or after `make down` and `rm -r` of the old one)"
     if asked:
-        yield problem(
-            "addresses",
-            f"the name server {asked[0].network_address} is in {needs.network}, the cluster's own",
-            f"{cure}.",
-        )
-        return
+        shown = f"the name server {asked[0].network_address} is in it"
+        return problem("addresses", f"{needs.network} is the cluster's, and {shown}", f"{cure}.")
     shown = ", ".join(f"{net} ({device})" for net, device in inside[:3])
     if any(net.prefixlen >= needs.network.prefixlen for net, _ in inside):
-        yield problem(
-            "addresses", f"{needs.network}, the cluster's own, overlaps {shown}", f"{cure}."
-        )
-    elif not needs.made:
-        yield warning(
-            "addresses",
-            f"the cluster's {needs.network} is a part of {shown}: pods and this machine reach no "
-            "other host there",
-            f"If you need one: {cure[0].lower()}{cure[1:]}.",
-        )
+        shown = f"{needs.network} is the cluster's, and overlaps {shown}"
+        return problem("addresses", shown, f"{cure}.")
+    shown = f"{needs.network} is the cluster's, of {shown}, which is not reached there"
+    if needs.made:
+        return ok("addresses", shown)
+    return warning("addresses", shown, f"If you need a host there: {cure[0].lower()}{cure[1:]}.")
 
 
 def name_servers(text: str) -> list[str]:

@@ -15,8 +15,9 @@ from .machine import packages
 from .machine.checks import check_machine
 from .person import behind_sudo
 from .platform import Platform
+from .ports import GRPC_NODE_PORT
 from .stack import contents, held_out
-from .stack.stack import EXAMPLE, GRPC_NODE_PORT, Stack, data_set
+from .stack.stack import EXAMPLE, Stack, data_set
 
 IMAGE_GIBIBYTES = 4
 """The image in an archive, on its way into a cluster of kind, k3d or minikube."""

@@ -11,7 +11,6 @@ import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Network
 
 from .console import LocalError, say
 from .home import Home
@@ -19,6 +18,8 @@ from .machine.doctor import examination, report
 from .machine.doctor.facts import Machine, Needs
 from .machine.doctor.finding import WARNING, Finding
 from .machine.processes import Daemon
+from .machine.ranges import Ranges
+from .ports import GRPC_NODE_PORT
 
 # Measured, with some air: Go's sources and objects 8 GiB, images and their archives 5 GiB.
 COLD_GIBIBYTES = 18
@@ -38,10 +39,13 @@ def needs(home: Home) -> Needs:
     return Needs(
         home=home.root,
         gibibytes=WARM_GIBIBYTES if made else BUILT_GIBIBYTES if built else COLD_GIBIBYTES,
-        network=IPv4Network("10.76.0.0/14"),
-        devices=("dlstack*", "lo"),
+        network=Ranges.of_cluster(home.platform).all,
+        # The last two are of the cluster of an earlier version, until `up` has stopped it.
+        devices=(f"{home.name}*", "dlstack0", "lo"),
+        ports={GRPC_NODE_PORT: "the predictions of the first stack (gRPC)"},
+        addresses=tuple((os.environ.get("DLSTACK_ADDRESS") or "127.0.0.1").split(",")),
         made=made,
-        running=any(Daemon(name, (), home.platform).pid() for name in names),
+        processes=tuple(pid for name in names if (pid := Daemon(name, (), home.platform).pid())),
     )
 
 

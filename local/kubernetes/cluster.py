@@ -19,7 +19,7 @@ from ..build.images import Images
 from ..build.programs import NODE_PORTS, Programs
 from ..console import LocalError, step
 from ..home import Home
-from ..machine import resolver
+from ..machine import inotify, resolver
 from ..machine.cgroups import ControlGroup
 from ..machine.namespaces import NAME, Namespaces
 from ..machine.network import NodeNetwork
@@ -123,6 +123,7 @@ class Cluster:
         self._namespaces.start()
         self._connect(resolver.PORT if needs_resolver else None)
         ControlGroup(self.home.name).prepare()
+        inotify.Limits().raise_low()
         daemons = self._daemons()
         if needs_resolver:
             daemons[RESOLVER].start()
@@ -176,6 +177,8 @@ class Cluster:
         self._namespaces.end()
         NodeNetwork(self.home.name, self.ranges).disconnect()
         group.remove()
+        if not group.has_neighbours():
+            inotify.Limits().restore()
         for url in (ETCD, ETCD_PEER):
             (self.folder / url.removeprefix("unix://")).unlink(missing_ok=True)
 

@@ -5,6 +5,8 @@ group. In a container the root group is an ordinary one, with the container's pr
 move to a group beside ours, and back at the end.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import json
@@ -77,9 +79,13 @@ class ControlGroup:
         """Remove the group and those below it; the root group is again as it was."""
         for parent in self._parents():
             _remove(parent / self.name)
-        others = {group.name for group in self.root.glob(f"{CGROUP}*") if group.is_dir()}
-        if not others - {OTHERS}:
+        if not self.has_neighbours():
             self._restore()
+
+    def has_neighbours(self) -> bool:
+        """Whether another cluster of this machine has a group."""
+        groups = (group.name for parent in self._parents() for group in parent.glob(f"{CGROUP}*"))
+        return bool({*groups} - {self.name, OTHERS})
 
     def _parents(self) -> list[Path]:
         """The root groups: one folder in version 2, one a controller in version 1."""

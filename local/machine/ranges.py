@@ -1,5 +1,7 @@
 """The cluster's addresses: four ranges side by side, settable as one."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -22,7 +24,7 @@ class Ranges:
     all: IPv4Network
 
     @classmethod
-    def parse(cls, text: str) -> "Ranges":
+    def parse(cls, text: str) -> Ranges:
         """Read a range as a person writes it.
 
         Raises:
@@ -42,7 +44,7 @@ class Ranges:
         return cls(network)
 
     @classmethod
-    def of_cluster(cls, folder: Path) -> "Ranges":
+    def of_cluster(cls, folder: Path) -> Ranges:
         """The ranges of the cluster in `folder`; of one that is still to be made, those asked for.
 
         Raises:

@@ -20,7 +20,6 @@ from ..machine.processes import run_logged
 from . import encryption, locks, pulumi_command
 
 STACK = "local"
-GRPC_NODE_PORT = 31670
 EXAMPLE = "training/mnist"
 """Default of `dlstack:codeDir`: the code folder whose model reads digits."""
 

@@ -97,9 +97,16 @@ class Needs:
     network: IPv4Network
     """Nodes, pods and services have their addresses in it."""
     ports: Mapping[int, str] = field(default_factory=dict)
-    """Ports of this machine, and who listens there."""
+    """Ports of this machine, and what is reached there."""
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    """Where these ports are open."""
     devices: tuple[str, ...] = ()
     """Network devices of the cluster, as patterns of fnmatch."""
     made: bool = False
     """Whether the cluster was started before, with its programs and its network."""
-    running: bool = False
+    processes: tuple[int, ...] = ()
+    """Ids of the cluster's processes that run."""
+
+    @property
+    def running(self) -> bool:
+        return bool(self.processes)

@@ -6,12 +6,13 @@ import fnmatch
 import ipaddress
 import json
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from .facts import Machine, Needs
 from .finding import Finding, ok, problem, warning
 
 _LISTEN = "0A"  # include/net/tcp_states.h
+_EVERYWHERE = "0.0.0.0"
 _DEFAULT = ipaddress.IPv4Network("0.0.0.0/0")
 
 Route = tuple[IPv4Network, str]
@@ -139,23 +140,33 @@ def _resolver(machine: Machine, needs: Needs) -> Iterator[Finding]:
 def _ports(machine: Machine, needs: Needs) -> Iterator[Finding]:
     taken = _listeners(machine)
     for port, purpose in needs.ports.items():
-        if port in taken:
-            user = _program(machine, taken[port])
-            yield problem(
+        there = taken.get(port, {})
+        wanted = {_EVERYWHERE, *needs.addresses}
+        inodes = [inode for address, inode in there.items() if address in wanted]
+        if not inodes and _EVERYWHERE in needs.addresses:
+            inodes = list(there.values())
+        if inodes:
+            user = _program(machine, inodes[0])
+            # A stack may have another one: that is known only when it is deployed.
+            yield warning(
                 f"port {port}",
                 f"in use{f' by {user}' if user else ''}, and needed for {purpose}",
-                "End that program" + ("." if user else " (`ss -ltnp` names it)."),
+                f"End that program{'' if user else ' (`ss -ltnp` names it)'}, or after `make up`: "
+                "`pulumi config set dlstack:grpcNodePort …`, a number from 30000 to 32767.",
             )
 
 
-def _listeners(machine: Machine) -> dict[int, str]:
-    """Ports on which somebody listens, and the inode of the socket."""
-    found = {}
+def _listeners(machine: Machine) -> dict[int, dict[str, str]]:
+    """Ports on which somebody listens: by address (IPv4, or everywhere) the socket's inode."""
+    found: dict[int, dict[str, str]] = {}
     for file in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in machine.text(file).splitlines()[1:]:
             fields = line.split()
             if len(fields) > 9 and fields[3] == _LISTEN:
-                found[int(fields[1].rpartition(":")[2], 16)] = fields[9]
+                shown, _, port = fields[1].rpartition(":")
+                number = int.from_bytes(bytes.fromhex(shown), "little")
+                if number < 2**32:
+                    found.setdefault(int(port, 16), {})[str(IPv4Address(number))] = fields[9]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from .. import inotify
 from . import control_groups
 from .facts import Machine, Needs
 from .finding import Finding, ok, problem, warning
@@ -13,8 +14,6 @@ LEAST_MEMORY, ENOUGH_MEMORY = 3.5, 5.5
 """GiB. Measured: processes of the cluster 1.3, the example's job 0.6 (it reserves 2), other pods of
 the stack 0.6, `pulumi up` 0.4."""
 ENOUGH_CORES = 2
-INSTANCES, WATCHES = 512, 65536
-"""Of inotify, for each user: `make up` raises lower limits for as long as the cluster runs."""
 THREADS = 2000
 OPEN_FILES = 4096
 
@@ -81,10 +80,7 @@ def _cores(machine: Machine) -> Iterator[Finding]:
 
 
 def _tables(machine: Machine) -> Iterator[Finding]:
-    limits = {
-        "fs.inotify.max_user_instances": INSTANCES,
-        "fs.inotify.max_user_watches": WATCHES,
-    }
+    limits = {f"fs.inotify.{name}": value for name, value in inotify.ENOUGH.items()}
     files = {name: f"/proc/sys/{name.replace('.', '/')}" for name in limits}
     values = {name: machine.number(file) for name, file in files.items()}
     low = [name for name, value in values.items() if value is not None and value < limits[name]]

@@ -9,6 +9,7 @@ import pytest
 from local.kubernetes.configuration import _kubelet
 from local.machine.doctor import disk, examination, kernel, networks, resources, system
 from local.machine.doctor.finding import OK, PROBLEM, WARNING
+from local.machine.ranges import Ranges
 from tests.local.machine.doctor.fake_machine import (
     DEBIAN,
     DOCKER,
@@ -192,7 +193,7 @@ class TestDisk:
         assert f"{free:.1f} of 200 GiB free at /root/.dlstack" in one.found
 
     def test_the_eviction_limit_is_the_kubelet_s(self):
-        limits = _kubelet(Path("/"))["evictionHard"]
+        limits = _kubelet(Ranges.parse("10.76.0.0/14"), "dlstack")["evictionHard"]
         assert limits["nodefs.available"] == limits["imagefs.available"]
         assert limits["nodefs.available"] == f"{disk.EVICTION_GIBIBYTES}Gi"
 
@@ -242,7 +243,7 @@ class TestResources:
     def test_memory_that_others_use_is_told_only_before_the_start(self, fake):
         full = {"/proc/meminfo": "MemTotal: 16384000 kB\nMemAvailable: 1000000 kB\n"}
         assert look(fake, full)["memory"].state == WARNING
-        fake.needs = dataclasses.replace(fake.needs, running=True)
+        fake.needs = dataclasses.replace(fake.needs, processes=(4711,))
         assert look(fake, full)["memory"].state == OK
 
     def test_few_open_files(self, fake):
@@ -311,6 +312,9 @@ class TestAddresses:
             one for one in networks.examine(machine, fake.needs, False) if one.name[:4] == "port"
         )
         assert one.found == "in use by nginx (process 77), and needed for predictions"
+        elsewhere = dataclasses.replace(fake.needs, addresses=("192.0.2.7",))
+        found = list(networks.examine(machine, elsewhere, False))
+        assert not [one for one in found if one.name.startswith("port")]
 
     def test_without_ipv6_all_is_well(self, fake):
         findings = look(fake, {"/proc/sys/net/ipv6/conf/all/disable_ipv6": None})

@@ -5,6 +5,8 @@ case and knows no ALL_PROXY, and in NO_PROXY only some understand a range of add
 variable is completed to what all of them understand.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 _SCHEMES = ("http_proxy", "https_proxy")

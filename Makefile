@@ -40,7 +40,7 @@ nothing-yet:
 	@echo 'nothing is here yet: run `make up` (or `make setup`, if your stack is on a cluster of your own)' >&2; exit 1
 
 doctor: ## whether this machine can host the cluster, and the cure for what it lacks (JSON=1: for programs)
-	@$(if $(wildcard $(STAMP)),$(BIN)/python,$(PYTHON)) -m local.doctor $(if $(JSON),--json)
+	@$(if $(wildcard $(STAMP)),$(BIN)/python,$(PYTHON)) -B -m local.doctor $(if $(JSON),--json)
 
 up: setup ## the whole system on this machine (or the cluster of KUBECONFIG), ending with a prediction
 	@$(LOCAL) up

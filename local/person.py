@@ -1,5 +1,7 @@
 """The person behind `sudo`: whose platform it is, and as whom all that runs which needs no root."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import pwd

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 
 from store import models
-from store.errors import NoBucket, StoreError
+from store.errors import NoBucket, StoreError, Unreachable
 from store.models import Manifest, Version
 from store.urls import S3Url
 
@@ -24,6 +24,9 @@ from ..run.planned import PlannedRun
 from ..run.run_hash import digest
 from ..settings.settings import Settings
 from . import announcements
+
+_START_SECONDS = 60
+"""How long a store that is about to start may take: on a busy machine some 30 s."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def plan(settings: Settings, cluster: Cluster) -> Plan:
     found, lost = None, False
     # As long as it trains there is nothing that could be lost.
     if job is None or not stands or end_of(job) is not None:
-        looked = _look(settings, cluster, run.hash)
+        looked = _look(settings, cluster, run.hash, patiently=not stands)
         found = looked[0] if looked else None
         lost = bool(looked) and found is None
     if found is not None and not stands and _passes(found[1], settings):
@@ -113,14 +116,30 @@ def _digest(settings: Settings, run: PlannedRun) -> str:
 
 
 def _look(
-    settings: Settings, cluster: Cluster, run_hash: str
+    settings: Settings, cluster: Cluster, run_hash: str, *, patiently: bool
 ) -> tuple[tuple[Version, Manifest] | None] | None:
-    """Return the intact version that the run has published, if any; None if nobody can tell."""
+    """Return the intact version that the run has published, if any; None if nobody can tell.
+
+    Args:
+        settings: of the stack.
+        cluster: where it is.
+        run_hash: of the run.
+        patiently: whether to wait for an in-stack store that is about to start, as it is when the
+            cluster itself was started a moment ago.
+    """
     place = _bucket(settings, cluster)
     if place is None:
         return None
     try:
-        found = models.newest_of_run(connection.connect(place[0]), place[1], run_hash)
+        store = connection.connect(place[0])
+        try:
+            found = models.newest_of_run(store, place[1], run_hash)
+        except Unreachable:
+            if not patiently or not _is_starting(place[0]):
+                raise
+            pulumi.log.info("The object store is about to start. It is waited for.")
+            store = connection.connect_when_it_answers(place[0], _START_SECONDS)
+            found = models.newest_of_run(store, place[1], run_hash)
     except NoBucket:
         # The store answers: what was published is gone.
         return (None,)
@@ -132,6 +151,15 @@ def _look(
     if found.version is None or found.manifest is None:
         return (None,)
     return ((found.version, found.manifest),)
+
+
+def _is_starting(store: connection.Store) -> bool:
+    """Say whether the stack's own store is to run, and is not Ready yet."""
+    path = f"/apis/apps/v1/namespaces/{store['namespace']}/deployments/{names.OBJECT_STORE}"
+    found = api.get(store["cluster"], path) if store["in_stack"] else None
+    return bool(found and found["spec"]["replicas"]) and not (
+        (found or {}).get("status", {}).get("readyReplicas")
+    )
 
 
 def _bucket(settings: Settings, cluster: Cluster) -> tuple[connection.Store, S3Url] | None:

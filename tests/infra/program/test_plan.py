@@ -10,6 +10,7 @@ import pulumi
 import pytest
 
 from infra.cluster import description
+from infra.resources import connection
 from store import buckets
 from store.client import Client, connect
 from store.objects import delete, delete_many, list_objects
@@ -162,6 +163,41 @@ def test_a_store_that_is_away_changes_nothing(up: Up, engine: Engine, deployed: 
     delete(deployed.client, deployed.model / "1/manifest.json")
     up()
     assert engine.the(JOB, "training-job") == deployed.job
+
+
+def test_a_store_that_is_about_to_start_is_waited_for(
+    up: Up, engine: Engine, deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Symptom: right after the start of a cluster, what is published was not seen."""
+    there = deployed.cluster.answers[f"{PLACE}/configmaps/stack"]["data"]
+    endpoint = there["storeEndpoint"]
+    there["storeEndpoint"] = "http://127.0.0.1:9"
+    starting = {"spec": {"replicas": 1}, "status": {}}
+    deployed.cluster.answers[f"/apis/apps/v1/namespaces/{STACK}/deployments/object-store"] = (
+        starting
+    )
+    monkeypatch.setattr(pulumi.log, "info", lambda _: None)
+    real, waited = connection.connect_when_it_answers, []
+
+    def answers_then(store: Any, seconds: float) -> Client:
+        waited.append(seconds)
+        there["storeEndpoint"] = endpoint
+        return real({**store, "endpoint": endpoint}, seconds)
+
+    monkeypatch.setattr(connection, "connect_when_it_answers", answers_then)
+    deployed.jobs()
+    up()
+    assert waited == [60]
+    assert jobs_of(engine) == []
+    # Where nothing is to be decided, nobody waits.
+    there["storeEndpoint"] = "http://127.0.0.1:9"
+    deployed.jobs(deployed.ended())
+    up()
+    # Nor for one that is not to run.
+    starting["spec"]["replicas"] = 0
+    deployed.jobs()
+    up()
+    assert waited == [60]
 
 
 class TestAPin:

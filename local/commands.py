@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import doctor
+from . import doctor, ports
 from .brought.kubeconfig import Kubeconfig
 from .console import LocalError, confirm, say
 from .doctor import WARM_GIBIBYTES
@@ -15,7 +15,6 @@ from .machine import packages
 from .machine.checks import check_machine
 from .person import behind_sudo
 from .platform import Platform
-from .ports import GRPC_NODE_PORT
 from .stack import contents, held_out
 from .stack.stack import EXAMPLE, Stack, data_set
 
@@ -81,7 +80,9 @@ def deploy(platform: Platform) -> None:
         data_dir = data_set(platform.home)
         defaults = {"dataDir": str(data_dir)}
         if platform.brought_kubeconfig is None:
-            defaults |= {"host": "127.0.0.1", "grpcNodePort": str(GRPC_NODE_PORT)}
+            defaults |= {"host": "127.0.0.1"}
+            if ports.is_free(ports.GRPC_NODE_PORT):
+                defaults |= {"grpcNodePort": str(ports.GRPC_NODE_PORT)}
         settings = stack.configure({"runtimeImage": platform.runtime_image}, defaults)
         stack.up()
         deployed = time.monotonic()

@@ -42,7 +42,7 @@ def needs(home: Home) -> Needs:
         network=Ranges.of_cluster(home.platform).all,
         # The last two are of the cluster of an earlier version, until `up` has stopped it.
         devices=(f"{home.name}*", "dlstack0", "lo"),
-        ports={GRPC_NODE_PORT: "the predictions of the first stack (gRPC)"},
+        ports={GRPC_NODE_PORT: "the predictions of a new stack (gRPC)"},
         addresses=tuple((os.environ.get("DLSTACK_ADDRESS") or "127.0.0.1").split(",")),
         made=made,
         processes=tuple(pid for name in names if (pid := Daemon(name, (), home.platform).pid())),

@@ -146,14 +146,8 @@ def _ports(machine: Machine, needs: Needs) -> Iterator[Finding]:
         if not inodes and _EVERYWHERE in needs.addresses:
             inodes = list(there.values())
         if inodes:
-            user = _program(machine, inodes[0])
-            # A stack may have another one: that is known only when it is deployed.
-            yield warning(
-                f"port {port}",
-                f"in use{f' by {user}' if user else ''}, and needed for {purpose}",
-                f"End that program{'' if user else ' (`ss -ltnp` names it)'}, or after `make up`: "
-                "`pulumi config set dlstack:grpcNodePort …`, a number from 30000 to 32767.",
-            )
+            user = _program(machine, inodes[0]) or "another program"
+            yield ok(f"port {port}", f"in use by {user}: {purpose} get another")
 
 
 def _listeners(machine: Machine) -> dict[int, dict[str, str]]:

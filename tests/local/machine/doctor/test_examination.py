@@ -311,7 +311,7 @@ class TestAddresses:
         one = next(
             one for one in networks.examine(machine, fake.needs, False) if one.name[:4] == "port"
         )
-        assert one.found == "in use by nginx (process 77), and needed for predictions"
+        assert one.found == "in use by nginx (process 77): predictions get another"
         elsewhere = dataclasses.replace(fake.needs, addresses=("192.0.2.7",))
         found = list(networks.examine(machine, elsewhere, False))
         assert not [one for one in found if one.name.startswith("port")]

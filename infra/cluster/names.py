@@ -13,6 +13,9 @@ TENSORBOARD = "tensorboard"
 PREDICTION = "prediction"
 TRAINING = "training"
 
+PROXY = "proxy"
+"""The Secret with the proxy variables of pods, where `dlstack:proxy` is set."""
+
 DESCRIPTION = "stack"
 """The ConfigMap in which a stack says what its commands have to know: a contract."""
 
@@ -38,6 +41,9 @@ DIGEST_ANNOTATION = "dlstack.dev/settings"
 
 STORE_KEYS_ANNOTATION = "dlstack.dev/store-keys"
 """Of pods that have to start anew when the object store's credentials change."""
+
+PROXY_ANNOTATION = "dlstack.dev/proxy"
+"""Of pods that have to start anew when the proxy to the world is another one."""
 
 
 def store_secret(endpoint: str, region: str) -> str:

@@ -11,6 +11,7 @@ from pulumi_kubernetes.core.v1 import (
     ContainerArgs,
     ContainerPortArgs,
     EmptyDirVolumeSourceArgs,
+    EnvFromSourceArgs,
     EnvVarArgs,
     EnvVarSourceArgs,
     ExecActionArgs,
@@ -22,6 +23,7 @@ from pulumi_kubernetes.core.v1 import (
     ProbeArgs,
     ResourceRequirementsArgs,
     SeccompProfileArgs,
+    SecretEnvSourceArgs,
     SecretKeySelectorArgs,
     SecurityContextArgs,
     TolerationArgs,
@@ -30,6 +32,7 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
+from ..cluster import names
 from ..cluster.flavour import Flavour
 from ..resources.connection import ACCESS_KEY, SECRET_KEY
 from .packages import Packages
@@ -86,8 +89,11 @@ def container(
     readiness: ProbeArgs | None = None,
     liveness: ProbeArgs | None = None,
     pause_seconds: int = 0,
+    proxied: bool = False,
 ) -> ContainerArgs:
     """Return a container that runs as nobody in particular and writes to its mounts only.
+
+    With `proxied` it reaches the world through the proxy of `dlstack:proxy`, if that is set.
 
     With `pause_seconds` it gets SIGTERM that much later: requests still come to a pod that is told
     to end, until all nodes know of it.
@@ -105,6 +111,11 @@ def container(
             EnvVarArgs(name="HOME", value="/tmp"),
             *env,
         ],
+        env_from=[
+            EnvFromSourceArgs(secret_ref=SecretEnvSourceArgs(name=names.PROXY, optional=True))
+        ]
+        if proxied
+        else None,
         ports=[
             ContainerPortArgs(name=port, container_port=number)
             for port, number in (ports or {}).items()

@@ -178,6 +178,7 @@ def _sync(args: PredictionServiceArgs) -> ContainerArgs:
         packages=args.packages,
         mounts=[_MODELS_MOUNT],
         resources=pod_specs.requests("50m", "128Mi", memory_limit="1Gi"),
+        proxied=True,
     )
 
 

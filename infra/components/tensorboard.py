@@ -40,6 +40,8 @@ class TensorBoardArgs:
     store_environment: Sequence[EnvVarArgs]
     store_keys: pulumi.Input[str] | None
     """Changes with the credentials in `store_environment`, which running pods don't see."""
+    proxy_digest: pulumi.Input[str] | None
+    """Changes with the proxy to the world, which running pods don't see either."""
     runs_url: pulumi.Input[str]
     """`s3://` URL below which the runs' event files lie."""
     service_type: ServiceType
@@ -105,12 +107,11 @@ class TensorBoard(pulumi.ComponentResource):
                             env=args.store_environment,
                             mounts=[VolumeMountArgs(name="logs", mount_path="/logs")],
                             resources=pod_specs.requests("25m", "128Mi", memory_limit="512Mi"),
+                            proxied=True,
                         ),
                     ],
                     volumes=[args.packages.volume, pod_specs.scratch("logs")],
-                    annotations={names.STORE_KEYS_ANNOTATION: args.store_keys}
-                    if args.store_keys is not None
-                    else None,
+                    annotations=_annotations(args) or None,
                     # It holds nothing that isn't in the bucket.
                     grace_seconds=1,
                 ),
@@ -133,3 +134,12 @@ class TensorBoard(pulumi.ComponentResource):
         )
         self.url = exposed.url("http")
         self.register_outputs({"url": self.url})
+
+
+def _annotations(args: TensorBoardArgs) -> dict[str, pulumi.Input[str]]:
+    """Return what makes the pods start anew when it changes."""
+    found = {
+        names.STORE_KEYS_ANNOTATION: args.store_keys,
+        names.PROXY_ANNOTATION: args.proxy_digest,
+    }
+    return {name: value for name, value in found.items() if value is not None}

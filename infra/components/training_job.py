@@ -223,6 +223,7 @@ class TrainingJob(pulumi.ComponentResource):
                             env=_environment(args),
                             mounts=[VolumeMountArgs(name="work", mount_path="/work")],
                             resources=pod_specs.flavoured(args.flavour),
+                            proxied=True,
                         )
                     ],
                     volumes=[args.packages.volume, pod_specs.scratch("work")],

@@ -12,6 +12,7 @@ from ..run import packages
 from ..settings.settings import Settings
 from .place import Place
 from .plan import Plan
+from .proxy import ProxySecret
 from .storage import Storage
 from .training import Training
 
@@ -26,7 +27,12 @@ class Serving:
 
 
 def declare_serving(
-    settings: Settings, plan: Plan, place: Place, storage: Storage, training: Training
+    settings: Settings,
+    plan: Plan,
+    place: Place,
+    storage: Storage,
+    training: Training,
+    proxy: ProxySecret,
 ) -> Serving:
     """Declare the service of the model that the run publishes, or of the version that is pinned."""
     access = _access(settings, place)
@@ -66,6 +72,7 @@ def declare_serving(
             access=access,
             cluster=place.cluster,
         ),
+        pulumi.ResourceOptions(depends_on=proxy.resources),
     )
     return Serving(model, prediction, access)
 

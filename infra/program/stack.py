@@ -12,6 +12,7 @@ from ..cluster.clusters import Cluster
 from ..settings.settings import Settings
 from .place import Place
 from .plan import Plan, plan
+from .proxy import ProxySecret
 from .serving import Serving, declare_serving
 from .storage import Storage, declare_guard, declare_storage
 from .training import Training, declare_training
@@ -26,8 +27,9 @@ def build(settings: Settings) -> Mapping[str, Any]:
     place = Place(settings, cluster, host, problem)
     storage = declare_storage(settings, place)
     described = _describe(settings, place, storage)
-    training = declare_training(settings, planned, place, storage)
-    serving = declare_serving(settings, planned, place, storage, training)
+    proxy = ProxySecret(settings, place)
+    training = declare_training(settings, planned, place, storage, proxy)
+    serving = declare_serving(settings, planned, place, storage, training, proxy)
     # All that a refused `destroy` leaves. What these use goes after them by itself.
     users = [described, training.tensorboard, training.others, training.job, serving.prediction]
     declare_guard(settings, storage, [one for one in users if one is not None])

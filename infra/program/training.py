@@ -16,6 +16,7 @@ from ..run.planned import PlannedRun
 from ..settings.settings import Settings
 from .place import Place
 from .plan import Plan
+from .proxy import ProxySecret
 from .storage import Storage
 
 
@@ -29,7 +30,9 @@ class Training:
     tensorboard: TensorBoard
 
 
-def declare_training(settings: Settings, plan: Plan, place: Place, storage: Storage) -> Training:
+def declare_training(
+    settings: Settings, plan: Plan, place: Place, storage: Storage, proxy: ProxySecret
+) -> Training:
     """Declare TensorBoard, and the Job of the run that is planned, if it needs one."""
     packages = place.packages("training", plan.library)
     tensorboard = TensorBoard(
@@ -41,6 +44,7 @@ def declare_training(settings: Settings, plan: Plan, place: Place, storage: Stor
             packages=packages,
             store_environment=storage.environment,
             store_keys=storage.keys,
+            proxy_digest=proxy.digest,
             runs_url=pulumi.Output.concat(storage.output_url, "/runs"),
             # TensorBoard has neither encryption nor a token: it stays in the cluster then.
             service_type="ClusterIP" if settings.access else settings.service_type,
@@ -48,6 +52,7 @@ def declare_training(settings: Settings, plan: Plan, place: Place, storage: Stor
             forced_host=None if settings.access else settings.host,
             cluster=place.cluster,
         ),
+        pulumi.ResourceOptions(depends_on=proxy.resources),
     )
     code_url = _code(settings, plan.run, storage)
     data_url = _data(settings, plan.run, storage)
@@ -91,7 +96,7 @@ def declare_training(settings: Settings, plan: Plan, place: Place, storage: Stor
             digest=plan.digest,
             cluster=place.cluster,
         ),
-        pulumi.ResourceOptions(depends_on=[others]),
+        pulumi.ResourceOptions(depends_on=[others, *proxy.resources]),
     )
     return Training(job, others, tensorboard)
 

@@ -6,7 +6,7 @@ from typing import NoReturn, get_args
 import pulumi
 
 from ..cluster.flavour import Flavour
-from . import access, external_store, flavour_settings, flavours, name_rules, run_inputs
+from . import access, external_store, flavour_settings, flavours, name_rules, proxy, run_inputs
 from .reader import Reader
 from .settings import LogFormat, ServiceType, ServingEngine, Settings
 
@@ -29,6 +29,7 @@ KEYS = (
     "modelVersion",
     "namespace",
     "nodeCount",
+    "proxy",
     "retries",
     "runParameters",
     "runtimeImage",
@@ -112,6 +113,7 @@ def load() -> Settings:
         store=store,
         data_bucket=name_rules.bucket(bucket_prefix, "data"),
         output_bucket=name_rules.bucket(bucket_prefix, "output"),
+        proxy=proxy.read(),
         storage_size=reader.size("storageSize", "10Gi"),
         storage_class=reader.text("storageClass") or None,
         force_destroy=reader.flag("forceDestroy"),

@@ -8,6 +8,7 @@ from typing import Literal
 from ..cluster.flavour import Flavour
 from .access import AccessSettings
 from .external_store import ExternalStore
+from .proxy import Proxy
 
 ServiceType = Literal["NodePort", "LoadBalancer", "ClusterIP"]
 ServingEngine = Literal["embedded", "tensorflow-serving"]
@@ -65,6 +66,8 @@ class Settings:
     """Holds code and data."""
     output_bucket: str
     """Holds runs and models."""
+    proxy: Proxy | None
+    """By which pods reach the world; None: they need none."""
     storage_size: str
     """Size of the in-stack object store's volume, when it is made; it stays as it is later."""
     storage_class: str | None

@@ -304,6 +304,7 @@ REACHES: dict[str, tuple[dict[str, str], str, set[str]]] = {
     "namespace": ({}, "team", {"namespace"}),
     "nodeCount": ({}, "2", {"node_count"}),
     "retries": ({}, "3", {"retries"}),
+    "proxy": ({}, '{"httpsProxy": "http://proxy:3128"}', {"proxy"}),
     "runParameters": ({}, '{"epochs": 3}', {"run_parameters"}),
     "runtimeImage": ({"image": "registry.example/training:1"}, "other:2", {"runtime_image"}),
     "s3AccessKey": (STORE, "OTHER", {"store"}),

@@ -1,10 +1,12 @@
 """The boot file from its start to its end: once, or in as many rounds as several workers need."""
 
+import os
 import shutil
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from training.agent import proxies
 from training.agent.boot_process import BootProcess
 from training.agent.job_log import JobLog
 from training.agent.workers import Workers
@@ -61,7 +63,9 @@ class Rounds:
             if config is None:
                 return 0
             shutil.rmtree(self._model_dir, ignore_errors=True)
-            status = self._run_boot_file({"TF_CONFIG": config})
+            status = self._run_boot_file(
+                {"TF_CONFIG": config, **proxies.passing_by(os.environ, config)}
+            )
             if workers.lost is None and status == 0:
                 if self._publishes:
                     workers.finish_round()

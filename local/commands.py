@@ -84,6 +84,7 @@ def deploy(platform: Platform) -> None:
             if ports.is_free(ports.GRPC_NODE_PORT):
                 defaults |= {"grpcNodePort": str(ports.GRPC_NODE_PORT)}
         settings = stack.configure({"runtimeImage": platform.runtime_image}, defaults)
+        stack.set_proxy(platform.pod_proxy(), settings.get("proxy"))
         stack.up()
         deployed = time.monotonic()
         # Code of one's own answers other questions than which digit it is.

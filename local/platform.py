@@ -1,6 +1,7 @@
 """The platform as the commands see it: a cluster, made here or brought, and what reaches it."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -10,6 +11,7 @@ from .brought import images, tools
 from .brought.kubeconfig import Kubeconfig
 from .console import LocalError, say
 from .home import Home
+from .kubernetes import proxy_relay
 from .kubernetes.cluster import Cluster
 from .machine import proxies
 from .person import home_folder
@@ -103,6 +105,18 @@ class Platform:
     def pass_by_proxies(self) -> None:
         """Have this process, and all that it starts, ask no proxy for what is the platform's."""
         os.environ.update(proxies.completed(os.environ, self.cluster.addresses))
+
+    def pod_proxy(self) -> str | None:
+        """The value of `dlstack:proxy` for pods of the embedded cluster: JSON, or empty.
+
+        None: the cluster is brought, and what its pods need is not for this machine to say.
+        """
+        if self.brought_kubeconfig is not None:
+            return None
+        found = proxy_relay.seen_from_pods(os.environ, self.cluster.ranges)
+        keys = {"httpProxy": "http_proxy", "httpsProxy": "https_proxy", "noProxy": "no_proxy"}
+        value = {key: found[name] for key, name in keys.items() if found.get(name)}
+        return json.dumps(value) if value.keys() - {"noProxy"} else ""
 
     def named_by_shell(self) -> str:
         """What the shell's variables name in the place of this machine's own, as `NAME=value`."""

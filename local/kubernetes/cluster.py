@@ -1,6 +1,7 @@
 """A single-node Kubernetes on this machine: started, asked, stopped."""
 
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -25,7 +26,7 @@ from ..machine.namespaces import NAME, Namespaces
 from ..machine.network import NodeNetwork
 from ..machine.processes import Daemon, tail
 from ..machine.ranges import Ranges
-from . import configuration, containerd, former, node_ports
+from . import configuration, containerd, former, node_ports, proxy_relay
 from .configuration import (
     API_PORT,
     ETCD,
@@ -67,7 +68,7 @@ class Cluster:
     def addresses(self) -> tuple[str, ...]:
         """Those that are nobody's but the cluster's: the node's, and ranges of it."""
         ranges = self.ranges
-        return (str(ranges.nodes), str(ranges.pods), str(ranges.services))
+        return (str(ranges.node), str(ranges.nodes), str(ranges.pods), str(ranges.services))
 
     @cached_property
     def ranges(self) -> Ranges:
@@ -103,8 +104,8 @@ class Cluster:
     def processes(self) -> list[Daemon]:
         """The cluster's processes in the order in which they start, to look at and to stop."""
         listed = [Daemon(name, (), self.folder) for name in PROCESSES]
-        # Few machines need one.
-        return [one for one in listed if one.name != RESOLVER or one.pid()]
+        # Few machines need these.
+        return [one for one in listed if one.name not in (RESOLVER, proxy_relay.NAME) or one.pid()]
 
     def start_runtime(self) -> None:
         """Start containerd unless it runs, and wait until it answers.
@@ -129,6 +130,10 @@ class Cluster:
             daemons[RESOLVER].start()
         else:
             daemons[RESOLVER].stop()
+        if relay := proxy_relay.daemon(self.folder, os.environ, ranges):
+            relay.start()
+        else:
+            Daemon(proxy_relay.NAME, (), self.folder).stop()
         if self._start(daemons["containerd"]):
             with step("start containerd"):
                 _await(daemons["containerd"], lambda: self.ctr("version").returncode == 0)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..home import write_private
-from ..machine import namespaces, proxies, resolver
+from ..machine import namespaces, resolver
 from ..machine.namespaces import INSIDE
 from ..machine.processes import Daemon
 from ..machine.ranges import Ranges
-from . import containerd, node_ports, provisioner
+from . import containerd, node_ports, provisioner, proxy_relay
 from .pki import Authority
 
 NODE_NAME = "dlstack"
@@ -40,10 +40,10 @@ ETCD = "unix://etcd:0"
 ETCD_PEER = "unix://etcd-peer:0"
 VOLUME_PROVISIONER = "volume-provisioner"
 RESOLVER = "resolver"
-ON_THE_MACHINE = (RESOLVER, VOLUME_PROVISIONER, node_ports.NAME)
+ON_THE_MACHINE = (RESOLVER, proxy_relay.NAME, VOLUME_PROVISIONER, node_ports.NAME)
 """The processes outside the node's namespaces."""
 PROCESSES = (
-    *(namespaces.NAME, RESOLVER, "containerd", "etcd"),
+    *(namespaces.NAME, RESOLVER, proxy_relay.NAME, "containerd", "etcd"),
     *(*PORTS, VOLUME_PROVISIONER, node_ports.NAME),
 )
 
@@ -76,7 +76,7 @@ def daemons(
             ["containerd", "--config", INSIDE / "containerd.toml"],
             folder,
             # It alone talks to the world: to registries, for images that are not made here.
-            proxies.only(os.environ),
+            proxy_relay.seen_from_pods(os.environ, ranges),
             reads=[folder / "containerd.toml"],
         ),
         # Sockets instead of ports: only root of this machine gets at the store, without a

@@ -7,11 +7,16 @@ variable is completed to what all of them understand.
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 _SCHEMES = ("http_proxy", "https_proxy")
 _PROXIES = (*_SCHEMES, "all_proxy", "grpc_proxy")
 _EXCEPTIONS = ("no_proxy", "no_grpc_proxy")
+_PORTS = {"https": 443, "socks5": 1080, "socks5h": 1080}
+"""Of proxies that are named without one, by scheme; of others 80."""
 _EVERYWHERE = ("localhost", "127.0.0.1", "::1", ".svc", ".cluster.local")
 """Names and addresses of this machine and of Services, as all programs understand them."""
 
@@ -62,12 +67,50 @@ def only(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in rest}
 
 
+def with_scheme(value: str) -> str:
+    """A proxy's URL, also where a variable names only HOST:PORT."""
+    return value if "://" in value else f"http://{value}"
+
+
+def is_url(name: str) -> bool:
+    """Whether a variable of `only` names a proxy, and not what it isn't asked for."""
+    return name.lower() in _PROXIES
+
+
+def place(value: str) -> str:
+    """HOST:PORT of a proxy as a variable names it, with a scheme or without; empty: of none."""
+    parts = urlsplit(with_scheme(value))
+    try:
+        port = parts.port or _PORTS.get(parts.scheme, 80)
+    except ValueError:
+        return ""
+    host = parts.hostname or ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else ""
+
+
+def moved(value: str, to: str) -> str:
+    """A proxy's URL with another HOST:PORT."""
+    parts = urlsplit(with_scheme(value))
+    user, at, _ = parts.netloc.rpartition("@")
+    return f"{parts.scheme}://{user}{at}{to}"
+
+
+def is_loopback(where: str) -> bool:
+    """Whether a HOST:PORT is of this machine's loopback interface, be it by a name."""
+    host, _, port = where.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
+
+
 def _named(environment: Mapping[str, str]) -> dict[str, str]:
     """Lower-case name -> value; where both are set, the lower-case one, as curl and Python do."""
     found = {}
     for name in (*_PROXIES, *_EXCEPTIONS):
         if value := environment.get(name) or environment.get(name.upper()):
-            found[name] = value
+            found[name] = with_scheme(value) if name in _PROXIES else value
     return found
 
 

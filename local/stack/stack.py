@@ -102,6 +102,24 @@ class Stack:
             self._read("config", "set-all", *words)
         return {**known, **changed}
 
+    def set_proxy(self, wanted: str | None, known: str | None) -> None:
+        """Have `dlstack:proxy` follow this machine's environment.
+
+        Args:
+            wanted: its value; empty: there is no proxy; None: leave it as it is.
+            known: its value as `configure` returns it; None: it is encrypted.
+        """
+        if wanted is None or wanted == known or (not wanted and known == "{}"):
+            return
+        if wanted:
+            # With a user and a password in it, it is encrypted. By standard input: who looks at
+            # this machine's processes reads no password.
+            kind = "--secret" if "@" in wanted else "--plaintext"
+            self._read("config", "set", kind, "dlstack:proxy", given=wanted)
+        else:
+            say("the environment names no proxy any more: dlstack:proxy is removed")
+            self._read("config", "rm", "dlstack:proxy")
+
     def up(self) -> None:
         """Run `pulumi up`, its progress on this terminal.
 
@@ -215,14 +233,14 @@ class Stack:
         is_file = self.variables["PULUMI_BACKEND_URL"].startswith("file:")
         return is_file and all(lock.is_left_behind() for lock in held)
 
-    def _read(self, *words: str, leaving_out: str = "") -> str:
+    def _read(self, *words: str, leaving_out: str = "", given: str = "") -> str:
         variables = {**os.environ, **self.variables}
         variables.pop(leaving_out, None)
         done: subprocess.CompletedProcess[str] = subprocess.run(
             ["pulumi", *words, "--non-interactive"],
             cwd=REPOSITORY,
             env=variables,
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             text=True,
             **person.as_person(),

@@ -25,9 +25,11 @@ def pulumi(monkeypatch):
             self.set: list[str] = []
             self.told: list[tuple[str, ...]] = []
 
-        def read(self, words: tuple[str, ...], leaving_out: str) -> str:
+        def read(self, words: tuple[str, ...], leaving_out: str, given: str) -> str:
             if words[:2] == ("config", "set-all"):
                 self.set = list(words[2:])
+            elif words[:2] in (("config", "set"), ("config", "rm")):
+                self.told.append((*words, given))
             elif words[:2] == ("stack", "ls"):
                 # With the variable Pulumi would call that stack the current one.
                 assert leaving_out == "PULUMI_STACK"
@@ -38,7 +40,9 @@ def pulumi(monkeypatch):
 
     cli = Cli()
     monkeypatch.setattr(
-        Stack, "_read", lambda _, *words, leaving_out="": cli.read(words, leaving_out)
+        Stack,
+        "_read",
+        lambda _, *words, leaving_out="", given="": cli.read(words, leaving_out, given),
     )
     return cli
 
@@ -87,3 +91,27 @@ def test_what_is_set_already_is_not_set_again(pulumi):
 def test_the_example_is_the_default_of_the_code_folder():
     config = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
     assert config["codeDir"]["default"] == stack.EXAMPLE
+
+
+PROXY = '{"httpsProxy": "http://proxy:3128"}'
+WITH_PASSWORD = '{"httpsProxy": "http://ann:hunter2@proxy:3128"}'
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "told"),
+    [
+        # The cluster is brought.
+        (None, PROXY, []),
+        ("", "{}", []),
+        (PROXY, PROXY, []),
+        (PROXY, "{}", [("config", "set", "--plaintext", "dlstack:proxy", PROXY)]),
+        ("", PROXY, [("config", "rm", "dlstack:proxy", "")]),
+        # An encrypted value is not told.
+        ("", None, [("config", "rm", "dlstack:proxy", "")]),
+        (WITH_PASSWORD, None, [("config", "set", "--secret", "dlstack:proxy", WITH_PASSWORD)]),
+    ],
+)
+def test_the_proxy_of_pods_follows_the_environment(pulumi, wanted, known, told):
+    """A password goes by standard input: the last of each tuple."""
+    Stack({"PULUMI_STACK": "local"}).set_proxy(wanted, known)
+    assert pulumi.told == told

@@ -66,9 +66,10 @@ class Cluster:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Those that are nobody's but the cluster's: the node's, and ranges of it."""
+        """Those that are nobody's but the cluster's, by themselves and as ranges."""
         ranges = self.ranges
-        return (str(ranges.node), str(ranges.nodes), str(ranges.pods), str(ranges.services))
+        alone = (str(ranges.node), str(ranges.machine))
+        return (*alone, str(ranges.nodes), str(ranges.pods), str(ranges.services))
 
     @cached_property
     def ranges(self) -> Ranges:

@@ -1,6 +1,7 @@
 """`python -m local`: this machine's own Kubernetes and Pulumi, and the stack that runs on them."""
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -66,16 +67,17 @@ def main() -> int:
 
 
 def _refused(error: PermissionError) -> str:
-    """Say whose file it is that this user may not use."""
-    name = str(error.filename)
-    try:
-        owner = Path(name).owner()
-    except (OSError, KeyError):
-        owner = "somebody else"
+    """Say whose file or folder it is that this user may not use."""
+    path = Path(str(error.filename)).absolute()
+    owner = "somebody else"
+    # Of what lies in a folder that this user may not look into, the folder tells.
+    for place in (path, *path.parents):
+        with contextlib.suppress(OSError, KeyError):
+            owner = f"{place.owner()}'s" if place == path else f"in {place}, {place.owner()}'s"
+            break
     return (
-        f"{name} belongs to {owner}, and this user may not use it ({error.strerror}). If a command "
-        "run as root made it, `sudo make up` hands it over; else set DLSTACK_HOME to a folder of "
-        "yours."
+        f"{path} is {owner}, and this user may not use it ({error.strerror}). If a command run as "
+        "root made it, `sudo make up` hands it over; else set DLSTACK_HOME to a folder of yours."
     )
 
 

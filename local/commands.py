@@ -160,7 +160,7 @@ def destroy(platform: Platform) -> None:
 
 def down(platform: Platform) -> None:
     """Take the stack down, with all that it keeps, and stop the embedded cluster."""
-    if platform.brought_kubeconfig is None and platform.cluster.is_running():
+    if platform.brought_kubeconfig is None and platform.home.platform.exists():
         check_machine("down")
     _take_down(platform, asks=True, otherwise="`make stop` stops the cluster and keeps everything.")
     stop(platform)
@@ -179,7 +179,7 @@ def stop(platform: Platform) -> None:
         platform.cluster.stop()
     say(
         "the cluster is stopped; `make up` starts it again, with all that it kept "
-        f"(`rm -r {platform.home.root}` would remove that)"
+        f"(`{'sudo ' if behind_sudo() else ''}rm -r {platform.home.root}` would remove that)"
     )
 
 

@@ -125,11 +125,16 @@ class Home:
         """Give the person who called `sudo` what root made, but for the cluster's own files.
 
         Of these the person gets the administrator's kubeconfig and the folder of `kubectl`, and
-        sees which processes run. Go's gigabytes are the person's from the start (`Programs`).
+        sees which processes run.
         """
         if person.behind_sudo() is None:
             return
-        person.hand_over(self.root, leaving=(self.platform, self.cache / "go"))
+        # Go has more files than all the rest, and new ones only after a build, which has a log.
+        begun = (self.root / "lock").stat().st_mtime
+        logs = (self.cache / "logs").glob("*.log")
+        built = any(log.stat().st_mtime >= begun for log in logs)
+        leaving = (self.platform, *(() if built else (self.cache / "go",)))
+        person.hand_over(self.root, leaving=leaving)
         for name, mode in _SEEN.items():
             if (self.platform / name).exists():
                 (self.platform / name).chmod(mode)

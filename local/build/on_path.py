@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 
 from ..console import say
+from ..person import as_person
 
 _SECONDS = 20.0
 
@@ -28,6 +29,7 @@ def usable(name: str, words: Sequence[str], oldest: tuple[int, ...]) -> str | No
             text=True,
             errors="replace",
             timeout=_SECONDS,
+            **as_person(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         say(f"not using {found}, which does not run: {error}")

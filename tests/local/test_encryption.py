@@ -1,14 +1,19 @@
-"""A configuration file that outlived the passphrase of its stack. Pulumi itself: tests/cluster/.
+"""A configuration file that outlived the passphrase of its stack.
 
 After `rm -r ~/.dlstack` the checkout still has `Pulumi.local.yaml`, with the salt of the old
 passphrase. Symptom: each `make up` ends with "incorrect passphrase".
 """
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from local.__main__ import Platform
 from local.console import LocalError
-from local.home import Home
+from local.home import REPOSITORY, Home
 from local.stack import encryption
+from local.stack.stack import Stack
 
 PLAIN = """# ours
 config:
@@ -52,3 +57,44 @@ def test_no_new_passphrase_is_made_for_a_state_of_another_one(tmp_path):
     state.unlink()
     encryption.create(home)
     assert encryption.file(home).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def configuration() -> Iterator[Path]:
+    """Of a stack in this checkout that only this module makes."""
+    file = REPOSITORY / "Pulumi.outlived.yaml"
+    file.unlink(missing_ok=True)
+    yield file
+    file.unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+def test_a_stack_is_made_again_whose_state_and_passphrase_were_removed(tmp_path, configuration):
+    """With Pulumi itself: it has to be there, or is made."""
+    environment = Platform().environment()
+
+    def stack(life: str) -> Stack:
+        (tmp_path / life).mkdir(exist_ok=True)
+        return Stack(
+            {
+                **environment,
+                "PULUMI_STACK": "outlived",
+                "PULUMI_BACKEND_URL": f"file://{tmp_path / life}",
+                "PULUMI_CONFIG_PASSPHRASE": life,
+            }
+        )
+
+    def salt() -> str:
+        return configuration.read_text().partition("encryptionsalt: ")[2].partition("\n")[0]
+
+    stack("first").configure({"runtimeImage": "image:1"}, {})
+    first = salt()
+    assert first
+    stack("second").configure({}, {})
+    assert salt() not in ("", first)
+    assert "dlstack:runtimeImage: image:1" in configuration.read_text()
+    stack("second")._read("config", "set", "--secret", "dlstack:token", "x" * 20)
+    before = configuration.read_text()
+    with pytest.raises(LocalError, match=r"has secrets \(dlstack:token\)"):
+        stack("third").configure({}, {})
+    assert configuration.read_text() == before

@@ -2,13 +2,14 @@
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
 
-from . import commands, doctor, person
+from . import commands, disk, doctor, person
 from .console import LocalError
-from .home import REPOSITORY
+from .home import REPOSITORY, Home
 from .platform import Platform
 
 COMMANDS = {
@@ -59,6 +60,11 @@ def main() -> int:
         return 1
     except PermissionError as error:
         print(f"error: {_refused(error)}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"error: {disk.error(Home.from_environment().root)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted. The same command goes on from here.", file=sys.stderr)

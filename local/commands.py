@@ -85,7 +85,9 @@ def deploy(platform: Platform) -> None:
                 defaults |= {"grpcNodePort": str(ports.GRPC_NODE_PORT)}
         settings = stack.configure({"runtimeImage": platform.runtime_image}, defaults)
         stack.set_proxy(platform.pod_proxy(), settings.get("proxy"))
-        stack.up()
+        is_lost = platform.brought_kubeconfig is None and platform.home.lost_cluster.exists()
+        stack.up(refresh=is_lost)
+        platform.home.lost_cluster.unlink(missing_ok=True)
         deployed = time.monotonic()
         # Code of one's own answers other questions than which digit it is.
         is_example = settings["codeDir"] == EXAMPLE

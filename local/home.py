@@ -69,6 +69,11 @@ class Home:
         """Pulumi's state and the passphrase that encrypts the secrets in it."""
         return self.root / "pulumi"
 
+    @property
+    def lost_cluster(self) -> Path:
+        """A mark: what the cluster had is lost, so the next `pulumi up` has to compare."""
+        return self.stacks / "lost-cluster"
+
     def make_room(self, gibibytes: int) -> None:
         """Make the folder.
 

@@ -16,9 +16,10 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from .. import disk
 from ..build.images import Images
 from ..build.programs import NODE_PORTS, Programs
-from ..console import LocalError, step
+from ..console import LocalError, say, step
 from ..home import Home
 from ..machine import inotify, resolver
 from ..machine.cgroups import ControlGroup
@@ -26,7 +27,7 @@ from ..machine.namespaces import NAME, Namespaces
 from ..machine.network import NodeNetwork
 from ..machine.processes import Daemon, tail
 from ..machine.ranges import Ranges
-from . import configuration, containerd, former, node_ports, proxy_relay
+from . import configuration, containerd, former, memory, node_ports, proxy_relay
 from .configuration import (
     API_PORT,
     ETCD,
@@ -137,7 +138,7 @@ class Cluster:
             Daemon(proxy_relay.NAME, (), self.folder).stop()
         if self._start(daemons["containerd"]):
             with step("start containerd"):
-                _await(daemons["containerd"], lambda: self.ctr("version").returncode == 0)
+                self._await(daemons["containerd"], lambda: self.ctr("version").returncode == 0)
 
     def start(self) -> None:
         """Start what does not run as it should, and wait until a pod has tried the node.
@@ -158,15 +159,19 @@ class Cluster:
                 "kube-proxy": lambda: self._answers("kube-proxy"),
                 node_ports.NAME: lambda: node_ports.knows(self.folder),
             }
+            is_lost = memory.is_lost(self.folder)
             for name in ("etcd", "kube-apiserver"):
                 self._start(daemons[name])
-                _await(daemons[name], waiting.pop(name))
+                self._await(daemons[name], waiting.pop(name))
+                if name == "etcd" and is_lost:
+                    self._begin_anew()
+            self._keep_identity()
             for name in (*waiting, VOLUME_PROVISIONER):
                 self._start(daemons[name])
             trial = Trial(self.processes(), self._ask, self._last_lines)
             self._apply_manifests(trial)
             for name, is_ready in waiting.items():
-                _await(daemons[name], is_ready)
+                self._await(daemons[name], is_ready)
             trial.finish(READY_SECONDS)
 
     def stop(self) -> None:
@@ -259,6 +264,45 @@ class Cluster:
             probe.settimeout(1)
             return probe.connect_ex((str(self.ranges.node), PORTS[name])) == 0
 
+    def _begin_anew(self) -> None:
+        """Have an empty etcd serve the cluster that there was."""
+        say(
+            f"what etcd knew is gone from {self.folder / memory.ETCD_FOLDER}: the cluster is made "
+            f"anew as the same one. Its volumes are in {configuration.volumes(self.folder)} and "
+            "stay; `make up` puts the stack back on them"
+        )
+        memory.restore(self.folder, ETCD.removeprefix("unix://"))
+        self.home.lost_cluster.touch()
+
+    def _keep_identity(self) -> None:
+        answer = self.get("/api/v1/namespaces/kube-system")
+        if answer is not None:
+            memory.keep(self.folder, json.loads(answer)["metadata"]["uid"])
+
+    def _await(self, daemon: Daemon, is_ready: Callable[[], bool]) -> None:
+        """Wait until a process is ready.
+
+        Raises:
+            LocalError: it ended, or was not ready in READY_SECONDS.
+        """
+        until = time.monotonic() + READY_SECONDS
+        while not is_ready():
+            if daemon.pid() is None or time.monotonic() > until:
+                raise self._failure(daemon)
+            time.sleep(0.1)
+
+    def _failure(self, daemon: Daemon) -> LocalError:
+        """Why a process is not ready, in the words of who can put it right."""
+        said, ended = daemon.log.read_text(errors="replace"), daemon.pid() is None
+        if ended and (full := disk.full(said, self.folder)):
+            return full
+        if ended and daemon.name == "etcd" and (damaged := memory.damage(self.folder, said)):
+            return damaged
+        state = "ended" if ended else f"is not ready after {READY_SECONDS} s"
+        return LocalError(
+            f"{daemon.name} {state}.", f"Its log is {daemon.log} and ends with:\n{tail(daemon.log)}"
+        )
+
     def _node_is_ready(self) -> bool:
         """Whether the kubelet that runs now is ready; what an earlier one said stays in etcd."""
         answer = self.get(f"/api/v1/nodes/{NODE_NAME}")
@@ -319,20 +363,3 @@ class Cluster:
         self.kubectl("delete", "--ignore-not-found", "--wait=false", *former)
         for name in free:
             shutil.rmtree(configuration.volumes(self.folder) / name, ignore_errors=True)
-
-
-def _await(daemon: Daemon, is_ready: Callable[[], bool]) -> None:
-    """Wait until a process is ready.
-
-    Raises:
-        LocalError: it ended, or was not ready in READY_SECONDS.
-    """
-    until = time.monotonic() + READY_SECONDS
-    while not is_ready():
-        if daemon.pid() is None or time.monotonic() > until:
-            state = "ended" if daemon.pid() is None else f"is not ready after {READY_SECONDS} s"
-            raise LocalError(
-                f"{daemon.name} {state}.",
-                f"Its log is {daemon.log} and ends with:\n{tail(daemon.log)}",
-            )
-        time.sleep(0.1)

@@ -27,6 +27,8 @@ FINALIZER = "dlstack.dev/folder"
 """Keeps a volume that somebody deletes by hand until its folder is gone."""
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 """Annotation by which the scheduler says where the first pod of a claim is to run."""
+NOTES = ".claims"
+"""Beside the volumes: a file for each, with the claim that it is of, as NAMESPACE/NAME."""
 VOLUMES = "/api/v1/persistentvolumes"
 CLAIMS = "/api/v1/persistentvolumeclaims"
 WATCH_SECONDS = 600
@@ -120,6 +122,8 @@ class Provisioner:
         # In this order: a claim that a volume names and that is not listed afterwards is gone.
         volumes = self.api.list(VOLUMES)
         claims = self.api.list(CLAIMS)
+        for volume in ours(volumes, self.folder):
+            self._remember(volume)
         done = True
         # One that fails keeps no other waiting.
         for act, documents in (
@@ -136,6 +140,8 @@ class Provisioner:
 
     def _remove(self, volume: Document) -> None:
         path, name = Path(volume["spec"]["local"]["path"]), volume["metadata"]["name"]
+        # First: what is half removed is nobody's to go on with.
+        self._note(name).unlink(missing_ok=True)
         if path.exists():
             shutil.rmtree(path)
             owner = volume["spec"]["claimRef"]
@@ -147,11 +153,46 @@ class Provisioner:
         self.api.delete(f"{VOLUMES}/{name}")
 
     def _make(self, claim: Document) -> None:
-        volume = volume_for(claim, self.folder)
-        Path(volume["spec"]["local"]["path"]).mkdir(exist_ok=True)
+        volume, owner = volume_for(claim, self.folder), claim["metadata"]
+        path, name = Path(volume["spec"]["local"]["path"]), volume["metadata"]["name"]
+        if not path.exists() and (former := self._former(volume)):
+            self._note(former.name).rename(self._note(name))
+            former.rename(path)
+            _say(f"{name} is {former.name}, which {_claim_of(volume)} had before etcd was lost")
+        path.mkdir(exist_ok=True)
+        self._remember(volume)
         if self.api.create(VOLUMES, volume):
-            owner = claim["metadata"]
-            _say(f"made {volume['metadata']['name']} for {owner['namespace']}/{owner['name']}")
+            _say(f"made {name} for {owner['namespace']}/{owner['name']}")
+
+    def _former(self, volume: Document) -> Path | None:
+        """The folder that the claim of this name had in a cluster whose memory is lost.
+
+        No other folder stays without its volume: it goes before the volume does.
+        """
+        present = {one["metadata"]["name"] for one in self.api.list(VOLUMES)}
+        left = [
+            self.folder / note.name
+            for note in (self.folder / NOTES).glob("pvc-*")
+            if note.name not in present
+            and note.read_text() == _claim_of(volume)
+            and (self.folder / note.name).is_dir()
+        ]
+        return max(left, key=lambda path: path.stat().st_mtime, default=None)
+
+    def _remember(self, volume: Document) -> None:
+        """Note down, beside the volumes, whose this one is."""
+        note = self._note(volume["metadata"]["name"])
+        if not note.exists():
+            note.parent.mkdir(exist_ok=True)
+            note.write_text(_claim_of(volume))
+
+    def _note(self, name: str) -> Path:
+        return self.folder / NOTES / name
+
+
+def _claim_of(volume: Document) -> str:
+    claim = volume["spec"]["claimRef"]
+    return f"{claim['namespace']}/{claim['name']}"
 
 
 def over(volumes: Sequence[Document], claims: Sequence[Document], folder: Path) -> list[Document]:
@@ -159,10 +200,18 @@ def over(volumes: Sequence[Document], claims: Sequence[Document], folder: Path) 
     present = {claim["metadata"]["uid"] for claim in claims}
     return [
         volume
+        for volume in ours(volumes, folder)
+        if volume["spec"]["claimRef"]["uid"] not in present
+    ]
+
+
+def ours(volumes: Sequence[Document], folder: Path) -> list[Document]:
+    """The volumes in `folder` that have, or had, a claim."""
+    return [
+        volume
         for volume in volumes
         if Path(volume["spec"].get("local", {}).get("path", "/")).parent == folder
         and "uid" in volume["spec"].get("claimRef", {})
-        and volume["spec"]["claimRef"]["uid"] not in present
     ]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import disk
 from ..console import LocalError
 from . import proxies
 from .checks import MachineError
@@ -75,9 +76,12 @@ def run_logged(
         except FileNotFoundError as error:
             raise LocalError(f"the program '{argv[0]}' is not installed.", "Install it.") from error
     if status:
+        said = tail(log)
+        if full := disk.full(said, log.parent):
+            raise full
         raise LocalError(
             f"'{Path(argv[0]).name} {argv[1]}' ended with status {status}.",
-            f"Its output is in {log} and ends with:\n{tail(log)}",
+            f"Its output is in {log} and ends with:\n{said}",
         )
 
 

@@ -120,8 +120,11 @@ class Stack:
             say("the environment names no proxy any more: dlstack:proxy is removed")
             self._read("config", "rm", "dlstack:proxy")
 
-    def up(self) -> None:
+    def up(self, *, refresh: bool = False) -> None:
         """Run `pulumi up`, its progress on this terminal.
+
+        Args:
+            refresh: compare the state with what is there: something was lost that Pulumi made.
 
         Raises:
             LocalError: it failed; Pulumi has said why.
@@ -130,6 +133,7 @@ class Stack:
             "up",
             "Put right what it says above, then run `make up` again: what is done is kept. "
             "`make logs` shows the whole log of the training job.",
+            *(["--refresh"] if refresh else []),
         )
 
     def destroy(self) -> None:
@@ -189,8 +193,8 @@ class Stack:
         if done.returncode:
             raise LocalError("the stack's status is not complete.", "`make up` deploys it anew.")
 
-    def _show(self, command: str, remedy: str) -> None:
-        words = [command, "--yes", "--skip-preview", "--suppress-permalink=true"]
+    def _show(self, command: str, remedy: str, *flags: str) -> None:
+        words = [command, "--yes", "--skip-preview", "--suppress-permalink=true", *flags]
         status, said = pulumi_command.run(words, self.variables)
         held = locks.read(said)
         if status and held and self._may_clear(held):

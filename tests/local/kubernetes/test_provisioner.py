@@ -101,3 +101,35 @@ def test_a_volume_goes_with_its_folder_and_one_that_fails_keeps_no_other_waiting
     assert not (tmp_path / "pvc-gone").exists()
     assert (tmp_path / "pvc-good").is_dir()
     assert "store: refused" in capsys.readouterr().out
+
+
+def test_a_cluster_that_lost_its_memory_gives_a_claim_the_folder_that_it_had(tmp_path, capsys):
+    Provisioner(Recorded([], [claim("before")]), tmp_path).reconcile()
+    (tmp_path / "pvc-before" / "model").touch()
+    # Neither the volume nor the claim of before is known any more.
+    api = Recorded([], [claim("now")])
+    Provisioner(api, tmp_path).reconcile()
+    assert api.made == ["pvc-now"]
+    assert (tmp_path / "pvc-now" / "model").exists()
+    assert not (tmp_path / "pvc-before").exists()
+    assert "pvc-now is pvc-before, which team/store had" in capsys.readouterr().out
+
+
+def test_volumes_of_an_earlier_version_are_noted_down_when_they_are_seen(tmp_path):
+    (tmp_path / "pvc-1").mkdir()
+    Provisioner(Recorded([volume_for(claim("1"), tmp_path)], [claim("1")]), tmp_path).reconcile()
+    assert (tmp_path / ".claims" / "pvc-1").read_text() == "team/store"
+
+
+def test_a_folder_is_given_to_no_claim_of_another_name_and_none_while_its_volume_is_there(tmp_path):
+    """Nor is one that was half removed: its note goes first."""
+    volume = volume_for(claim("1"), tmp_path)
+    Provisioner(Recorded([], [claim("1")]), tmp_path).reconcile()
+    other = claim("2")
+    other["metadata"]["name"] = "another"
+    Provisioner(Recorded([], [other]), tmp_path).reconcile()
+    assert (tmp_path / "pvc-1").is_dir() and (tmp_path / "pvc-2").is_dir()
+    Provisioner(Recorded([volume], [claim("1"), claim("3")]), tmp_path).reconcile()
+    assert (tmp_path / "pvc-1").is_dir() and (tmp_path / "pvc-3").is_dir()
+    Provisioner(Recorded([volume], []), tmp_path).reconcile()
+    assert not (tmp_path / ".claims" / "pvc-1").exists()

@@ -67,7 +67,9 @@ def test_tensorboard_shows_the_scalars_of_the_run(deployment):
 
 
 def test_a_second_up_changes_nothing(deployment):
-    assert deployment.pulumi("preview", "--expect-no-changes").returncode == 0
+    done = deployment.pulumi("preview", "--expect-no-changes")
+    assert done.returncode == 0
+    assert "trains" not in done.stdout
     assert deployment.pulumi("up", "--yes", "--expect-no-changes").returncode == 0
 
 
@@ -109,7 +111,11 @@ def test_no_secret_is_in_the_state_in_plain_text(deployment):
 def test_a_changed_run_parameter_replaces_the_job_and_the_new_version_answers(deployment):
     before = deployment.names("jobs")
     deployment.configure("runParameters.model=softmax")
-    assert deployment.up().returncode == 0
+    done = deployment.up()
+    assert done.returncode == 0
+    # Said before it begins.
+    why = done.stdout.index("since version 1, dlstack:runParameters.model: (not set) -> softmax")
+    assert why < done.stdout.index("Job training-job")
     after = deployment.names("jobs")
     assert len(after) == 1 and after != before
     outputs = deployment.outputs()

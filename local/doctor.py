@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from .console import LocalError, say
 from .home import Home
@@ -75,7 +76,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def examine(arguments: argparse.Namespace) -> int:
     """Show what this machine has and lacks; status 1 if something keeps `up` from working."""
-    findings = _ignoring(examination.thorough(Machine(), needs(Home.from_environment())))
+    home = Home.from_environment()
+    brought = os.environ.get("KUBECONFIG")
+    if brought and Path(brought) != home.platform / "pki" / "admin.kubeconfig":
+        if not arguments.json:
+            print(f"`make up` uses the cluster of KUBECONFIG={brought}, and needs beside it:\n")
+        need = replace(needs(home), gibibytes=WARM_GIBIBYTES, made=True)
+        findings = _ignoring(examination.for_brought(Machine(), need))
+    else:
+        findings = _ignoring(examination.thorough(Machine(), needs(home)))
     if arguments.json:
         print(report.as_json(findings))
     else:

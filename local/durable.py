@@ -1,5 +1,7 @@
 """Files that a power cut leaves whole: they get their name when their content is on the disk."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 from pathlib import Path

@@ -45,6 +45,14 @@ def mount_of(machine: Machine, path: Path) -> Mount | None:
 
 
 def examine(machine: Machine, needs: Needs) -> Iterator[Finding]:
+    yield from space(machine, needs)
+    mount = mount_of(machine, machine.nearest(needs.home))
+    if mount is not None:
+        yield _file_system(needs.home, mount)
+
+
+def space(machine: Machine, needs: Needs) -> Iterator[Finding]:
+    """Free bytes and files."""
     folder = machine.nearest(needs.home)
     try:
         size = machine.statvfs(machine.path(folder))
@@ -62,9 +70,6 @@ def examine(machine: Machine, needs: Needs) -> Iterator[Finding]:
             f"{needs.home} may have {size.f_favail} more files, and {files} are needed",
             f"Remove some, or s{_ANOTHER[1:]} another disk.",
         )
-    mount = mount_of(machine, folder)
-    if mount is not None:
-        yield _file_system(machine, needs.home, mount)
 
 
 def _space(size: os.statvfs_result, needs: Needs) -> Finding:
@@ -87,7 +92,7 @@ def _space(size: os.statvfs_result, needs: Needs) -> Finding:
     return ok("disk", f"{shown}; below {EVICTION_GIBIBYTES} GiB Kubernetes ends pods")
 
 
-def _file_system(machine: Machine, home: Path, mount: Mount) -> Finding:
+def _file_system(home: Path, mount: Mount) -> Finding:
     shown = f"{mount.kind} at {mount.point}"
     if mount.kind == "overlay":
         return problem(

@@ -32,17 +32,27 @@ def quick(machine: Machine, needs: Needs) -> Iterator[Finding]:
 def thorough(machine: Machine, needs: Needs) -> Iterator[Finding]:
     """All of `quick`, and what takes a trial, another program or a network."""
     yield from _common(machine, needs, every_route=True)
-    yield from system.tools(
-        machine,
-        sys.version_info[:3],
-        _has_venv(),
-        {**PACKAGES, "bridge": CNI_PACKAGE},
-        tuple(map(str, CNI_FOLDERS)),
+    yield from system.python(machine, sys.version_info[:3], _has_venv())
+    yield from system.packages(
+        machine, {**PACKAGES, "bridge": CNI_PACKAGE}, tuple(map(str, CNI_FOLDERS))
     )
     if machine.system == "linux":
         yield from kernel.trial(machine, needs)
         yield from firewall.examine(machine)
         yield from neighbours.examine(machine, needs)
+    yield from _world(machine, needs)
+
+
+def for_brought(machine: Machine, needs: Needs) -> Iterator[Finding]:
+    """What is needed beside a cluster that is brought."""
+    yield from disk.space(machine, needs)
+    yield from system.python(machine, sys.version_info[:3], _has_venv())
+    yield from neighbours.proxies(machine)
+    yield from _world(machine, needs)
+
+
+def _world(machine: Machine, needs: Needs) -> Iterator[Finding]:
+    """Registries, and the clock by theirs."""
     urls = registries.addresses(machine)
     answers = registries.ask({name: url for name, url in urls.items() if url})
     yield from registries.examine(urls, answers, needs)

@@ -123,7 +123,9 @@ def examine(
         host = re.sub(r"^https?://(?:[^/@]*@)?([^/]+).*", r"\1", url)
         error = answers[url][1]
         cure = (
-            "Name the file of your network's authority in SSL_CERT_FILE and PIP_CERT."
+            "Name a server in /etc/resolv.conf that knows it, or set HTTPS_PROXY and HTTP_PROXY."
+            if "name" in error.lower()
+            else "Name the file of your network's authority in SSL_CERT_FILE and PIP_CERT."
             if "certificate" in error
             else "Set HTTPS_PROXY and HTTP_PROXY if this network has a proxy."
         )

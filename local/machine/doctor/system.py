@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from .facts import Machine
 from .finding import Finding, ok, problem, warning
@@ -143,21 +143,12 @@ def _user(machine: Machine) -> Iterator[Finding]:
         yield ok("capabilities", "without CAP_SYS_RESOURCE, which is managed without")
 
 
-def tools(
-    machine: Machine,
-    python: tuple[int, ...],
-    has_venv: bool,
-    packages: dict[str, str],
-    plugin_folders: tuple[str, ...],
-) -> Iterator[Finding]:
-    """Programs that are there or can be installed.
+def python(machine: Machine, python: tuple[int, ...], has_venv: bool) -> Iterator[Finding]:
+    """What the commands themselves need.
 
     Args:
-        python: version of the Python that is to run everything.
+        python: version of the Python that is to run them.
         has_venv: whether it makes virtual environments with pip.
-        packages: program to Debian package, of what the node is made of.
-        plugin_folders: where the CNI plugins may be; their package is named in `packages` as
-            `bridge`.
     """
     version = ".".join(map(str, python[:3]))
     if python < (3, 11):
@@ -181,6 +172,18 @@ def tools(
         yield warning(
             "Git", "not there: a model does not know its commit", "`apt-get install git`."
         )
+
+
+def packages(
+    machine: Machine, packages: Mapping[str, str], plugin_folders: Collection[str]
+) -> Iterator[Finding]:
+    """Programs that a node is made of: there, or to be installed.
+
+    Args:
+        packages: program to Debian package.
+        plugin_folders: where the CNI plugins may be; their package is named in `packages` as
+            `bridge`.
+    """
     if machine.system != "linux":
         return
     missing = [package for program, package in packages.items() if not _has(machine, program)]

@@ -356,7 +356,8 @@ class TestTools:
     PACKAGES = {"runc": "runc", "bridge": "plugins"}
 
     def tools(self, machine, python=(3, 11, 2), has_venv=True):
-        found = system.tools(machine, python, has_venv, self.PACKAGES, ("/opt/cni/bin",))
+        found = [*system.python(machine, python, has_venv)]
+        found += system.packages(machine, self.PACKAGES, ("/opt/cni/bin",))
         return {one.name: one for one in found}
 
     def test_a_python_that_is_too_old(self, fake):

@@ -203,7 +203,7 @@ def doctor(*words, **environment):
     return subprocess.run(
         [sys.executable, "-m", "local", "doctor", *words],
         cwd=REPOSITORY,
-        env={**os.environ, **environment},
+        env={**os.environ, "KUBECONFIG": "", **environment},
         capture_output=True,
         text=True,
     )
@@ -222,6 +222,13 @@ def test_programs_get_the_same_as_people(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_beside_a_cluster_that_is_brought_no_machine_is_needed(tmp_path):
+    told = doctor("--json", DLSTACK_HOME=str(tmp_path), KUBECONFIG=str(tmp_path / "mine"))
+    names = {one["name"] for one in json.loads(told.stdout)["findings"]}
+    assert {"disk", "Python"} <= names
+    assert not {"user", "kernel", "memory", "control groups", "addresses"} & names
+
+
 def test_an_old_python_can_run_it():
     """`make doctor` says that Python is too old; what it runs till then must not end by that."""
     loaded = (
@@ -237,4 +244,5 @@ def test_an_old_python_can_run_it():
         source = file.read_text()
         ast.parse(source, file, feature_version=(3, 9))
         if "def " in source:
+            # Else `X | None` in a signature is an error there.
             assert "from __future__ import annotations" in source, file

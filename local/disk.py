@@ -1,5 +1,7 @@
 """A disk that is full: known by what programs say of it, and told with what is free."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 

@@ -139,6 +139,7 @@ class Cluster:
         if self._start(daemons["containerd"]):
             with step("start containerd"):
                 self._await(daemons["containerd"], lambda: self.ctr("version").returncode == 0)
+                self._check_containers()
 
     def start(self) -> None:
         """Start what does not run as it should, and wait until a pod has tried the node.
@@ -263,6 +264,18 @@ class Cluster:
         with socket.socket() as probe:
             probe.settimeout(1)
             return probe.connect_ex((str(self.ranges.node), PORTS[name])) == 0
+
+    def _check_containers(self) -> None:
+        """Raise if containerd runs but can't read its files: it starts without what needs them."""
+        if self.ctr("images", "list", "--quiet").returncode == 0:
+            return
+        data = self.folder / "containerd"
+        raise LocalError(
+            f"containerd can't read its files in {data}, as after a power cut in the middle of a "
+            "write.",
+            "They are images and containers, no data, and are made again by "
+            f"`make stop && rm -r '{data}' && make up`.",
+        )
 
     def _begin_anew(self) -> None:
         """Have an empty etcd serve the cluster that there was."""

@@ -16,9 +16,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ..console import LocalError
 from ..home import write_private
 
 VALID_DAYS = 3650
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a PEM file has its end; a power cut may have left less."""
+    try:
+        return path.read_bytes().rstrip().endswith(b"-----")
+    except FileNotFoundError:
+        return False
 
 
 def _name(common_name: str, organisation: str | None = None) -> x509.Name:
@@ -48,8 +57,20 @@ class Authority:
         return self.folder / "ca.crt"
 
     def create(self) -> None:
-        """Make the authority, and the key for service account tokens, unless they are there."""
+        """Make the authority, and the key for service account tokens, unless they are there.
+
+        Raises:
+            LocalError: they are there and damaged: what they have issued is no use any more.
+        """
+        made = [self.folder / name for name in ("service-account.key", "ca.key", "ca.crt")]
         if self.certificate.exists():
+            if torn := [path.name for path in made if not _is_whole(path)]:
+                raise LocalError(
+                    f"{' and '.join(torn)} in {self.folder} are damaged, as after a power cut in "
+                    "the middle of a write.",
+                    "Have all keys made anew, which costs no data: "
+                    f"`make stop && rm -r '{self.folder}' && make up`.",
+                )
             return
         write_private(
             self.folder / "service-account.key", _pem(ec.generate_private_key(ec.SECP256R1()))
@@ -76,7 +97,7 @@ class Authority:
             addresses: IP addresses and DNS names, for a certificate that also serves.
         """
         certificate_path, key_path = self.folder / f"{file}.crt", self.folder / f"{file}.key"
-        if certificate_path.exists():
+        if _is_whole(certificate_path) and _is_whole(key_path):
             return certificate_path, key_path
         authority_key = serialization.load_pem_private_key(
             (self.folder / "ca.key").read_bytes(), None

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from ..machine.processes import Daemon, tail
 _MANIFEST = Path(__file__).resolve().parent / "manifests" / "reach.yaml"
 _NAMESPACE = "/api/v1/namespaces/kube-system"
 _POLL_SECONDS = 0.05
+_BELIEVED_SECONDS = 10
+_NEVER = "1970-01-01T00:00:00Z"
 _AGAIN = "`make stop && make up` starts all of it afresh, and `make doctor` looks at the machine."
 
 
@@ -54,12 +57,12 @@ class Trial:
         name, until = self.name, time.monotonic() + seconds
         while True:
             pod = json.loads(self.ask("GET", f"{_NAMESPACE}/pods/{name}") or "{}")
-            # A second before the pod's phase, which also waits for its network to be taken down.
+            # Told a second before the pod's phase, which waits until its network is taken down.
             ended = _container_state(pod).get("terminated")
-            if ended and ended["exitCode"] == 0:
+            if ended and ended["exitCode"] == 0 and self._serves_names(_time(ended["finishedAt"])):
                 break
-            is_refused = pod.get("status", {}).get("phase") == "Failed"
-            if ended or is_refused or time.monotonic() > until:
+            failed = (ended and ended["exitCode"]) or pod.get("status", {}).get("phase") == "Failed"
+            if failed or time.monotonic() > until:
                 failure = self._failure(name, pod, seconds)
                 # The next `make up` tries anew.
                 self.ask("DELETE", f"{_NAMESPACE}/pods/{name}")
@@ -68,9 +71,32 @@ class Trial:
         earlier = f"labelSelector=app%3Dreach&fieldSelector=metadata.name%21%3D{name}"
         self.ask("DELETE", f"{_NAMESPACE}/pods?{earlier}")
 
+    def _serves_names(self, tried: float) -> bool:
+        """Whether CoreDNS is ready, and will not be taken for not ready yet in the next moment.
+
+        Its pod may answer while etcd still has the Ready of an earlier start; then it is not until
+        it has been probed. A pod that outlived all processes is not told from that: it is believed
+        some seconds later.
+
+        Args:
+            tried: when the trial ended, in seconds since the epoch.
+        """
+        since = int(min(process.started() for process in self.processes))
+        return any(
+            status["ready"]
+            and (
+                _time(status["state"].get("running", {}).get("startedAt", _NEVER)) >= since
+                or time.time() > tried + _BELIEVED_SECONDS
+            )
+            for pod in self._coredns_pods()
+            for status in pod.get("status", {}).get("containerStatuses", [])
+        )
+
     def _failure(self, name: str, pod: dict[str, Any], seconds: float) -> LocalError:
         state = _container_state(pod)
         part, _, detail = state.get("terminated", {}).get("message", "").strip().partition(": ")
+        if state.get("terminated", {}).get("exitCode") == 0:
+            part, detail = "name", "a pod did once, but CoreDNS is not ready"
         if part == "name":
             return LocalError(
                 f"pods can't resolve names in this cluster: {detail}. "
@@ -109,17 +135,26 @@ class Trial:
 
     def _coredns(self) -> str:
         """How its pods are, in a word or two."""
-        answer = self.ask("GET", f"{_NAMESPACE}/pods?labelSelector=k8s-app%3Dkube-dns")
-        pods = json.loads(answer or '{"items": []}')["items"]
+        pods = self._coredns_pods()
         words = [
             state.get("waiting", {}).get("reason") or next(iter(state), "not started")
             for state in map(_container_state, pods)
         ]
         return ", ".join(words) or "not there"
 
+    def _coredns_pods(self) -> list[dict[str, Any]]:
+        answer = self.ask("GET", f"{_NAMESPACE}/pods?labelSelector=k8s-app%3Dkube-dns")
+        pods: list[dict[str, Any]] = json.loads(answer or '{"items": []}')["items"]
+        return pods
+
     def _log_of(self, process: str) -> str:
         log = next(daemon.log for daemon in self.processes if daemon.name == process)
         return f"The log of {process} is {log} and ends with:\n{tail(log)}"
+
+
+def _time(text: str) -> float:
+    """Seconds since the epoch of a time as the API writes it."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def _container_state(pod: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,9 @@ import ssl
 import stat
 from pathlib import Path
 
+import pytest
+
+from local.console import LocalError
 from local.kubernetes.pki import Authority
 
 
@@ -40,3 +43,21 @@ def test_a_kubeconfig_points_to_files_that_exist(tmp_path):
     user = content["users"][0]["user"]
     for path in (user["client-certificate"], user["client-key"]):
         assert Path(path).read_text().startswith("-----BEGIN")
+
+
+def test_a_torn_certificate_or_key_is_issued_anew(tmp_path):
+    authority = Authority(tmp_path)
+    authority.create()
+    for torn in authority.issue("client", "someone"):
+        torn.write_bytes(torn.read_bytes()[:40])
+        certificate, key = authority.issue("client", "someone")
+        ssl.create_default_context().load_cert_chain(certificate, key)
+
+
+@pytest.mark.parametrize("file", ["ca.crt", "ca.key", "service-account.key"])
+def test_a_torn_authority_says_how_to_make_another(tmp_path, file):
+    authority = Authority(tmp_path / "pki")
+    authority.create()
+    (tmp_path / "pki" / file).write_bytes(b"")
+    with pytest.raises(LocalError, match=f"(?s){file} in .* damaged.*`make stop && rm -r '.*pki'"):
+        authority.create()

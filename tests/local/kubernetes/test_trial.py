@@ -4,6 +4,7 @@ That a real pod is tried is for the tests on a real cluster.
 """
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -47,8 +48,18 @@ def pod(state, **status):
     return {"status": {"containerStatuses": [{"state": state}], **status}}
 
 
-def ended(message="", code=1):
-    return pod({"terminated": {"exitCode": code, "message": message}})
+def ended(message="", code=1, at=None):
+    finished = (at or datetime.now(UTC)).isoformat()
+    return pod({"terminated": {"exitCode": code, "message": message, "finishedAt": finished}})
+
+
+def coredns(started, ready=True):
+    running = {"running": {"startedAt": started.isoformat()}}
+    return {"status": {"containerStatuses": [{"state": running, "ready": ready}]}}
+
+
+NOW = datetime.now(UTC)
+LONG_AGO = NOW - timedelta(hours=1)
 
 
 def trial(processes, api):
@@ -66,10 +77,34 @@ def test_a_start_is_tried_once_and_each_process_that_is_new_makes_another_start(
 
 def test_a_pod_that_has_ended_well_is_enough_and_earlier_ones_go(processes):
     """Its phase is told later, when its network was taken down."""
-    api = Api(ended(code=0))
+    api = Api(ended(code=0), coredns=[coredns(datetime.now(UTC))])
     trial(processes, api).finish(0)
     (path,) = api.deleted
     assert path.startswith(f"{PODS}?labelSelector=app%3Dreach&fieldSelector=metadata.name%21%3D")
+
+
+@pytest.mark.parametrize(
+    ("pods", "is_enough"),
+    [
+        ([coredns(LONG_AGO)], False),
+        ([coredns(NOW + timedelta(seconds=60), ready=False)], False),
+        ([coredns(LONG_AGO), coredns(NOW + timedelta(seconds=60))], True),
+        ([], False),
+    ],
+    ids=["as an earlier start left it", "not probed yet", "one of this start", "none"],
+)
+def test_coredns_has_to_be_ready_in_this_start(processes, pods, is_enough):
+    tried = trial(processes, Api(ended(code=0), coredns=pods))
+    if is_enough:
+        tried.finish(0)
+        return
+    with pytest.raises(LocalError, match="can't resolve names .*: a pod did once, but CoreDNS is"):
+        tried.finish(0)
+
+
+def test_a_coredns_that_outlived_all_processes_is_believed_after_some_seconds(processes):
+    before = NOW - timedelta(seconds=11)
+    trial(processes, Api(ended(code=0, at=before), coredns=[coredns(LONG_AGO)])).finish(0)
 
 
 @pytest.mark.parametrize(

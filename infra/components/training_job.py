@@ -35,6 +35,7 @@ from ..cluster.names import (
     DIGEST_ANNOTATION,
     RUN_HASH_ANNOTATION,
 )
+from ..resources.connection import Store
 from ..resources.run_end import RunEnd
 from ..run.attempts import Attempt, job_name
 from ..run.run_hash import digest, short
@@ -59,8 +60,9 @@ class TrainingJobArgs:
     store_environment: Sequence[EnvVarArgs]
     code_url: pulumi.Input[str]
     data_url: pulumi.Input[str]
-    output_url: pulumi.Input[str]
-    """`s3://` URL of the output bucket."""
+    store: Store
+    """The one with the output bucket, as the dynamic resources reach it."""
+    output_bucket: pulumi.Input[str]
     boot_file: str
     run_parameters: Mapping[str, str]
     run_hash: str
@@ -96,12 +98,13 @@ def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:
     """Return the agent's command line (docs/contracts.md)."""
     provenance = json.dumps(args.provenance, sort_keys=True)
     sources = json.dumps(args.sources, sort_keys=True)
+    output_url = pulumi.Output.concat("s3://", args.output_bucket)
     flags: list[pulumi.Input[str]] = [
         pulumi.Output.concat("--code_url=", args.code_url),
         f"--boot_file={_literal(args.boot_file)}",
         pulumi.Output.concat("--data_url=", args.data_url),
-        pulumi.Output.concat("--train_url=", args.output_url, f"/runs/{short(args.run_hash)}"),
-        pulumi.Output.concat("--model_url=", args.output_url, f"/models/{args.model_name}"),
+        pulumi.Output.concat("--train_url=", output_url, f"/runs/{short(args.run_hash)}"),
+        pulumi.Output.concat("--model_url=", output_url, f"/models/{args.model_name}"),
         f"--run_hash={args.run_hash}",
         f"--provenance={_literal(provenance)}",
         f"--sources={_literal(sources)}",
@@ -240,6 +243,10 @@ class TrainingJob(pulumi.ComponentResource):
             f"{name}-end",
             job=self.job,
             run=f"run {short(args.run_hash)}, attempt {args.attempt.number}",
+            run_hash=args.run_hash,
+            store=args.store,
+            bucket=args.output_bucket,
+            model_name=args.model_name,
             cluster=args.cluster,
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -60,6 +60,18 @@ def answering(method: Callable[_Words, _Answer]) -> Callable[_Words, _Answer]:
     return answer
 
 
+def in_this_call(function: Callable[_Words, _Answer]) -> Callable[_Words, _Answer]:
+    """Return `function` for another thread, which tells what it tells beside the same resource."""
+    call = getattr(_calls, "now", None)
+
+    @functools.wraps(function)
+    def carried(*args: _Words.args, **kwargs: _Words.kwargs) -> _Answer:
+        _calls.now = call
+        return function(*args, **kwargs)
+
+    return carried
+
+
 def stack() -> str | None:
     """Return the name of the stack that is worked on; None outside of a provider's method."""
     call: _Call | None = getattr(_calls, "now", None)

@@ -1,10 +1,14 @@
-"""Wait until a training run has ended well. Its path is part of stacks' state.
+"""Wait until a training run has ended well, or has published. Its path is part of stacks' state.
 
 Pulumi's Kubernetes plugin waits for Jobs as well, but says nothing meanwhile, and makes an `up`
 that was killed wait for another Job. So it is told not to wait (`names.SKIP_AWAIT`).
 """
 
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent import futures
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -23,7 +27,9 @@ from ..cluster.jobs import (
 )
 from ..cluster.keys import in_keys
 from . import engine
+from .connection import Store
 from .provider import Provider, changed, inputs_of
+from .publication import Publication
 from .waiting import LOOK_SECONDS, Waiting
 
 if TYPE_CHECKING:
@@ -34,23 +40,58 @@ _AWAY_SECONDS = 300
 """How long the cluster may be unreachable: an API server is updated, a laptop changes networks."""
 
 
-def wait(cluster: Cluster, namespace: str, name: str, run: str) -> None:
-    """Return when the Job has succeeded. What it waits for is shown in the terminal of `pulumi up`.
+_FIRST_LOOK_SECONDS = 0.3
+_LOOK_SHARE = 0.02
+"""How often to look for the version: after this share of the time that the run has taken. So the
+delay is always small beside it, and a run of days costs the store next to nothing."""
+
+
+def wait(
+    cluster: Cluster, namespace: str, name: str, run: str, is_published: Callable[[], bool]
+) -> None:
+    """Return when the Job has succeeded, or before that, when its model is published.
+
+    What it waits for is shown in the terminal of `pulumi up`.
 
     Args:
         cluster: where it is.
         namespace: of the Job.
         name: of the Job.
         run: what it is called in messages: `run 5a1dcbe51b2c, attempt 1`.
+        is_published: says whether its model is.
 
     Raises:
         pulumi.RunError: it failed, was cancelled or deleted, or can't begin until somebody changes
             something. The text has the boot file's last words.
     """
+    ended: Future[None] = Future()
+    published = threading.Event()
+
+    def follow() -> None:
+        try:
+            _await_end(cluster, namespace, name, run, published)
+            ended.set_result(None)
+        except BaseException as error:
+            ended.set_exception(error)
+
+    began = time.monotonic()
+    threading.Thread(target=engine.in_this_call(follow), name="job", daemon=True).start()
+    while not ended.done():
+        seconds = max(_FIRST_LOOK_SECONDS, _LOOK_SHARE * (time.monotonic() - began))
+        if futures.wait([ended], seconds).not_done and is_published():
+            published.set()
+            return
+    ended.result()
+
+
+def _await_end(
+    cluster: Cluster, namespace: str, name: str, run: str, published: threading.Event
+) -> None:
+    """Return when the Job has succeeded, or within seconds when nobody needs to know any more."""
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs?fieldSelector=metadata.name={name}"
     waiting = Waiting(f"The training {run},", _AWAY_SECONDS)
     announced = False
-    while True:
+    while not published.is_set():
         job = None
         try:
             for job in api.watch(cluster, path, LOOK_SECONDS):
@@ -149,12 +190,13 @@ class _RunEndProvider(Provider):
 
 
 def _waited(props: dict[str, Any]) -> dict[str, Any]:
-    wait(props["cluster"], props["namespace"], props["job"], props["run"])
+    publication = Publication(props)
+    wait(props["cluster"], props["namespace"], props["job"], props["run"], publication.is_there)
     return inputs_of(props)
 
 
 class RunEnd(Resource, module="training", name="RunEnd"):
-    """The good end of a training run."""
+    """The good end of a training run: its model is published."""
 
     def __init__(
         self,
@@ -162,6 +204,10 @@ class RunEnd(Resource, module="training", name="RunEnd"):
         *,
         job: "Job",
         run: str,
+        run_hash: str,
+        store: Store,
+        bucket: pulumi.Input[str],
+        model_name: str,
         cluster: Cluster,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -171,7 +217,11 @@ class RunEnd(Resource, module="training", name="RunEnd"):
             name: logical name.
             job: the run's Job.
             run: what messages call it: `run 5a1dcbe51b2c, attempt 1`.
-            cluster: where it is.
+            run_hash: of the run, 64 digits.
+            store: where it publishes.
+            bucket: in which.
+            model_name: under which name.
+            cluster: where the Job is.
             opts: resource options.
         """
         props = {
@@ -180,5 +230,9 @@ class RunEnd(Resource, module="training", name="RunEnd"):
             "job": job.metadata.apply(lambda metadata: metadata.name),
             "uid": job.metadata.apply(lambda metadata: metadata.uid),
             "run": run,
+            "run_hash": run_hash,
+            "store": store,
+            "bucket": bucket,
+            "model_name": model_name,
         }
         super().__init__(_RunEndProvider(), name, props, opts)

@@ -1,5 +1,6 @@
 """The dynamic resource that waits for a training run, against a cluster of the test's own."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,12 +15,17 @@ from tests.infra.conftest import CLUSTER
 from tests.infra.resources.conftest import Props
 
 provider = run_end._RunEndProvider()
+HASH = "5a1d" * 16
 PROPS: Props = {
     "cluster": CLUSTER,
     "namespace": "test",
     "job": "training-1",
     "uid": "1",
     "run": "run 5a1d, attempt 1",
+    "run_hash": HASH,
+    "store": {},
+    "bucket": "output",
+    "model_name": "mnist",
 }
 
 
@@ -30,6 +36,14 @@ def job(condition: str | None = None, *, suspend: bool = False, **more: Any) -> 
         "spec": {"suspend": suspend, "parallelism": 1},
         "status": {"conditions": conditions},
     }
+
+
+class NothingYet:
+    def __init__(self, _props: Props) -> None:
+        pass
+
+    def is_there(self) -> bool:
+        return False
 
 
 Given = Callable[..., None]
@@ -57,6 +71,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Given]:
     monkeypatch.setattr(api, "patch", lambda *words: notes.append(words[-1]))
     monkeypatch.setattr(why, "job", lambda *_: None)
     monkeypatch.setattr(engine, "pause", lambda _: None)
+    monkeypatch.setattr(run_end, "Publication", NothingYet)
     yield given
     assert told == []
 
@@ -65,6 +80,35 @@ def test_a_run_has_ended_when_its_job_is_complete(given: Given) -> None:
     given([job()], [job(), job("Complete")])
     result = provider.create(PROPS)
     assert (result.id, result.outs) == ("test/training-1", PROPS)
+
+
+def test_a_published_model_ends_the_wait_before_its_job_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Symptom otherwise: the roll-out begins two seconds after the model is there."""
+    trains, over = threading.Event(), threading.Event()
+
+    def watch(*_: Any) -> Iterator[Any]:
+        yield job()
+        trains.set()
+        over.wait(60)
+
+    class Published(NothingYet):
+        def is_there(self) -> bool:
+            return trains.wait(60)
+
+    monkeypatch.setattr(api, "watch", watch)
+    monkeypatch.setattr(why, "job", lambda *_: None)
+    monkeypatch.setattr(run_end, "Publication", Published)
+    assert provider.create(PROPS).outs == PROPS
+    over.set()
+
+
+def test_a_timeout_of_the_cluster_is_no_time_to_wait_longer(given: Given) -> None:
+    """Symptom otherwise: a loop for ever, as if the Job still trained."""
+    given(TimeoutError("the socket"))
+    with pytest.raises(TimeoutError, match="the socket"):
+        provider.create(PROPS)
 
 
 def test_the_cluster_may_be_away_meanwhile(given: Given) -> None:

@@ -16,7 +16,7 @@ from .machine.checks import check_machine
 from .person import behind_sudo
 from .platform import Platform
 from .stack import contents, held_out
-from .stack.stack import EXAMPLE, Stack, data_set
+from .stack.stack import EXAMPLE, Stack, data_folder, data_set
 
 IMAGE_GIBIBYTES = 4
 """The image in an archive, on its way into a cluster of kind, k3d or minikube."""
@@ -77,30 +77,37 @@ def deploy(platform: Platform) -> None:
     with platform.locked(WARM_GIBIBYTES):
         variables = platform.environment()
         stack = Stack(variables)
-        data_dir = data_set(platform.home)
+        data_dir = data_folder(platform.home)
         defaults = {"dataDir": str(data_dir)}
         if platform.brought_kubeconfig is None:
             defaults |= {"host": "127.0.0.1"}
             if ports.is_free(ports.GRPC_NODE_PORT):
                 defaults |= {"grpcNodePort": str(ports.GRPC_NODE_PORT)}
-        settings = stack.configure({"runtimeImage": platform.runtime_image}, defaults)
-        stack.set_proxy(platform.pod_proxy(), settings.get("proxy"))
-        is_lost = platform.brought_kubeconfig is None and platform.home.lost_cluster.exists()
-        stack.up(refresh=is_lost)
-        platform.home.lost_cluster.unlink(missing_ok=True)
-        deployed = time.monotonic()
-        # Code of one's own answers other questions than which digit it is.
-        is_example = settings["codeDir"] == EXAMPLE
-        truths, answers = held_out.predict(variables, data_dir, DIGITS) if is_example else ([], [])
+        with ThreadPoolExecutor(1) as pool:
+            data = pool.submit(data_set, platform.home)
+            settings = stack.configure({"runtimeImage": platform.runtime_image}, defaults)
+            stack.set_proxy(platform.pod_proxy(), settings.get("proxy"))
+            data.result()
+            is_lost = platform.brought_kubeconfig is None and platform.home.lost_cluster.exists()
+            stack.up(refresh=is_lost)
+            platform.home.lost_cluster.unlink(missing_ok=True)
+            deployed = time.monotonic()
+            # Beside the client: most of both is the start of a Python.
+            table = pool.submit(stack.status)
+            # Code of one's own answers other questions than which digit it is.
+            is_example = settings["codeDir"] == EXAMPLE
+            truths, answers = (
+                held_out.predict(variables, data_dir, DIGITS) if is_example else ([], [])
+            )
+            answered = time.monotonic()
     right = sum(answer == truth for answer, truth in zip(answers, truths, strict=True))
     if is_example:
         print("\nheld-out digit " + " ".join(f"{truth:>2}" for truth in truths))
         print("answer         " + " ".join(f"{answer:>2}" for answer in answers))
         print(f"               {right} of {len(truths)} right")
-    print(flush=True)
-    stack.status()
     print()
-    say(f"pulumi up {deployed - begun:.1f} s, all answers after {time.monotonic() - begun:.1f} s")
+    print(table.result(), flush=True)
+    say(f"pulumi up {deployed - begun:.1f} s, all answers after {answered - begun:.1f} s")
     print(_NEXT)
     if right * 2 < len(truths):
         raise LocalError("most answers are wrong.", "The log of the training Job may say why.")
@@ -128,8 +135,8 @@ def status(platform: Platform) -> None:
     if not stack.resources():
         print(f"\nthe stack '{stack.name}' is not deployed. `make up` deploys it.")
         return
-    print(flush=True)
-    stack.status()
+    print()
+    print(stack.status(), end="")
 
 
 def env(platform: Platform) -> None:

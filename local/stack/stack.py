@@ -178,20 +178,24 @@ class Stack:
         stacks: list[dict[str, Any]] = json.loads(listed)
         return stacks
 
-    def status(self) -> None:
-        """Print the table of `python -m infra status`.
+    def status(self) -> str:
+        """The table of `python -m infra status`.
 
         Raises:
-            LocalError: it could not tell all, and has said why.
+            LocalError: it could not tell all, and has said why. What it could tell is printed.
         """
         done = subprocess.run(
             [sys.executable, "-m", "infra", "status"],
             cwd=REPOSITORY,
             env={**os.environ, **self.variables},
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         if done.returncode:
+            print(done.stdout, flush=True)
             raise LocalError("the stack's status is not complete.", "`make up` deploys it anew.")
+        return done.stdout
 
     def _show(self, command: str, remedy: str, *flags: str) -> None:
         words = [command, "--yes", "--skip-preview", "--suppress-permalink=true", *flags]
@@ -257,9 +261,14 @@ class Stack:
         return done.stdout
 
 
+def data_folder(home: Home) -> Path:
+    """Where `data_set` has the MNIST files."""
+    return home.cache / "mnist"
+
+
 def data_set(home: Home) -> Path:
     """The folder of the MNIST files, downloaded if need be."""
-    folder = home.cache / "mnist"
+    folder = data_folder(home)
     with step("have the MNIST data set"):
         run_logged(
             [sys.executable, "-m", "training.datasets.download_mnist", f"--target_dir={folder}"],

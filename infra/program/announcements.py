@@ -17,7 +17,7 @@ from ..run.planned import PlannedRun
 from ..settings.settings import Settings
 
 _KEEP = (
-    "Version {0} serves until then. To keep it and train nothing: "
+    "What serves now serves until then. To keep version {0} and train nothing: "
     "'pulumi config set dlstack:modelVersion {0}'."
 )
 

@@ -256,7 +256,7 @@ class TestBeforeItTrains:
             "  since version 2, the code in code changed",
             "  since version 2, dlstack:nodeCount: 1 -> 2",
             "  since version 2, this version of dlstack trains in another way (docs/upgrading.md)",
-            "Version 2 serves until then. To keep it and train nothing: "
+            "What serves now serves until then. To keep version 2 and train nothing: "
             "'pulumi config set dlstack:modelVersion 2'.",
         ]
 

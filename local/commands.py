@@ -4,7 +4,6 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import doctor, ports
@@ -43,21 +42,19 @@ def up(platform: Platform) -> None:
     doctor.check(platform.home)
     _say_what_root_has(platform)
     with platform.locked(0):
-        packages.install(platform.home.cache / "logs" / "packages.log")
         ran_before = platform.cluster.is_running()
-        with ThreadPoolExecutor(1) as pool:
+        with platform.prepared():
+            packages.install(platform.home.cache / "logs" / "packages.log")
             try:
                 platform.cluster.start_runtime()
-                # Images wait for downloads and disks: what is compiled meanwhile takes less time.
-                programs = pool.submit(platform.environment)
-                platform.cluster.images.load(platform.cluster.ctr)
-                platform.cluster.start()
+                with platform.cluster.images.loading(platform.cluster.ctr):
+                    platform.cluster.start()
             except BaseException:
                 # Nobody can use half a cluster, and its processes would be left behind.
                 if not ran_before:
                     platform.cluster.stop()
                 raise
-            programs.result()
+            platform.environment()
     say(f"the cluster is ready: KUBECONFIG={platform.cluster.kubeconfig}")
 
 
@@ -65,7 +62,8 @@ def _use_brought(platform: Platform, kubeconfig: Kubeconfig) -> None:
     context = kubeconfig.current()
     say(f"using the cluster of KUBECONFIG={kubeconfig}, context '{context.name}'")
     platform.runtime_image  # noqa: B018  (says what is missing before anything is made)
-    with platform.locked(WARM_GIBIBYTES if platform.tool_cluster is None else IMAGE_GIBIBYTES):
+    gibibytes = WARM_GIBIBYTES if platform.tool_cluster is None else IMAGE_GIBIBYTES
+    with platform.locked(gibibytes), platform.prepared():
         platform.load_image()
         platform.environment()
 

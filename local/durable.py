@@ -25,6 +25,13 @@ def settle_checked(unfinished: Path, target: Path) -> None:
     settle(unfinished, target)
 
 
+def settle_folder(unfinished: Path, target: Path) -> None:
+    """The same for a folder of files."""
+    for file in unfinished.iterdir():
+        _sync(file)
+    settle(unfinished, target)
+
+
 def is_whole(target: Path, *, thoroughly: bool = False) -> bool:
     """Whether a file is there as it was written; without a note, whether it has any content.
 

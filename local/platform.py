@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from . import preparation
 from .brought import images, tools
 from .brought.kubeconfig import Kubeconfig
+from .build import pulumi
 from .console import LocalError, say
 from .home import Home
 from .kubernetes import proxy_relay
-from .kubernetes.cluster import Cluster
+from .kubernetes.cluster import PROGRAMS, Cluster
 from .machine import proxies
 from .person import home_folder
 from .stack import leftovers
@@ -117,6 +119,19 @@ class Platform:
         keys = {"httpProxy": "http_proxy", "httpsProxy": "https_proxy", "noProxy": "no_proxy"}
         value = {key: found[name] for key, name in keys.items() if found.get(name)}
         return json.dumps(value) if value.keys() - {"noProxy"} else ""
+
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Make in the background what `up` is going to need."""
+        own = defaults(self.home, str(self.cluster.kubeconfig))
+        pulumi_home = Path(os.environ.get("PULUMI_HOME") or own["PULUMI_HOME"])
+        programs = pulumi.needed(self.home, pulumi_home)
+        runtime = None
+        if self.brought_kubeconfig is None:
+            programs = [*PROGRAMS, *programs]
+            runtime = self.cluster.images
+        with preparation.begun(self.home, programs, runtime):
+            yield
 
     def named_by_shell(self) -> str:
         """What the shell's variables name in the place of this machine's own, as `NAME=value`."""

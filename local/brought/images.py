@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..build.cache import digest
 from ..build.images import FOLDER
-from ..build.programs import digest
 from ..console import LocalError, step
 from ..machine.processes import run_logged
 

@@ -1,19 +1,22 @@
 """The two images of the embedded cluster: the platform's own, and dlstack's runtime."""
 
 import contextlib
+import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
 from ..console import LocalError, step
 from ..durable import is_whole, settle_checked
 from ..home import Home
-from ..machine.processes import run_logged
-from .programs import COREDNS, PAUSE, REACH, Programs, digest
+from ..machine.processes import end_logged, run_logged
+from .cache import digest
+from .programs import COREDNS, PAUSE, REACH, programs_of
 
 FOLDER = Path(__file__).resolve().parent / "image"
 DEBIAN_SUITE = "bookworm"
@@ -22,6 +25,8 @@ DEBIAN_PYTHON = "3.11"
 DEBIAN_GLIBC = 36
 DEBIAN_PACKAGES = "python3,python3-pip,ca-certificates"
 PIP_OPTIONS = "--no-index --find-links=/tmp/build/wheels"
+_PLATFORM_RECIPE = 'FROM scratch\nCOPY coredns pause reach /\nENTRYPOINT ["/pause"]\n'
+_PLATFORM_PROGRAMS = (COREDNS, PAUSE, REACH)
 
 Ctr = Callable[..., "subprocess.CompletedProcess[str]"]
 """Runs containerd's client with these words."""
@@ -37,40 +42,90 @@ class Images:
         )
         self.runtime = f"localhost/dlstack/runtime:{key}"
         """Name of the image with dlstack's dependencies."""
+        self._wheels = home.cache / f"wheels-{key}"
+        self._downloading = threading.Lock()
 
     @cached_property
     def platform(self) -> str:
-        """Name of the image with CoreDNS, the program of pods' sandboxes, and `reach`."""
-        return f"localhost/dlstack/platform:{digest(self._platform_programs)}"
+        """Name of the image with CoreDNS, the program of pods' sandboxes, and `reach`.
 
-    @cached_property
-    def _platform_programs(self) -> tuple[Path, ...]:
-        programs = Programs(self._home)
-        return programs.build(COREDNS), programs.build(PAUSE), programs.build(REACH)
+        It is known before its programs are here.
+        """
+        identities = map(programs_of(self._home).identity, _PLATFORM_PROGRAMS)
+        return f"localhost/dlstack/platform:{digest((), _PLATFORM_RECIPE, *identities)}"
 
-    def load(self, ctr: Ctr) -> None:
-        """Have both images in containerd, which must be running.
+    @contextlib.contextmanager
+    def loading(self, ctr: Ctr) -> Iterator[None]:
+        """Have the platform's image in containerd inside, and at the end dlstack's as well.
 
         Raises:
             LocalError: a build or an import failed.
         """
         present = set(ctr("images", "list", "--quiet").stdout.split())
-        for name, build in (
-            (self.platform, self._build_platform),
-            (self.runtime, self._build_runtime),
-        ):
-            if name in present:
-                continue
-            archive = self._home.cache / f"image-{name.replace('/', '_').replace(':', '-')}.tar"
-            if not is_whole(archive, thoroughly=True):
-                self._build(name, build, archive)
-            _import(ctr, name, archive)
+        failures: list[LocalError] = []
+
+        def load_runtime() -> None:
+            try:
+                self._load(ctr, self.runtime, self._build_runtime)
+            except LocalError as error:
+                failures.append(error)
+
+        runtime = threading.Thread(target=load_runtime, daemon=True)
+        if self.runtime not in present:
+            runtime.start()
+        try:
+            if self.platform not in present:
+                self._load(ctr, self.platform, self._build_platform)
+            yield
+        except BaseException:
+            end_logged()
+            raise
+        finally:
+            # Also after a failure: buildah undoes its mounts.
+            if runtime.ident is not None:
+                runtime.join()
+        if failures:
+            raise failures[0]
+
+    def download_wheels(self) -> Path:
+        """The folder of the Python packages of the image, downloaded if need be.
+
+        On the host: the chroot of the build has neither this machine's certificates nor its pip
+        settings.
+
+        Raises:
+            LocalError: pip failed.
+        """
+        with self._downloading:
+            if not self._wheels.exists():
+                with step("download the Python packages of the image"):
+                    unfinished = self._wheels.with_suffix(".new")
+                    shutil.rmtree(unfinished, ignore_errors=True)
+                    log = self._home.cache / "logs" / "wheels.log"
+                    for words in pip_downloads(platform.machine(), unfinished):
+                        run_logged([sys.executable, "-m", "pip", "download", *words], log)
+                    unfinished.rename(self._wheels)
+        return self._wheels
+
+    def is_runtime_built(self) -> bool:
+        """Whether its archive is here, ready to be imported."""
+        return self._archive(self.runtime).exists()
+
+    def _archive(self, name: str) -> Path:
+        return self._home.cache / f"image-{name.replace('/', '_').replace(':', '-')}.tar"
+
+    def _load(self, ctr: Ctr, name: str, build: "Callable[[str, _Buildah], None]") -> None:
+        archive = self._archive(name)
+        if not is_whole(archive, thoroughly=True):
+            self._build(name, build, archive)
+        _import(ctr, name, archive)
 
     def _build(self, name: str, build: "Callable[[str, _Buildah], None]", archive: Path) -> None:
-        work = self._home.cache / "image-build"
+        kind = name.rpartition("/")[2].partition(":")[0]
+        work = self._home.cache / f"image-build-{kind}"
         shutil.rmtree(work, ignore_errors=True)
         (work / "context").mkdir(parents=True)
-        buildah = _Buildah(work, self._home.cache / "logs" / "images.log")
+        buildah = _Buildah(work, self._home.cache / "logs" / f"image-{kind}.log")
         try:
             build(name, buildah)
             unfinished = archive.with_suffix(".new")
@@ -87,11 +142,11 @@ class Images:
             shutil.rmtree(work, ignore_errors=True)
 
     def _build_platform(self, name: str, buildah: "_Buildah") -> None:
-        for program in self._platform_programs:
-            shutil.copy2(program, buildah.context)
-        (buildah.context / "Containerfile").write_text(
-            'FROM scratch\nCOPY coredns pause reach /\nENTRYPOINT ["/pause"]\n'
-        )
+        programs = programs_of(self._home)
+        programs.make(*_PLATFORM_PROGRAMS)
+        for program in _PLATFORM_PROGRAMS:
+            _place(programs.path(program), buildah.context / program.name)
+        (buildah.context / "Containerfile").write_text(_PLATFORM_RECIPE)
         with step(f"build {name}"):
             buildah("build", "--tag", name, buildah.context)
 
@@ -113,37 +168,49 @@ class Images:
             )
             buildah("build", "--file", recipe, "--tag", base, buildah.work)
             tree.unlink()
-        with step("download the Python packages of the image"):
-            self._download_wheels(buildah)
+        for file in FOLDER.iterdir():
+            shutil.copy2(file, buildah.context)
+        wheels = self.download_wheels()
+        (buildah.context / "wheels").mkdir()
+        for wheel in wheels.iterdir():
+            _place(wheel, buildah.context / "wheels" / wheel.name)
         with step(f"build {name}"):
             buildah(
                 *("build", "--pull-never", "--build-arg", f"BASE={base}"),
                 *("--build-arg", f"PIP_OPTIONS={PIP_OPTIONS}", "--tag", name, buildah.context),
             )
+        shutil.rmtree(wheels)
 
-    @staticmethod
-    def _download_wheels(buildah: "_Buildah") -> None:
-        """Fetch on the host what the build installs offline.
 
-        The chroot of the build has neither this machine's certificates nor its pip settings.
-        """
-        for file in FOLDER.iterdir():
-            shutil.copy2(file, buildah.context)
-        recipe = (FOLDER / "Containerfile").read_text()
-        tensorflow = recipe.partition("ARG TENSORFLOW=")[2].split()[0]
-        serving = next(
-            word for word in recipe.split() if word.startswith("tensorflow-serving-api=")
-        )
-        pip = [*(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:")]
-        # For the image's Python and C library, whatever this machine has.
-        pip += ["--python-version", DEBIAN_PYTHON, "--implementation", "cp"]
-        machine = platform.machine()
-        platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(DEBIAN_GLIBC, 4, -1)]
-        platforms += [f"manylinux{name}_{machine}" for name in ("2014", "2010", "1")]
-        pip += [word for name in platforms for word in ("--platform", name)]
-        pip += ["--dest", str(buildah.context / "wheels")]
-        run_logged([*pip, "-r", str(FOLDER / "requirements.txt"), tensorflow], buildah.log)
-        run_logged([*pip, "--no-deps", serving], buildah.log)
+def pip_downloads(machine: str, folder: Path) -> list[list[str]]:
+    """What `pip download` is told, once after the other, to have all packages of the image.
+
+    They are for the image's Python and C library, whatever this machine has.
+
+    Args:
+        machine: `x86_64` or `aarch64`.
+        folder: that gets them.
+    """
+    recipe = (FOLDER / "Containerfile").read_text()
+    serving = next(word for word in recipe.split() if word.startswith("tensorflow-serving-api="))
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(DEBIAN_GLIBC, 4, -1)]
+    platforms += [f"manylinux{name}_{machine}" for name in ("2014", "2010", "1")]
+    options = ["--quiet", "--only-binary=:all:", "--python-version", DEBIAN_PYTHON]
+    options += ["--implementation", "cp", "--dest", str(folder)]
+    options += [word for name in platforms for word in ("--platform", name)]
+    requirements = ["-r", str(FOLDER / "requirements.txt")]
+    return [
+        [*options, *requirements, "-r", str(FOLDER / "tensorflow.txt")],
+        [*options, "--no-deps", serving],
+    ]
+
+
+def _place(file: Path, target: Path) -> None:
+    """Have a file in another folder, without copying it where the two are on one disk."""
+    try:
+        os.link(file.resolve(), target)
+    except OSError:
+        shutil.copy2(file, target)
 
 
 def _import(ctr: Ctr, name: str, archive: Path) -> None:

@@ -2,13 +2,11 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
-from ..console import say
 from ..home import Home
 from .on_path import usable
-from .programs import PLATFORM_MODULE, Program, Programs
+from .programs import PLATFORM_MODULE, Program, Programs, programs_of
 
 _CLI_VERSION = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
 _PLUGIN_VERSION = "github.com/pulumi/pulumi-kubernetes/provider/v4/pkg/version.Version"
@@ -24,12 +22,15 @@ PULUMI = Program(
     PLATFORM_MODULE,
     "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
     f"-X {_CLI_VERSION}=v3.246.0",
-    "about 3 minutes",
+    "about 2 minutes",
+    releases=("pulumi",),
+    trimmed=False,
 )
 PULUMI_PYTHON = Program(
     "pulumi-language-python",
     "pulumi-language-python",
     "github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python",
+    releases=("pulumi",),
 )
 # Sources of January 2026. The engine looks for just the version that the SDK asks for.
 PULUMI_KUBERNETES = Program(
@@ -37,12 +38,40 @@ PULUMI_KUBERNETES = Program(
     PLATFORM_MODULE,
     "./pulumi-resource-kubernetes",
     f"-X {_PLUGIN_VERSION}={DECLARED_PLUGIN[1]}",
-    "about 5 minutes",
+    "about 2 minutes",
+    releases=("pulumi-resource-kubernetes",),
+    trimmed=False,
 )
 _HOST_SCRIPTS = (
     "python/cmd/pulumi-language-python-exec",
     "python/dist/pulumi-resource-pulumi-python",
 )
+
+
+def needed(home: Home, pulumi_home: Path) -> list[Program]:
+    """The programs that PATH and Pulumi's own folder lack, in the order in which they are built.
+
+    Args:
+        pulumi_home: Pulumi's folder of plugins (PULUMI_HOME).
+    """
+    programs: list[Program] = []
+    pulumi = shutil.which(PULUMI.name)
+    # Ours is there after `eval "$(make env)"`, and need not say its version.
+    if pulumi is None or Path(pulumi).is_relative_to(home.cache):
+        pulumi = None
+    else:
+        pulumi = usable(PULUMI.name, ("version",), OLDEST)
+    if pulumi is None:
+        programs += [PULUMI, PULUMI_PYTHON]
+    elif shutil.which(PULUMI_PYTHON.name) is None:
+        programs.append(PULUMI_PYTHON)
+    installed = _plugin(pulumi_home)
+    # A link is ours. Else somebody has put the release there, by `pulumi plugin install`.
+    if shutil.which(PULUMI_KUBERNETES.name) is None and (
+        installed.is_symlink() or not installed.exists()
+    ):
+        programs.append(PULUMI_KUBERNETES)
+    return programs
 
 
 def pulumi_path(home: Home, pulumi_home: str) -> str:
@@ -54,21 +83,16 @@ def pulumi_path(home: Home, pulumi_home: str) -> str:
     Args:
         pulumi_home: Pulumi's folder of plugins (PULUMI_HOME).
     """
-    programs = Programs(home)
+    programs = programs_of(home)
+    wanted = needed(home, Path(pulumi_home))
+    programs.make(*wanted)
     folders: list[Path] = []
-    pulumi = shutil.which(PULUMI.name)
-    # Ours is there after `eval "$(make env)"`, and need not say its version.
-    if pulumi is None or Path(pulumi).is_relative_to(home.cache):
-        pulumi = None
-    else:
-        pulumi = usable(PULUMI.name, ("version",), OLDEST)
-    if pulumi is None:
+    if PULUMI in wanted:
         folders.append(_command_line(programs))
-        pulumi = str(folders[-1] / PULUMI.name)
-    elif shutil.which(PULUMI_PYTHON.name) is None:
+    elif PULUMI_PYTHON in wanted:
         folders.append(_language_host(programs))
-    if shutil.which(PULUMI_KUBERNETES.name) is None:
-        _install_plugin(programs, pulumi, Path(pulumi_home))
+    if PULUMI_KUBERNETES in wanted:
+        _install_plugin(programs, Path(pulumi_home))
     return os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")])
 
 
@@ -77,7 +101,9 @@ def _command_line(programs: Programs) -> Path:
 
     Side by side they are one release to Pulumi; else it warns of a host found on PATH.
     """
-    folder = programs.build(PULUMI).parent
+    folder = programs.path(PULUMI).parent
+    if folder == programs.path(PULUMI_PYTHON).parent:
+        return folder
     host = _language_host(programs)
     for name in (PULUMI_PYTHON.name, *(Path(script).name for script in _HOST_SCRIPTS)):
         if not (folder / name).exists():
@@ -86,51 +112,28 @@ def _command_line(programs: Programs) -> Path:
 
 
 def _language_host(programs: Programs) -> Path:
-    host = programs.build(PULUMI_PYTHON)
-    if not all((host.parent / Path(script).name).exists() for script in _HOST_SCRIPTS):
+    folder = programs.path(PULUMI_PYTHON).parent
+    if not all((folder / Path(script).name).exists() for script in _HOST_SCRIPTS):
         source = programs.module_folder(PULUMI_PYTHON, "github.com/pulumi/pulumi/sdk/v3")
         for script in _HOST_SCRIPTS:
-            copy = host.parent / Path(script).name
+            copy = folder / Path(script).name
             shutil.copyfile(source / script, copy)
             copy.chmod(0o755)
-    return host.parent
+    return folder
 
 
-def _install_plugin(programs: Programs, pulumi: str, pulumi_home: Path) -> None:
-    """Have the plugin that the SDK asks for in Pulumi's folder: downloaded, or else built.
-
-    The built one is a link into the cache. It stays until somebody replaces it by the release
-    (`pulumi plugin install --reinstall`), so that no command tries the download again.
-    """
+def _plugin(pulumi_home: Path) -> Path:
+    """Where Pulumi looks for the plugin that the SDK asks for."""
     name, version = DECLARED_PLUGIN
-    program = pulumi_home / "plugins" / f"resource-{name}-v{version}" / PULUMI_KUBERNETES.name
-    built = programs.path(PULUMI_KUBERNETES)
-    if program.exists() and (not program.is_symlink() or program.resolve() == built.resolve()):
-        return
-    if not program.is_symlink() and _download(pulumi, pulumi_home):
-        return
-    programs.build(PULUMI_KUBERNETES)
-    program.parent.mkdir(parents=True, exist_ok=True)
-    _link(program, built)
+    return pulumi_home / "plugins" / f"resource-{name}-v{version}" / PULUMI_KUBERNETES.name
 
 
-def _download(pulumi: str, pulumi_home: Path) -> bool:
-    """Download the plugin that the SDK asks for; false when its release can't be reached."""
-    name, version = DECLARED_PLUGIN
-    say(f"downloading Pulumi's Kubernetes plugin {version}")
-    try:
-        subprocess.run(
-            [pulumi, "plugin", "install", "resource", name, f"v{version}"],
-            env={**os.environ, "PULUMI_HOME": str(pulumi_home)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=120,
-            check=True,
-        )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-        say("it can't be downloaded here: one of January 2026, built from its sources, stands in")
-        return False
-    return True
+def _install_plugin(programs: Programs, pulumi_home: Path) -> None:
+    """Have the plugin in Pulumi's folder, as a link into the cache."""
+    installed, made = _plugin(pulumi_home), programs.path(PULUMI_KUBERNETES)
+    if installed.resolve() != made.resolve():
+        installed.parent.mkdir(parents=True, exist_ok=True)
+        _link(installed, made)
 
 
 def _link(link: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import cached_property
+import threading
 from pathlib import Path
 
 from ..console import LocalError, say, step
@@ -23,15 +23,20 @@ class Toolchain:
 
     def __init__(self, home: Home) -> None:
         self._home = home
+        self._lock = threading.Lock()
+        self._go: Path | None = None
 
-    @cached_property
+    @property
     def go(self) -> Path:
         """The program `go`.
 
         Raises:
             LocalError: it is too old or not there, and can't be installed.
         """
-        return _find() or self._install()
+        with self._lock:
+            if self._go is None:
+                self._go = _find() or self._install()
+            return self._go
 
     @property
     def environment(self) -> dict[str, str]:

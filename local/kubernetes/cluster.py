@@ -18,7 +18,15 @@ from pathlib import Path
 
 from .. import disk
 from ..build.images import Images
-from ..build.programs import NODE_PORTS, Programs
+from ..build.programs import (
+    COREDNS,
+    KUBERNETES,
+    NODE_PORTS,
+    PAUSE,
+    REACH,
+    Programs,
+    programs_of,
+)
 from ..console import LocalError, say, step
 from ..home import Home
 from ..machine import inotify, resolver
@@ -44,6 +52,8 @@ from .pki import Authority
 from .provisioner import PROVISIONER, STORAGE_CLASS
 from .trial import Trial
 
+PROGRAMS = (PAUSE, REACH, NODE_PORTS, COREDNS, KUBERNETES)
+"""What a node runs, in the order in which it is built."""
 FORMER_STORAGE_CLASS = "local"
 READY_SECONDS = 120
 GRACE_SECONDS = 3
@@ -85,10 +95,11 @@ class Cluster:
     @cached_property
     def programs(self) -> Programs:
         """The programs that its processes run."""
-        return Programs(self.home)
+        return programs_of(self.home)
 
     def programs_folder(self) -> Path:
         """A folder with `kubectl`, for PATH."""
+        self.programs.make(KUBERNETES)
         folder = self.folder / "bin"
         folder.mkdir(exist_ok=True)
         link = folder / "kubectl"
@@ -129,6 +140,7 @@ class Cluster:
         inotify.Limits().raise_low()
         daemons = self._daemons()
         if needs_resolver:
+            self.programs.make(COREDNS)
             daemons[RESOLVER].start()
         else:
             daemons[RESOLVER].stop()
@@ -148,6 +160,7 @@ class Cluster:
             LocalError: a process did not come up, or pods can't do what they need to; the message
                 has the last lines of the log that tells of it.
         """
+        self.programs.make(KUBERNETES)
         daemons = self._daemons()
         daemons[node_ports.NAME] = self._node_ports()
         with step("start Kubernetes"):

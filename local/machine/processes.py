@@ -23,6 +23,10 @@ from .checks import MachineError
 _left_running: list[subprocess.Popen[bytes]] = []
 
 
+# Of `run_logged`.
+_logged: set[subprocess.Popen[bytes]] = set()
+
+
 def tail(path: Path, lines: int = 15) -> str:
     """The last lines of a log, indented; empty when there is no such file."""
     try:
@@ -65,16 +69,21 @@ def run_logged(
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w") as output:
         try:
-            status = subprocess.run(
+            process = subprocess.Popen(
                 [str(word) for word in argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
                 env={**os.environ, **(environment or {})},
-            ).returncode
+            )
         except FileNotFoundError as error:
             raise LocalError(f"the program '{argv[0]}' is not installed.", "Install it.") from error
+        _logged.add(process)
+        try:
+            status = process.wait()
+        finally:
+            _logged.discard(process)
     if status:
         said = tail(log)
         if full := disk.full(said, log.parent):
@@ -83,6 +92,12 @@ def run_logged(
             f"'{Path(argv[0]).name} {argv[1]}' ended with status {status}.",
             f"Its output is in {log} and ends with:\n{said}",
         )
+
+
+def end_logged() -> None:
+    """Ask the commands to end that `run_logged` runs in other threads: nobody waits for them."""
+    for process in list(_logged):
+        process.terminate()
 
 
 def _start_time(pid: int) -> str | None:

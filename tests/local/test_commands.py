@@ -1,19 +1,15 @@
 """`python -m local` as a person calls it, where it needs no cluster."""
 
-import contextlib
 import json
 import os
 import pty
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from local import commands
 from local.__main__ import COMMANDS
 from local.home import REPOSITORY
 from tests.local import fake_pulumi
@@ -233,31 +229,3 @@ def test_the_shell_is_left_to_select_a_stack(cluster_of_mine):
     done = run("env", **cluster_of_mine)
     assert "export PULUMI_BACKEND_URL=" in done.stdout
     assert "PULUMI_STACK" not in done.stdout
-
-
-def test_pulumi_is_built_while_the_images_are_made(tmp_path, monkeypatch):
-    """One after the other a first `make up` takes a minute longer."""
-    built = threading.Event()
-
-    def load(_ctr):
-        assert built.wait(30)
-
-    cluster = SimpleNamespace(
-        kubeconfig=tmp_path / "kubeconfig",
-        check_ports=lambda: None,
-        is_running=lambda: False,
-        start_runtime=lambda: None,
-        images=SimpleNamespace(load=load),
-        ctr=None,
-        start=lambda: None,
-    )
-    platform = SimpleNamespace(
-        brought_kubeconfig=None,
-        cluster=cluster,
-        home=SimpleNamespace(cache=tmp_path),
-        locked=lambda _: contextlib.nullcontext(),
-        environment=built.set,
-    )
-    monkeypatch.setattr(commands.doctor, "check", lambda _: None)
-    monkeypatch.setattr(commands.packages, "install", lambda _: None)
-    commands.up(platform)

@@ -9,6 +9,7 @@ import shutil
 import pytest
 
 from local.build import images, programs
+from local.build.cache import digest
 from local.build.images import Images
 from local.build.programs import (
     COREDNS,
@@ -18,7 +19,6 @@ from local.build.programs import (
     PAUSE,
     REACH,
     Programs,
-    digest,
 )
 from local.build.pulumi import PULUMI, PULUMI_KUBERNETES, PULUMI_PYTHON
 from local.build.toolchain import GO_VERSION

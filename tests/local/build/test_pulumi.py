@@ -5,37 +5,48 @@ cluster.
 """
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from local.build.programs import Program, Programs
+from local.build.programs import Program, Programs, programs_of
 from local.build.pulumi import PULUMI, PULUMI_KUBERNETES, PULUMI_PYTHON, pulumi_path
+from local.build.releases import VARIABLE
 from local.home import Home
+
+from .releases_server import archive, serving
 
 PLUGIN = "plugins/resource-kubernetes-v4.34.2/pulumi-resource-kubernetes"
 
 
 @pytest.fixture
 def pulumi_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without Pulumi, from which no release can be downloaded."""
+    """A machine without Pulumi, where no release is used."""
     sources = tmp_path / "sources"
     for script in ("cmd/pulumi-language-python-exec", "dist/pulumi-resource-pulumi-python"):
         (sources / "python" / script).parent.mkdir(parents=True)
         (sources / "python" / script).write_text("#!/bin/sh\n")
 
-    def build(self: Programs, program: Program) -> Path:
-        target = self.path(program)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("#!/bin/sh\nexit 1\n")
-        target.chmod(0o755)
-        return target
+    def build(self: Programs, programs: Sequence[Program]) -> None:
+        for program in programs:
+            target = self.path(program)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text("#!/bin/sh\nexit 1\n")
+            target.chmod(0o755)
 
-    monkeypatch.setattr(Programs, "build", build)
+    monkeypatch.setenv(VARIABLE, "none")
+    monkeypatch.setattr(Programs, "_build_together", build)
     monkeypatch.setattr(Programs, "module_folder", lambda *_: sources)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}")
     (tmp_path / "bin").mkdir()
     return tmp_path / "pulumi-home"
+
+
+@pytest.fixture(autouse=True)
+def no_shared_programs() -> Iterator[None]:
+    yield
+    programs_of.cache_clear()
 
 
 def paths(tmp_path: Path, pulumi_home: Path) -> list[Path]:
@@ -92,3 +103,28 @@ def test_a_plugin_on_path_is_used(tmp_path, pulumi_home):
     found.chmod(0o755)
     paths(tmp_path, pulumi_home)
     assert not (pulumi_home / PLUGIN).exists()
+
+
+def test_a_release_of_pulumi_is_used_as_it_is(tmp_path, pulumi_home, monkeypatch):
+    """The language host is the one beside it."""
+    host = (PULUMI_PYTHON.name, "pulumi-language-python-exec", "pulumi-resource-pulumi-python")
+    programs = ("pulumi", *host)
+    with serving() as mirror:
+        mirror.files["pulumi.tgz"] = archive({f"pulumi/{name}": b"#!/bin/sh" for name in programs})
+        mirror.files["plugin.tgz"] = archive({PULUMI_KUBERNETES.name: b"#!/bin/sh"})
+        pins = mirror.write_pins(
+            tmp_path / "pins.json",
+            {
+                "pulumi": ("pulumi.tgz", {name: f"pulumi/{name}" for name in programs}),
+                PULUMI_KUBERNETES.name: (
+                    "plugin.tgz",
+                    {PULUMI_KUBERNETES.name: PULUMI_KUBERNETES.name},
+                ),
+            },
+        )
+        monkeypatch.setenv(VARIABLE, str(pins))
+        first = paths(tmp_path, pulumi_home)[0]
+    assert sorted(path.name for path in first.iterdir()) == sorted(programs)
+    assert first.name.startswith("release-pulumi-")
+    assert (pulumi_home / PLUGIN).resolve().parent.name.startswith("release-pulumi-resource")
+    assert paths(tmp_path, pulumi_home)[0] == first

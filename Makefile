@@ -23,7 +23,7 @@ export IMAGE RUN
 WORKERS ?= 3
 CHECKED := infra training serving client store local tools tests benchmarks __main__.py
 
-.PHONY: help setup nothing-yet doctor up predict status logs cancel env stop destroy down data check test test-cluster test-fast test-kills release
+.PHONY: help setup nothing-yet doctor up predict status logs cancel env stop destroy down data film check test test-cluster test-fast test-kills release
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
@@ -70,6 +70,9 @@ destroy: setup ## pulumi destroy: takes the stack down
 
 down: setup ## destroy, and stop the embedded cluster; asks if that deletes models (YES=1: does not ask)
 	@$(LOCAL) down
+
+film: setup ## record make up and the page as the film of the README: docs/images/film.svg
+	@$(BIN)/python -m tools.film
 
 data: setup ## download MNIST into ./data/mnist
 	@$(AS_PERSON) $(BIN)/python -m training.datasets.download_mnist --target_dir=data/mnist

@@ -3,12 +3,14 @@
 import fcntl
 import json
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from .cgroups import BOOT
+from .checks import MachineError
 from .firewall import Firewall
 from .processes import run
 from .ranges import Ranges
@@ -100,9 +102,8 @@ table ip dlstack {{
         with _alone():
             Firewall(self.bridge).close()
             for interface in (self._interface, self.bridge):
-                if _is_there(interface):
-                    _ip("link", "delete", interface)
-            if not any(path.name.startswith(PREFIX) for path in _interfaces()):
+                _remove(interface)
+            if not any(name.startswith(PREFIX) for name in _interfaces()):
                 self._restore()
 
     def _forward(self) -> None:
@@ -143,12 +144,22 @@ def _alone() -> Iterator[None]:
         os.close(descriptor)
 
 
-def _interfaces() -> Iterator[Path]:
-    return Path("/sys/class/net").iterdir()
+def _interfaces() -> list[str]:
+    return [name for _, name in socket.if_nameindex()]
 
 
 def _is_there(interface: str) -> bool:
-    return any(path.name == interface for path in _interfaces())
+    return interface in _interfaces()
+
+
+def _remove(interface: str) -> None:
+    try:
+        if _is_there(interface):
+            _ip("link", "delete", interface)
+    except MachineError:
+        # One of a pair goes with the other's namespace, at a moment of the kernel's choice.
+        if _is_there(interface):
+            raise
 
 
 def _ip(*words: str, enter: Sequence[str] = ()) -> None:

@@ -13,7 +13,7 @@ from .build.programs import Program, programs_of
 from .console import LocalError
 from .home import Home
 from .machine import processes
-from .stack.stack import data_set
+from .stack.stack import data_folder, data_set
 
 
 @contextlib.contextmanager
@@ -47,7 +47,7 @@ def _jobs(
         jobs += [lambda: known.make(*missing), lambda: known.download_modules(*missing)]
     if images is not None and not images.is_runtime_built():
         jobs.append(images.download_wheels)
-    if not (home.cache / "mnist").exists():
+    if not data_folder(home).exists():
         jobs.append(lambda: data_set(home))
     return jobs
 

@@ -114,11 +114,23 @@ class Images:
     def _archive(self, name: str) -> Path:
         return self._home.cache / f"image-{name.replace('/', '_').replace(':', '-')}.tar"
 
-    def _load(self, ctr: Ctr, name: str, build: "Callable[[str, _Buildah], None]") -> None:
+    def make(self) -> None:
+        """Have the archives of both, ready to be imported.
+
+        Raises:
+            LocalError: a build failed.
+        """
+        self._make(self.platform, self._build_platform)
+        self._make(self.runtime, self._build_runtime)
+
+    def _make(self, name: str, build: "Callable[[str, _Buildah], None]") -> Path:
         archive = self._archive(name)
         if not is_whole(archive, thoroughly=True):
             self._build(name, build, archive)
-        _import(ctr, name, archive)
+        return archive
+
+    def _load(self, ctr: Ctr, name: str, build: "Callable[[str, _Buildah], None]") -> None:
+        _import(ctr, name, self._make(name, build))
 
     def _build(self, name: str, build: "Callable[[str, _Buildah], None]", archive: Path) -> None:
         kind = name.rpartition("/")[2].partition(":")[0]

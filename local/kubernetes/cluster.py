@@ -129,6 +129,9 @@ class Cluster:
         ranges = self.ranges
         self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         if former.is_there(self.folder) or self._namespaces.are_former():
+            # It serves on until all that takes its place is here: building may take minutes.
+            self.programs.make(*PROGRAMS)
+            self.images.make()
             with step("stop the processes of an earlier version"):
                 self.stop()
         ranges.keep(self.folder)

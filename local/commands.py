@@ -46,6 +46,7 @@ def up(platform: Platform) -> None:
         ran_before = platform.cluster.is_running()
         with platform.prepared():
             packages.install(platform.home.cache / "logs" / "packages.log")
+            doctor.try_out(platform.home)
             try:
                 platform.cluster.start_runtime()
                 with platform.cluster.images.loading(platform.cluster.ctr):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .console import LocalError, say
 from .home import Home
-from .machine.doctor import examination, report
+from .machine.doctor import examination, kernel, report
 from .machine.doctor.facts import Machine, Needs
 from .machine.doctor.finding import WARNING, Finding
 from .machine.processes import Daemon
@@ -58,7 +58,22 @@ def check(home: Home) -> None:
     Raises:
         LocalError: it names each problem with its cure.
     """
-    findings = _ignoring(examination.quick(Machine(), needs(home)))
+    _judge(examination.quick(Machine(), needs(home)))
+
+
+def try_out(home: Home) -> None:
+    """Refuse a kernel or a disk that fails a trial, before the first start; later ones have passed.
+
+    Raises:
+        LocalError: it names each problem with its cure.
+    """
+    need = needs(home)
+    if not need.made:
+        _judge(kernel.trial(Machine(), need))
+
+
+def _judge(examined: Iterable[Finding]) -> None:
+    findings = _ignoring(examined)
     if bad := report.problems(findings):
         raise LocalError(
             "\n  ".join(["this machine can't host the cluster.", *(one.sentence for one in bad)]),

@@ -48,6 +48,15 @@ def test_problems_are_refused_in_the_words_of_make_doctor(machine, home, monkeyp
     assert "needs root" in capsys.readouterr().err
 
 
+def test_a_trial_that_fails_is_refused_before_the_first_start_only(machine, home):
+    machine.commands["unshare"] = "bridge|\noverlay|mount: wrong fs type, bad option.\n"
+    with pytest.raises(LocalError, match=r"kernel \(overlay\): mount: wrong fs type.*DLSTACK_HOME"):
+        doctor.try_out(home)
+    (home.platform / "pki").mkdir(parents=True)
+    (home.platform / "pki" / "admin.kubeconfig").touch()
+    doctor.try_out(home)
+
+
 def test_a_first_start_needs_more_room_than_later_ones(machine, home):
     assert doctor.needs(home).gibibytes == doctor.COLD_GIBIBYTES
     home.cache.mkdir(parents=True)

@@ -10,8 +10,8 @@ from .facts import Machine
 from .finding import Finding, ok, problem, warning
 
 ARCHITECTURES = ("x86_64", "aarch64")
-TRIED = {("debian", "12"), ("debian", "13")}
-"""Distributions (ID and VERSION_ID of os-release) where `make up` was run, in chroots too."""
+TRIED = {("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")}
+"""Distributions (ID and VERSION_ID of os-release) whose programs the cluster was started with."""
 TOO_OLD = {("debian", "10"), ("debian", "11"), ("ubuntu", "18.04")}
 """Their containerd, below 1.6, can't talk to this version of Kubernetes."""
 CAPABILITIES = {

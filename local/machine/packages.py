@@ -20,6 +20,7 @@ PACKAGES = {
     "containerd": "containerd",
     "runc": "runc",
     "iptables": "iptables",
+    "nft": "nftables",
     "conntrack": "conntrack",
     "ip": "iproute2",
     "mount": "mount",

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from ..packages import CNI_FOLDERS, CNI_PACKAGE, PACKAGES
+from .. import packages
 from . import (
     clock,
     control_groups,
@@ -33,10 +33,8 @@ def thorough(machine: Machine, needs: Needs) -> Iterator[Finding]:
     """All of `quick`, and what takes a trial, another program or a network."""
     yield from _common(machine, needs, every_route=True)
     yield from system.python(machine, sys.version_info[:3], _has_venv())
-    yield from system.packages(
-        machine, {**PACKAGES, "bridge": CNI_PACKAGE}, tuple(map(str, CNI_FOLDERS))
-    )
     if machine.system == "linux":
+        yield system.packages(machine, packages.missing())
         yield from kernel.trial(machine, needs)
         yield from firewall.examine(machine)
         yield from neighbours.examine(machine, needs)

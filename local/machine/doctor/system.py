@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 from .facts import Machine
 from .finding import Finding, ok, problem, warning
@@ -174,32 +174,14 @@ def python(machine: Machine, python: tuple[int, ...], has_venv: bool) -> Iterato
         )
 
 
-def packages(
-    machine: Machine, packages: Mapping[str, str], plugin_folders: Collection[str]
-) -> Iterator[Finding]:
-    """Programs that a node is made of: there, or to be installed.
-
-    Args:
-        packages: program to Debian package.
-        plugin_folders: where the CNI plugins may be; their package is named in `packages` as
-            `bridge`.
-    """
-    if machine.system != "linux":
-        return
-    missing = [package for program, package in packages.items() if not _has(machine, program)]
-    if any(machine.exists(f"{folder}/bridge") for folder in plugin_folders):
-        missing = [package for package in missing if package != packages.get("bridge")]
+def packages(machine: Machine, missing: Sequence[str]) -> Finding:
+    """The packages that a node is made of; `missing` names those that are not there."""
     if not missing:
-        yield ok("packages", "all there")
-    elif machine.which("apt-get"):
-        yield ok("packages", f"`make up` installs {', '.join(missing)}")
-    else:
-        yield problem(
-            "packages",
-            f"not there, and there is no apt-get: {', '.join(missing)}",
-            "Install them with this system's own tools.",
-        )
-
-
-def _has(machine: Machine, program: str) -> bool:
-    return machine.which(program) is not None
+        return ok("packages", "all there")
+    if machine.which("apt-get"):
+        return ok("packages", f"`make up` installs {', '.join(missing)}")
+    return problem(
+        "packages",
+        f"not there, and there is no apt-get: {', '.join(missing)}",
+        "Install them with this system's own tools.",
+    )

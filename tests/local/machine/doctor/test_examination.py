@@ -353,12 +353,8 @@ class TestProxies:
 
 
 class TestTools:
-    PACKAGES = {"runc": "runc", "bridge": "plugins"}
-
     def tools(self, machine, python=(3, 11, 2), has_venv=True):
-        found = [*system.python(machine, python, has_venv)]
-        found += system.packages(machine, self.PACKAGES, ("/opt/cni/bin",))
-        return {one.name: one for one in found}
+        return {one.name: one for one in system.python(machine, python, has_venv)}
 
     def test_a_python_that_is_too_old(self, fake):
         one = self.tools(fake.machine(), python=(3, 10, 12))["Python"]
@@ -369,10 +365,8 @@ class TestTools:
         assert "python3-venv" in self.tools(fake.machine(), has_venv=False)["Python"].cure
 
     def test_packages_that_no_apt_can_install(self, fake):
+        assert system.packages(fake.machine(), []).found == "all there"
+        assert system.packages(fake.machine(), ["runc"]).found == "`make up` installs runc"
         fake.different["which"] = lambda _: None
-        assert "runc, plugins" in self.tools(fake.machine())["packages"].found
-        assert self.tools(fake.machine({"/opt/cni/bin/bridge": ""}))["packages"].found.endswith(
-            ": runc"
-        )
-        fake.different["which"] = lambda program: program if program == "apt-get" else None
-        assert self.tools(fake.machine())["packages"].found == "`make up` installs runc"
+        one = system.packages(fake.machine(), ["runc", "containerd"])
+        assert (one.state, one.found[-17:]) == (PROBLEM, ": runc, containerd"[-17:])

@@ -1,6 +1,6 @@
 """Proxies of the environment: what is completed, and what each kind of program makes of it.
 
-Go's rules are not tried here: tests/cluster/without_stack/test_proxies.py runs kubectl and Pulumi.
+Go's rules are not tried here: tests/cluster/without_stack/test_behind_a_proxy.py runs kubectl.
 """
 
 import json

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..home import write_private
-from ..machine import namespaces, resolver
+from ..machine import name_relay, namespaces, resolver
 from ..machine.namespaces import INSIDE
 from ..machine.processes import Daemon
 from ..machine.ranges import Ranges
@@ -59,6 +59,8 @@ def daemons(
         command: the words that start a program of Kubernetes, CoreDNS or etcd.
     """
     pki = INSIDE / "pki"
+    # The same for every checkout: its scripts need no packages.
+    python = Path(sys.executable).resolve()
 
     def kubernetes(name: str, /, reads: Sequence[Path] = (), **flags: object) -> Daemon:
         words = [f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items()]
@@ -67,9 +69,9 @@ def daemons(
     listed = [
         Daemon(
             RESOLVER,
-            [*command("coredns"), "-conf", folder / resolver.COREFILE],
+            [python, folder / "name_relay.py", str(ranges.machine), str(resolver.PORT)],
             folder,
-            reads=[folder / resolver.COREFILE],
+            reads=[folder / "name_relay.py"],
         ),
         Daemon(
             "containerd",
@@ -150,8 +152,7 @@ def daemons(
         Daemon(
             VOLUME_PROVISIONER,
             [
-                # The same for every checkout: it needs no packages.
-                *(Path(sys.executable).resolve(), folder / "provisioner.py"),
+                *(python, folder / "provisioner.py"),
                 *("--kubeconfig", folder / "pki" / "admin.kubeconfig"),
                 *("--folder", volumes(folder)),
             ],
@@ -208,8 +209,9 @@ def write(folder: Path, ranges: Ranges, control_group: str, sandbox_image: str) 
         ("cni/10-dlstack.conflist", _pod_network(ranges)),
     ):
         write_private(folder / name, json.dumps(content, indent=1).encode())
-    # A copy: the process doesn't depend on what becomes of the checkout.
-    write_private(folder / "provisioner.py", Path(provisioner.__file__).read_bytes())
+    # Copies: the processes don't depend on what becomes of the checkout.
+    for script in map(Path, (provisioner.__file__, name_relay.__file__)):
+        write_private(folder / script.name, script.read_bytes())
     # Pods get at a volume's folder by a mount of it. Nobody else on this machine reads it.
     for private in (volumes(folder), folder / "logs", folder / "pod-logs"):
         private.mkdir(exist_ok=True)

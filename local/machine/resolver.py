@@ -3,13 +3,12 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
+from .name_relay import SYSTEM, servers
 from .ranges import Ranges
 
 PORT = 1053
 """Of this machine's address on the bridge. Not 53, where another server may listen."""
 FILE = "resolv.conf"
-COREFILE = "resolver.Corefile"
-_SYSTEM = Path("/etc/resolv.conf")
 
 
 def is_needed(text: str) -> bool:
@@ -20,36 +19,23 @@ def is_needed(text: str) -> bool:
     Args:
         text: content of the machine's resolv.conf.
     """
-    servers = _servers(text)
-    return bool(servers) and (_is_loopback(servers[0]) or not any(map(_is_reachable, servers)))
+    listed = servers(text)
+    return bool(listed) and (_is_loopback(listed[0]) or not any(map(_is_reachable, listed)))
 
 
-def write(folder: Path, ranges: Ranges, system: Path = _SYSTEM) -> bool:
-    """Write the node's resolv.conf, and the configuration of the server that it may name.
+def write(folder: Path, ranges: Ranges, system: Path = SYSTEM) -> bool:
+    """Write the node's resolv.conf.
 
     Returns:
-        Whether that server has to run on this machine.
+        Whether it names this machine, where the process of `name_relay` has to run.
     """
     text = system.read_text() if system.exists() else ""
     needed = is_needed(text)
-    servers = [str(ranges.machine)] if needed else [*filter(_is_reachable, _servers(text))]
+    listed = [str(ranges.machine)] if needed else [*filter(_is_reachable, servers(text))]
     others = [line for line in text.splitlines() if line.split()[:1] in (["search"], ["options"])]
-    lines = [*others, *(f"nameserver {server}" for server in servers)]
+    lines = [*others, *(f"nameserver {server}" for server in listed)]
     (folder / FILE).write_text("".join(f"{line}\n" for line in lines))
-    (folder / COREFILE).write_text(
-        f".:{PORT} {{\n"
-        f"    bind {ranges.machine}\n"
-        "    errors\n"
-        f"    forward . {system}\n"
-        "    cache 5\n"
-        "}\n"
-    )
     return needed
-
-
-def _servers(text: str) -> list[str]:
-    words = (line.split() for line in text.splitlines())
-    return [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
 
 
 def _is_loopback(server: str) -> bool:

@@ -37,6 +37,22 @@ def test_a_killed_process_is_seen_and_started_anew(daemon):
     assert daemon.pid() not in (None, killed)
 
 
+def test_a_process_of_another_command_or_content_is_replaced(daemon, tmp_path):
+    file = tmp_path / "configuration"
+    file.write_text("1")
+
+    def wanted(*words):
+        return Daemon("waits", [*WAITS, *words], tmp_path, reads=[file])
+
+    pids = []
+    for words, content in (((), "1"), (("--more",), "1"), (("--more",), "2")):
+        file.write_text(content)
+        assert wanted(*words).start()
+        assert not wanted(*words).start()
+        pids.append(daemon.pid())
+    assert len(set(pids)) == 3
+
+
 def test_a_stranger_with_the_same_process_id_is_left_alone(daemon):
     daemon.start()
     file = daemon.folder / "pids" / daemon.name

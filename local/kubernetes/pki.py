@@ -46,6 +46,20 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
+def _key_usage(signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
 @dataclass(frozen=True)
 class Authority:
     """A certificate authority in `folder`: `ca.crt`, `ca.key` and whatever it issued."""
@@ -77,8 +91,9 @@ class Authority:
         )
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            self._unsigned(_name("dlstack"), _name("dlstack"), key)
+            self._unsigned(_name("dlstack"), _name("dlstack"), key, key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
             .sign(key, hashes.SHA256())
         )
         write_private(self.folder / "ca.key", _pem(key))
@@ -105,7 +120,11 @@ class Authority:
         assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
         key = ec.generate_private_key(ec.SECP256R1())
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
-        builder = self._unsigned(_name(common_name, organisation), _name("dlstack"), key)
+        builder = self._unsigned(
+            _name(common_name, organisation), _name("dlstack"), key, authority_key
+        )
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
+        builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
         if addresses:
             usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
             names: list[x509.GeneralName] = []
@@ -161,8 +180,13 @@ class Authority:
 
     @staticmethod
     def _unsigned(
-        subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+        subject: x509.Name,
+        issuer: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        signer: ec.EllipticCurvePrivateKey,
     ) -> x509.CertificateBuilder:
+        """A certificate with what RFC 5280 asks for: Python 3.13 and newer take no other."""
+        by = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()
@@ -172,4 +196,6 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(minutes=5))
             .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .add_extension(by, critical=False)
         )

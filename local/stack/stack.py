@@ -17,7 +17,7 @@ from ..build.pulumi import pulumi_path
 from ..console import LocalError, say, step
 from ..home import REPOSITORY, Home
 from ..machine.processes import run_logged
-from . import encryption, locks, pulumi_command
+from . import encryption, locks, pulumi_command, torn_state
 
 STACK = "local"
 EXAMPLE = "training/mnist"
@@ -254,6 +254,8 @@ class Stack:
             **person.as_person(),
         )
         if done.returncode:
+            if torn := torn_state.find(self.variables["PULUMI_BACKEND_URL"]):
+                raise torn
             raise LocalError(
                 f"`pulumi {' '.join(words[:2])}` failed: {done.stderr.strip()}",
                 f"The stack's state is in {shown(self.variables['PULUMI_BACKEND_URL'])}.",

@@ -8,6 +8,7 @@ import yaml
 
 from local.stack import stack
 from local.stack.stack import Stack
+from tests.local import fake_pulumi
 
 ROOT = Path(stack.__file__).resolve().parents[2]
 
@@ -115,3 +116,12 @@ def test_the_proxy_of_pods_follows_the_environment(pulumi, wanted, known, told):
     """A password goes by standard input: the last of each tuple."""
     Stack({"PULUMI_STACK": "local"}).set_proxy(wanted, known)
     assert pulumi.told == told
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_what_a_lost_cluster_had_is_compared_with_what_is_there(tmp_path, monkeypatch, is_lost):
+    monkeypatch.setenv("PATH", fake_pulumi.install(tmp_path)["PATH"])
+    Stack({"PULUMI_STACK": "local"}).up(refresh=is_lost)
+    ((command, *flags),) = fake_pulumi.calls(tmp_path)
+    assert command == "up"
+    assert ("--refresh" in flags) == is_lost

@@ -32,17 +32,22 @@ def _softmax() -> Any:
 
 
 def _cnn() -> Any:
-    """0.99 takes little: a stride in the first layer costs no accuracy here and halves the time."""
+    """0.99 takes little: convolutions see 7 x 7 pixels, after a stride and a pooling.
+
+    On 14 x 14 the second one took most of the time, and no more digits were read right for it.
+    """
     layers = keras.layers
     return keras.Sequential(
         [
             keras.Input([SIDE * SIDE]),
+            # About mean 0 and variance 1: it learns in fewer epochs.
+            layers.Rescaling(3.2, offset=-0.42),
             layers.Reshape([SIDE, SIDE, 1]),
-            layers.Conv2D(16, 5, strides=2, padding="same", activation="relu"),
-            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.Conv2D(24, 5, strides=2, padding="same", activation="relu"),
             layers.MaxPooling2D(),
+            layers.Conv2D(48, 3, padding="same", activation="relu"),
             layers.Flatten(),
-            layers.Dense(64, activation="relu"),
+            layers.Dense(128, activation="relu"),
             layers.Dense(CLASSES),
         ]
     )
@@ -66,7 +71,7 @@ RECIPES = {
         optimizer=lambda rate: keras.optimizers.Adam(rate, beta_2=0.99),
         learning_rate=one_cycle,
         defaults=RunDefaults(
-            learning_rate=0.01, batch_size=128, epochs=3, log_every=20, checkpoint_every=500
+            learning_rate=0.01, batch_size=128, epochs=2, log_every=20, checkpoint_every=500
         ),
     ),
     # What the managed service's tutorial trained; its accuracy was about 0.87.

@@ -91,6 +91,9 @@ def deploy(platform: Platform) -> None:
             is_lost = platform.brought_kubeconfig is None and platform.home.lost_cluster.exists()
             stack.up(refresh=is_lost)
             platform.home.lost_cluster.unlink(missing_ok=True)
+            if platform.brought_kubeconfig is None:
+                for problem in platform.cluster.node_port_problems():
+                    say(problem)
             deployed = time.monotonic()
             # Beside the client: most of both is the start of a Python.
             table = pool.submit(stack.status)

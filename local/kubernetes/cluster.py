@@ -1,5 +1,6 @@
 """A single-node Kubernetes on this machine: started, asked, stopped."""
 
+import http.client
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import textwrap
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -166,9 +167,10 @@ class Cluster:
         self.programs.make(KUBERNETES)
         daemons = self._daemons()
         daemons[node_ports.NAME] = self._node_ports()
+        is_lost = memory.is_lost(self.folder)
         with step("start Kubernetes"):
             waiting: dict[str, Callable[[], bool]] = {
-                "etcd": lambda: (self.folder / ETCD.removeprefix("unix://")).is_socket(),
+                "etcd": lambda: self._etcd_is_ready(is_lost),
                 "kube-apiserver": lambda: self.get("/readyz") == b"ok",
                 "kube-controller-manager": lambda: self._answers("kube-controller-manager"),
                 "kube-scheduler": lambda: self._answers("kube-scheduler"),
@@ -176,12 +178,11 @@ class Cluster:
                 "kube-proxy": lambda: self._answers("kube-proxy"),
                 node_ports.NAME: lambda: node_ports.knows(self.folder),
             }
-            is_lost = memory.is_lost(self.folder)
-            for name in ("etcd", "kube-apiserver"):
+            if is_lost:
+                self._say_that_etcd_is_lost()
+            for name, needed in (("etcd", ()), ("kube-apiserver", ("etcd",))):
                 self._start(daemons[name])
-                self._await(daemons[name], waiting.pop(name))
-                if name == "etcd" and is_lost:
-                    self._begin_anew()
+                self._await(daemons[name], waiting.pop(name), [daemons[one] for one in needed])
             self._keep_identity()
             for name in (*waiting, VOLUME_PROVISIONER):
                 self._start(daemons[name])
@@ -293,37 +294,55 @@ class Cluster:
             f"`make stop && rm -r '{data}' && make up`.",
         )
 
-    def _begin_anew(self) -> None:
-        """Have an empty etcd serve the cluster that there was."""
+    def _say_that_etcd_is_lost(self) -> None:
         say(
             f"what etcd knew is gone from {self.folder / memory.ETCD_FOLDER}: the cluster is made "
             f"anew as the same one. Its volumes are in {configuration.volumes(self.folder)} and "
             "stay; `make up` puts the stack back on them"
         )
-        memory.restore(self.folder, ETCD.removeprefix("unix://"))
         self.home.lost_cluster.touch()
+
+    def _etcd_is_ready(self, is_lost: bool) -> bool:
+        """Whether etcd answers, and knows which cluster it is of if it had lost that."""
+        listening = ETCD.removeprefix("unix://")
+        if not is_lost:
+            return memory.listens(self.folder, listening)
+        try:
+            memory.restore(self.folder, listening)
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
 
     def _keep_identity(self) -> None:
         answer = self.get("/api/v1/namespaces/kube-system")
         if answer is not None:
             memory.keep(self.folder, json.loads(answer)["metadata"]["uid"])
 
-    def _await(self, daemon: Daemon, is_ready: Callable[[], bool]) -> None:
+    def _await(
+        self, daemon: Daemon, is_ready: Callable[[], bool], needed: Sequence[Daemon] = ()
+    ) -> None:
         """Wait until a process is ready.
 
+        Args:
+            needed: processes without which it never is.
+
         Raises:
-            LocalError: it ended, or was not ready in READY_SECONDS.
+            LocalError: one ended, or it was not ready in READY_SECONDS.
         """
         until = time.monotonic() + READY_SECONDS
         while not is_ready():
-            if daemon.pid() is None or time.monotonic() > until:
+            for one in (*needed, daemon):
+                if one.pid() is None:
+                    raise self._failure(one)
+            if time.monotonic() > until:
                 raise self._failure(daemon)
             time.sleep(0.1)
 
     def _failure(self, daemon: Daemon) -> LocalError:
         """Why a process is not ready, in the words of who can put it right."""
         said, ended = daemon.log.read_text(errors="replace"), daemon.pid() is None
-        if ended and (full := disk.full(said, self.folder)):
+        data = self.folder / daemon.name
+        if ended and (full := disk.full(said, data if data.exists() else self.folder)):
             return full
         if ended and daemon.name == "etcd" and (damaged := memory.damage(self.folder, said)):
             return damaged

@@ -62,6 +62,9 @@ def restore(folder: Path, listening: str) -> None:
     Args:
         folder: of the cluster.
         listening: name of etcd's socket in it.
+
+    Raises:
+        OSError, http.client.HTTPException: etcd has ended meanwhile.
     """
     uid = known(folder)
     document = {
@@ -83,6 +86,15 @@ def restore(folder: Path, listening: str) -> None:
         "success": [{"request_put": content}],
     }
     _ask(folder / listening, "/v3/kv/txn", request)
+
+
+def listens(folder: Path, listening: str) -> bool:
+    """Whether etcd takes connections at its socket; one that was killed leaves the file."""
+    try:
+        _connected(folder / listening).close()
+    except OSError:
+        return False
+    return True
 
 
 def damage(folder: Path, said: str) -> LocalError | None:
@@ -110,25 +122,34 @@ def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def _connected(listening: Path) -> socket.socket:
+    """A connection to a socket in the file system."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_SECONDS)
+    # The path of a socket may have 107 bytes, and the folder's may have more.
+    descriptor = os.open(listening.parent, os.O_PATH)
+    try:
+        connection.connect(f"/proc/self/fd/{descriptor}/{listening.name}")
+    except OSError:
+        connection.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return connection
+
+
 def _ask(listening: Path, path: str, request: dict[str, Any]) -> None:
     """POST to etcd's HTTP gateway.
 
     Raises:
+        OSError, http.client.HTTPException: it does not answer.
         LocalError: it refused.
     """
-    connection = http.client.HTTPConnection("etcd", timeout=_SECONDS)
-    # The path of a socket may have 107 bytes, and the folder's may have more.
-    descriptor = os.open(listening.parent, os.O_PATH)
-    try:
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(_SECONDS)
-        connection.sock.connect(f"/proc/self/fd/{descriptor}/{listening.name}")
+    connection = http.client.HTTPConnection("etcd")
+    with _connected(listening) as connection.sock:
         connection.request("POST", path, json.dumps(request))
         answer = connection.getresponse()
         said = answer.read().decode(errors="replace")
-    finally:
-        connection.close()
-        os.close(descriptor)
     if answer.status != http.HTTPStatus.OK:
         raise LocalError(
             f"etcd refuses what an empty one has to be told: {said.strip()}.",

@@ -107,7 +107,8 @@ def _command_line(programs: Programs) -> Path:
     host = _language_host(programs)
     for name in (PULUMI_PYTHON.name, *(Path(script).name for script in _HOST_SCRIPTS)):
         if not (folder / name).exists():
-            _link(folder / name, host / name)
+            # By a way that stays right when the cache is reached by another.
+            _link(folder / name, Path(os.path.relpath(host / name, folder)))
     return folder
 
 

@@ -24,7 +24,7 @@ PULUMI = Program(
     f"-X {_CLI_VERSION}=v3.246.0",
     "about 2 minutes",
     releases=("pulumi",),
-    trimmed=False,
+    trimmed=True,
 )
 PULUMI_PYTHON = Program(
     "pulumi-language-python",
@@ -40,7 +40,7 @@ PULUMI_KUBERNETES = Program(
     f"-X {_PLUGIN_VERSION}={DECLARED_PLUGIN[1]}",
     "about 2 minutes",
     releases=("pulumi-resource-kubernetes",),
-    trimmed=False,
+    trimmed=True,
 )
 _HOST_SCRIPTS = (
     "python/cmd/pulumi-language-python-exec",

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from .. import person
 from ..build.pulumi import pulumi_path
@@ -31,7 +32,7 @@ def defaults(home: Home, kubeconfig: str) -> dict[str, str]:
         "PULUMI_HOME": str(home.stacks / "home"),
         # Without a second file of attributes beside each state: a pulumi that is killed between
         # the two leaves that one empty, and then no command can read the state any more ("EOF").
-        "PULUMI_BACKEND_URL": f"file://{home.stacks}?metadata=skip",
+        "PULUMI_BACKEND_URL": f"file://{quote(str(home.stacks))}?metadata=skip",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_STACK": STACK,
     }

@@ -13,7 +13,7 @@ from local.__main__ import Platform
 from local.console import LocalError
 from local.home import REPOSITORY, Home
 from local.stack import encryption
-from local.stack.stack import Stack
+from local.stack.stack import Stack, defaults
 
 PLAIN = """# ours
 config:
@@ -74,12 +74,14 @@ def test_a_stack_is_made_again_whose_state_and_passphrase_were_removed(tmp_path,
     environment = Platform().environment()
 
     def stack(life: str) -> Stack:
-        (tmp_path / life).mkdir(exist_ok=True)
+        # No character of a folder's name means something else in the address of the back end.
+        home = Home(tmp_path / f"{life} #1?a=%20 é")
+        home.make_room(0)
         return Stack(
             {
                 **environment,
                 "PULUMI_STACK": "outlived",
-                "PULUMI_BACKEND_URL": f"file://{tmp_path / life}",
+                "PULUMI_BACKEND_URL": defaults(home, "")["PULUMI_BACKEND_URL"],
                 "PULUMI_CONFIG_PASSPHRASE": life,
             }
         )
@@ -90,6 +92,8 @@ def test_a_stack_is_made_again_whose_state_and_passphrase_were_removed(tmp_path,
     stack("first").configure({"runtimeImage": "image:1"}, {})
     first = salt()
     assert first
+    (first_home,) = tmp_path.iterdir()
+    assert list(Home(first_home).stacks.rglob("outlived.json"))
     stack("second").configure({}, {})
     assert salt() not in ("", first)
     assert "dlstack:runtimeImage: image:1" in configuration.read_text()

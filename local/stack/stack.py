@@ -90,7 +90,11 @@ class Stack:
             if "value" in entry
         }
         # Pulumi.yaml's default of a key that is not set is empty where the program has none.
-        missing = {key: value for key, value in defaults.items() if not known.get(key)}
+        missing = {
+            key: value
+            for key, value in defaults.items()
+            if not known.get(key) or _is_of_a_gone_folder(known[key])
+        }
         changed = {
             key: value for key, value in {**missing, **wanted}.items() if known.get(key) != value
         }
@@ -267,6 +271,11 @@ class Stack:
 def data_folder(home: Home) -> Path:
     """Where `data_set` has the MNIST files."""
     return home.cache / "mnist"
+
+
+def _is_of_a_gone_folder(value: str) -> bool:
+    """Whether a value is the data set of a DLSTACK_HOME that is not there, or not for this user."""
+    return value.endswith("/cache/mnist") and not os.path.exists(value)
 
 
 def data_set(home: Home) -> Path:

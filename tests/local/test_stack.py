@@ -83,6 +83,19 @@ def test_an_empty_value_is_one_that_is_not_set(pulumi):
     }
 
 
+@pytest.mark.parametrize(
+    ("value", "sets"),
+    [("{}/cache/mnist", False), ("{}/gone/cache/mnist", True), ("s3://a/b", False)],
+)
+def test_a_data_set_of_a_folder_that_was_removed_is_that_of_the_present_one(
+    pulumi, tmp_path, value, sets
+):
+    (tmp_path / "cache" / "mnist").mkdir(parents=True)
+    pulumi.known = {"dlstack:dataDir": value.format(tmp_path)}
+    Stack({"PULUMI_STACK": "local"}).configure({}, {"dataDir": "/home/x/.dlstack/cache/mnist"})
+    assert bool(pulumi.set) == sets
+
+
 def test_what_is_set_already_is_not_set_again(pulumi):
     pulumi.known = {"dlstack:host": "10.0.0.9", "dlstack:runtimeImage": "image:1"}
     Stack({"PULUMI_STACK": "local"}).configure({"runtimeImage": "image:1"}, {"host": "127.0.0.1"})

@@ -314,6 +314,21 @@ def test_a_port_of_another_program_is_told_and_opened_when_it_ends(api, start, t
     assert node_ports.read(tmp_path) == [NodePort("127.0.0.1", port, "team/digits", "")]
 
 
+def test_all_addresses_of_ipv4_are_not_those_of_ipv6(api, program, tmp_path, monkeypatch):
+    monkeypatch.setenv("DLSTACK_ADDRESS", "0.0.0.0")
+    port = free_port("127.0.0.1")
+    api.put("digits", port)
+    daemon = node_ports.daemon(tmp_path, program, NODE)
+    daemon.start()
+    try:
+        await_true(lambda: node_ports.knows(tmp_path))
+        assert not refuses(port)
+        with socket.socket(socket.AF_INET6) as probe:
+            assert probe.connect_ex(("::1", port)) != 0
+    finally:
+        daemon.stop()
+
+
 def test_ports_are_open_at_the_addresses_that_somebody_asks_for(monkeypatch):
     assert node_ports.addresses() == ["127.0.0.1"]
     monkeypatch.setenv("DLSTACK_ADDRESS", "192.0.2.7, ::1")

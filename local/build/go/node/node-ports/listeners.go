@@ -72,7 +72,7 @@ func (l *listeners) listen(at place) {
 	if _, is := l.open[at]; is {
 		return
 	}
-	listener, err := net.Listen("tcp", at.String())
+	listener, err := net.Listen(at.network(), at.String())
 	if err != nil {
 		problem := err.Error()
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -120,6 +120,14 @@ func (l *listeners) write() {
 
 func (p place) String() string {
 	return net.JoinHostPort(p.address, strconv.Itoa(p.port))
+}
+
+// network keeps 0.0.0.0 from meaning all addresses of IPv6 as well.
+func (p place) network() string {
+	if net.ParseIP(p.address).To4() != nil {
+		return "tcp4"
+	}
+	return "tcp6"
 }
 
 // accept hands every connection on until the listener is closed.

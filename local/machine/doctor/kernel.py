@@ -11,7 +11,7 @@ from .finding import Finding, ok, problem
 
 OLDEST = (5, 4)
 """For pidfd_open(2), which is of 5.3, and what this version of Kubernetes is tested with."""
-MODULES = ("overlay", "veth", "bridge", "br_netfilter", "nf_conntrack")
+MODULES = ("overlay", "veth", "bridge", "nf_conntrack")
 NAMESPACES = ("mnt", "net", "pid", "ipc", "uts", "cgroup")
 _CONTAINER = "in a container, on its host"
 
@@ -74,12 +74,6 @@ def _modules(machine: Machine) -> Iterator[Finding]:
             f"Install the rest of your kernel's modules (Ubuntu: "
             f"`apt-get install linux-modules-extra-{machine.release}`).",
         )
-    elif "br_netfilter" in absent and machine.exists("/proc/modules"):
-        yield problem(
-            "kernel modules",
-            "br_netfilter is not loaded, and there is no /lib/modules to load it from",
-            f"`modprobe br_netfilter` ({_CONTAINER}).",
-        )
 
 
 def _has(machine: Machine, name: str, index: str) -> bool:
@@ -87,10 +81,8 @@ def _has(machine: Machine, name: str, index: str) -> bool:
         return True
     if name == "overlay":
         return "\toverlay" in machine.text("/proc/filesystems")
-    if name == "br_netfilter":
-        return machine.exists("/proc/sys/net/bridge")
     # Built in or absent: the trial says which.
-    return not index and name != "br_netfilter"
+    return not index
 
 
 _SCRIPT = """

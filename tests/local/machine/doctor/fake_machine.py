@@ -49,7 +49,7 @@ DEBIAN = {
         f"kernel/{name}.ko:\n"
         for name in (
             *("fs/overlayfs/overlay", "drivers/net/veth", "net/bridge/bridge"),
-            *("net/bridge/br_netfilter", "net/netfilter/nf_conntrack"),
+            "net/netfilter/nf_conntrack",
         )
     ),
 }

@@ -134,12 +134,6 @@ class TestInDocker:
         findings = list(examination.quick(fake.machine(DOCKER, mapped), fake.needs))
         assert any("user namespace" in one.found for one in findings if one.state == PROBLEM)
 
-    def test_a_module_that_only_the_host_can_load_is_named(self, fake):
-        absent = {"/proc/sys/net/bridge/bridge-nf-call-iptables": None}
-        one = look(fake, DOCKER, absent)["kernel modules"]
-        assert one.state == PROBLEM
-        assert "`modprobe br_netfilter` (in a container, on its host)" in one.cure
-
 
 class TestControlGroups:
     def test_the_memory_controller_that_is_off_is_turned_on_at_boot(self, fake):
@@ -170,7 +164,7 @@ class TestKernel:
     def test_one_whose_modules_are_in_another_package(self, fake):
         few = {f"/lib/modules/{RELEASE}/modules.dep": "kernel/fs/overlayfs/overlay.ko.zst:\n"}
         one = look(fake, few)["kernel modules"]
-        assert "no veth, bridge, br_netfilter, nf_conntrack" in one.found
+        assert "no veth, bridge, nf_conntrack" in one.found
         assert f"linux-modules-extra-{RELEASE}" in one.cure
 
     def test_namespaces_that_are_forbidden(self, fake):

@@ -86,6 +86,14 @@ def test_long_waits_are_cut_and_short_ones_are_not():
     assert sum(one.seconds for one in last) == pytest.approx(0.2)
 
 
+def test_no_picture_is_shown_for_too_short_a_time():
+    dots = Recording(400, 5, [(1.0 + number, ".") for number in range(300)], 301.5)
+    found = [one for one in timeline.moments(dots, "make up", 18.0) if one.clock]
+    assert sum(one.seconds for one in found) == pytest.approx(18.0)
+    assert min(one.seconds for one in found[:-1]) > 0.1, "the last one's end is not the run's"
+    assert found[-1].lines[1][0].text == "." * 300
+
+
 def test_what_is_short_enough_is_shown_as_it_was():
     found = [one for one in timeline.moments(recording(), "make up", 100.0) if one.clock]
     assert sum(one.seconds for one in found) == pytest.approx(61.2)

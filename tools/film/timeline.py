@@ -11,7 +11,7 @@ _LETTER_SECONDS = 0.09
 _MERGED_SECONDS = 0.06
 """What comes within this time is one picture."""
 _TICK_SECONDS = 0.15
-"""Between two states of the clock, in the film."""
+"""Between two states of the clock, in the film, and the least that a picture is shown."""
 
 
 class Moment(NamedTuple):
@@ -42,8 +42,14 @@ def moments(recording: Recording, command: str, film_seconds: float) -> list[Mom
     states = list(_states(recording, screen))
     ends = [at for at, _ in states[1:]] + [max(recording.seconds, states[-1][0])]
     longest = _longest([end - at for (at, _), end in zip(states, ends, strict=True)], film_seconds)
+    passed = 0.0
     for (at, lines), end in zip(states, ends, strict=True):
-        shown = min(end - at, longest)
+        shown = passed + min(end - at, longest)
+        if shown < _TICK_SECONDS and end != ends[-1]:
+            # Too short to be seen: its time is the next one's.
+            passed = shown
+            continue
+        passed = 0.0
         ticks = max(1, round(shown / _TICK_SECONDS))
         for tick in range(ticks):
             clock = at + (end - at) * (tick + 1) / ticks

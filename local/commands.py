@@ -183,6 +183,9 @@ def stop(platform: Platform) -> None:
     if platform.brought_kubeconfig:
         say("the cluster is your own (KUBECONFIG), it is left as it is")
         return
+    if os.geteuid() == 0:
+        # Of an `up` that was killed while apt worked.
+        packages.finish(platform.home.cache / "logs" / "packages.log")
     if not platform.home.platform.exists():
         say("nothing to stop: there is no cluster here")
         return

@@ -87,6 +87,7 @@ def install(log: Path) -> None:
         _apt(log, "update")
         # Before anything else: apt refuses to work on what another installation left half done.
         _configure(log)
+        log.parent.mkdir(parents=True, exist_ok=True)
         _record(log).write_text(json.dumps({"new": _new(names), "links": sorted(_links())}))
         # Packages that bring a service would start it, and it would take the ports and folders of
         # nobody's cluster.
@@ -169,7 +170,6 @@ def _owner(unit: str) -> str:
 
 
 def _record(log: Path) -> Path:
-    log.parent.mkdir(parents=True, exist_ok=True)
     return log.with_suffix(".json")
 
 

@@ -5,6 +5,7 @@ document is not tried here.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -196,8 +197,13 @@ class TestWhatIsInTheWayIsSaidInASentence:
 
     def test_the_build_fails(self, programs, said):
         programs.add("kind")
+        programs.add("docker", build=(1, "the recipe has no line FROM", ""))
+        assert "the recipe has no line FROM" in said()
+
+    def test_the_disk_is_full_for_the_build(self, programs, said):
+        programs.add("kind")
         programs.add("docker", build=(1, "no space left on device", ""))
-        assert "no space left on device" in said()
+        assert re.search(r"the disk of .* is full: .* Free some", said())
 
     def test_the_cluster_does_not_run(self, tmp_path, up):
         done = up(kubeconfig(tmp_path, "https://127.0.0.1:1", "k3d-dev"))

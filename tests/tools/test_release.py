@@ -62,6 +62,8 @@ def make(repository: Path, dist: Path) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.slow
+# pip downloads what builds the wheel, twice, and what the client needs.
+@pytest.mark.timeout(600)
 def test_the_same_commit_makes_the_same_release(released: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for dist in (one, two):

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def main() -> int:
     runs = parsers.add_parser("run", help=commands.run.__doc__, description=commands.run.__doc__)
     runs.add_argument("words", nargs="+", metavar="WORD", help="the command, behind `--`")
     arguments = parser.parse_args()
+    end_as_by_ctrl_c()
     try:
         if arguments.command == "doctor":
             return doctor.examine(arguments)
@@ -70,6 +72,15 @@ def main() -> int:
         print("interrupted. The same command goes on from here.", file=sys.stderr)
         return 130
     return 0
+
+
+def end_as_by_ctrl_c() -> None:
+    """Let what ends a command in another way (`kill`, `timeout`, a terminal that closes) undo what
+    Ctrl-C undoes. Whoever had it ignored, as `nohup` does, keeps that.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _refused(error: PermissionError) -> str:

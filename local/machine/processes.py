@@ -82,6 +82,11 @@ def run_logged(
         _logged.add(process)
         try:
             status = process.wait()
+        except BaseException:
+            # Ctrl-C reaches it by itself; what ends this command alone does not.
+            process.terminate()
+            process.wait()
+            raise
         finally:
             _logged.discard(process)
     if status:

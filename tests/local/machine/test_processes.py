@@ -3,11 +3,15 @@
 import json
 import os
 import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from local.console import LocalError
+from local.home import REPOSITORY
 from local.machine.processes import Daemon, run_logged
 
 WAITS = [sys.executable, "-c", "import signal; signal.pause()"]
@@ -85,3 +89,23 @@ def test_a_failed_command_shows_the_end_of_its_log(tmp_path):
 def test_a_missing_program_is_named(tmp_path):
     with pytest.raises(LocalError, match="'no-such-program' is not installed"):
         run_logged(["no-such-program", "x"], tmp_path / "log")
+
+
+def test_what_ends_a_command_ends_what_it_runs(tmp_path):
+    """SIGTERM to the command alone, as of `timeout` or `kill`, left a compiler running."""
+    text = (
+        "import sys; from pathlib import Path; from local.__main__ import end_as_by_ctrl_c;"
+        "from local.machine.processes import run_logged; end_as_by_ctrl_c();"
+        "run_logged(['sh', '-c', 'echo $$; exec sleep 600'], Path(sys.argv[1]))"
+    )
+    log = tmp_path / "log"
+    command = subprocess.Popen(
+        [sys.executable, "-c", text, log], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while not (log.exists() and log.read_text().endswith("\n")):
+        assert time.monotonic() < until and command.poll() is None
+        time.sleep(0.02)
+    command.terminate()
+    assert "KeyboardInterrupt" in command.communicate(timeout=60)[1]
+    assert not Path("/proc", log.read_text().strip()).exists()

@@ -186,7 +186,7 @@ def stop(platform: Platform) -> None:
     if os.geteuid() == 0:
         # Of an `up` that was killed while apt worked.
         packages.finish(platform.home.cache / "logs" / "packages.log")
-    if not platform.home.platform.exists():
+    if not platform.home.platform.exists() and not platform.cluster.is_left_behind():
         say("nothing to stop: there is no cluster here")
         return
     check_machine("stop")

@@ -1,5 +1,6 @@
 """A single-node Kubernetes on this machine: started, asked, stopped."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -34,7 +35,7 @@ from ..machine import inotify, resolver
 from ..machine.cgroups import ControlGroup
 from ..machine.namespaces import NAME, Namespaces
 from ..machine.network import NodeNetwork
-from ..machine.processes import Daemon, tail
+from ..machine.processes import Daemon, end_process, started_in, tail
 from ..machine.ranges import Ranges
 from . import configuration, containerd, former, memory, node_ports, proxy_relay
 from .configuration import (
@@ -115,6 +116,10 @@ class Cluster:
         """Whether any process of the cluster is alive."""
         return any(process.pid() for process in self.processes())
 
+    def is_left_behind(self) -> bool:
+        """Whether processes run though their folder was removed."""
+        return not self.folder.exists() and bool(started_in(self.folder))
+
     def processes(self) -> list[Daemon]:
         """The cluster's processes in the order in which they start, to look at and to stop."""
         listed = [Daemon(name, (), self.folder) for name in PROCESSES]
@@ -129,6 +134,7 @@ class Cluster:
         """
         ranges = self.ranges
         self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._end_strays()
         if former.is_there(self.folder) or self._namespaces.are_former():
             # It serves on until all that takes its place is here: building may take minutes.
             self.programs.make(*PROGRAMS)
@@ -204,6 +210,8 @@ class Cluster:
         group.end_processes(GRACE_SECONDS)
         Daemon("containerd", (), self.folder).stop()
         self._namespaces.end()
+        for pid in started_in(self.folder):
+            end_process(pid, 0)
         NodeNetwork(self.home.name, self.ranges).disconnect()
         group.remove()
         if not group.has_neighbours():
@@ -270,6 +278,19 @@ class Cluster:
         if daemon.name in ON_THE_MACHINE:
             return daemon.start()
         return daemon.start([*self._namespaces.enter(), *daemon.argv])
+
+    def _end_strays(self) -> None:
+        """End processes that no file tells of, and that would be in the way of new ones.
+
+        `make up` was killed before it wrote the file, or the folder was removed meanwhile.
+        """
+        known = {process.pid() for process in self.processes()}
+        strays = set(started_in(self.folder, alone=True)) - known
+        if strays and self._namespaces.member() is None:
+            with step("stop what an earlier start left behind"):
+                self.stop()
+        for pid in strays:
+            end_process(pid, 0)
 
     def _connect(self, dns_port: int | None) -> None:
         node, enter = self._namespaces.member(), self._namespaces.enter()
@@ -380,18 +401,28 @@ class Cluster:
         return f"Its log ends with:\n{textwrap.indent(said, '    ')}" if said else ""
 
     def _apply_manifests(self, trial: Trial) -> None:
-        coredns = (MANIFESTS / "coredns.yaml").read_text()
-        coredns = coredns.replace("${IMAGE}", self.images.platform).replace(
-            "${IP}", str(self.ranges.dns_service)
-        )
         storage_class = (MANIFESTS / "storage-class.yaml").read_text()
         storage_class = storage_class.replace("${NAME}", STORAGE_CLASS)
         storage_class = storage_class.replace("${PROVISIONER}", PROVISIONER)
         roles = (MANIFESTS / "node-ports.yaml").read_text()
-        text = "---\n".join([coredns, storage_class, roles, trial.manifest(self.images.platform)])
+        text = "---\n".join(
+            [self._coredns(), storage_class, roles, trial.manifest(self.images.platform)]
+        )
         # Forced: the files are the truth, also over what a person changed in the cluster.
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text)
         self._remove_former_volumes()
+
+    def _coredns(self) -> str:
+        """The manifest of CoreDNS, which asks the name servers that the node has now."""
+        servers = hashlib.sha256((self.folder / resolver.FILE).read_bytes()).hexdigest()[:12]
+        text = (MANIFESTS / "coredns.yaml").read_text()
+        for name, value in (
+            ("IMAGE", self.images.platform),
+            ("IP", self.ranges.dns_service),
+            ("SERVERS", f'"{servers}"'),
+        ):
+            text = text.replace(f"${{{name}}}", str(value))
+        return text
 
     def _remove_former_volumes(self) -> None:
         """Remove the free ones of the eight volumes that a cluster was once given at its start.

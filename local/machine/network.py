@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..console import say
 from .cgroups import BOOT
 from .checks import MachineError
 from .firewall import Firewall
@@ -114,6 +115,7 @@ table ip dlstack {{
         settings += [f"conf/{path.name}/forwarding" for path in (_CONF / "conf").iterdir()]
         before = {
             "boot": BOOT.read_text().strip(),
+            "interfaces": _interfaces(),
             "settings": {name: (_CONF / name).read_text().strip() for name in settings},
         }
         self.record.write_text(json.dumps(before))
@@ -124,7 +126,13 @@ table ip dlstack {{
             before = json.loads(self.record.read_text())
         except (FileNotFoundError, ValueError):
             return
-        if before["boot"] == BOOT.read_text().strip():
+        came = set(_interfaces()) - set(before.get("interfaces", _interfaces()))
+        if before["boot"] != BOOT.read_text().strip():
+            pass
+        elif came:
+            # Docker, a virtual machine or a tunnel: found it on, and would have set it.
+            say(f"{_CONF / 'ip_forward'} stays 1: {', '.join(sorted(came))} came meanwhile")
+        else:
             # First, since it sets all the others.
             (_CONF / "ip_forward").write_text("0")
             for name, value in before["settings"].items():

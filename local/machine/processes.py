@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +23,9 @@ from .checks import MachineError
 # while its process runs.
 _left_running: list[subprocess.Popen[bytes]] = []
 
+
+_MARK = "DLSTACK_DAEMON"
+"""Variable of each background process: the file that has its id, whatever becomes of that file."""
 
 # Of `run_logged`.
 _logged: set[subprocess.Popen[bytes]] = set()
@@ -181,7 +185,11 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 # They talk to each other and to pods, not to the world.
-                env={**proxies.without(os.environ), **self.environment},
+                env={
+                    **proxies.without(os.environ),
+                    **self.environment,
+                    _MARK: str(self._pid_file),
+                },
                 start_new_session=True,
             )
         _left_running.append(process)
@@ -216,6 +224,24 @@ class Daemon:
         for path in self.reads:
             total.update(path.read_bytes() + b"\0")
         return total.hexdigest()
+
+
+def started_in(folder: Path, *, alone: bool = False) -> list[int]:
+    """The ids of the processes that daemons of a folder are, also if no file tells of them.
+
+    Args:
+        folder: as daemons have it; it may be gone.
+        alone: leave out what the daemons themselves have started.
+    """
+    mark, found = f"{_MARK}={folder}/pids/".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        pid = int(process.name)
+        with contextlib.suppress(OSError):
+            variables = (process / "environ").read_bytes().split(b"\0")
+            is_ours = any(variable.startswith(mark) for variable in variables)
+            if is_ours and (os.getsid(pid) == pid or not alone):
+                found.append(pid)
+    return found
 
 
 def end_process(pid: int, grace_seconds: float) -> None:

@@ -79,6 +79,20 @@ networks[1].disconnect()
 networks[1].disconnect()
 assert state() == before, (state(), before)
 """,
+    "who_came_meanwhile_keeps_forwarding": """
+conf("ip_forward", "0")
+one = node("one")
+network = NodeNetwork("dlstack-11111", ranges, folder / "record")
+for comes in (False, True):
+    one.start()
+    network.connect(one.enter(), one.member(), None)
+    if comes:
+        run("ip", "link", "add", "docker0", "type", "bridge")
+    one.end()
+    network.disconnect()
+    assert conf("ip_forward") == ("1" if comes else "0")
+    assert not (folder / "record").exists()
+""",
     "a_killed_holder_comes_back_to_the_others": """
 one = node("one")
 one.start()

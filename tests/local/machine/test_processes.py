@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from local.console import LocalError
 from local.home import REPOSITORY
-from local.machine.processes import Daemon, run_logged
+from local.machine.processes import Daemon, end_process, run_logged, started_in
 
 WAITS = [sys.executable, "-c", "import signal; signal.pause()"]
 
@@ -55,6 +56,25 @@ def test_a_process_of_another_command_or_content_is_replaced(daemon, tmp_path):
         assert not wanted(*words).start()
         pids.append(daemon.pid())
     assert len(set(pids)) == 3
+
+
+def test_a_process_is_found_when_its_folder_is_gone(tmp_path):
+    starts = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    daemon = Daemon("lost", [sys.executable, "-c", starts, WAITS[-1]], tmp_path / "here")
+    other = Daemon("lost", WAITS, tmp_path / "here too")
+    for one in (daemon, other):
+        one.folder.mkdir()
+        one.start()
+    pid = daemon.pid()
+    shutil.rmtree(daemon.folder)
+    while len(started_in(daemon.folder)) < 2:
+        pass
+    assert started_in(daemon.folder, alone=True) == [pid]
+    for left in started_in(daemon.folder):
+        end_process(left, 0)
+    assert started_in(daemon.folder) == []
+    assert started_in(other.folder) == [other.pid()]
+    other.stop()
 
 
 def test_a_stranger_with_the_same_process_id_is_left_alone(daemon):

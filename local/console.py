@@ -17,6 +17,8 @@ class LocalError(Exception):
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what} {remedy}")
+        self.what = what
+        self.remedy = remedy
 
 
 _started = time.monotonic()

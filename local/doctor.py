@@ -17,7 +17,7 @@ from .console import LocalError, say
 from .home import Home
 from .machine.doctor import examination, kernel, report
 from .machine.doctor.facts import Machine, Needs
-from .machine.doctor.finding import WARNING, Finding
+from .machine.doctor.finding import WARNING, Finding, problem
 from .machine.processes import Daemon
 from .machine.ranges import Ranges
 from .ports import GRPC_NODE_PORT
@@ -91,20 +91,28 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def examine(arguments: argparse.Namespace) -> int:
     """Show what this machine has and lacks; status 1 if something keeps `up` from working."""
+    try:
+        findings = _examined(arguments)
+    except LocalError as error:
+        if not arguments.json:
+            raise
+        findings = [problem("settings", error.what.rstrip("."), error.remedy)]
+    if arguments.json:
+        print(report.as_json(findings))
+    else:
+        print(report.table(findings, min(shutil.get_terminal_size().columns, 120)))
+    return 1 if report.problems(findings) else 0
+
+
+def _examined(arguments: argparse.Namespace) -> list[Finding]:
     home = Home.from_environment()
     brought = os.environ.get("KUBECONFIG")
     if brought and Path(brought) != home.platform / "pki" / "admin.kubeconfig":
         if not arguments.json:
             print(f"`make up` uses the cluster of KUBECONFIG={brought}, and needs beside it:\n")
         need = replace(needs(home), gibibytes=WARM_GIBIBYTES, made=True)
-        findings = _ignoring(examination.for_brought(Machine(), need))
-    else:
-        findings = _ignoring(examination.thorough(Machine(), needs(home)))
-    if arguments.json:
-        print(report.as_json(findings))
-    else:
-        print(report.table(findings, min(shutil.get_terminal_size().columns, 120)))
-    return 1 if report.problems(findings) else 0
+        return _ignoring(examination.for_brought(Machine(), need))
+    return _ignoring(examination.thorough(Machine(), needs(home)))
 
 
 def _ignoring(findings: Iterable[Finding]) -> list[Finding]:

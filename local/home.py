@@ -33,7 +33,8 @@ class Home:
         """The folder that DLSTACK_HOME names, or else that of the person, also behind `sudo`.
 
         Raises:
-            LocalError: its path can't be in a list of paths, as PATH and KUBECONFIG are.
+            LocalError: its path can't be in a list of paths, as PATH and KUBECONFIG are, or is no
+                path of this machine.
         """
         default = person.home_folder() / ".dlstack"
         root = Path(os.environ.get("DLSTACK_HOME") or default).resolve()
@@ -42,6 +43,13 @@ class Home:
                 f"the path {str(root)!r} has a '{os.pathsep}' or a line break.",
                 "Set DLSTACK_HOME to a folder whose path has none.",
             )
+        try:
+            root.exists()
+        except OSError as error:
+            raise LocalError(
+                f"{str(root)!r} can't be a folder: {error.strerror}.",
+                "Set DLSTACK_HOME to another.",
+            ) from error
         return cls(root)
 
     @property

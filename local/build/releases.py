@@ -5,6 +5,7 @@ path or URL, for example of a company's mirror; `none` has everything built from
 goes back to our own file. What it was set to is kept for the commands that follow.
 """
 
+import http.client
 import json
 import os
 import platform
@@ -57,15 +58,20 @@ class Releases:
         """
         place = self._place()
         if place == "none":
+            self._keep(place)
             return {}
         try:
-            text = _read(place)
-            return _parse(json.loads(text), place)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            found = _parse(json.loads(_read(place)), place)
+        except (
+            *(OSError, http.client.HTTPException),
+            *(ValueError, KeyError, TypeError, AttributeError),
+        ) as error:
             raise LocalError(
                 f"{VARIABLE} is '{place}', which can't be read as a file of releases: {error!r}.",
                 f"Write it like {OFFICIAL}; or set {VARIABLE} to 'official' or 'none'.",
             ) from error
+        self._keep(place)
+        return found
 
     def folder(self, name: str) -> Path | None:
         """Where the programs of a release are; None when it was not downloaded."""
@@ -154,16 +160,21 @@ class Releases:
 
     def _place(self) -> str:
         """What DLSTACK_RELEASES is, or was when it was last set."""
-        kept = self._home.root / "releases"
         given = os.environ.get(VARIABLE)
         if given:
-            place = (
-                given if "://" in given or given in ("none", "official") else os.path.abspath(given)
-            )
-            if self._home.root.exists() and (not kept.exists() or kept.read_text() != place):
-                kept.write_text(place)
-            return place
-        return kept.read_text() if kept.exists() else "official"
+            is_path = "://" not in given and given not in ("none", "official")
+            return os.path.abspath(given) if is_path else given
+        return self._kept.read_text() if self._kept.exists() else "official"
+
+    @property
+    def _kept(self) -> Path:
+        return self._home.root / "releases"
+
+    def _keep(self, place: str) -> None:
+        """Note down what DLSTACK_RELEASES is, now that it is known to be of use."""
+        is_new = not self._kept.exists() or self._kept.read_text() != place
+        if os.environ.get(VARIABLE) and self._home.root.exists() and is_new:
+            self._kept.write_text(place)
 
 
 def _read(place: str) -> str:
@@ -183,7 +194,7 @@ def _parse(pins: dict[str, Any], place: str) -> dict[str, Release]:
         archive = pin["archives"].get(platform.machine())
         if archive is None:
             continue
-        algorithm = next(word for word in ("sha256", "sha512") if word in archive)
+        algorithm = "sha256" if "sha256" in archive else "sha512"
         found[name] = Release(
             name,
             pin["version"],

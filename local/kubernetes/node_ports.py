@@ -19,6 +19,8 @@ USER = "dlstack:node-ports"
 """As manifests/node-ports.yaml names it, which says what it may see."""
 VARIABLE = "DLSTACK_ADDRESS"
 LOOPBACK = "127.0.0.1"
+TAKEN = "another program of this machine has it"
+"""As listeners.go says it."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,11 @@ def problems(folder: Path) -> list[str]:
     """What is to be told of node ports that are not open: one line each, with what to do."""
     return [
         f"{one.address}:{one.port} does not lead to the Service {one.service}: {one.problem}. "
-        f"`ss -ltnp 'sport = :{one.port}'` names it; when it ends, the port is opened."
+        + (
+            f"`ss -ltnp 'sport = :{one.port}'` names it; when it ends, the port is opened."
+            if one.problem == TAKEN
+            else f"It is tried again every second; {VARIABLE} says which addresses these are."
+        )
         for one in read(folder)
         if one.problem
     ]

@@ -79,8 +79,8 @@ def is_url(name: str) -> bool:
 
 def place(value: str) -> str:
     """HOST:PORT of a proxy as a variable names it, with a scheme or without; empty: of none."""
-    parts = urlsplit(with_scheme(value))
     try:
+        parts = urlsplit(with_scheme(value))
         port = parts.port or _PORTS.get(parts.scheme, 80)
     except ValueError:
         return ""

@@ -1,5 +1,8 @@
 """What `make up` says of the machine before it begins; machines are those of machine/doctor."""
 
+import json
+from argparse import Namespace
+
 import pytest
 
 from local import doctor
@@ -46,6 +49,17 @@ def test_problems_are_refused_in_the_words_of_make_doctor(machine, home, monkeyp
     monkeypatch.setenv("DLSTACK_IGNORE", "user,kernel,kernel modules")
     doctor.check(home)
     assert "needs root" in capsys.readouterr().err
+
+
+def test_settings_of_no_use_are_json_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DLSTACK_HOME", str(tmp_path))
+    monkeypatch.setenv("DLSTACK_NETWORK", "garbage")
+    assert doctor.examine(Namespace(json=True)) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert not answer["ready"]
+    assert "DLSTACK_NETWORK is 'garbage'" in answer["findings"][0]["found"]
+    with pytest.raises(LocalError, match="garbage"):
+        doctor.examine(Namespace(json=False))
 
 
 def test_a_trial_that_fails_is_refused_before_the_first_start_only(machine, home):

@@ -44,6 +44,12 @@ def test_a_path_that_no_list_of_paths_can_hold_is_refused(tmp_path, monkeypatch,
         Home.from_environment()
 
 
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("DLSTACK_HOME", str(tmp_path / ("x" * 300)))
+    with pytest.raises(LocalError, match="File name too long.* Set DLSTACK_HOME to another"):
+        Home.from_environment()
+
+
 def test_state_and_logs_are_nobody_elses_whatever_the_umask(tmp_path):
     before = os.umask(0)
     try:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from ..proxies import place
 from .facts import Machine, Needs
 from .finding import Finding, ok, warning
 
@@ -55,10 +56,12 @@ def proxies(machine: Machine) -> Iterator[Finding]:
     if not found:
         return
     for name, value in found.items():
-        if not re.match(r"^(https?|socks5h?)://[^/]", value):
+        has_protocol = re.match(r"^(https?|socks5h?)://[^/]", value)
+        if not has_protocol or not place(value):
+            lacks = "is no address" if has_protocol else "names no protocol"
             yield warning(
                 "proxy",
-                f"{name} is '{value.rpartition('@')[2]}', which names no protocol",
+                f"{name} is '{value.rpartition('@')[2]}', which {lacks}",
                 f"Write it as {name}=http://HOST:PORT.",
             )
             return

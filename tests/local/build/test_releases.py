@@ -5,6 +5,7 @@ That a cluster runs on them is for `benchmarks.first_up`.
 
 import json
 import os
+import platform
 import re
 import socket
 import time
@@ -168,7 +169,12 @@ def test_pins_may_be_named_by_a_url(mirror, home, monkeypatch):
     assert str(Releases(home).pinned["etcd"]) == "etcd v1"
 
 
-@pytest.mark.parametrize("content", [None, "no JSON", '{"etcd": {}}', "[]"])
+NO_CHECKSUM = json.dumps(
+    {"etcd": {"archives": {platform.machine(): {"url": "x"}}, "version": "1", "members": {}}}
+)
+
+
+@pytest.mark.parametrize("content", [None, "no JSON", '{"etcd": {}}', "[]", NO_CHECKSUM])
 def test_a_file_of_pins_that_cant_be_read_is_named(home, tmp_path, monkeypatch, content):
     pins = tmp_path / "pins.json"
     if content is not None:
@@ -176,6 +182,8 @@ def test_a_file_of_pins_that_cant_be_read_is_named(home, tmp_path, monkeypatch, 
     monkeypatch.setenv(VARIABLE, str(pins))
     with pytest.raises(LocalError, match=f"DLSTACK_RELEASES is '{pins}'.*'none'"):
         Releases(home).begin(["etcd"])
+    monkeypatch.delenv(VARIABLE)
+    assert "kubernetes" in Releases(home).pinned, "a mistake is not kept"
 
 
 class Built(Programs):

@@ -314,6 +314,14 @@ def test_a_port_of_another_program_is_told_and_opened_when_it_ends(api, start, t
     assert node_ports.read(tmp_path) == [NodePort("127.0.0.1", port, "team/digits", "")]
 
 
+def test_an_address_that_is_not_this_machine_s_is_told(tmp_path):
+    entry = {"address": "192.0.2.7", "port": 1, "service": "a/b", "problem": "can't assign it"}
+    (tmp_path / "node-ports.json").write_text(json.dumps([entry]))
+    (line,) = node_ports.problems(tmp_path)
+    assert "can't assign it. It is tried again every second; DLSTACK_ADDRESS says" in line
+    assert "ss -ltnp" not in line
+
+
 def test_all_addresses_of_ipv4_are_not_those_of_ipv6(api, program, tmp_path, monkeypatch):
     monkeypatch.setenv("DLSTACK_ADDRESS", "0.0.0.0")
     port = free_port("127.0.0.1")

@@ -342,6 +342,9 @@ class TestProxies:
         assert "secret" not in one.sentence
 
     def test_two_that_differ_are_told(self, fake):
+        for garbage in ("http://[::1", "http://a:port"):
+            fake.different["environment"] = {"HTTPS_PROXY": garbage}
+            assert f"is '{garbage}', which is no address" in look(fake)["proxy"].found
         fake.different["environment"] = {"HTTPS_PROXY": "http://a:1", "https_proxy": "http://b:1"}
         assert "differ" in look(fake)["proxy"].found
 

@@ -64,9 +64,14 @@ def main() -> int:
         print(f"error: {_refused(error)}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        root = Home.from_environment().root
+        if error.errno == errno.ENOSPC:
+            print(f"error: {disk.error(root)}", file=sys.stderr)
+        elif error.errno == errno.EROFS:
+            can_write = "Mount its disk to be written to, or set DLSTACK_HOME to another folder."
+            print(f"error: {error.filename or root} can't be changed. {can_write}", file=sys.stderr)
+        else:
             raise
-        print(f"error: {disk.error(Home.from_environment().root)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted. The same command goes on from here.", file=sys.stderr)

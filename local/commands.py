@@ -194,7 +194,7 @@ def stop(platform: Platform) -> None:
         platform.cluster.stop()
     say(
         "the cluster is stopped; `make up` starts it again, with all that it kept "
-        f"(`{'sudo ' if behind_sudo() else ''}rm -r {platform.home.root}` would remove that)"
+        f"(`{'sudo ' if behind_sudo() else ''}rm -r {shlex.quote(str(platform.home.root))}` would remove that)"
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from .. import disk
 from ..console import LocalError, step
 from ..durable import is_whole, settle_checked
 from ..home import Home
@@ -130,7 +131,7 @@ class Images:
         return archive
 
     def _load(self, ctr: Ctr, name: str, build: "Callable[[str, _Buildah], None]") -> None:
-        _import(ctr, name, self._make(name, build))
+        _import(ctr, name, self._make(name, build), self._home.root)
 
     def _build(self, name: str, build: "Callable[[str, _Buildah], None]", archive: Path) -> None:
         kind = name.rpartition("/")[2].partition(":")[0]
@@ -225,10 +226,13 @@ def _place(file: Path, target: Path) -> None:
         shutil.copy2(file, target)
 
 
-def _import(ctr: Ctr, name: str, archive: Path) -> None:
+def _import(ctr: Ctr, name: str, archive: Path, home: Path) -> None:
+    """Hand an archive to containerd, whose files are below `home`."""
     with step(f"import {name}"):
         done = ctr("images", "import", str(archive))
     if done.returncode:
+        if full := disk.full(done.stderr, home):
+            raise full
         raise LocalError(
             f"the image {name} can't be imported: {done.stderr.strip()}",
             f"Remove {archive} and try again.",

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import shlex
 import shutil
 import socket
 import ssl
@@ -312,7 +313,7 @@ class Cluster:
             f"containerd can't read its files in {data}, as after a power cut in the middle of a "
             "write.",
             "They are images and containers, no data, and are made again by "
-            f"`make stop && rm -r '{data}' && make up`.",
+            f"`make stop && rm -r {shlex.quote(str(data))} && make up`.",
         )
 
     def _say_that_etcd_is_lost(self) -> None:

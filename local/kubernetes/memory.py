@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,7 +111,7 @@ def damage(folder: Path, said: str) -> LocalError | None:
     return LocalError(
         f"etcd can't read its files in {data}, as after a power cut in the middle of a write.",
         "Put them aside, and the cluster is made anew as the same one, with all volumes, and the "
-        f"stack is put back on them: `mv '{data}' '{data}.damaged' && make up`.",
+        f"stack is put back on them: `mv {shlex.quote(str(data))} {shlex.quote(f'{data}.damaged')} && make up`.",
     )
 
 

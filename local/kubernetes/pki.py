@@ -7,6 +7,7 @@ Names and organisations are the ones Kubernetes' built-in RBAC rules bind to
 import datetime
 import ipaddress
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ class Authority:
                     f"{' and '.join(torn)} in {self.folder} are damaged, as after a power cut in "
                     "the middle of a write.",
                     "Have all keys made anew, which costs no data: "
-                    f"`make stop && rm -r '{self.folder}' && make up`.",
+                    f"`make stop && rm -r {shlex.quote(str(self.folder))} && make up`.",
                 )
             return
         write_private(

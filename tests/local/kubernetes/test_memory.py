@@ -121,7 +121,7 @@ def test_an_etcd_whose_files_are_damaged_says_what_to_run(etcd, file, content):
     error = memory.damage(etcd.folder, etcd.log.read_text())
     assert error is not None, etcd.log.read_text()
     data = etcd.folder / "etcd"
-    assert f"`mv '{data}' '{data}.damaged' && make up`" in str(error)
+    assert f"`mv {data} {data}.damaged && make up`" in str(error)
     shutil.move(data, f"{data}.damaged")
     assert memory.is_lost(etcd.folder)
 

@@ -192,9 +192,10 @@ def stop(platform: Platform) -> None:
     check_machine("stop")
     with platform.locked(0):
         platform.cluster.stop()
+    removes = f"{'sudo ' if behind_sudo() else ''}rm -r {shlex.quote(str(platform.home.root))}"
     say(
         "the cluster is stopped; `make up` starts it again, with all that it kept "
-        f"(`{'sudo ' if behind_sudo() else ''}rm -r {shlex.quote(str(platform.home.root))}` would remove that)"
+        f"(`{removes}` would remove that)"
     )
 
 

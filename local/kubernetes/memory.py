@@ -108,10 +108,11 @@ def damage(folder: Path, said: str) -> LocalError | None:
     if not _DAMAGED.search(said):
         return None
     data = folder / ETCD_FOLDER
+    aside = shlex.join(["mv", str(data), f"{data}.damaged"])
     return LocalError(
         f"etcd can't read its files in {data}, as after a power cut in the middle of a write.",
         "Put them aside, and the cluster is made anew as the same one, with all volumes, and the "
-        f"stack is put back on them: `mv {shlex.quote(str(data))} {shlex.quote(f'{data}.damaged')} && make up`.",
+        f"stack is put back on them: `{aside} && make up`.",
     )
 
 

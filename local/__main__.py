@@ -57,11 +57,17 @@ def main() -> int:
             commands.run(platform, arguments.words)
         else:
             COMMANDS[arguments.command](platform)
+        # Here and not at the end of the process, where a broken pipe could not be caught.
+        sys.stdout.flush()
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except PermissionError as error:
         print(f"error: {_refused(error)}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read it (`make status | head`) has gone; Python would complain again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         root = Home.from_environment().root

@@ -20,7 +20,7 @@ from .machine.doctor.facts import Machine, Needs
 from .machine.doctor.finding import WARNING, Finding, problem
 from .machine.processes import Daemon
 from .machine.ranges import Ranges
-from .ports import GRPC_NODE_PORT
+from .ports import GRPC_NODE_PORT, addresses
 
 # Measured, with some air: Go's sources and objects 8 GiB, images and their archives 5 GiB.
 COLD_GIBIBYTES = 18
@@ -44,7 +44,7 @@ def needs(home: Home) -> Needs:
         # The last two are of the cluster of an earlier version, until `up` has stopped it.
         devices=(f"{home.name}*", "dlstack0", "lo"),
         ports={GRPC_NODE_PORT: "the predictions of a new stack (gRPC)"},
-        addresses=tuple((os.environ.get("DLSTACK_ADDRESS") or "127.0.0.1").split(",")),
+        addresses=tuple(addresses()),
         made=made,
         processes=tuple(pid for name in names if (pid := Daemon(name, (), home.platform).pid())),
     )
@@ -106,13 +106,27 @@ def examine(arguments: argparse.Namespace) -> int:
 
 def _examined(arguments: argparse.Namespace) -> list[Finding]:
     home = Home.from_environment()
-    brought = os.environ.get("KUBECONFIG")
-    if brought and Path(brought) != home.platform / "pki" / "admin.kubeconfig":
+    if brought := _brought(home):
         if not arguments.json:
-            print(f"`make up` uses the cluster of KUBECONFIG={brought}, and needs beside it:\n")
+            print(f"`make up` uses the cluster of {brought}, and needs beside it:\n")
         need = replace(needs(home), gibibytes=WARM_GIBIBYTES, made=True)
         return _ignoring(examination.for_brought(Machine(), need))
     return _ignoring(examination.thorough(Machine(), needs(home)))
+
+
+def _brought(home: Home) -> str:
+    """The variable that names a cluster of the person's own, with its value; empty: there is none.
+
+    As local/platform.py has it, which can't be imported before the packages are there.
+    """
+    for variable in ("DLSTACK_CONTEXT", "KUBECONFIG"):
+        value = os.environ.get(variable, "")
+        if (
+            value
+            and Path(value.partition(os.pathsep)[0]) != home.platform / "pki" / "admin.kubeconfig"
+        ):
+            return f"{variable}={value}"
+    return ""
 
 
 def _ignoring(findings: Iterable[Finding]) -> list[Finding]:

@@ -1,9 +1,16 @@
-"""Ports of this machine that `make up` opens by number; the others are given by the cluster."""
+"""Ports that `make up` opens on this machine: at which addresses, and the one that has a number."""
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import socket
 
+from .console import LocalError
+
+VARIABLE = "DLSTACK_ADDRESS"
+LOOPBACK = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"
 GRPC_NODE_PORT = 31670
 """Of a new stack's predictions. If it is not free, the cluster gives another."""
 
@@ -13,7 +20,39 @@ def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((LOOPBACK, port))
         except OSError:
             return False
     return True
+
+
+def addresses() -> list[str]:
+    """Where node ports are open: 127.0.0.1, which `make` itself uses, and those of DLSTACK_ADDRESS.
+
+    Raises:
+        LocalError: one of them is not an IP address, or not of this machine.
+    """
+    listed = [word.strip() for word in os.environ.get(VARIABLE, "").split(",") if word.strip()]
+    for address in listed:
+        _check(address)
+    if _EVERYWHERE in listed:
+        return [_EVERYWHERE, *(one for one in listed if ":" in one)]
+    return list(dict.fromkeys([LOOPBACK, *listed]))
+
+
+def _check(address: str) -> None:
+    cure = (
+        "Name addresses of this machine (`ip -brief address`) with commas between them, or "
+        f"{_EVERYWHERE} for all of IPv4. Without it, only {LOOPBACK} is taken."
+    )
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError:
+        raise LocalError(f"{VARIABLE} has '{address}', which is not an IP address.", cure) from None
+    try:
+        with socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET) as probe:
+            probe.bind((address, 0))
+    except OSError as error:
+        raise LocalError(
+            f"{VARIABLE} has '{address}', where this machine can't listen ({error.strerror}).", cure
+        ) from None

@@ -42,6 +42,12 @@ class Kubeconfig:
         """
         named = [Path(path) for path in self.paths.split(os.pathsep) if path]
         documents = [(file.absolute().parent, _read(file)) for file in named if file.exists()]
+        if not documents and self.context:
+            raise LocalError(
+                f"DLSTACK_CONTEXT is '{self.context}', and there is no kubeconfig '{self}'.",
+                "Make that cluster, or set KUBECONFIG to its file. Without either variable a "
+                "cluster is made here.",
+            )
         if not documents:
             raise LocalError(
                 f"KUBECONFIG is '{self}', and there is no such file.",

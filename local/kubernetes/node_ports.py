@@ -1,24 +1,20 @@
 """The process `node-ports`: it opens the node ports of all Services on this machine.
 
 The node has a network of its own. Kubernetes' node ports are there, and at this machine's addresses
-are what this process listens to: those of 127.0.0.1 unless somebody asks for more.
+are what this process listens to: those of 127.0.0.1, and of more addresses if somebody asks.
 """
 
-import ipaddress
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..console import LocalError
 from ..machine.processes import Daemon
+from ..ports import VARIABLE, addresses
 
 NAME = "node-ports"
 USER = "dlstack:node-ports"
 """As manifests/node-ports.yaml names it, which says what it may see."""
-VARIABLE = "DLSTACK_ADDRESS"
-LOOPBACK = "127.0.0.1"
 TAKEN = "another program of this machine has it"
 """As listeners.go says it."""
 
@@ -33,25 +29,6 @@ class NodePort:
     """NAMESPACE/NAME."""
     problem: str
     """Why it is not open there; empty if it is."""
-
-
-def addresses() -> list[str]:
-    """Where node ports are open: the addresses of DLSTACK_ADDRESS, or this machine's own one.
-
-    Raises:
-        LocalError: one of them is not an IP address.
-    """
-    listed = [word.strip() for word in os.environ.get(VARIABLE, "").split(",") if word.strip()]
-    for address in listed:
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise LocalError(
-                f"{VARIABLE} has '{address}', which is not an IP address.",
-                "Name addresses of this machine with commas between them, such as "
-                f"192.0.2.7,127.0.0.1, or 0.0.0.0 for all. Without it, {LOOPBACK} is taken.",
-            ) from None
-    return listed or [LOOPBACK]
 
 
 def daemon(folder: Path, program: str | Path, node_ip: str) -> Daemon:

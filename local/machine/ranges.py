@@ -11,6 +11,8 @@ from ..console import LocalError
 
 VARIABLE = "DLSTACK_NETWORK"
 DEFAULT = "10.76.0.0/14"
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "100.64.0.0/10")
+"""Whose addresses are no host's of the internet."""
 _FILE = "network"
 
 
@@ -28,7 +30,7 @@ class Ranges:
         """Read a range as a person writes it.
 
         Raises:
-            LocalError: it is none, or has another size.
+            LocalError: it is none, has another size, or hosts of the internet are in it.
         """
         try:
             network = IPv4Network(text)
@@ -40,6 +42,11 @@ class Ranges:
             raise LocalError(
                 f"{VARIABLE} is '{text}', of another size than a /14.",
                 f"Set it to a range such as {DEFAULT}.",
+            )
+        if not any(network.subnet_of(IPv4Network(whole)) for whole in PRIVATE):
+            raise LocalError(
+                f"{VARIABLE} is '{text}', which is no range of private addresses.",
+                f"Set it to one in {', '.join(PRIVATE)}, such as {DEFAULT}.",
             )
         return cls(network)
 
@@ -62,7 +69,8 @@ class Ranges:
             raise LocalError(
                 f"{VARIABLE} is '{asked}', and the cluster in {folder} was made with '{kept}'.",
                 f"Unset {VARIABLE}, or set DLSTACK_HOME to another folder to have a second "
-                "cluster there.",
+                f"cluster there. To make this one anew: `make down` without {VARIABLE}, then "
+                f"`rm -r {folder}`.",
             )
         return cls.parse(kept)
 

@@ -63,6 +63,43 @@ def test_a_kubeconfig_that_does_not_exist_is_quoted(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_context_without_a_kubeconfig_is_told_by_the_variable_that_is_set(tmp_path):
+    done = run("up", DLSTACK_CONTEXT="kind-kind", HOME=str(tmp_path), DLSTACK_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert "DLSTACK_CONTEXT is 'kind-kind', and there is no kubeconfig" in done.stderr
+    assert "KUBECONFIG is" not in done.stderr
+
+
+def test_the_doctor_looks_at_what_a_context_needs_alone(tmp_path):
+    done = run("doctor", DLSTACK_CONTEXT="kind-kind", DLSTACK_HOME=str(tmp_path))
+    assert "uses the cluster of DLSTACK_CONTEXT=kind-kind" in done.stdout
+    assert "capabilities" not in done.stdout
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path):
+    """As with `make status | head -1`."""
+    program = (
+        "from local import __main__, commands\n"
+        "def status(platform):\n"
+        "    '''Say more than a pipe holds.'''\n"
+        "    print('a line\\n' * 100_000)\n"
+        "__main__.COMMANDS['status'] = status\n"
+        "import sys; sys.argv = ['local', 'status']\n"
+        "sys.exit(__main__.main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        env={**os.environ, "DLSTACK_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
 def test_a_brought_cluster_needs_an_image_it_can_pull(tmp_path):
     config = tmp_path / "config"
     config.write_text(json.dumps(KUBECONFIG))

@@ -1,8 +1,11 @@
-"""Ports that `make up` takes by number."""
+"""Ports that `make up` opens on this machine."""
 
 import socket
 
+import pytest
+
 from local import ports
+from local.console import LocalError
 
 
 def test_a_port_that_somebody_listens_at_is_not_free():
@@ -11,3 +14,35 @@ def test_a_port_that_somebody_listens_at_is_not_free():
         port = server.getsockname()[1]
         assert not ports.is_free(port)
     assert ports.is_free(port)
+
+
+class TestAddresses:
+    def test_this_machine_alone_unless_somebody_asks_for_more(self, monkeypatch):
+        monkeypatch.delenv("DLSTACK_ADDRESS", raising=False)
+        assert ports.addresses() == ["127.0.0.1"]
+
+    @pytest.mark.parametrize(
+        ("asked", "opened"),
+        [
+            # Symptom otherwise: `make` itself finds no port at 127.0.0.1, and blames the store.
+            ("127.0.0.2", ["127.0.0.1", "127.0.0.2"]),
+            ("127.0.0.2, 127.0.0.1", ["127.0.0.1", "127.0.0.2"]),
+            ("0.0.0.0", ["0.0.0.0"]),
+            ("0.0.0.0,127.0.0.1", ["0.0.0.0"]),
+        ],
+    )
+    def test_others_reach_the_ports_too(self, monkeypatch, asked, opened):
+        monkeypatch.setenv("DLSTACK_ADDRESS", asked)
+        assert ports.addresses() == opened
+
+    @pytest.mark.parametrize(
+        ("asked", "refused"),
+        [
+            ("localhost", "has 'localhost', which is not an IP"),
+            ("127.0.0.1,203.0.113.9", "has '203.0.113.9', where this machine can't listen"),
+        ],
+    )
+    def test_what_is_no_address_of_this_machine_is_refused(self, monkeypatch, asked, refused):
+        monkeypatch.setenv("DLSTACK_ADDRESS", asked)
+        with pytest.raises(LocalError, match=f"DLSTACK_ADDRESS {refused}"):
+            ports.addresses()

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
+from ..ranges import PRIVATE
 from .facts import Machine, Needs
 from .finding import Finding, ok, problem, warning
 
@@ -71,7 +72,7 @@ def _main_table(text: str) -> list[Route]:
 def free_network(taken: Iterable[IPv4Network], wanted: IPv4Network) -> IPv4Network | None:
     """A range of private addresses as large as `wanted` that overlaps none of `taken`."""
     used = list(taken)
-    for whole in ("10.0.0.0/8", "172.16.0.0/12", "100.64.0.0/10"):
+    for whole in PRIVATE:
         candidates = list(IPv4Network(whole).subnets(new_prefix=wanted.prefixlen))
         # The first ones are what others take.
         for candidate in reversed(candidates):

@@ -19,7 +19,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from local.build.programs import NODE_PORTS, Programs
-from local.console import LocalError
 from local.home import Home
 from local.kubernetes import node_ports
 from local.kubernetes.node_ports import NodePort
@@ -335,12 +334,3 @@ def test_all_addresses_of_ipv4_are_not_those_of_ipv6(api, program, tmp_path, mon
             assert probe.connect_ex(("::1", port)) != 0
     finally:
         daemon.stop()
-
-
-def test_ports_are_open_at_the_addresses_that_somebody_asks_for(monkeypatch):
-    assert node_ports.addresses() == ["127.0.0.1"]
-    monkeypatch.setenv("DLSTACK_ADDRESS", "192.0.2.7, ::1")
-    assert node_ports.addresses() == ["192.0.2.7", "::1"]
-    monkeypatch.setenv("DLSTACK_ADDRESS", "localhost")
-    with pytest.raises(LocalError, match="DLSTACK_ADDRESS has 'localhost', which is not an IP"):
-        node_ports.addresses()

@@ -24,6 +24,13 @@ def test_what_is_no_such_range_is_refused_with_one_that_is(text):
         Ranges.parse(text)
 
 
+@pytest.mark.parametrize("text", ["203.0.0.0/14", "127.0.0.0/14", "224.0.0.0/14", "0.0.0.0/14"])
+def test_addresses_that_are_others_are_refused(text):
+    """Symptom otherwise: hosts of the internet out of reach, or a cluster that can't start."""
+    with pytest.raises(LocalError, match=f"{VARIABLE} is '{text}', which is no range of private"):
+        Ranges.parse(text)
+
+
 def test_a_cluster_keeps_its_ranges_whatever_the_shell_says_later(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "10.64.0.0/14")
     Ranges.of_cluster(tmp_path).keep(tmp_path)

@@ -50,6 +50,7 @@ class NodeNetwork:
         """
         ranges = self.ranges
         with _alone():
+            self._refuse_what_others_have()
             if not _is_there(self.bridge):
                 _ip("link", "add", self.bridge, "type", "bridge")
             if not _is_there(self._interface):
@@ -65,6 +66,17 @@ class NodeNetwork:
             run(*enter, "nft", "--file", "-", given=self._inside(dns_port))
             self._forward()
             Firewall(self.bridge).open(ranges.nodes)
+
+    def _refuse_what_others_have(self) -> None:
+        """Raise if addresses of ours are another cluster's, which begins at the same time."""
+        said = run("ip", "-json", "-4", "address", "show", "to", str(self.ranges.all))
+        # Some versions list the others as empty objects.
+        names = {entry.get("ifname", "") for entry in json.loads(said or "[]")} - {self.bridge}
+        if others := [name for name in names if name.startswith(PREFIX)]:
+            raise MachineError(
+                f"{others[0]}, of another cluster, has addresses in {self.ranges.all}.",
+                "Set DLSTACK_NETWORK to another range before the cluster is made.",
+            )
 
     def _inside(self, dns_port: int | None) -> str:
         """The table of nftables in the node's namespace, beside those of Kubernetes."""

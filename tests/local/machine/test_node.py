@@ -79,6 +79,24 @@ networks[1].disconnect()
 networks[1].disconnect()
 assert state() == before, (state(), before)
 """,
+    "two_with_the_same_addresses_are_refused": """
+one, two = node("one"), node("two")
+networks = [NodeNetwork(f"dlstack-{n}", ranges, folder / "record") for n in ("11111", "22222")]
+for namespaces, network in zip((one, two), networks):
+    namespaces.start()
+networks[0].connect(one.enter(), one.member(), None)
+networks[0].connect(one.enter(), one.member(), None)
+try:
+    networks[1].connect(two.enter(), two.member(), None)
+except MachineError as error:
+    assert "dlstack-11111, of another cluster, has addresses in 10.64.0.0/14" in str(error)
+else:
+    raise AssertionError("taken")
+assert "dlstack-22222" not in run("ip", "link")
+for namespaces, network in zip((one, two), networks):
+    namespaces.end()
+    network.disconnect()
+""",
     "who_came_meanwhile_keeps_forwarding": """
 conf("ip_forward", "0")
 one = node("one")

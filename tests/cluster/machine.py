@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.home import REPOSITORY, Home
+from local.machine import proxies
 
 ADDRESS = "192.0.2.2"
 """Of the machine, in a network where it has one neighbour."""
@@ -58,8 +59,10 @@ class Machine:
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command in the repository, with its output, at the process `at` or here."""
         enter = ["nsenter", "--target", str(at or self.pid), "--mount", "--net", "--"]
+        # Neither a proxy of this machine's loopback interface, which isn't there.
+        ours = proxies.without(os.environ)
         environment = {
-            **{n: v for n, v in os.environ.items() if n not in ("KUBECONFIG", "DLSTACK_NETWORK")},
+            **{n: v for n, v in ours.items() if n not in ("KUBECONFIG", "DLSTACK_NETWORK")},
             "DLSTACK_HOME": str(self.home),
         }
         return subprocess.run(

@@ -22,10 +22,14 @@ def clone(tmp_path: Path) -> Path:
 
 
 def make(clone: Path, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    # By `make test` these would be of a make within a make.
+    outer = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFL"))
+    }
     return subprocess.run(
         ["make", *words],
         cwd=clone,
-        env={**os.environ, "DLSTACK_HOME": str(clone / "home"), **environment},
+        env={**outer, "DLSTACK_HOME": str(clone / "home"), **environment},
         capture_output=True,
         text=True,
     )

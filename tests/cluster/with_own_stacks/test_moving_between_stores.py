@@ -202,11 +202,13 @@ def bucket_id(client) -> str:
     return json.loads(mark)["bucket_id"]
 
 
-def test_from_one_store_of_yours_to_another_the_old_buckets_stay(deployment, first, second):
+def test_from_one_store_of_yours_to_another_the_old_buckets_stay(
+    deployment, first, second, address
+):
     use(deployment, second)
     done = deployment.up()
     assert done.returncode == 0
-    assert f"aws s3 rb --force s3://{OUTPUT} --endpoint-url {first.endpoint}" in done.stdout
+    assert f"aws s3 rb --force s3://{OUTPUT} --endpoint-url {address}" in done.stdout
     assert manifests(second.client()) == manifests(first.client()) == MODELS
     assert keys(second.client(), DATA) == keys(first.client(), DATA)
     assert deployment.outputs()["modelVersion"] == 2

@@ -52,12 +52,20 @@ def run(command: str, shell: dict[str, str]) -> str:
     return done.stdout
 
 
-def test_the_cluster_passes_by_it_and_pods_reach_it(platform, behind_a_proxy, monkeypatch):
+@pytest.fixture
+def own_environment():
+    """The variables of this process, which are as before afterwards, whoever sets some."""
+    before = dict(os.environ)
+    yield os.environ
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_the_cluster_passes_by_it_and_pods_reach_it(platform, behind_a_proxy, own_environment):
     shell, proxy = behind_a_proxy
-    for name in {*proxies.only(os.environ), *proxies.only(shell)}:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in proxies.only(shell).items():
-        monkeypatch.setenv(name, value)
+    for name in proxies.only(own_environment):
+        del own_environment[name]
+    own_environment.update(proxies.only(shell))
     platform.pass_by_proxies()
     assert "Ready" in platform.cluster.kubectl("get", "nodes")
     assert not proxy.asked

@@ -63,6 +63,24 @@ def forget_lost_salt(configuration: Path) -> None:
     say(f"took the encryption salt of a stack that is gone out of {configuration} (no secrets)")
 
 
+def take_salt_of_state(configuration: Path, salt: str) -> bool:
+    """Give a stack's configuration the salt of its state, where it has one of another home's stack.
+
+    The checkout was used with another DLSTACK_HOME meanwhile. All else in the file stays.
+
+    Returns:
+        Whether the file had another salt, and nothing was encrypted with that.
+    """
+    text = configuration.read_text()
+    content = yaml.safe_load(text) or {}
+    other = content.get("encryptionsalt") not in (None, salt)
+    if not other or any(_secret_keys(content.get("config") or {})):
+        return False
+    configuration.write_text(_SALT.sub(f"encryptionsalt: {salt}\n", text))
+    say(f"gave {configuration} the encryption salt of the stack that is here (no secrets)")
+    return True
+
+
 def _secret_keys(config: dict[str, Any]) -> Iterator[str]:
     """The keys that are encrypted, or have something encrypted in them."""
     for key, value in config.items():

@@ -167,11 +167,14 @@ class Stack:
             except LocalError as error:
                 if encryption.WRONG not in str(error):
                     raise
-                name = self.name.rpartition("/")[2]
-                encryption.forget_lost_salt(REPOSITORY / f"Pulumi.{name}.yaml")
+                encryption.forget_lost_salt(self._configuration)
                 self._read(*words)
         elif not selected:
             self._read("stack", "select", self.name)
+
+    @property
+    def _configuration(self) -> Path:
+        return REPOSITORY / f"Pulumi.{self.name.rpartition('/')[2]}.yaml"
 
     def _entry(self) -> dict[str, Any] | None:
         name = self.name.rpartition("/")[2]
@@ -205,6 +208,8 @@ class Stack:
     def _show(self, command: str, remedy: str, *flags: str) -> None:
         words = [command, "--yes", "--skip-preview", "--suppress-permalink=true", *flags]
         status, said = pulumi_command.run(words, self.variables)
+        if status and encryption.WRONG in said and self._took_salt_of_state():
+            status, said = pulumi_command.run(words, self.variables)
         held = locks.read(said)
         if status and held and self._may_clear(held):
             say(f"{held[0]} left the stack '{self.name}' locked and has ended: the lock is cleared")
@@ -225,6 +230,12 @@ class Stack:
             )
         if status:
             raise LocalError(f"`pulumi {command}` ended with status {status}.", remedy)
+
+    def _took_salt_of_state(self) -> bool:
+        """Whether the configuration was of this stack in another home, and is this one's now."""
+        deployment = json.loads(self._read("stack", "export"))["deployment"]
+        salt = (deployment.get("secrets_providers") or {}).get("state", {}).get("salt")
+        return bool(salt) and encryption.take_salt_of_state(self._configuration, salt)
 
     def _clear(self) -> None:
         """Clear the lock of a `pulumi` that has ended, and what it had begun to make.

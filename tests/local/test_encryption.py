@@ -68,6 +68,20 @@ def configuration() -> Iterator[Path]:
     file.unlink(missing_ok=True)
 
 
+def test_a_salt_of_another_home_gives_way_to_that_of_the_state(tmp_path):
+    """Symptom: a checkout that was used with two homes ended with "incorrect passphrase"."""
+    file = tmp_path / "Pulumi.local.yaml"
+    file.write_text("config:\n  dlstack:host: h\nencryptionsalt: v1:other\n")
+    assert encryption.take_salt_of_state(file, "v1:ours")
+    assert file.read_text() == "config:\n  dlstack:host: h\nencryptionsalt: v1:ours\n"
+    # Then it is the passphrase that is wrong, which nothing here mends.
+    assert not encryption.take_salt_of_state(file, "v1:ours")
+    secret = "config:\n  dlstack:token:\n    secure: v1:abc\nencryptionsalt: v1:other\n"
+    file.write_text(secret)
+    assert not encryption.take_salt_of_state(file, "v1:ours")
+    assert file.read_text() == secret
+
+
 @pytest.mark.slow
 def test_a_stack_is_made_again_whose_state_and_passphrase_were_removed(tmp_path, configuration):
     """With Pulumi itself: it has to be there, or is made."""

@@ -26,6 +26,7 @@ from .cache import digest
 from .downloads import ANSWER_SECONDS, Archive, Download
 
 VARIABLE = "DLSTACK_RELEASES"
+REPORT = "report of releases"  # The thread that says how far downloads are.
 OFFICIAL = Path(__file__).resolve().parent / "releases.json"
 
 
@@ -115,7 +116,7 @@ class Releases:
                 f"{', '.join(map(str, away))}; what is needed of them is built from its sources"
             )
         if coming:
-            threading.Thread(target=self._report, args=(coming,), daemon=True).start()
+            threading.Thread(target=self._report, args=(coming,), name=REPORT, daemon=True).start()
         failed = {name for name, download in self._downloads.items() if download.failure}
         return here | ({release.name for release in wanted} - failed)
 

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from local.build.programs import COREDNS, KUBERNETES, Program, Programs
 from local.build.pulumi import PULUMI, PULUMI_PYTHON
-from local.build.releases import OFFICIAL, VARIABLE, Releases
+from local.build.releases import OFFICIAL, REPORT, VARIABLE, Releases
 from local.console import LocalError
 from local.home import REPOSITORY, Home
 
@@ -41,9 +42,13 @@ def mirror() -> Iterator[Mirror]:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path: Path) -> Iterator[Home]:
     (tmp_path / "home").mkdir()
-    return Home(tmp_path / "home")
+    yield Home(tmp_path / "home")
+    # It would say its last words where the test's output is closed already.
+    for thread in threading.enumerate():
+        if thread.name == REPORT:
+            thread.join(10)
 
 
 def use(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **releases: tuple) -> None:

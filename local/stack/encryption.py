@@ -6,7 +6,6 @@ The file lies in the checkout, so it stays when the folder with state and passph
 
 import re
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +50,7 @@ def forget_lost_salt(configuration: Path) -> None:
         LocalError: the file has secrets, which nobody can decrypt without that passphrase.
     """
     text = configuration.read_text()
-    keys = sorted(_secret_keys(yaml.safe_load(text).get("config") or {}))
-    if keys:
+    if keys := _secret_keys(text):
         raise LocalError(
             f"{configuration} has secrets ({', '.join(keys)}) of a stack that is not here any "
             "more: another passphrase encrypted them.",
@@ -72,20 +70,22 @@ def take_salt_of_state(configuration: Path, salt: str) -> bool:
         Whether the file had another salt, and nothing was encrypted with that.
     """
     text = configuration.read_text()
-    content = yaml.safe_load(text) or {}
-    other = content.get("encryptionsalt") not in (None, salt)
-    if not other or any(_secret_keys(content.get("config") or {})):
+    is_other = _read(text).get("encryptionsalt") not in (None, salt)
+    if not is_other or _secret_keys(text):
         return False
     configuration.write_text(_SALT.sub(f"encryptionsalt: {salt}\n", text))
     say(f"gave {configuration} the encryption salt of the stack that is here (no secrets)")
     return True
 
 
-def _secret_keys(config: dict[str, Any]) -> Iterator[str]:
-    """The keys that are encrypted, or have something encrypted in them."""
-    for key, value in config.items():
-        if _has_secret(value):
-            yield str(key)
+def _read(text: str) -> dict[str, Any]:
+    return yaml.safe_load(text) or {}
+
+
+def _secret_keys(text: str) -> list[str]:
+    """The keys of a configuration that are encrypted, or have something encrypted in them."""
+    config = _read(text).get("config") or {}
+    return sorted(str(key) for key, value in config.items() if _has_secret(value))
 
 
 def _has_secret(value: object) -> bool:

@@ -3,7 +3,6 @@
 What passes by it is this machine's and the cluster's; what pods want of the world arrives there.
 """
 
-import fcntl
 import json
 import os
 import subprocess
@@ -13,7 +12,6 @@ import pytest
 
 from local.home import REPOSITORY
 from local.machine import proxies
-from tests.cluster.conftest import held
 from tests.recording_proxy import RecordingProxy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -29,20 +27,17 @@ for url in ("http://world.example/file", "https://kubernetes.default.svc.cluster
 
 
 @pytest.fixture
-def behind_a_proxy(platform):
+def behind_a_proxy(cluster):
     """The variables of a shell behind one, with the cluster up for it; and the proxy."""
-    if platform.brought_kubeconfig is not None:
-        pytest.skip("the cluster is somebody's own")
     bare = proxies.without(os.environ)
-    # When nobody else tests on it: containerd is started anew.
-    with held(platform, "use", fcntl.LOCK_EX), RecordingProxy() as proxy:
+    with RecordingProxy() as proxy:
         shell = {**bare, "HTTP_PROXY": proxy.url, "https_proxy": proxy.url}
         try:
             run("up", shell)
             yield shell, proxy
         finally:
             run("up", bare)
-    assert not [one for one in platform.cluster.processes() if one.name == "proxy-relay"]
+    assert not [one for one in cluster.processes() if one.name == "proxy-relay"]
 
 
 def run(command: str, shell: dict[str, str]) -> str:

@@ -3,7 +3,6 @@
 Not covered: the stack that is put back on its volume, which takes minutes; it was tried by hand.
 """
 
-import fcntl
 import json
 import shutil
 import socket
@@ -15,7 +14,6 @@ import pytest
 
 from local.home import REPOSITORY
 from local.kubernetes.memory import ETCD_FOLDER
-from tests.cluster.conftest import held
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -50,15 +48,6 @@ spec:
   ports: [{port: 80, targetPort: 8000}]
 """
 HERE = "--namespace=lost"
-
-
-@pytest.fixture(scope="module")
-def cluster(platform):
-    if platform.brought_kubeconfig is not None:
-        pytest.skip("the cluster is somebody's own")
-    # When nobody else tests on it.
-    with held(platform, "use", fcntl.LOCK_EX):
-        yield platform.cluster
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 Not covered: a machine that is switched off.
 """
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -13,7 +12,6 @@ import pytest
 
 from local.home import REPOSITORY
 from local.kubernetes.cluster import Cluster
-from tests.cluster.conftest import held
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -23,15 +21,6 @@ KILLED = {
     # Without these the others can't go on.
     **{name: (name,) for name in ("node", "etcd", "kube-apiserver", "containerd")},
 }
-
-
-@pytest.fixture(scope="module")
-def cluster(platform):
-    if platform.brought_kubeconfig is not None:
-        pytest.skip("the cluster is somebody's own")
-    # When nobody else tests on it.
-    with held(platform, "use", fcntl.LOCK_EX):
-        yield platform.cluster
 
 
 @pytest.mark.parametrize("names", KILLED.values(), ids=KILLED)

@@ -12,7 +12,7 @@ from ...config import ServerConfig
 from ...errors import Code, ServingError
 from ...event_loop import EventLoop
 from ...models.registry import Models
-from .api import RestApi
+from .asgi import RestApplication
 from .protocol import BoundedHttpToolsProtocol
 
 
@@ -26,11 +26,11 @@ class RestServer:
     def __init__(self, config: ServerConfig, models: Models, metrics_path: str = "") -> None:
         token = Token.read(config.token_file)
         self._loop = EventLoop("rest", config.rest_threads)
-        api = RestApi(self._loop, models, config, metrics_path)
+        application = RestApplication(self._loop, models, config, metrics_path)
         self._socket = _bind(config.rest_api_host, config.rest_api_port)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                token.guard(api) if token else api,
+                token.guard(application) if token else application,
                 http=BoundedHttpToolsProtocol,
                 log_config=None,
                 access_log=False,

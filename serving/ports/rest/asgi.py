@@ -1,0 +1,106 @@
+"""The REST API as a plain ASGI application on uvicorn."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import nullcontext
+from typing import Any
+
+from ... import metrics
+from ...config import ServerConfig
+from ...event_loop import EventLoop
+from ...models.registry import Models
+from ...predict.call import run
+from ...wire import json_errors
+from ..admission import Admission
+from .api import Prediction, Response, RestApi, failed
+from .body import Receive, TooLargeError, read
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class RestApplication:
+    """ASGI application.
+
+    For short predictions only the model runs in a thread; batched ones need no thread. The rest is
+    Python, which holds the GIL anyway. Long ones are also read and answered in threads.
+
+    Args:
+        loop: what it runs on.
+        models: what is served.
+        config: of the server.
+        metrics_path: see `RestApi`.
+    """
+
+    def __init__(
+        self, loop: EventLoop, models: Models, config: ServerConfig, metrics_path: str
+    ) -> None:
+        self._api = RestApi(models, config, metrics_path)
+        self._models = models
+        self._most_bytes = config.max_request_bytes
+        self._timeout_ms = config.rest_api_timeout_in_ms
+        self._loop = loop
+        self._admission = Admission(config.rest_threads + config.max_waiting_requests)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return
+        method: str = scope["method"]
+        path = scope["raw_path"].decode("latin-1")
+        if scope["query_string"]:
+            path += "?" + scope["query_string"].decode("latin-1")
+        headers = dict(scope["headers"])
+        further = self._api.headers
+        response = self._api.answer_unread(method, path, headers)
+        if response is None:
+            try:
+                content = await read(receive, headers, self._most_bytes)
+            except TooLargeError as error:
+                response = Response(413, json_errors.dump({"error": str(error)}).encode())
+                # The rest of the body is not read.
+                further = (*further, (b"connection", b"close"))
+            else:
+                if content is None:
+                    return
+                response = await self._answered(method, path, content, headers)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status,
+                "headers": [
+                    (b"content-type", response.content_type),
+                    (b"content-length", str(len(response.body)).encode()),
+                    *further,
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": response.body})
+
+    async def _answered(
+        self, method: str, path: str, content: bytes, headers: Mapping[bytes, bytes]
+    ) -> Response:
+        """Return the response to one request below `/v1/`."""
+        gzip = b"gzip" in headers.get(b"content-encoding", b"")
+        try:
+            # Whoever asks for the status is not refused: it may be a probe.
+            with self._admission if method == "POST" else nullcontext():
+                prediction = self._api.prediction(method, path)
+                if prediction is None:
+                    return await self._loop.in_thread(self._api.look, method, path)
+                text = await self._run(prediction, content, gzip=gzip)
+            return Response(200, text.encode())
+        except Exception as error:
+            return failed(error)
+
+    async def _run(self, prediction: Prediction, content: bytes, *, gzip: bool) -> str:
+        """Return the answer to predict, classify or regress."""
+        name, method = prediction.name, prediction.method
+        long = prediction.is_long(content, gzip=gzip)
+        with metrics.counted(self._models.metric_name(name), prediction.api, "REST"):
+            request = await self._loop.call(long, prediction.parse, content, gzip=gzip)
+            with self._models.lease(name, prediction.number, prediction.label) as version:
+                call = await self._loop.call(long, method.read, version, request)
+                outputs = await run(self._loop, version, call, lambda: self._timeout_ms)
+            return await self._loop.call(long or call.is_long(outputs), call.answer, outputs)

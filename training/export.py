@@ -6,22 +6,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from training.about import SIGNATURE, about_signature, check_about
 from training.folders import MODEL_FOLDER
 from training.quiet_tensorflow import tf, without_autograph
 
 
-def export_model(folder: Path, module: Any, signatures: Mapping[str, Any]) -> Path:
+def export_model(
+    folder: Path,
+    module: Any,
+    signatures: Mapping[str, Any],
+    *,
+    about: Mapping[str, Any] | None = None,
+) -> Path:
     """Write `<folder>/model`, over an older one; it is never seen half written.
 
     Args:
         module: a tf.Module or a Keras model that holds all variables which the signatures use.
         signatures: name -> tf.function with an input signature that returns name -> tensor.
+        about: title, meaning of inputs and names of classes, for the page and the client
+            (docs/contracts.md). It becomes one more signature.
+
+    Raises:
+        TrainingError: see `training.about.check_about`.
     """
+    signatures = dict(signatures)
+    if about is not None:
+        check_about(about, signatures)
+        signatures[SIGNATURE] = about_signature(about)
     target = folder / MODEL_FOLDER
     temporary = folder / f".{MODEL_FOLDER}.part"
     shutil.rmtree(temporary, ignore_errors=True)
     root = module if isinstance(module, tf.Module) else _holder_of_variables(module)
-    tf.saved_model.save(root, str(temporary), signatures=dict(signatures))
+    tf.saved_model.save(root, str(temporary), signatures=signatures)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(temporary, target)
     return target

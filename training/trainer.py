@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.about import check_about
 from training.checkpoints import state_of
 from training.export import export_model
 from training.metrics import write_metrics
@@ -37,6 +38,8 @@ class Model:
     scalar). `loss` is minimised; all of them are logged."""
     signatures: Mapping[str, Any]
     """Name -> tf.function with an input signature that returns name -> tensor."""
+    about: Mapping[str, Any] | None = None
+    """Title, meaning of inputs and names of classes, for people: see `training.export`."""
 
 
 def run(
@@ -68,7 +71,8 @@ def run(
 
     Raises:
         TrainingError: the loss is not finite, `output` has checkpoints of another run, a
-            batch can't be shared equally, or another worker is gone.
+            batch can't be shared equally, another worker is gone, or the model's `about` has a
+            fault.
     """
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
@@ -78,6 +82,9 @@ def run(
     if settings.mixed_precision is not None:
         tf.keras.mixed_precision.set_global_policy(f"mixed_{settings.mixed_precision}")
     model = model_fn()
+    if model.about is not None:
+        # Now: a misspelt name would be found after the training only.
+        check_about(model.about, model.signatures)
     batches = input_fn()
     rate = settings.learning_rate if learning_rate is None else learning_rate
     optimizer = _built(optimizer_fn(rate), model, settings)
@@ -158,7 +165,7 @@ def _measure_and_export(
     with ScalarWriter(output / "evaluation") as writer:
         writer.write(trained.steps, evaluation)
     began = time.perf_counter()
-    export_model(output, model.module, model.signatures)
+    export_model(output, model.module, model.signatures, about=model.about)
     metrics = {
         **evaluation,
         "steps": trained.steps,

@@ -10,7 +10,7 @@ from training.trainer import Model
 # isort: split
 # After TensorFlow, which Keras would load with all its chatter.
 from mnist_networks import RECIPES, Recipe  # type: ignore[import-not-found]  # beside the boot file
-from mnist_signatures import signatures  # type: ignore[import-not-found]
+from mnist_signatures import ABOUT, signatures  # type: ignore[import-not-found]
 
 __all__ = ["RECIPES", "model_of"]
 
@@ -26,4 +26,4 @@ def model_of(recipe: Recipe) -> Model:
         logits = network(tf.cast(images, tf.float32) / 255.0, training=training)
         return classification_scalars(logits, labels)
 
-    return Model(module=network, loss_fn=loss_fn, signatures=signatures(network))
+    return Model(module=network, loss_fn=loss_fn, signatures=signatures(network), about=ABOUT)

@@ -2,10 +2,31 @@
 
 from typing import Any
 
-from mnist_data import SIDE  # type: ignore[import-not-found]  # beside the boot file
+from mnist_data import CLASSES, SIDE  # type: ignore[import-not-found]  # beside the boot file
 
 from training.export import decode_pictures
 from training.quiet_tensorflow import tf
+
+_NAMES = [str(digit) for digit in range(CLASSES)]
+
+ABOUT = {
+    "title": "Handwritten digits",
+    "inputs": {
+        "images": {
+            "description": f"{SIDE} x {SIDE} pixels row by row, a white digit on black",
+            "range": [0, 1],
+        },
+        "image_bytes": {
+            "description": "A picture of one digit: a drawing, a scan or a photo",
+            "drawing": True,
+        },
+    },
+    "outputs": {
+        "predictions": {"description": "The digit", "labels": _NAMES},
+        "probabilities": {"description": "How sure the model is of each digit", "labels": _NAMES},
+    },
+}
+"""What the page and the client say of the model (docs/contracts.md)."""
 
 
 def signatures(model: Any) -> dict[str, Any]:

@@ -47,7 +47,12 @@ def text_model(classes: Sequence[str]) -> Model:
     ) -> "Mapping[str, tf.Tensor]":
         return classification_scalars(network(encoded, training=training), labels)
 
-    return Model(module=network, loss_fn=loss_fn, signatures=_signatures(network, classes))
+    return Model(
+        module=network,
+        loss_fn=loss_fn,
+        signatures=_signatures(network, classes),
+        about=_about(classes),
+    )
 
 
 def optimizer(learning_rate: Any) -> Any:
@@ -71,3 +76,24 @@ def _signatures(network: Any, classes: Sequence[str]) -> dict[str, Any]:
         }
 
     return {"predict_object": classify, "serving_default": classify}
+
+
+def _about(classes: Sequence[str]) -> dict[str, Any]:
+    """Return what the page and the client say of the model (docs/contracts.md)."""
+    return {
+        "title": "Topics of messages",
+        "inputs": {
+            "text": {
+                "description": f"A short message; its first {MAX_WORDS} words count",
+                "example": "Where is my parcel? It should be here.",
+            }
+        },
+        "outputs": {
+            "predictions": {"description": "The topic's number", "labels": list(classes)},
+            "labels": {"description": "The topic"},
+            "probabilities": {
+                "description": "How sure the model is of each topic",
+                "labels": list(classes),
+            },
+        },
+    }

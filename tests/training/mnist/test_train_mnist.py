@@ -94,21 +94,31 @@ def test_a_restored_checkpoint_is_the_exported_model(
     )
 
 
-def test_the_export_has_the_three_signatures_of_the_contract(model: Any) -> None:
+def test_the_export_has_the_signatures_of_the_contract(model: Any) -> None:
     def shapes(tensors: Any) -> dict[str, tuple[str, list[int | None]]]:
         return {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in tensors.items()}
 
-    assert set(model.signatures) == {"predict_object", "serving_default", "image_bytes"}
+    assert set(model.signatures) == {"predict_object", "serving_default", "image_bytes", "about"}
     predictions = {"predictions": ("int64", [None])}
     both = {**predictions, "probabilities": ("float32", [None, 10])}
     for name, given, returned in (
         ("predict_object", {"images": ("float32", [None, 784])}, predictions),
         ("serving_default", {"images": ("float32", [None, 784])}, both),
         ("image_bytes", {"image_bytes": ("string", [None])}, both),
+        ("about", {"question": ("string", [None])}, {"json": ("string", [None])}),
     ):
         signature = model.signatures[name]
         assert shapes(signature.structured_input_signature[1]) == given
         assert shapes(signature.structured_outputs) == returned
+
+
+def test_the_model_says_that_it_reads_drawings_of_digits(model: Any) -> None:
+    (text,) = model.signatures["about"](question=tf.constant([""]))["json"].numpy()
+    about = json.loads(text)
+    assert about["title"] == "Handwritten digits"
+    assert about["inputs"]["image_bytes"]["drawing"] is True
+    assert about["inputs"]["images"]["range"] == [0, 1]
+    assert about["outputs"]["predictions"]["labels"] == list("0123456789")
 
 
 def test_signatures_agree_with_each_other_and_with_the_metrics(

@@ -1,5 +1,6 @@
 """The text example: from plain strings to numbers, and to a published model."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,6 @@ def test_text_goes_through_the_agent_to_a_model_that_takes_strings(
     assert [label.decode() for label in answer["labels"].numpy()] == ["delivery", "technical"]
     assert answer["probabilities"].shape == (2, 4)
     assert answer["predictions"].numpy().tolist() == [1, 3]
+    (about,) = model.signatures["about"](question=tf.constant([""]))["json"].numpy()
+    classes = json.loads(about)["outputs"]["predictions"]["labels"]
+    assert [classes[1], classes[3]] == ["delivery", "technical"]

@@ -13,7 +13,7 @@ from ..results import ModelStatus, VersionStatus
 from ..specs import DTYPES, ModelMetadata, Signature, TensorSpec
 from . import messages
 from .base import Deadline, Endpoint
-from .probe import HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
+from .probe import DROPS, HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
 from .tensors import decode, encode
 from .tls import Security
 
@@ -149,6 +149,13 @@ class GrpcCodec:
                 listens = listens_inside(self.address, host, port, listens, timeout, self._tls)
             except ConnectionFailed as exc:
                 return exc
+        if listens == DROPS:
+            return ConnectionFailed(
+                f"{self.address} takes connections and drops them ({_reason(details)}). Check "
+                "that the server behind it runs, that it is the gRPC port, and whether it asks "
+                "for TLS.",
+                transient=True,
+            )
         if listens == TLS:
             return ConnectionFailed(
                 f"{self.address} asks for TLS. Use it, or give the port of plain gRPC."

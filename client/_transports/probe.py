@@ -16,6 +16,7 @@ NOTHING = "nothing"
 HTTP1 = "HTTP/1"
 HTTP2 = "HTTP/2"
 TLS = "TLS"
+DROPS = "connections dropped"
 UNKNOWN = "unknown"
 
 _REQUEST = b"GET / HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
@@ -33,9 +34,11 @@ class TlsProblem(Exception):
 def what_listens(
     host: str, port: int, timeout: float = 1.0, context: ssl.SSLContext | None = None
 ) -> str:
-    """Connect to `host:port` and return NOTHING, HTTP1, HTTP2, TLS or UNKNOWN.
+    """Connect to `host:port` and return NOTHING, DROPS, HTTP1, HTTP2, TLS or UNKNOWN.
 
     The protocols tell themselves apart whichever is spoken to them, so one request is enough.
+    DROPS is what a load balancer does while no server is behind it: it takes the connection and
+    ends it without a word.
     With `context` they are asked for inside TLS. Takes about twice `timeout` seconds at most.
 
     Raises:
@@ -63,8 +66,11 @@ def what_listens(
         # client's certificate.
         if context is not None:
             raise TlsProblem(_reason(exc)) from exc
+        closed = True
     if context is not None and closed and not answer:
         raise TlsProblem("closed by the server after the handshake")
+    if closed and not answer:
+        return DROPS
     if answer.startswith(b"HTTP/"):
         return HTTP1
     if answer[:2] == _TLS_ALERT:
@@ -93,7 +99,8 @@ def listens_inside(address: str, host: str, port: int, plain: str, timeout: floa
         raise ConnectionFailed(
             f"No TLS connection to {address} ({exc}). "
             "Check the authority, the name in the server's certificate, and whether it asks for "
-            "a client's certificate."
+            "a client's certificate.",
+            transient=plain == DROPS,
         ) from exc
 
 

@@ -21,7 +21,7 @@ from ..errors import ConnectionFailed, DeadlineExceeded, ServerError
 from ..results import ModelStatus, VersionStatus
 from ..specs import DTYPES, ModelMetadata, Signature, TensorSpec
 from .base import Deadline, Endpoint
-from .probe import HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
+from .probe import DROPS, HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
 from .tls import Security
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ class RestTransport:
             )
         return ConnectionFailed(
             f"{broke} Check that it is the server's REST port, and whether it asks for TLS.",
-            transient=listens in (HTTP1, NOTHING),
+            transient=listens in (DROPS, HTTP1, NOTHING),
         )
 
     def _too_late(self, deadline: Deadline) -> DeadlineExceeded:

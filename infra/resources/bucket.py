@@ -28,7 +28,7 @@ from .connection import Store, connect, connect_to_delete, connect_when_it_answe
 from .engine import tell
 from .force import is_forced
 from .moving import is_elsewhere, jobs_that_train, move
-from .ownership import is_anothers, look, take, whose
+from .ownership import is_anothers, look_into, take, whose
 from .provider import Provider, changed, inputs_of
 
 _STARTUP_SECONDS = 30.0
@@ -62,7 +62,7 @@ class _BucketProvider(Provider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
-            look(props["bucket"], props["store"])
+            look_into(props["bucket"], props["store"], lambda _: None)
         except Gone:
             return ReadResult("", inputs_of(props))
         return ReadResult(id_, inputs_of(props))

@@ -7,11 +7,11 @@ inputs are kept in the state, and a changed key must not leave the old one behin
 import base64
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from store import buckets, client
 from store.client import Client
-from store.errors import Gone, Unreachable, WrongCredentials
+from store.errors import Forbidden, Gone, Unreachable, WrongCredentials
 
 from ..cluster import api
 
@@ -19,6 +19,13 @@ Store = Mapping[str, Any]
 """Input of the dynamic resources: `endpoint` (empty: AWS), `region`, `in_stack`, and where its
 Secret is: `cluster` (see `clusters.Cluster`), `namespace` and `secret`. For whose the buckets are,
 `stack_id` and `stack`; `volume` is another one when the in-stack store has lost its volume."""
+
+Seen = TypeVar("Seen")
+
+_AWAY = (Unreachable, WrongCredentials, Forbidden)
+"""What an in-stack store answers that is not itself. Its credentials are wrong where somebody has
+written others into the Secret. It forbids everything while it ends, when it has lost its users:
+Kubernetes still sends it requests then, as long as no other pod is ready."""
 
 ACCESS_KEY = "AWS_ACCESS_KEY_ID"
 SECRET_KEY = "AWS_SECRET_ACCESS_KEY"
@@ -75,23 +82,30 @@ def fingerprint(access_key: str, secret_key: str, salt: str) -> str:
     return hashlib.scrypt(keys, salt=salt.encode(), n=2**14, r=8, p=1, dklen=16).hex()
 
 
-def connect_to_read(store: Store) -> Client | None:
-    """Return a client to look at what is there; None if nothing can be known of it now.
+def read(store: Store, look: Callable[[Client], Seen]) -> Seen | None:
+    """Return what `look` sees in the store; None if nothing can be known of it now.
 
     The in-stack store may be away because its Secret, its Deployment or its pod is: what it holds
     is on its volume.
 
     Raises:
-        Gone: the in-stack store went with its namespace.
+        Gone: `look` did not find what it looked for, or the in-stack store went with its namespace.
+        StoreError: a store of the user's own can't be asked.
     """
     try:
-        return connect_when_it_answers(store)
+        client = connect_when_it_answers(store)
     except Gone:
         if _went_with_its_namespace(store):
             raise
         return None
-    except (Unreachable, WrongCredentials):
-        # Wrong are those that somebody has written into the Secret.
+    except _AWAY:
+        if store["in_stack"]:
+            return None
+        raise
+    try:
+        return look(client)
+    except _AWAY:
+        # It answered, and was on its way out.
         if store["in_stack"]:
             return None
         raise

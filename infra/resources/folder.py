@@ -27,7 +27,7 @@ from .connection import Store, connect, connect_to_delete
 from .force import is_forced
 from .foreign_objects import count, quoted
 from .moving import is_elsewhere
-from .ownership import is_anothers, look
+from .ownership import is_anothers, look_into
 from .provider import Provider, changed, inputs_of
 
 
@@ -55,16 +55,18 @@ class _FolderProvider(Provider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         outs = inputs_of(props)
+        bucket = props["bucket"]
+        keys = {props["prefix"] + path: path for path in _sums(props)}
         try:
-            client = look(props["bucket"], props["store"])
+            there = look_into(
+                bucket, props["store"], lambda client: marks.marks(client, bucket, keys)
+            )
         except Gone:
             return ReadResult("", outs)
-        if client is None:
-            return ReadResult(id_, outs)
-        keys = {props["prefix"] + path: path for path in _sums(props)}
-        there = marks.marks(client, props["bucket"], keys)
-        # What was changed or deleted behind Pulumi's back differs from the inputs at the next `up`.
-        outs["files"] = _lines({keys[key]: sha256 for key, sha256 in there.items()})
+        if there is not None:
+            # What was changed or deleted behind Pulumi's back differs from the inputs at the next
+            # `up`.
+            outs["files"] = _lines({keys[key]: sha256 for key, sha256 in there.items()})
         return ReadResult(id_, outs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:

@@ -3,7 +3,7 @@
 A bucket that is there already is taken over only if that can hurt nobody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,8 @@ from store.client import Client
 from store.errors import BucketTaken, NoBucket, WrongCredentials
 
 from ..cluster import api
-from .connection import Store, connect_to_read
+from . import connection
+from .connection import Seen, Store
 from .engine import tell
 
 _CLOCKS_DIFFER_BY = timedelta(minutes=1)
@@ -54,24 +55,24 @@ def take(client: Client, bucket: str, store: Store, *, known: bool) -> BucketMar
     return mark
 
 
-def look(bucket: str, store: Store) -> Client | None:
-    """Return a client to look into the stack's bucket; None if nothing can be known of it now.
+def look_into(bucket: str, store: Store, look: Callable[[Client], Seen]) -> Seen | None:
+    """Return what `look` sees of the stack's bucket; None if nothing can be known of it now.
 
     Raises:
         Gone: the bucket isn't there, or is another stack's by now.
     """
-    client = connect_to_read(store)
-    if client is None:
-        return None
+
+    def look_at_own(client: Client) -> Seen:
+        if is_anothers(bucket_marks.find(client, bucket), store):
+            raise NoBucket(f"The bucket '{bucket}' is another stack's by now.")
+        return look(client)
+
     try:
-        mark = bucket_marks.find(client, bucket)
+        return connection.read(store, look_at_own)
     except WrongCredentials:
         # They were revoked before the `up` that brings the new ones.
         tell("Not looked at: the object store refuses the keys of the last 'pulumi up'.")
         return None
-    if is_anothers(mark, store):
-        raise NoBucket(f"The bucket '{bucket}' is another stack's by now.")
-    return client
 
 
 def is_anothers(mark: BucketMark | None, store: Store) -> bool:

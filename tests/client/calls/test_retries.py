@@ -61,16 +61,25 @@ def test_pauses_double_up_to_the_longest(transport: str, monkeypatch: pytest.Mon
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
 
 
-def test_a_port_that_drops_connections_for_a_while_is_no_other_kind_of_port() -> None:
-    """A server killed under load: its port took connections and reset them, and was taken for one
-    that speaks something else, which is not tried again."""
-    with flaky_server("grpc", failures=0) as flaky:
-        one = client("grpc", flaky.port, retries=8, timeout=30)
-        assert one.status().versions == ()
+@pytest.mark.parametrize(
+    ("transport", "known"),
+    # The server of the test would go on answering over REST's open connection.
+    [("grpc", True), ("grpc", False), ("rest", False)],
+)
+def test_a_port_that_drops_connections_for_a_while_is_no_other_kind_of_port(
+    transport: str, known: bool
+) -> None:
+    """A server killed under load: its port, or the balancer before it, took connections and reset
+    them, and was taken for one that speaks something else, which is not tried again."""
+    port = free_port()
+    one = client(transport, port, retries=8, timeout=30)
+    if known:
+        with flaky_server(transport, failures=0, port=port):
+            assert one.status().versions == ()
     dropped = threading.Event()
 
     def drop(listener: socket.socket) -> None:
-        # Its own connection, and one by which the client would find out what the port speaks.
+        # Its own connection, and one by which the client finds out what the port speaks.
         for _ in range(2):
             connection, _ = listener.accept()
             # Not closed but reset.
@@ -79,14 +88,33 @@ def test_a_port_that_drops_connections_for_a_while_is_no_other_kind_of_port() ->
         listener.close()
         dropped.set()
 
-    listener = socket.create_server(("127.0.0.1", flaky.port))
+    listener = socket.create_server(("127.0.0.1", port))
     listener.settimeout(20)
     threading.Thread(target=drop, args=(listener,), daemon=True).start()
     with one, ThreadPoolExecutor(1) as caller:
         answer = caller.submit(one.status)
         assert dropped.wait(20)
-        with flaky_server("grpc", failures=0, port=flaky.port):
+        with flaky_server(transport, failures=0, port=port):
             assert answer.result().versions == ()
+
+
+def test_a_port_that_only_drops_connections_is_said_so(transport: str) -> None:
+    def drop(listener: socket.socket) -> None:
+        while True:
+            try:
+                listener.accept()[0].close()
+            except OSError:
+                return
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        client(transport, listener.getsockname()[1], retries=0) as one,
+    ):
+        threading.Thread(target=drop, args=(listener,), daemon=True).start()
+        with pytest.raises(ConnectionFailed, match="takes connections and drops them|broke") as it:
+            one.status()
+        assert it.value.transient
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_no_other_status_is_tried_again(transport: str) -> None:

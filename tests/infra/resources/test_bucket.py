@@ -1,5 +1,7 @@
 """The dynamic provider of buckets, against a real S3-compatible store."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,14 @@ from pulumi.output import Unknown
 
 from infra.resources import connection
 from infra.resources.bucket import _BucketProvider
+from infra.resources.folder import _FolderProvider
 from store import bucket_marks
-from store.errors import Gone, StoreError, Unreachable, WrongCredentials
+from store.errors import Forbidden, Gone, StoreError, Unreachable, WrongCredentials
 from tests.infra.resources.conftest import JOBS, Props, keys, no_secrets
 from tests.seaweedfs import SeaweedFS
 
 provider = _BucketProvider()
+folder_provider = _FolderProvider()
 
 
 def test_a_bucket_is_created_read_and_deleted(
@@ -134,6 +138,41 @@ def test_a_store_of_the_stacks_own_that_is_away_keeps_its_buckets(
     with pytest.raises(Unreachable, match="pulumi up --refresh"):
         provider.delete("id", away)
     provider.delete("id", away | {"force_destroy": True})
+
+
+_FORBIDDEN = b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"
+_NO_BUCKETS = b"<ListAllMyBucketsResult><Buckets></Buckets></ListAllMyBucketsResult>"
+
+
+@pytest.mark.parametrize("first", [(403, _FORBIDDEN), (200, _NO_BUCKETS)], ids=["403", "200"])
+def test_a_store_of_the_stacks_own_that_is_about_to_end_keeps_what_it_holds(
+    bucket_props: Props, store: Props, first: tuple[int, bytes]
+) -> None:
+    """Kubernetes still sends it requests. It forbids them all, or answers one and then none."""
+
+    class Ending(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = first if self.path.startswith("/?") else (403, _FORBIDDEN)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ending) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ending = store | {"endpoint": f"http://127.0.0.1:{server.server_port}"}
+        props = bucket_props | {"store": ending}
+        assert provider.read("id", props).id == "id"
+        folder = props | {"prefix": "code/", "files": "", "folder": "."}
+        assert folder_provider.read("id", folder).id == "id"
+        with pytest.raises(Forbidden, match="dlstack:s3AccessKey"):
+            provider.read("id", props | {"store": ending | {"in_stack": False}})
+        server.shutdown()
 
 
 def test_a_store_of_yours_that_is_away_is_an_error(bucket_props: Props, store: Props) -> None:

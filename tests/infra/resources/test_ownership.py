@@ -1,6 +1,5 @@
 """Which buckets a stack takes for its own, in a real store outside of the stack."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -48,9 +47,12 @@ def test_any_other_bucket_without_a_mark_is_not(
         monkeypatch.setattr(buckets, "created_at", lambda *_: None)
     with pytest.raises(BucketTaken, match="exists already and was not made by this stack"):
         provider.create(outside)
-    found: Callable[..., Any] = bucket_marks.find
     assert keys(client, outside["bucket"]) == (["theirs"] if kind == "holds something" else [])
-    assert found(ownership.connect_to_read(outside["store"]), outside["bucket"]) is None
+    bucket = outside["bucket"]
+    marked = ownership.look_into(
+        bucket, outside["store"], lambda store: bucket_marks.find(store, bucket) is not None
+    )
+    assert marked is False
 
 
 def test_the_bucket_of_another_stack_is_told_from_ones_own(

@@ -20,6 +20,13 @@ from pathlib import Path
 
 import grpc
 
+UNUSUAL_TYPES = {
+    "qint8": 11, "quint8": 12, "qint32": 13, "qint16": 15, "quint16": 16,
+    "float8_e5m2": 24, "float8_e4m3fn": 25, "float8_e4m3fnuz": 26, "float8_e4m3b11fnuz": 27,
+    "float8_e5m2fnuz": 28, "int4": 29, "uint4": 30, "int2": 31, "uint2": 32,
+}  # fmt: skip
+"""Types without a JSON form and, but for some, without one in numpy itself; and their numbers."""
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 
@@ -287,6 +294,7 @@ def _kinds(tf, signature):
     for dtype in (
         tf.float32, tf.float64, tf.float16, tf.bfloat16, tf.int8, tf.int16, tf.int32, tf.int64,
         tf.uint8, tf.uint16, tf.uint32, tf.uint64, tf.bool, tf.string, tf.complex64, tf.complex128,
+        *map(tf.dtypes.as_dtype, UNUSUAL_TYPES.values()),
     ):  # fmt: skip
 
         @signature(tf.TensorSpec(None, dtype, "x"))
@@ -318,7 +326,13 @@ def _kinds(tf, signature):
         done, m = tf.while_loop(lambda i, _: i < limit, turn, (tf.constant(0), ones))
         return {"done": tf.fill(tf.shape(steps), done) + tf.cast(m[0, 0], tf.int32) - 1}
 
-    return signatures | {"add": add, "shout": shout, "total": total, "slow": slow}
+    @signature(tf.TensorSpec([None], tf.string, "x"))
+    def words(x):
+        return {"words": tf.strings.split(x), "bytes": tf.strings.length(x)}
+
+    return signatures | {
+        "add": add, "shout": shout, "total": total, "slow": slow, "words": words,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

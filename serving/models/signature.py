@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from ..batching.merge import Parts
 from ..batching.queue import BatchQueue
+from ..data_types import NUMPY_TYPES
 from ..engine.saved_model import SavedModel
+from ..errors import InvalidArgument
 
 DEFAULT_SIGNATURE = "serving_default"
 _QUICK_SECONDS = 0.001
@@ -33,7 +36,30 @@ class Signature:
         self.definition = definition
         self.inputs = dict(sorted(definition.inputs.items()))
         self.outputs = dict(sorted(definition.outputs.items()))
+        self._odd_inputs = _odd(self.inputs)
+        self._odd_outputs = _odd(self.outputs)
         self._quickest_seconds = float("inf")
+
+    def check(self, fetch: Sequence[str]) -> None:
+        """Check that tensors go in and come out.
+
+        Args:
+            fetch: aliases of the outputs to compute.
+
+        Raises:
+            ServingError: an input or one of these outputs is something else.
+        """
+        for alias, problem in self._odd_inputs.items():
+            raise InvalidArgument(
+                f"Input '{alias}' of signature '{self.key}' is {problem}, which is not served. "
+                "Save the model with a signature that takes dense tensors."
+            )
+        for alias in self._odd_outputs.keys() & fetch:
+            raise InvalidArgument(
+                f"Output '{alias}' of signature '{self.key}' is {self._odd_outputs[alias]}, which "
+                "is not served. Leave it out by output_filter, over gRPC, or save the model with a "
+                "signature that gives dense tensors."
+            )
 
     def run(
         self, model: SavedModel, inputs: Parts, fetch: Sequence[str], ms: int
@@ -57,6 +83,22 @@ class Signature:
 
 
 _IN_CALLING_THREAD = config_pb2.RunOptions(inter_op_thread_pool=-1).SerializeToString()
+
+
+def _odd(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, str]:
+    """Return what is no tensor that can be sent: alias to what it is."""
+    odd = {}
+    for alias, info in infos.items():
+        encoding = info.WhichOneof("encoding")
+        if encoding == "coo_sparse":
+            odd[alias] = "a SparseTensor"
+        elif encoding == "composite_tensor":
+            spec = info.composite_tensor.type_spec
+            kind = spec.TypeSpecClass.Name(spec.type_spec_class).removesuffix("_SPEC")
+            odd[alias] = f"a composite tensor ({kind.title().replace('_', '')})"
+        elif info.dtype not in NUMPY_TYPES:
+            odd[alias] = f"of data type {types_pb2.DataType.Name(info.dtype)}"
+    return odd
 
 
 def _run_options(timeout_ms: int) -> bytes:

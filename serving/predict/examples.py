@@ -86,7 +86,8 @@ def read_multi_inference(
     Raises:
         ServingError: as for `read_classification`, or the tasks do not fit together.
     """
-    # One signature with the outputs of all: the graph runs once, and computes what they share once.
+    # One signature with inputs and outputs of all, by the names of their tensors: the graph runs
+    # once, and computes what they share once.
     joint = meta_graph_pb2.SignatureDef()
     tasks: list[tuple[inference_pb2.InferenceTask, Signature, list[str]]] = []
     for task in request.tasks:
@@ -103,9 +104,8 @@ def read_multi_inference(
         if signature is None:
             raise InvalidArgument(f"Requested signature not found in model graph: {key}")
         aliases = _TASKS.get(task.method_name, _unsupported(task.method_name))(version, signature)
-        if joint.inputs and joint.inputs[_INPUT].name != signature.inputs[_INPUT].name:
-            raise InvalidArgument("Input tensor must be the same for all Signatures.")
-        joint.inputs[_INPUT].CopyFrom(signature.inputs[_INPUT])
+        # A model that TensorFlow 2 saved has an input of its own for each signature.
+        joint.inputs[signature.inputs[_INPUT].name].CopyFrom(signature.inputs[_INPUT])
         for alias in aliases:
             joint.outputs[signature.outputs[alias].name].CopyFrom(signature.outputs[alias])
         tasks.append((task, signature, aliases))
@@ -136,10 +136,11 @@ def _call(
     aliases: list[str],
     answer: Callable[[Outputs], Answer],
 ) -> Call[Answer]:
+    signature.check(aliases)
     return Call(
         api=api,
         signature=signature,
-        inputs={_INPUT: examples},
+        inputs=dict.fromkeys(signature.inputs, examples),
         fetch=aliases,
         answer=answer,
         one_by_one=True,

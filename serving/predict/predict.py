@@ -43,11 +43,14 @@ def read(
     if signature is None:
         raise FailedPrecondition(f'Serving signature key "{key or DEFAULT_SIGNATURE}" not found.')
     check_method(version, signature)
+    inputs = decode_inputs(signature, request.inputs)
+    fetch = choose_outputs(signature, request.output_filter)
+    signature.check(fetch)
     return Call(
         api=API,
         signature=signature,
-        inputs=decode_inputs(signature, request.inputs),
-        fetch=choose_outputs(signature, request.output_filter),
+        inputs=inputs,
+        fetch=fetch,
         answer=lambda outputs: _response(version, signature, outputs, as_content=as_content),
     )
 

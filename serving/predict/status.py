@@ -23,13 +23,18 @@ def model_status(versions: Sequence[Version]) -> get_model_status_pb2.GetModelSt
     return response
 
 
-def model_metadata(version: Version) -> get_model_metadata_pb2.GetModelMetadataResponse:
+def signature_defs(version: Version) -> get_model_metadata_pb2.SignatureDefMap:
     """Return the signatures of a version."""
     signatures = get_model_metadata_pb2.SignatureDefMap()
     for key, signature in version.signatures.items():
         signatures.signature_def[key].CopyFrom(signature.definition)
+    return signatures
+
+
+def model_metadata(version: Version) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """Return name, number and signatures of a version."""
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = version.model_name
     response.model_spec.version.value = version.number
-    response.metadata["signature_def"].Pack(signatures)
+    response.metadata["signature_def"].Pack(signature_defs(version))
     return response

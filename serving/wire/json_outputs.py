@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from ..data_types import DATA_TYPES
 from ..errors import InvalidArgument
+from .tensor_proto import data_type_name
 
 
 def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> str:
@@ -69,7 +71,7 @@ def _nested(texts: Iterator[str], shape: tuple[int, ...]) -> str:
 def _element_texts(array: np.ndarray, alias: str) -> Iterator[str]:
     flat = array.ravel()
     match flat.dtype.kind:
-        case "f":
+        case "f" if flat.itemsize > 1:
             return iter(float_texts(flat))
         case "b":
             return ("true" if value else "false" for value in flat.tolist())
@@ -80,7 +82,8 @@ def _element_texts(array: np.ndarray, alias: str) -> Iterator[str]:
         case "O":
             # Not UTF-8: the name of the output should have ended in _bytes.
             return (json.dumps(value.decode(errors="replace")) for value in flat)
-    raise InvalidArgument(f"Failed to write JSON value for tensor type: {flat.dtype.name}")
+    name = data_type_name(DATA_TYPES[flat.dtype])
+    raise InvalidArgument(f"Failed to write JSON value for tensor type: {name}")
 
 
 def float_texts(flat: np.ndarray) -> list[str]:

@@ -33,6 +33,20 @@ _FIELDS = {
     types_pb2.DT_HALF: "half_val",
     types_pb2.DT_UINT32: "uint32_val",
     types_pb2.DT_UINT64: "uint64_val",
+    types_pb2.DT_QINT8: "int_val",
+    types_pb2.DT_QUINT8: "int_val",
+    types_pb2.DT_QINT16: "int_val",
+    types_pb2.DT_QUINT16: "int_val",
+    types_pb2.DT_QINT32: "int_val",
+    types_pb2.DT_FLOAT8_E5M2: "float8_val",
+    types_pb2.DT_FLOAT8_E4M3FN: "float8_val",
+    types_pb2.DT_FLOAT8_E4M3FNUZ: "float8_val",
+    types_pb2.DT_FLOAT8_E4M3B11FNUZ: "float8_val",
+    types_pb2.DT_FLOAT8_E5M2FNUZ: "float8_val",
+    types_pb2.DT_INT4: "int_val",
+    types_pb2.DT_UINT4: "int_val",
+    types_pb2.DT_INT2: "int_val",
+    types_pb2.DT_UINT2: "int_val",
 }
 
 _FIXED_WIDTH = {"float_val": 4, "double_val": 8, "scomplex_val": 4, "dcomplex_val": 8}
@@ -80,6 +94,10 @@ def from_proto(proto: tensor_pb2.TensorProto) -> np.ndarray:
         values = _packed(proto, field).view(dtype)
     elif field == "half_val":
         values = np.fromiter(given, np.int64, len(given)).astype(np.uint16).view(dtype)
+    elif field == "float8_val":
+        values = np.frombuffer(given, dtype)
+    elif dtype.fields:
+        values = np.fromiter(given, np.int64, len(given)).astype(dtype[0]).view(dtype)
     else:
         wide = np.uint64 if field.startswith("uint") else np.int64
         values = np.fromiter(given, wide, len(given)).astype(dtype)
@@ -108,6 +126,10 @@ def write(proto: tensor_pb2.TensorProto, array: np.ndarray, *, as_content: bool 
         proto.MergeFromString(_header(field, array.nbytes) + array.tobytes())
     elif field == "half_val":
         proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
+    elif field == "float8_val":
+        proto.float8_val = array.tobytes()
+    elif array.dtype.fields:
+        getattr(proto, field).extend(array.ravel().view(array.dtype[0]).tolist())
     else:
         getattr(proto, field).extend(array.ravel().tolist())
 

@@ -14,12 +14,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from google.protobuf import json_format  # type: ignore[import-untyped]
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from ... import metrics
 from ...config import ServerConfig
 from ...errors import HTTP_STATUS, InvalidArgument, as_serving_error
 from ...models.registry import Models
-from ...predict.status import model_metadata, model_status
+from ...predict.status import model_metadata, model_status, signature_defs
 from ...wire import json_document, json_errors
 from .body import unpack
 from .methods import METHODS, Method
@@ -100,6 +101,10 @@ class RestApi:
             path: as it came, with the query string.
             headers: names in lower case.
         """
+        if not path.isascii():
+            # As libevent's parser of addresses has it; in an address such a character is a %XX.
+            shown = path.encode("latin-1").decode(errors="replace")
+            return failed(InvalidArgument(f"Malformed request: {method} {shown}"))
         if method == "OPTIONS":
             origin = headers.get(b"origin", b"")
             return Response(200 if b"http://" in origin or b"https://" in origin else 400, b"")
@@ -138,15 +143,22 @@ class RestApi:
         if match["metadata"]:
             with self._models.lease(name, number, label) as version:
                 response = model_metadata(version)
-        else:
-            response = model_status(self._models.statuses(name, number))
-        text: str = json_format.MessageToJson(
-            response,
-            indent=1,
-            preserving_proto_field_name=True,
-            always_print_fields_with_no_presence=True,
-        )
-        return text
+                definitions = signature_defs(version)
+            # Not as one message: its JSON form has an `@type` beside the signatures.
+            spec, signatures = _json(response.model_spec), _json(definitions)
+            return f'{{\n"model_spec":{spec},\n"metadata": {{"signature_def": {signatures}}}\n}}\n'
+        return _json(model_status(self._models.statuses(name, number)))
+
+
+def _json(message: Message) -> str:
+    text: str = json_format.MessageToJson(
+        message,
+        indent=1,
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+        ensure_ascii=False,
+    )
+    return text
 
 
 def failed(error: BaseException) -> Response:
@@ -159,7 +171,9 @@ def _target(match: re.Match[str]) -> tuple[str, int | None, str]:
     """Return name, version and label of a matched path."""
     number = None
     if match["version"]:
-        number = int(match["version"])
-        if number > _MAX_INT64:
+        digits = match["version"].lstrip("0") or "0"
+        # Of more than a few thousand digits Python makes no number.
+        if len(digits) > len(str(_MAX_INT64)) or int(digits) > _MAX_INT64:
             raise InvalidArgument(f"Failed to convert version: {match['version']} to numeric.")
+        number = int(digits)
     return unquote(match["name"]), number, unquote(match["label"] or "")

@@ -41,12 +41,14 @@ def _read_predict(version: Version, document: dict[str, Json]) -> Call[str]:
             f'Serving signature name: "{key or DEFAULT_SIGNATURE}" not found in signature def'
         )
     predict.check_method(version, signature)
+    fetch = list(signature.outputs)
+    signature.check(fetch)
     inputs, by_row = json_inputs.read_inputs(document, signature)
     return Call(
         api=predict.API,
         signature=signature,
         inputs=inputs,
-        fetch=list(signature.outputs),
+        fetch=fetch,
         answer=partial(json_outputs.dump_outputs, by_row=by_row),
     )
 

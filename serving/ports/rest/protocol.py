@@ -7,23 +7,61 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _MOST_BYTES = 64 * 2**10
 """Of headers, trailers and the like. Node.js, whose parser it is, takes 16 KiB, h11 64 KiB."""
 
+_TOO_LONG = b"Request headers are too long."
+
+
+class _TooLongError(Exception):
+    """A request's headers are longer than they may be."""
+
 
 class BoundedHttpToolsProtocol(HttpToolsProtocol):
-    """Answers 400 to headers that don't end: httptools would keep them all in memory.
+    """Answers 431 to headers that don't end, which httptools would keep in memory, or are too long.
 
     More is allowed as more body comes, since chunks have a line of their own each.
     """
 
     _other_bytes = 0
+    """Of the request, without its body."""
     _body_bytes = 0
+    _head_bytes = 0
+    """Of its address and headers, without what separates them."""
 
     def data_received(self, data: bytes) -> None:
         """Read what has come over the connection."""
         self._other_bytes += len(data)
         # What this data ends, or has of a body, is taken off while it is parsed.
         super().data_received(data)
-        if self._other_bytes > _MOST_BYTES + self._body_bytes and not self.transport.is_closing():
-            self.send_400_response("Request headers are too long.")
+        if self._other_bytes > _MOST_BYTES + self._body_bytes:
+            self._refuse()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or was given up by one of the methods below."""
+        if self._head_bytes > _MOST_BYTES:
+            self._refuse()
+        else:
+            super().send_400_response(msg)
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the address."""
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer."""
+        self._head_bytes += len(name) + len(value)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer."""
+        if self._head_bytes > _MOST_BYTES:
+            # They came in one piece with their end. httptools stops, and uvicorn answers.
+            raise _TooLongError
+        super().on_headers_complete()
+        path, mark, fragment = self.url.partition(b"#")
+        if mark:
+            # No address has one here, and none is to be answered as if it had none.
+            part = "query_string" if b"?" in path else "raw_path"
+            self.scope[part] += mark + fragment  # type: ignore[literal-required]
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
@@ -33,5 +71,15 @@ class BoundedHttpToolsProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request; another may follow."""
-        self._other_bytes = self._body_bytes = 0
+        self._other_bytes = self._body_bytes = self._head_bytes = 0
         super().on_message_complete()
+
+    def _refuse(self) -> None:
+        if self.transport.is_closing():
+            return
+        self.transport.write(
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+            b"content-type: text/plain; charset=utf-8\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_TOO_LONG), _TOO_LONG)
+        )
+        self.transport.close()

@@ -63,9 +63,32 @@ def test_what_does_not_end_is_refused(kinds: ModelServer, pieces: Iterator[bytes
 
 def test_long_headers_are_told_so(kinds: ModelServer) -> None:
     with connected(kinds) as connection:
-        connection.sendall(b"POST " + PATH + b" HTTP/1.1\r\nhost: x\r\na: " + b"b" * 65_536)
-        assert b" 400 " in (answer := answered(connection))
-        assert answer.endswith(b"Request headers are too long.")
+        connection.sendall(b"POST " + PATH + b" HTTP/1.1\r\nhost: x\r\na: " + b"b" * 80_000)
+        assert b" 431 " in answered(connection)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET /v1/models/kinds HTTP/1.1\r\nhost: x\r\na: " + b"b" * 80_000,
+        b"GET /v1/models/kinds HTTP/1.1\r\nhost: x" + b"\r\nheader: value" * 6_000,
+        b"GET /v1/models/" + b"k" * 80_000 + b" HTTP/1.1\r\nhost: x",
+    ],
+    ids=["one header", "headers", "address"],
+)
+def test_the_bound_of_headers_holds_when_their_end_comes_with_them(
+    kinds: ModelServer, start: bytes
+) -> None:
+    with connected(kinds) as connection:
+        connection.sendall(start + b"\r\n\r\n")
+        assert b" 431 " in answered(connection)
+
+
+def test_a_path_with_characters_that_should_be_encoded_is_a_400(kinds: ModelServer) -> None:
+    path = "/v1/models/kinds/labels/é".encode()
+    with connected(kinds) as connection:
+        connection.sendall(b"GET " + path + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert b" 400 " in answered(connection)
 
 
 def test_a_body_in_many_small_chunks_is_read(kinds: ModelServer) -> None:

@@ -229,7 +229,15 @@ def test_bad_json_to_an_unknown_model_is_400_not_404(kinds: ModelServer) -> None
     assert (status, answer["error"]) == (400, "Unrecognized servable version label: a b")
 
 
-@pytest.mark.parametrize("path", [f"{K}/versions/3:predict", "/V1/Models/kinds/Versions/3:PREDICT"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{K}/versions/3:predict",
+        "/V1/Models/kinds/Versions/3:PREDICT",
+        f"{K}/versions/{'0' * 5000}3:predict",
+    ],
+    ids=["plain", "case", "zeros"],
+)
 def test_a_version_can_be_named_and_paths_ignore_case(kinds: ModelServer, path: str) -> None:
     assert predict(kinds, rows("echo_int64", 5), path) == (200, {"predictions": [5]})
 
@@ -248,11 +256,26 @@ def test_a_version_can_be_named_and_paths_ignore_case(kinds: ModelServer, path: 
             f"{K}/versions/99999999999999999999",
             "Failed to convert version: 99999999999999999999 to numeric.",
         ),
+        (
+            "POST",
+            f"{K}/versions/{'9' * 5000}:predict",
+            f"Failed to convert version: {'9' * 5000} to numeric.",
+        ),
+        ("GET", f"{K}/", f"Malformed request: GET {K}/"),
+        ("GET", f"{K}/metadata/more", f"Malformed request: GET {K}/metadata/more"),
+        ("POST", f"{K}:predict/more", f"Malformed request: POST {K}:predict/more"),
+        ("POST", f"{K}:predict#f", f"Malformed request: POST {K}:predict#f"),
     ],
 )
 def test_malformed_requests_are_400(kinds: ModelServer, method: str, path: str, text: str) -> None:
     status, answer = http_call(kinds, method, path)
     assert (status, json.loads(answer)["error"]) == (400, text)
+
+
+def test_a_fragment_is_part_of_the_path(kinds: ModelServer) -> None:
+    status, text = http_call(kinds, "GET", f"{K}#f")
+    assert status == 404
+    assert json.loads(text)["error"] == "Could not find any versions of model kinds#f"
 
 
 def test_outside_v1_is_an_html_404(kinds: ModelServer) -> None:
@@ -279,6 +302,7 @@ def test_metadata_prints_defaults(kinds: ModelServer) -> None:
     status, text = http_call(kinds, "GET", f"{K}/metadata")
     answer = json.loads(text)
     assert status == 200
+    assert answer["metadata"]["signature_def"].keys() == {"signature_def"}, "no @type"
     assert answer["model_spec"] == {"name": "kinds", "signature_name": "", "version": "3"}
     signatures = answer["metadata"]["signature_def"]["signature_def"]
     assert signatures["add"]["inputs"]["a"] == {

@@ -221,9 +221,9 @@ ONE = example(x=0.5)
             "Unsupported signature method_name: tensorflow/serving/predict",
         ),
         (
-            multi(("regress", REGRESS), ("other_tensor", REGRESS)),
+            multi(("regress", REGRESS), ("other_tensor", REGRESS), given=(ONE,)),
             "INVALID_ARGUMENT",
-            "Input tensor must be the same for all Signatures.",
+            "Expects arg[1] to be float but string is provided",
         ),
         (multi(("regress", REGRESS)), "INVALID_ARGUMENT", "Input is empty."),
     ],

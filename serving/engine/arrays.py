@@ -37,19 +37,34 @@ def to_tensor(lib: Library, arrays: Sequence[np.ndarray]) -> int:
         raise ServingError(
             Code.RESOURCE_EXHAUSTED, f"No memory for a tensor of shape {list(shape)}."
         )
+    try:
+        _fill(lib, tensor, arrays, data_type)
+    except BaseException:
+        lib.TF_DeleteTensor(tensor)
+        raise
+    return tensor
+
+
+def _fill(lib: Library, tensor: int, arrays: Sequence[np.ndarray], data_type: int) -> None:
     address = lib.TF_TensorData(tensor)
+    if data_type == STRING:
+        # All first: a tensor with strings that were never made can't be deleted.
+        for place in range(address, address + lib.TF_TensorByteSize(tensor), _TSTRING_BYTES):
+            lib.TF_StringInit(place)
+        for array in arrays:
+            for value in array.flat:
+                lib.TF_StringCopy(address, value, len(value))
+                address += _TSTRING_BYTES
+        return
     for array in arrays:
-        if data_type != STRING:
-            array = np.ascontiguousarray(array)
+        if array.flags.c_contiguous:
             copy = _copy_slowly if array.nbytes > _LARGE else _copy
             copy(address, array.ctypes.data, array.nbytes)
-            address += array.nbytes
-            continue
-        for value in array.flat:
-            lib.TF_StringInit(address)
-            lib.TF_StringCopy(address, value, len(value))
-            address += _TSTRING_BYTES
-    return tensor
+        elif array.nbytes:
+            # One value for the whole of a shape takes its memory only here.
+            target = (ctypes.c_char * array.nbytes).from_address(address)
+            np.frombuffer(memoryview(target), array.dtype).reshape(array.shape)[...] = array
+        address += array.nbytes
 
 
 _copy_slowly = ctypes.memmove

@@ -51,14 +51,21 @@ class SavedModel:
                 )
                 status.check()
             buffer = meta_graph.contents
-            self.meta_graph: bytes = ctypes.string_at(buffer.data, buffer.length)
-            """The serialised `MetaGraphDef`, with the signatures."""
+            self._meta_graph = ctypes.string_at(buffer.data, buffer.length)
         except ServingError:
             lib.TF_DeleteGraph(self._graph)
             raise
         finally:
             lib.TF_DeleteBuffer(meta_graph)
             lib.TF_DeleteSessionOptions(options)
+
+    def take_meta_graph(self) -> bytes:
+        """Return the serialised `MetaGraphDef`, with the signatures; only once.
+
+        It is as large as the graph, and would stay in memory with the model.
+        """
+        taken, self._meta_graph = self._meta_graph, b""
+        return taken
 
     def run(
         self,

@@ -61,7 +61,11 @@ class Lease:
 
 
 class Model:
-    """A thread looks for versions below the base path and keeps those wanted loaded."""
+    """A thread looks for versions below the base path and keeps those wanted loaded.
+
+    It ends when the name is no longer to be served: whoever makes up names again and again would
+    run the server out of threads.
+    """
 
     def __init__(
         self,
@@ -84,8 +88,8 @@ class Model:
         self._ended = False
         self._remarks: list[str] = []
         self._stopping = False
-        self._thread = threading.Thread(target=self._watch, name=f"model {name}", daemon=True)
-        self._thread.start()
+        self._watched = False
+        """Whether the thread runs that looks for versions."""
 
     @property
     def configured(self) -> bool:
@@ -100,6 +104,9 @@ class Model:
             if settings is None:
                 self._wanted = set()
                 self._advance()
+            elif not self._watched:
+                self._watched = True
+                threading.Thread(target=self._watch, name=f"model {self.name}", daemon=True).start()
             self._changed.notify_all()
         self._on_change()
 
@@ -175,13 +182,14 @@ class Model:
         poll = self._options.poll_seconds
         while True:
             with self._changed:
-                if self._stopping:
-                    return
                 settings, asked = self._settings, self._look_again
+                if self._stopping or settings is None:
+                    self._watched = False
+                    return
                 self._look_again = False
             pause = poll if poll > 0 else float("inf")
             # 0 means one look only, below 0 none at all.
-            if settings is not None and (poll > 0 or (asked and poll == 0)):
+            if poll > 0 or (asked and poll == 0):
                 try:
                     if not self._look(settings):
                         pause = min(pause, folders.SETTLE_SECONDS)

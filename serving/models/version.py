@@ -16,6 +16,7 @@ from ..batching.queue import BatchScheduler
 from ..engine.saved_model import SavedModel
 from ..errors import Code, ServingError
 from . import folders
+from .quickness import Graph
 from .signature import DEFAULT_SIGNATURE, Signature
 
 
@@ -112,9 +113,16 @@ class Version:
             raise ServingError(
                 Code.UNAVAILABLE, f"The files in {self.path} changed while they were read."
             )
-        meta_graph = meta_graph_pb2.MetaGraphDef.FromString(self.saved_model.meta_graph)
+        meta_graph = meta_graph_pb2.MetaGraphDef.FromString(self.saved_model.take_meta_graph())
+        graph = Graph(meta_graph.graph_def)
         self.signatures = {
-            key: Signature(key, definition) for key, definition in meta_graph.signature_def.items()
+            key: Signature(
+                key,
+                # A part of a message keeps the whole of it in memory, here all of the graph.
+                meta_graph_pb2.SignatureDef.FromString(definition.SerializeToString()),
+                bounded=graph.is_bounded(info.name for info in definition.outputs.values()),
+            )
+            for key, definition in meta_graph.signature_def.items()
         }
         if batching is not None:
             for signature in self.signatures.values():
@@ -123,6 +131,7 @@ class Version:
 
     def close(self) -> None:
         """Free what `load` took, also after it failed; nothing may run or follow."""
+        self.signatures = {}
         saved_model, self.saved_model = self.saved_model, None
         if saved_model is not None:
             saved_model.close()

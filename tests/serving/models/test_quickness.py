@@ -1,0 +1,88 @@
+"""What is run in the calling thread, where nothing can end it: only what can't take long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tensorflow.core.framework import graph_pb2
+from tensorflow.core.protobuf import saved_model_pb2
+
+from serving.models.quickness import Graph, Quickness
+
+
+def test_nothing_is_expected_to_be_quick_before_it_was() -> None:
+    quickness = Quickness(bounded=True)
+    assert not quickness.expected(0)
+    quickness.learn(100, 0.5)
+    assert not quickness.expected(100)
+
+
+def test_only_inputs_up_to_the_largest_that_was_quick_are_expected_to_be() -> None:
+    quickness = Quickness(bounded=True)
+    quickness.learn(100, 0.0005)
+    assert quickness.expected(1)
+    assert quickness.expected(100)
+    assert not quickness.expected(101)
+    quickness.learn(200, 0.5)
+    assert quickness.expected(100), "it says nothing of smaller ones"
+    assert not quickness.expected(200)
+
+
+def test_a_run_that_took_long_all_the_same_takes_the_trust_away_for_longer_each_time() -> None:
+    quickness = Quickness(bounded=True)
+    for proofs in (1, 2, 4):
+        for _ in range(proofs):
+            assert not quickness.expected(100)
+            quickness.learn(100, 0.0005)
+        assert quickness.expected(100)
+        quickness.learn(100, 0.5)
+
+
+def test_a_pause_of_the_machine_takes_no_trust_away() -> None:
+    quickness = Quickness(bounded=True)
+    quickness.learn(100, 0.0005)
+    quickness.learn(100, 0.05)
+    assert quickness.expected(100)
+
+
+def test_what_has_no_bound_is_never_expected_to_be_quick() -> None:
+    quickness = Quickness(bounded=False)
+    quickness.learn(100, 0.0005)
+    assert not quickness.expected(1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "signature", "bounded"),
+    [
+        ("kinds", "slow", False),
+        ("kinds", "add", True),
+        ("mnist", "serving_default", True),
+        ("mnist", "image_bytes", False),
+        ("examples", "serving_default", True),
+    ],
+)
+def test_loops_of_a_graph_have_no_bound(
+    models: Path, kind: str, signature: str, bounded: bool
+) -> None:
+    saved = saved_model_pb2.SavedModel.FromString((models / kind / "saved_model.pb").read_bytes())
+    [meta_graph] = saved.meta_graphs
+    outputs = meta_graph.signature_def[signature].outputs.values()
+    graph = Graph(meta_graph.graph_def)
+    assert graph.is_bounded([info.name for info in outputs]) is bounded
+
+
+def test_loops_of_tensorflow_1_and_functions_that_call_themselves_have_no_bound() -> None:
+    graph = graph_pb2.GraphDef()
+    graph.node.add(name="x", op="Placeholder")
+    graph.node.add(name="enter", op="Enter", input=["x"])
+    graph.node.add(name="exit", op="Exit", input=["enter", "^x"])
+    graph.node.add(name="twice", op="Add", input=["x", "x:0"])
+    graph.node.add(name="called", op="again", input=["x"])
+    function = graph.library.function.add()
+    function.signature.name = "again"
+    function.node_def.add(name="call", op="PartitionedCall").attr["f"].func.name = "again"
+    bounds = Graph(graph)
+    assert not bounds.is_bounded(["exit:0"])
+    assert bounds.is_bounded(["twice:0", "x:0"])
+    assert not bounds.is_bounded(["called:0"])

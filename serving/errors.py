@@ -64,6 +64,11 @@ class ServingError(Exception):
         self.code = code
         self.message = message
 
+    @property
+    def http_status(self) -> int:
+        """Return the status of an HTTP response that carries it."""
+        return HTTP_STATUS[self.code]
+
     def __str__(self) -> str:
         """As absl prints a status: `NOT_FOUND: Servable not found ...`."""
         return f"{self.code.name}: {self.message}"
@@ -74,6 +79,15 @@ class InvalidArgument(ServingError):
 
     def __init__(self, message: str) -> None:
         super().__init__(Code.INVALID_ARGUMENT, message)
+
+
+class TooLarge(InvalidArgument):
+    """The request can never succeed: it is larger than the server may take."""
+
+    @property
+    def http_status(self) -> int:
+        """Return the status of an HTTP response that carries it."""
+        return 413
 
 
 class NotFound(ServingError):

@@ -17,7 +17,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from . import metrics
 from .batching import parameters
 from .batching.parameters import BatchingConfig, BatchingParameters
-from .batching.queue import BatchScheduler
+from .batching.scheduler import BatchScheduler
 from .config import ServerConfig
 from .errors import ServingError
 from .models import settings

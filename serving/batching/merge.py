@@ -57,11 +57,30 @@ def merge(requests: Sequence[Mapping[str, np.ndarray]], more: int, *, pad: bool)
     return merged
 
 
+def apart(requests: Sequence[Mapping[str, np.ndarray]]) -> list[list[int]]:
+    """Return how several requests that failed together may succeed: positions, in groups.
+
+    Those that can be merged stay together. If that is all of them, there are two halves: one bad
+    request among many is found in few runs.
+    """
+    alike: dict[object, list[int]] = {}
+    for position, inputs in enumerate(requests):
+        key = tuple((name, array.dtype, array.shape[1:]) for name, array in inputs.items())
+        alike.setdefault(key, []).append(position)
+    if len(alike) > 1:
+        return list(alike.values())
+    half, positions = len(requests) // 2, list(range(len(requests)))
+    return [positions[:half], positions[half:]]
+
+
 def _padded(array: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """Lengthen all axes but the first; the value put in is the array's own first element."""
     if array.shape[1:] == tuple(inner):
         return array
-    filler = array.flat[0] if array.size else np.zeros(1, array.dtype)[0]
+    if array.size:
+        filler = array.flat[0]
+    else:
+        filler = b"" if array.dtype == object else np.zeros(1, array.dtype)[0]
     padded = np.full((len(array), *inner), filler, array.dtype)
     padded[tuple(slice(size) for size in array.shape)] = array
     return padded

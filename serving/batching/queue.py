@@ -1,128 +1,37 @@
 """Requests that wait at the same time run as one: TensorFlow Serving's server-side batching.
 
 Follows `batching/batching_session.cc` (what is merged and split, and the texts of what can't be)
-and TensorFlow's `shared_batch_scheduler.h` (when a batch runs, who is refused). Requests wait on
-the event loops of the ports, without a thread. A batch runs in a thread of `BatchScheduler` when
-its turn comes, and each request gets its share of the outputs.
+and TensorFlow's `shared_batch_scheduler.h` (when a batch runs, who is refused). Requests wait
+without a thread. A batch runs in a thread of `BatchScheduler` when its turn comes, and each request
+gets its share of the outputs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
 from .. import metrics
 from ..errors import Code, FailedPrecondition, InvalidArgument, ServingError, as_serving_error
 from ..event_loop import EventLoop, to_the_end
-from .merge import Parts, count_rows, merge
+from .merge import Parts, apart, count_rows, merge
 from .parameters import BatchingParameters
+from .scheduler import BatchScheduler
+from .task import Batch, HandOn, Line, Task
 
 Run = Callable[[Parts, Sequence[str], int], Mapping[str, np.ndarray]]
 """Runs the model: inputs, outputs wanted, time limit in ms (0: none)."""
 
-_QUICK_SECONDS = 0.005
-"""While a model's batches take less, they run one at a time. On two CPUs, two at a time were a
-third slower: they were smaller, and their threads waited up to this long for each other's Python.
-"""
+NO_DEADLINE = float("inf")
+ALREADY_OVER = -NO_DEADLINE
 
-
-@dataclass(eq=False)
-class _Task:
-    """A request in a batch, or a part of one."""
-
-    inputs: Mapping[str, np.ndarray]
-    rows: int
-    fetch: Sequence[str]
-    deadline: float
-    """By the scheduler's clock; infinite without a limit."""
-    queued: float
-    """By the same clock, when it came."""
-    done: Callable[[], None] = lambda: None
-    """Called once `outputs` or `error` is set."""
-    outputs: dict[str, np.ndarray] = field(default_factory=dict)
-    error: ServingError | None = None
-
-    def check(self) -> None:
-        """Raise the error, if it has one."""
-        if self.error is not None:
-            # Not the object itself: every thread that raises it would add to its traceback.
-            raise ServingError(self.error.code, self.error.message)
-
-
-@dataclass(eq=False)
-class _Batch:
-    """Requests that will run as one."""
-
-    tasks: list[_Task]
-    rows: int
-    loop: EventLoop
-    """Its first request came in there."""
-    offered: bool = False
-    """Whether it is ready to run."""
-
-
-class BatchScheduler:
-    """Says which batches run: at most `threads` at a time, queues with batches taking turns.
-
-    Args:
-        threads: for the batches of all queues.
-        clock: seconds, from any start.
-    """
-
-    def __init__(self, threads: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock = clock
-        self._free = threads
-        self._lock = threading.Lock()
-        self._turns: deque[BatchQueue] = deque()
-        """Queues with batches that are ready to run."""
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="batch")
-
-    def queue(self, run: Run, parameters: BatchingParameters) -> BatchQueue:
-        """Return a queue for the requests that `run` can answer together."""
-        return BatchQueue(self, run, parameters)
-
-    def offer(self, queue: BatchQueue, batch: _Batch) -> None:
-        """Let a batch of a queue run when its turn comes. The caller holds the lock."""
-        if not batch.offered:
-            batch.offered = True
-            queue.offered.append(batch)
-            if len(queue.offered) == 1:
-                self._turns.append(queue)
-            self._start_next()
-
-    def finished(self, queue: BatchQueue) -> None:
-        """Let others run in place of a batch of a queue that has run."""
-        with self._lock:
-            queue.running -= 1
-            self._free += 1
-            self._start_next()
-
-    def _start_next(self) -> None:
-        passed_over = 0
-        while self._free and passed_over < len(self._turns):
-            queue = self._turns.popleft()
-            if queue.running and queue.quick:
-                passed_over += 1
-            else:
-                passed_over = 0
-                self._start(queue)
-            if queue.offered:
-                self._turns.append(queue)
-
-    def _start(self, queue: BatchQueue) -> None:
-        batch = queue.offered.popleft()
-        queue.waiting.remove(batch)
-        queue.running += 1
-        self._free -= 1
-        self._threads.submit(queue.run_batch, batch)
+_NOT_OF_A_REQUEST = frozenset(
+    {Code.CANCELLED, Code.DEADLINE_EXCEEDED, Code.ABORTED, Code.UNAVAILABLE}
+)
+"""Errors of a batch that no request in it has caused. A resource that was exhausted may suffice
+for fewer rows."""
 
 
 class BatchQueue:
@@ -130,19 +39,67 @@ class BatchQueue:
 
     def __init__(self, scheduler: BatchScheduler, run: Run, parameters: BatchingParameters) -> None:
         self._scheduler = scheduler
-        self._lock = scheduler._lock
+        self._lock = scheduler.lock
         self._clock = scheduler.clock
         self._run = run
         self._parameters = parameters
         self._most_rows = parameters.rows
         self._wait_seconds = parameters.batch_timeout_micros / 1e6
-        self.waiting: deque[_Batch] = deque()
-        """Batches that do not run yet, all but the last one closed; under the scheduler's lock."""
-        self.offered: deque[_Batch] = deque()
-        """Those of them that are ready to run."""
-        self.running = 0
-        self.quick = False
-        """Whether the last batch was."""
+        self.line = Line(self._answer)
+
+    def submit(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        fetch: Sequence[str],
+        deadline: float,
+        done: Callable[[Task], object],
+        hand_on: HandOn | None = None,
+    ) -> Task:
+        """Have one request run together with others; from any thread.
+
+        Whoever submits calls `BatchScheduler.flush` once all that is at hand was submitted: it runs
+        as one. Without this call a batch may wait for ever.
+
+        Args:
+            inputs: arrays with the same number of rows (axis 0).
+            fetch: the outputs wanted.
+            deadline: by the scheduler's clock. A request that has waited until then isn't run.
+            done: called once with the task, whose `result()` is the answer: in the batch's thread,
+                or in the one that cancels it. The model must stay until then.
+            hand_on: has a function called by the thread that submits, after what it has at hand
+                now; the next batch then waits for that. None: after the `done` of this one.
+
+        Raises:
+            ServingError: the request can't be batched, or the queue is full; `done` isn't called.
+        """
+        rows, most = count_rows(inputs), self._parameters.max_batch_size
+        if rows > most:
+            raise InvalidArgument(
+                f"Task size {rows} is larger than maximum input batch size {most}"
+            )
+        task = Task(inputs, rows, fetch, deadline, self._clock(), done)
+        if rows <= self._most_rows:
+            self._enqueue(task, hand_on)
+        else:
+            _InParts(self, task, self._most_rows, hand_on).next()
+        return task
+
+    def cancel(self, task: Task) -> None:
+        """Say that nobody waits for an answer any more; from any thread, any number of times.
+
+        What doesn't run yet never does. `done` is called all the same: at once, or when the batch
+        has run.
+        """
+        waiting = task.part or task
+        with self._lock:
+            task.deadline = waiting.deadline = ALREADY_OVER  # Also for what would run of it later.
+            batch = waiting.batch
+            if batch is None or batch.running or waiting not in batch.tasks:
+                return
+            batch.tasks.remove(waiting)
+            batch.rows -= waiting.rows
+        waiting.error = ServingError(Code.CANCELLED, "The request was cancelled.")
+        waiting.done(waiting)
 
     async def run(
         self,
@@ -151,9 +108,9 @@ class BatchQueue:
         fetch: Sequence[str],
         timeout_ms: int = 0,
     ) -> dict[str, np.ndarray]:
-        """Run one request together with others.
+        """Run one request together with others that the event loop has at hand.
 
-        Cancelled, it ends once a batch with the request has run: the model must stay that long.
+        Cancelled, it ends once the request can't run any more: the model must stay that long.
 
         Args:
             loop: the one that this runs on.
@@ -164,109 +121,90 @@ class BatchQueue:
         Raises:
             ServingError: the request can't be batched, the queue is full, or the batch failed.
         """
-        tasks = self._tasks(inputs, fetch, timeout_ms)
-        for task in tasks:
-            done = asyncio.Event()
-            task.done = partial(loop.call_soon, done.set)
-            self._enqueue(task, loop)
-            await to_the_end(done)
-            task.check()
-        return _joined(tasks)
-
-    def _tasks(
-        self, inputs: Mapping[str, np.ndarray], fetch: Sequence[str], timeout_ms: int
-    ) -> list[_Task]:
-        """Return a request, or its parts: one after the other, each in a batch."""
-        rows, limit = count_rows(inputs), self._parameters
-        if rows > limit.max_batch_size:
-            raise InvalidArgument(
-                f"Task size {rows} is larger than maximum input batch size {limit.max_batch_size}"
-            )
-        now = self._clock()
-        deadline = now + timeout_ms / 1000 if timeout_ms > 0 else float("inf")
-        if rows <= self._most_rows:
-            return [_Task(inputs, rows, fetch, deadline, now)]
-        return [
-            _Task(
-                {name: array[start : start + self._most_rows] for name, array in inputs.items()},
-                min(self._most_rows, rows - start),
-                fetch,
-                deadline,
-                now,
-            )
-            for start in range(0, rows, self._most_rows)
-        ]
-
-    def _enqueue(self, task: _Task, loop: EventLoop) -> None:
-        """Put a request into the last batch, or into a new one; on the loop that it came on."""
-        limit = self._parameters
-        with self._lock:
-            last = self.waiting[-1] if self.waiting else None
-            if last is not None and last.rows + task.rows <= self._most_rows:
-                last.tasks.append(task)
-                last.rows += task.rows
-                if last.rows == self._most_rows:
-                    self._scheduler.offer(self, last)
-                return
-            if len(self.waiting) >= limit.max_enqueued_batches:
-                raise ServingError(
-                    Code.UNAVAILABLE,
-                    "The batch scheduling queue to which this task was submitted is full; "
-                    f"currently {len(self.waiting)} batches enqueued and max_enqueued_batches is "
-                    f"{limit.max_enqueued_batches}",
-                )
-            if last is not None:
-                self._scheduler.offer(self, last)  # It will get no fuller.
-            batch = _Batch([task], task.rows, loop)
-            self.waiting.append(batch)
-            if batch.rows == self._most_rows:
-                self._scheduler.offer(self, batch)
-                return
-        # Later even without a wait: all that the loop has at hand now joins the batch.
-        loop.call_later(self._wait_seconds, self._offer, batch)
-
-    def _offer(self, batch: _Batch) -> None:
-        with self._lock:
-            self._scheduler.offer(self, batch)
-
-    def run_batch(self, batch: _Batch) -> None:
-        """Run a batch whose turn it is, and hand out the answers."""
-        started = self._clock()
+        done = asyncio.Event()
+        task = self.submit(
+            inputs,
+            fetch,
+            self._clock() + timeout_ms / 1000 if timeout_ms > 0 else NO_DEADLINE,
+            lambda _: loop.call_soon(done.set),
+            loop.call_soon,
+        )
+        loop.call_later(0, self._scheduler.flush)
         try:
-            self._answer(batch)
-        except BaseException as error:
-            # One bad request fails all of its batch, as in TensorFlow Serving.
-            known = as_serving_error(error)
-            for task in batch.tasks:
-                task.error = known
-        finally:
-            self.quick = self._clock() - started < _QUICK_SECONDS
-            # First the next batch, so that it runs while these answers are written. From the loop,
-            # so that requests which came meanwhile join it.
-            batch.loop.call_soon(self._scheduler.finished, self)
-            for task in batch.tasks:
-                task.done()
+            await done.wait()
+        except asyncio.CancelledError:
+            self.cancel(task)
+            await to_the_end(done)
+            raise
+        return task.result()
 
-    def _answer(self, batch: _Batch) -> None:
-        tasks = batch.tasks
+    def _enqueue(self, task: Task, hand_on: HandOn | None) -> None:
+        """Put a request into the last batch, or into a new one."""
+        limit, line = self._parameters, self.line
+        with self._lock:
+            batch = line.waiting[-1] if line.waiting else None
+            if batch is None or batch.rows + task.rows > self._most_rows:
+                if len(line.waiting) >= limit.max_enqueued_batches:
+                    raise ServingError(
+                        Code.UNAVAILABLE,
+                        "The batch scheduling queue to which this task was submitted is full; "
+                        f"currently {len(line.waiting)} batches enqueued and max_enqueued_batches "
+                        f"is {limit.max_enqueued_batches}",
+                    )
+                if batch is not None:
+                    self._scheduler.offer(batch)  # It will get no fuller.
+                batch = Batch(line, hand_on)
+                line.waiting.append(batch)
+                self._scheduler.begun(batch, self._wait_seconds)
+            task.batch = batch
+            batch.tasks.append(task)
+            batch.rows += task.rows
+            if batch.rows == self._most_rows:
+                self._scheduler.offer(batch)
+
+    def _answer(self, tasks: Sequence[Task]) -> int:
+        """Set outputs or error of each request in a batch; return the rows run, 0 if that failed.
+
+        Where TensorFlow Serving lets one bad request fail all of its batch, this looks for it.
+        """
         now = self._clock()
-        deadline = max(task.deadline for task in tasks)
-        if deadline <= now:
-            raise ServingError(
+        in_time = [task for task in tasks if task.deadline > now]
+        if len(in_time) < len(tasks):
+            late = ServingError(
                 Code.RESOURCE_EXHAUSTED, "Run() timeout exceeded while waiting in batching queue"
             )
-        milliseconds = 0 if deadline == float("inf") else max(1, int((deadline - now) * 1000))
-        rows = self._parameters.padded(batch.rows) if batch.rows else 0
+            for task in tasks:
+                if task.deadline <= now:
+                    task.error = late
+        if not in_time:
+            return 0
+        try:
+            return self._run_together(in_time, now)
+        except BaseException as error:
+            if len(in_time) > 1 and not _concerns_all(error):
+                for group in apart([task.inputs for task in in_time]):
+                    self._answer([in_time[position] for position in group])
+            else:
+                known = as_serving_error(error)
+                for task in in_time:
+                    task.error = known
+            return 0
+
+    def _run_together(self, tasks: Sequence[Task], now: float) -> int:
+        deadline = max(task.deadline for task in tasks)
+        milliseconds = 0 if deadline == NO_DEADLINE else max(1, int((deadline - now) * 1000))
+        wanted = sum(task.rows for task in tasks)
+        rows = self._parameters.padded(wanted) if wanted else 0
         metrics.QUEUING_LATENCY.add_all(
             [(now - task.queued) * 1e6 for task in tasks], self._parameters.thread_pool_name
         )
         metrics.INPUT_BATCH_SIZE.add_all([task.rows for task in tasks])
-        metrics.PADDING_SIZE.add(rows - batch.rows)
+        metrics.PADDING_SIZE.add(rows - wanted)
         metrics.PROCESSED_BATCH_SIZE.add(rows)
         metrics.WRAPPED_RUN_COUNT.add()
         inputs = merge(
             [task.inputs for task in tasks],
-            rows - batch.rows,
+            rows - wanted,
             pad=self._parameters.pad_variable_length_inputs,
         )
         # All that any of them wants; most often they want the same.
@@ -285,10 +223,49 @@ class BatchQueue:
             end = start + task.rows
             task.outputs = {name: outputs[name][start:end] for name in task.fetch}
             start = end
+        return rows
 
 
-def _joined(tasks: Sequence[_Task]) -> dict[str, np.ndarray]:
-    """Return the outputs of a request from those of its parts."""
-    if len(tasks) == 1:
-        return tasks[0].outputs
-    return {name: np.concatenate([task.outputs[name] for task in tasks]) for name in tasks[0].fetch}
+class _InParts:
+    """A request too large for one batch: its parts run one after the other, each in a batch."""
+
+    def __init__(
+        self, queue: BatchQueue, whole: Task, most_rows: int, hand_on: HandOn | None
+    ) -> None:
+        self._queue = queue
+        self._whole = whole
+        self._most_rows = most_rows
+        self._hand_on = hand_on
+        self._outputs: list[dict[str, np.ndarray]] = []
+
+    def next(self) -> None:
+        """Queue the next part."""
+        whole = self._whole
+        start = len(self._outputs) * self._most_rows
+        end = min(start + self._most_rows, whole.rows)
+        inputs = {name: array[start:end] for name, array in whole.inputs.items()}
+        whole.part = Task(
+            inputs, end - start, whole.fetch, whole.deadline, self._queue._clock(), self._done
+        )
+        self._queue._enqueue(whole.part, self._hand_on)
+        if start:
+            self._queue._scheduler.flush()
+
+    def _done(self, part: Task) -> None:
+        whole = self._whole
+        try:
+            self._outputs.append(part.result())
+            if len(self._outputs) * self._most_rows < whole.rows:
+                self.next()
+                return
+            whole.outputs = {
+                name: np.concatenate([outputs[name] for outputs in self._outputs])
+                for name in whole.fetch
+            }
+        except Exception as error:
+            whole.error = as_serving_error(error)
+        whole.done(whole)
+
+
+def _concerns_all(error: BaseException) -> bool:
+    return isinstance(error, ServingError) and error.code in _NOT_OF_A_REQUEST

@@ -12,7 +12,8 @@ import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from ..batching.parameters import BatchingConfig
-from ..batching.queue import BatchScheduler
+from ..batching.queue import BatchQueue
+from ..batching.scheduler import BatchScheduler
 from ..engine.saved_model import SavedModel
 from ..errors import Code, ServingError
 from . import folders
@@ -127,7 +128,7 @@ class Version:
         if batching is not None:
             for signature in self.signatures.values():
                 run = partial(signature.run, self.saved_model)
-                signature.queue = options.batch_scheduler.queue(run, batching)
+                signature.queue = BatchQueue(options.batch_scheduler, run, batching)
 
     def close(self) -> None:
         """Free what `load` took, also after it failed; nothing may run or follow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.serving.asking import eventually, http_call, outcome
 from tests.serving.batching.conftest import parameters_file
@@ -103,13 +105,37 @@ def test_requests_with_examples_wait_for_their_batch_without_a_thread(
         assert [future.result(60) for future in rest_regressed] == [[3.5], [4.5]]
 
 
-def test_a_batch_of_different_shapes_fails_as_a_whole(server: ModelServer) -> None:
+def test_a_batch_of_different_shapes_runs_apart(server: ModelServer) -> None:
     stub = predict_stub(server)
     futures = [stub.Predict.future(echo(*values), timeout=60) for values in ((1, 2), (1, 2, 3))]
-    for future in futures:
-        code, text = outcome(future)
-        assert code == "FAILED_PRECONDITION"
-        assert "have different shapes and padding is turned off" in text
+    values = [list(future.result().outputs["y"].float_val) for future in futures]
+    assert values == [[1, 2], [1, 2, 3]]
+
+
+def test_a_bad_picture_in_a_batch_fails_no_other(models: Path, tmp_path: Path) -> None:
+    base = served(models, tmp_path / "mnist", "mnist", 1)
+    path = parameters_file(
+        tmp_path, f"max_batch_size {{ value: 5 }} batch_timeout_micros {{ value: {LONG_MICROS} }}"
+    )
+    buffer = io.BytesIO()
+    Image.new("L", (28, 28)).save(buffer, "PNG")
+    pictures = [buffer.getvalue()] * 4
+    pictures.insert(2, b"no picture")
+    with running_server(
+        base, "mnist", ["--enable_batching", f"--batching_parameters_file={path}"]
+    ) as server:
+        stub = predict_stub(server)
+        futures = [
+            stub.Predict.future(
+                predict_request("mnist", "image_bytes", image_bytes=np.array([picture], object)),
+                timeout=60,
+            )
+            for picture in pictures
+        ]
+        outcomes = [outcome(future) for future in futures]
+        code, text = outcomes.pop(2)
+        assert code == "INVALID_ARGUMENT" and "Unknown image file format" in text
+        assert outcomes == 4 * [("OK", "")]
 
 
 def test_too_many_rows_are_refused_on_both_ports(server: ModelServer) -> None:

@@ -11,8 +11,11 @@ from concurrent.futures import Future, wait
 import numpy as np
 import pytest
 
+from serving.batching.merge import merge
 from serving.batching.parameters import BatchingParameters
-from serving.batching.queue import BatchScheduler
+from serving.batching.queue import BatchQueue
+from serving.batching.scheduler import BatchScheduler
+from serving.errors import Code, ServingError
 from tests.serving.asking import eventually
 from tests.serving.batching.doubler import Ask, Doubler, busy, refused, rows
 
@@ -20,15 +23,14 @@ from tests.serving.batching.doubler import Ask, Doubler, busy, refused, rows
 def together(
     model: Doubler, ask: Ask, parameters: BatchingParameters, *requests: Mapping[str, np.ndarray]
 ) -> list[Future[dict[str, np.ndarray]]]:
-    """Run requests as one batch, and wait for it."""
-    queue = BatchScheduler(1).queue(model, parameters)
+    """Bring requests that meet in one batch, and wait for their ends."""
+    queue = BatchQueue(BatchScheduler(1), model, parameters)
     with busy(model, queue, ask):
         futures = []
         for position, request in enumerate(requests):
             futures.append(ask(queue, request))
-            eventually(lambda n=position: sum(len(b.tasks) for b in queue.waiting) == n + 1)
+            eventually(lambda n=position: sum(len(b.tasks) for b in queue.line.waiting) == n + 1)
     wait(futures, 30)
-    assert len(model.runs) <= 2
     return futures
 
 
@@ -36,14 +38,11 @@ WIDE = {"x": np.array([[1, 2, 3]], np.float32)}
 NARROW = {"x": np.array([[7, 8]], np.float32)}
 
 
-def test_different_shapes_do_not_go_together_without_padding(model: Doubler, ask: Ask) -> None:
-    one, other = together(model, ask, BatchingParameters(), WIDE, NARROW)
-    assert refused(one) == refused(other)
-    code, text = refused(one)
-    assert code == "FAILED_PRECONDITION"
-    assert text.startswith(
-        "Tensors with name 'x' from different tasks have different shapes and padding is turned off"
-    )
+def test_different_shapes_run_apart_without_padding(model: Doubler, ask: Ask) -> None:
+    one, other, third = together(model, ask, BatchingParameters(), WIDE, NARROW, WIDE)
+    assert one.result()["y"].tolist() == third.result()["y"].tolist() == [[2, 4, 6]]
+    assert other.result()["y"].tolist() == [[14, 16]]
+    assert model.runs == [[100], [1, 2, 3, 1, 2, 3], [7, 8]], "those alike stay together"
 
 
 def test_padding_repeats_the_first_element_of_the_shorter(model: Doubler, ask: Ask) -> None:
@@ -53,17 +52,45 @@ def test_padding_repeats_the_first_element_of_the_shorter(model: Doubler, ask: A
     assert narrow.result()["y"].tolist() == [[14, 16, 14]]
 
 
-def test_different_types_do_not_go_together(model: Doubler, ask: Ask) -> None:
+def test_padding_of_texts_is_empty_where_there_is_no_first_one() -> None:
+    empty, two = np.empty((1, 0), object), np.array([[b"a", b"b"]], object)
+    parts = merge([{"x": empty}, {"x": two}], 0, pad=True)["x"]
+    assert np.concatenate(parts).tolist() == [[b"", b""], [b"a", b"b"]]
+    numbers = [{"x": np.zeros((1, size), np.int64)} for size in (0, 2)]
+    assert np.concatenate(merge(numbers, 0, pad=True)["x"]).tolist() == [[0, 0], [0, 0]]
+
+
+def test_different_types_run_apart(model: Doubler, ask: Ask) -> None:
     doubles = {"x": WIDE["x"].astype(np.float64)}
-    for future in together(model, ask, BatchingParameters(), WIDE, doubles):
-        assert refused(future)[0] == "INVALID_ARGUMENT"
+    one, other = together(model, ask, BatchingParameters(), WIDE, doubles)
+    assert (one.result()["y"].dtype, other.result()["y"].dtype) == (np.float32, np.float64)
+
+
+def test_one_bad_request_gets_its_error_and_its_neighbours_their_answers(
+    model: Doubler, ask: Ask
+) -> None:
+    requests = [rows(n) for n in range(16)]
+    requests[11] = rows(-1)
+    futures = together(model, ask, BatchingParameters(), *requests)
+    assert refused(futures.pop(11)) == ("INVALID_ARGUMENT", "negative")
+    assert [future.result(30)["y"].item() for future in futures] == [
+        2 * n for n in range(16) if n != 11
+    ]
+    assert len(model.runs) == 1 + 1 + 2 * 4, "its batch, and two halves each time"
+
+
+def test_what_no_request_has_caused_is_not_run_again(model: Doubler, ask: Ask) -> None:
+    model.error = ServingError(Code.DEADLINE_EXCEEDED, "too long")
+    for future in together(model, ask, BatchingParameters(), rows(1), rows(2)):
+        assert refused(future) == ("DEADLINE_EXCEEDED", "too long")
+    assert model.runs == [[100], [1, 2]]
 
 
 def test_a_batch_is_filled_up_to_an_allowed_size_and_nobody_sees_it(
     model: Doubler, ask: Ask
 ) -> None:
     parameters = BatchingParameters(max_batch_size=8, allowed_batch_sizes=(4, 8))
-    queue = BatchScheduler(1).queue(model, parameters)
+    queue = BatchQueue(BatchScheduler(1), model, parameters)
     assert ask(queue, rows(1, 2, 3)).result(30)["y"].ravel().tolist() == [2, 4, 6]
     assert ask(queue, {"x": np.zeros((0, 1), np.float32)}).result(30)["y"].shape == (0, 1)
     assert ask(queue, rows(*range(5))).result(30)["y"].ravel().tolist() == [0, 2, 4, 6, 8]
@@ -75,7 +102,7 @@ def test_large_requests_are_split_where_that_is_wanted(model: Doubler, ask: Ask)
     parameters = BatchingParameters(
         max_batch_size=10, enable_large_batch_splitting=True, max_execution_batch_size=4
     )
-    queue = BatchScheduler(1).queue(model, parameters)
+    queue = BatchQueue(BatchScheduler(1), model, parameters)
     assert ask(queue, rows(*range(10))).result(30)["y"].ravel().tolist() == list(range(0, 20, 2))
     assert [len(each) for each in model.runs] == [4, 4, 2]
 
@@ -115,6 +142,6 @@ def test_what_cannot_be_batched_is_refused(
     ask: Ask, inputs: dict[str, np.ndarray], fetch: str, code: str, text: str
 ) -> None:
     inputs = {name: np.asarray(value) for name, value in inputs.items()}
-    queue = BatchScheduler(1).queue(Doubler(), BatchingParameters(max_batch_size=3))
+    queue = BatchQueue(BatchScheduler(1), Doubler(), BatchingParameters(max_batch_size=3))
     assert refused(ask(queue, inputs, [fetch])) == (code, text)
     assert ask(queue, rows(1)).result(30)["y"].item() == 2

@@ -27,7 +27,7 @@ CHECKED := infra training serving client store local tools tests benchmarks __ma
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
-setup: $(STAMP) ## make .venv with all that a developer needs
+setup: $(STAMP) $(BIN)/dlstack ## make .venv with all that a developer needs
 $(STAMP): requirements.txt requirements-dev.txt local/requirements.txt
 	@echo "installing Python packages into $(VENV) (about two minutes, once)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON to it.")'
@@ -35,6 +35,14 @@ $(STAMP): requirements.txt requirements-dev.txt local/requirements.txt
 	@$(AS_PERSON) $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -r requirements-dev.txt -r local/requirements.txt
 	@$(AS_PERSON) touch $@
+
+# The client of this checkout for every folder: the command `dlstack`, and the package `dlstack_client`.
+$(BIN)/dlstack: $(STAMP) Makefile
+	@site="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
+	  $(AS_PERSON) ln -sfn "$(CURDIR)/client" "$$site/dlstack_client"
+	@printf '%s\n' '#!/bin/sh' "'''exec' '$(abspath $(BIN))/python' \"\$$0\" \"\$$@\"" "' '''" \
+	  'from dlstack_client._command.cli import run' '' 'run()' | $(AS_PERSON) tee $@ > /dev/null
+	@$(AS_PERSON) chmod +x $@
 
 nothing-yet:
 	@echo 'nothing is here yet: run `make up` (or `make setup`, if your stack is on a cluster of your own)' >&2; exit 1
@@ -46,8 +54,8 @@ up: setup ## the whole system on this machine (or the cluster of KUBECONFIG), en
 	@$(LOCAL) up
 	@$(AS_PERSON) $(BIN)/python -m local deploy
 
-predict: $(MADE) ## ask which digit a picture shows: make predict IMAGE=digit.png
-	@test -n "$$IMAGE" || { echo 'name a picture: make predict IMAGE=digit.png'; exit 2; }
+predict: $(MADE) ## what the model says to a file (picture, .csv, .json, .txt) or folder: make predict IMAGE=digit.png
+	@test -n "$$IMAGE" || { echo 'name a file or folder: make predict IMAGE=digit.png'; exit 2; }
 	@$(IN_STACK) $(BIN)/python -m client predict -- "$${IMAGE/#\~\//$$HOME/}"
 
 status: $(MADE) ## the parts, the job, the models and the addresses

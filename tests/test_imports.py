@@ -91,8 +91,9 @@ ROOMS: dict[str, Rooms] = {
     "client": {
         "__init__": "_calls _inputs _transports *",
         "__main__": "_command",
-        "_command": "_calls _inputs _transports *",
-        "_calls": "_inputs _transports *",
+        "_command": "_calls _inputs _settings *",
+        "_calls": "_inputs _settings _transports *",
+        "_settings": "_transports *",
         "_inputs": "*",
         "_transports": "*",
         "*": "",

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .._transports.base import Deadline, Endpoint, Transport
+from .._transports.base import Deadline, Endpoint, Transport, TransportName
 from .._transports.tls import Security
 from ..errors import FileError, PredictionError
 from ..results import ExamplePrediction, ModelStatus, Prediction
 from ..specs import ModelMetadata, Signature
-from .core import ClientCore, Pause, Steps, T, TransportName
+from .core import ClientCore, Pause, Steps, T
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,27 +11,26 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from .._transports.base import Deadline, Endpoint
+from .._transports.base import (
+    DEFAULT_PORTS,
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT,
+    Deadline,
+    Endpoint,
+    TransportName,
+    split_host,
+)
 from .._transports.tls import Security, Tls
 from ..errors import ConnectionFailed, PredictionError, ServerError, SettingsError
 from ..results import ModelStatus, Prediction
 from ..specs import ModelMetadata, Signature
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
-
-TransportName = Literal["grpc", "rest"]
-
-#: TF Serving's own ports (model_servers/main.cc and its Docker entry point).
-DEFAULT_PORTS: Mapping[str, int] = {"grpc": 8500, "rest": 8501}
-
-DEFAULT_TIMEOUT = 10.0
-"""Seconds. The managed service's client had MAX_RESPONSE_TIME = 3000, meant as milliseconds:
-`timeout=3`. (It handed that figure to gRPC, which counts seconds, and so waited for 50 minutes.)"""
-
-DEFAULT_RETRIES = 3
 
 #: Seconds before the first retry and at most; each pause doubles. A pod that takes over from
 #: another is there within a second, and an overloaded server is not helped by more requests.
@@ -83,8 +82,11 @@ class ClientCore(Generic[Wire]):
     ) -> None:
         if transport not in DEFAULT_PORTS:
             raise SettingsError(f"Transport {transport!r} is unknown. Take grpc or rest.")
+        host, own_port = split_host(host)
+        if own_port is not None and port not in (None, own_port):
+            raise SettingsError(f"Port {port} is given, and {own_port} with the host. Give one.")
+        port = own_port if port is None else port
         port = DEFAULT_PORTS[transport] if port is None else port
-        host = _bare(host)
         if not model or not model.isprintable():
             raise SettingsError(
                 f"Model {model!r} is not the name of a model. "
@@ -114,6 +116,46 @@ class ClientCore(Generic[Wire]):
         self.retries = retries
         self._metadata: ModelMetadata | None = None
         self._transport = self._connect(transport, endpoint, Security(tls, token))
+
+    @classmethod
+    def from_stack(
+        cls,
+        stack: str | None = None,
+        *,
+        folder: str | Path | None = None,
+        transport: TransportName | None = None,
+        model: str | None = None,
+        signature: str | None = None,
+        version: int | None = None,
+        version_label: str | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+    ) -> Self:
+        """Return a client of a deployed stack: address, model, certificate and token are its.
+
+        Without arguments it works in any folder. What variables such as DLSTACK_HOST say comes
+        before the stack; which stack it is, `_settings.stack` says.
+
+        Args:
+            stack: its name; absent, the one that is selected, or that `make up` deployed.
+            folder: of its Pulumi project; absent, the current one, if it is one.
+            transport, model, signature, version, version_label, timeout, retries: as for `Client`.
+
+        Raises:
+            SettingsError: there is no such stack, or it cannot be read.
+        """
+        from .._settings.settings import from_surroundings
+
+        given = {
+            "transport": transport,
+            "model": model,
+            "signature": signature,
+            "version": version,
+            "label": version_label,
+            "timeout": timeout,
+            "retries": retries,
+        }
+        return cls(**from_surroundings(given, folder=folder, stack=stack).arguments())
 
     def _connect(self, transport: TransportName, endpoint: Endpoint, security: Security) -> Wire:
         raise NotImplementedError
@@ -219,28 +261,6 @@ class ClientCore(Generic[Wire]):
             exc.host, exc.model = self.address, self.model
             exc.signature = signature or exc.signature
             raise
-
-
-def _bare(host: str) -> str:
-    """Return a host name or address, which for IPv6 may have come in brackets.
-
-    Raises:
-        SettingsError: it is neither.
-    """
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    wrong = not bare or any(char in bare for char in "/@[] ")
-    if ":" in bare and not wrong:
-        import ipaddress
-
-        try:
-            ipaddress.IPv6Address(bare)
-        except ValueError:
-            wrong = True
-    if wrong:
-        raise SettingsError(
-            f"Host {host!r} is not a host name or address. Give it without scheme, port or path."
-        )
-    return bare
 
 
 def _unavailable(error: PredictionError) -> bool:

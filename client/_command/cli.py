@@ -18,11 +18,11 @@ from typing import Any, NoReturn
 
 from .._calls.client import Client
 from .._inputs.labels import read_labels
+from .._settings.settings import from_surroundings
 from ..errors import FileError, PredictionError, SettingsError
 from ..results import ExamplePrediction
 from .arguments import PROGRAM, parser
 from .output import answer_text, answers_json, metadata_json, printable, status_json
-from .settings import from_surroundings
 
 #: What shells give a process that Ctrl-C ended.
 _INTERRUPTED = 130
@@ -84,7 +84,7 @@ def _connect(arguments: argparse.Namespace, *, retry: bool = True) -> Client:
     if arguments.verbose:
         for line in settings.lines():
             _say(line)
-    return settings.connect()
+    return Client(**settings.arguments())
 
 
 def _predict(arguments: argparse.Namespace) -> int:

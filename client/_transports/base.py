@@ -5,13 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from ..errors import SettingsError
 from ..results import ModelStatus
 from ..specs import ModelMetadata, Signature
 
 if TYPE_CHECKING:
     from ..specs import Array
+
+
+TransportName = Literal["grpc", "rest"]
+
+#: TF Serving's own ports (model_servers/main.cc and its Docker entry point).
+DEFAULT_PORTS: Mapping[str, int] = {"grpc": 8500, "rest": 8501}
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds. The managed service's client had MAX_RESPONSE_TIME = 3000, meant as milliseconds:
+`timeout=3`. (It handed that figure to gRPC, which counts seconds, and so waited for 50 minutes.)"""
+
+DEFAULT_RETRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,37 @@ class Transport(Protocol):
     def status(self, deadline: Deadline) -> ModelStatus: ...
 
     def close(self) -> None: ...
+
+
+def split_host(text: str) -> tuple[str, int | None]:
+    """Return the host of `HOST`, `HOST:PORT`, `[IPv6]` or `[IPv6]:PORT`, and the port if any.
+
+    Raises:
+        SettingsError: it is none of them.
+    """
+    host, port = text, ""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+        wrong = not bracket or ":" not in host or (rest != "" and not rest.startswith(":"))
+    else:
+        if text.count(":") == 1:
+            host, _, port = text.partition(":")
+        wrong = False
+    wrong = wrong or not host or any(char in host for char in "/@[] ")
+    wrong = wrong or (text != host and text[-1:] == ":") or not (port.isdecimal() or port == "")
+    if ":" in host and not wrong:
+        import ipaddress
+
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            wrong = True
+    if wrong:
+        raise SettingsError(
+            f"Host {text!r} is not a host name or address. Give it without scheme or path."
+        )
+    return host, int(port) if port else None
 
 
 def _address(host: str, port: int) -> str:

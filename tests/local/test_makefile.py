@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import venv
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def called(clone):
     python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     python.chmod(0o755)
     (clone / ".venv" / ".installed").touch()
+    (clone / ".venv" / "bin" / "dlstack").touch()
 
     def call(*words: str, **environment: str) -> list[str]:
         done = make(clone, *words, **environment)
@@ -77,3 +79,24 @@ def test_a_picture_of_the_home_folder(called):
 def test_the_run_of_a_log(called):
     assert called("logs", "RUN=5a1d")[-3:] == ["logs", "--run", "5a1d"]
     assert called("logs")[-2:] == ["logs", "-f"]
+
+
+def test_the_command_of_the_client_works_in_every_folder_and_follows_the_checkout(tmp_path):
+    """`make env` puts `.venv/bin` on PATH."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    (tmp_path / "venv" / ".installed").touch()
+    command = tmp_path / "venv" / "bin" / "dlstack"
+    done = make(REPOSITORY, str(command), f"VENV={tmp_path / 'venv'}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (tmp_path / "labels.txt").write_text("0:zero\n")
+    done = subprocess.run(
+        ["dlstack", "labels", "labels.txt"],
+        cwd=tmp_path,
+        env={"PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0: zero\n", "")
+    where = "import dlstack_client; print(dlstack_client.__path__[0])"
+    found = subprocess.check_output([command.parent / "python", "-c", where], cwd=tmp_path)
+    assert Path(os.fsdecode(found.strip())).resolve() == REPOSITORY / "client"

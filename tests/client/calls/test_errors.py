@@ -170,7 +170,9 @@ def test_the_other_transports_port_is_recognised(mnist: ModelServer, transport: 
         {"version": 2**63},
         {"version_label": ""},
         {"version": 1, "version_label": "stable"},
-        {"host": "127.0.0.1:8500"},
+        {"host": "127.0.0.1:8500", "port": 8501},
+        {"host": "127.0.0.1:"},
+        {"host": "[::1]8500"},
         {"host": "[127.0.0.1"},
         {"host": "a:b"},
     ],
@@ -181,7 +183,8 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) ->
 
 
 def test_ipv6_addresses_are_put_in_brackets(transport: str) -> None:
-    for host in ("::1", "[::1]"):
-        with Client(host, "mnist", port=free_port(), transport=transport, retries=0) as one:
+    port = free_port()
+    for host in ("::1", "[::1]", f"[::1]:{port}"):
+        with Client(host, "mnist", port=port, transport=transport, retries=0) as one:
             assert one.address.startswith("[::1]:")
             failure(one.status, ConnectionFailed)

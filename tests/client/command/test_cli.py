@@ -184,9 +184,13 @@ def test_what_fails_is_one_line_and_status_1(
     assert said in err
 
 
-def test_a_host_that_is_nowhere_is_a_matter_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_host_that_is_nowhere_is_a_matter_of_usage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DLSTACK_HOME", str(tmp_path / "none"))
+    monkeypatch.setattr("client._settings.stack.__file__", str(tmp_path / "stack.py"))
     assert cli.main(["status"]) == 2
-    assert "Give --host and --model (or DLSTACK_HOST and DLSTACK_MODEL)" in capsys.readouterr().err
+    assert "(--host and --model, or DLSTACK_HOST and DLSTACK_MODEL)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -215,7 +219,8 @@ def test_wrong_usage_is_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--host=127.0.0.1:8500"], "Host '127.0.0.1:8500' is not a host name or address."),
+        (["--host=http://127.0.0.1"], "Host 'http://127.0.0.1' is not a host name or address."),
+        (["--host=127.0.0.1:1"], "--host says port 1, --port"),
         (["--port=70000"], "Port 70000 is not a TCP port."),
         (["--version=99999999999999999999"], "is not a version number."),
         (["--version=1", "--label=stable"], "are both given."),
@@ -325,7 +330,7 @@ def test_verbose_names_the_environment_and_the_stack(
     mnist: ModelServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outputs = {"host": "127.0.0.1", "grpcPort": mnist.grpc_port, "modelName": "nope"}
-    monkeypatch.setattr("client._command.settings.read_stack", lambda: outputs)
+    monkeypatch.setattr("client._settings.settings.read_stack", lambda *_: outputs)
     monkeypatch.setenv("DLSTACK_MODEL", "mnist")
     assert cli.main(["status", "--verbose"]) == 0
     err = capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from client import SettingsError
-from client._command.settings import resolve
+from client._settings.settings import resolve
 
 OUTPUTS = {
     "host": "10.0.0.3",
@@ -76,6 +76,51 @@ def test_the_stack_gives_what_is_given_nowhere_else(transport: str, port: int) -
 def test_a_port_that_is_given_is_kept_with_the_stacks_host() -> None:
     settings = resolve({"port": 5}, {}, lambda: OUTPUTS)
     assert (settings.host, settings.port) == ("10.0.0.3", 5)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.3", "[10.0.0.3]"])
+@pytest.mark.parametrize(("transport", "port"), [("grpc", 31670), ("rest", 31671)])
+def test_the_stacks_own_host_keeps_its_port_when_it_is_named(
+    host: str, transport: str, port: int
+) -> None:
+    """DLSTACK_HOST=127.0.0.1 in the folder of a stack on 127.0.0.1 asked port 8500."""
+    if host.startswith("["):
+        host = "[::1]"
+        outputs = OUTPUTS | {"host": "::1", "restUrl": "http://[::1]:31671"}
+    else:
+        outputs = OUTPUTS
+    settings = resolve({"transport": transport}, {"DLSTACK_HOST": host}, lambda: outputs)
+    assert (settings.port, settings.model) == (port, "mnist")
+    assert f"port = {port} (output of the Pulumi stack)" in settings.lines()
+
+
+def test_names_of_this_machine_are_one_host() -> None:
+    outputs = OUTPUTS | {"host": "127.0.0.1"}
+    assert resolve({"host": "localhost"}, {}, lambda: outputs).port == 31670
+    assert resolve({"host": "localhost.example.com"}, {}, lambda: outputs).port == 8500
+
+
+@pytest.mark.parametrize(
+    ("host", "bare", "port"),
+    [
+        ("h:31670", "h", 31670),
+        ("[::1]:31670", "::1", 31670),
+        ("[::1]", "::1", 8500),
+        ("::1", "::1", 8500),
+        ("10.0.0.3:1", "10.0.0.3", 1),
+    ],
+)
+def test_a_host_may_bring_its_port(host: str, bare: str, port: int) -> None:
+    settings = resolve({"model": "m"}, {"DLSTACK_HOST": host}, never)
+    assert (settings.host, settings.port) == (bare, port)
+
+
+def test_two_ports_are_one_too_many() -> None:
+    with pytest.raises(SettingsError, match="DLSTACK_HOST says port 5, --port 6. Give one of them"):
+        resolve({"model": "m", "port": 6}, {"DLSTACK_HOST": "h:5"}, never)
+    # A variable for the port is of another host then.
+    settings = resolve({"model": "m", "host": "h:5"}, {"DLSTACK_PORT": "6"}, never)
+    assert settings.port == 5
 
 
 @pytest.mark.parametrize(

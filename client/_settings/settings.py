@@ -1,4 +1,4 @@
-"""Which server and model: from flags, the environment, or the outputs of a Pulumi stack."""
+"""Which server and model: from arguments, the environment, or the outputs of a deployed stack."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .._calls.client import Client
-from .._calls.core import DEFAULT_PORTS, DEFAULT_RETRIES, DEFAULT_TIMEOUT, TransportName
+from .._transports.base import (
+    DEFAULT_PORTS,
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT,
+    TransportName,
+    split_host,
+)
 from .._transports.tls import Tls, is_pem
 from ..errors import SettingsError
 from .stack import read_stack, settings_in
@@ -48,6 +53,13 @@ _KINDS: Mapping[Callable[[str], Any], str] = {
 }
 
 
+#: Names of this machine for itself.
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+#: What says where the server is: of no use beside a stack that was named.
+_WHERE = ("host", "port", "model", "tls", "ca", "client_cert", "client_key", "token", "token_file")
+
+
 def variable(name: str) -> str:
     """Return the environment variable of a setting: `DLSTACK_HOST` for `host`."""
     return f"DLSTACK_{name.upper()}"
@@ -74,21 +86,21 @@ class Settings:
     token: str | None = field(repr=False)
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def connect(self) -> Client:
-        """Return a client with these settings."""
-        return Client(
-            self.host,
-            self.model,
-            port=self.port,
-            transport=self.transport,
-            signature=self.signature,
-            version=self.version,
-            version_label=self.label,
-            timeout=self.timeout,
-            retries=self.retries,
-            tls=Tls(self.ca, self.client_cert, self.client_key) if self.tls else None,
-            token=self.token,
-        )
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of a client with these settings."""
+        return {
+            "host": self.host,
+            "model": self.model,
+            "port": self.port,
+            "transport": self.transport,
+            "signature": self.signature,
+            "version": self.version,
+            "version_label": self.label,
+            "timeout": self.timeout,
+            "retries": self.retries,
+            "tls": Tls(self.ca, self.client_cert, self.client_key) if self.tls else None,
+            "token": self.token,
+        }
 
     def without_default_retries(self) -> Settings:
         """Return these settings with retries only where someone asked for them."""
@@ -142,8 +154,8 @@ def resolve(
 ) -> Settings:
     """Return the settings: of flags, environment and stack, the first that has one.
 
-    The stack is read only if flags and environment lack host or model, since it starts a process.
-    Its ports are its own host's: with a host from elsewhere the port is TF Serving's own.
+    The stack is read only if flags and environment lack host or model, since that may start a
+    process. Its ports are its own host's: with another host the port is TF Serving's own.
 
     Args:
         flags: setting to value, None or absent where not given.
@@ -196,6 +208,16 @@ def _given(flags: Mapping[str, Any], environment: Mapping[str, str]) -> _Chosen:
             except ValueError as exc:
                 kind = _KINDS[read]
                 raise SettingsError(f"{variable(name)}={text!r} is not {kind}. Set it so.") from exc
+    if "host" in chosen:
+        host, port = split_host(chosen.values["host"])
+        source = chosen.sources["host"]
+        chosen.set("host", host, source)
+        if port is not None:
+            if "port" in chosen and chosen.is_flag("port") and chosen.values["port"] != port:
+                raise SettingsError(
+                    f"{source} says port {port}, --port {chosen.values['port']}. Give one of them."
+                )
+            chosen.set("port", port, source)
     if "version" in chosen and "label" in chosen:
         # They name the same thing: a flag for one takes the place of a variable for the other.
         if chosen.is_flag("version") and not chosen.is_flag("label"):
@@ -207,7 +229,7 @@ def _given(flags: Mapping[str, Any], environment: Mapping[str, str]) -> _Chosen:
 
 def _fill_from_stack(chosen: _Chosen, found: dict[str, Any]) -> None:
     """Take from the stack what is missing and may be taken from it."""
-    if "host" in chosen:
+    if "host" in chosen and not _same_host(chosen.values["host"], found.get("host", "")):
         # The rest is for the stack's own host; above all its token may go to no other.
         found = {name: value for name, value in found.items() if name == "model"}
     for name, value in found.items():
@@ -216,6 +238,12 @@ def _fill_from_stack(chosen: _Chosen, found: dict[str, Any]) -> None:
         )
         if not unwanted:
             chosen.fill(name, value, "output of the Pulumi stack")
+
+
+def _same_host(one: str, other: str) -> bool:
+    """Whether both name the same host, as far as can be said without asking the network."""
+    names = {name.strip("[]").rstrip(".").lower() for name in (one, other)}
+    return len(names) == 1 or names <= _LOOPBACK
 
 
 def _settle_tls(chosen: _Chosen) -> None:
@@ -258,6 +286,19 @@ def _read_token(path: str) -> str:
         ) from exc
 
 
-def from_surroundings(flags: Mapping[str, Any]) -> Settings:
-    """Return `resolve` of this process' environment and folder."""
-    return resolve(flags, os.environ, read_stack)
+def from_surroundings(
+    flags: Mapping[str, Any], *, folder: str | Path | None = None, stack: str | None = None
+) -> Settings:
+    """Return `resolve` of this process' environment and folder.
+
+    With a folder or a stack that is named, variables don't lead elsewhere.
+
+    Args:
+        flags: as for `resolve`.
+        folder, stack: as for `read_stack`.
+    """
+    environment: Mapping[str, str] = os.environ
+    if folder is not None or stack is not None:
+        leading = {variable(name) for name in _WHERE}
+        environment = {name: value for name, value in environment.items() if name not in leading}
+    return resolve(flags, environment, lambda: read_stack(folder, stack))

@@ -1,0 +1,1 @@
+"""Which server and model: from arguments, the environment, or a deployed stack."""

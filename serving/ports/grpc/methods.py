@@ -12,10 +12,10 @@ from google.protobuf.descriptor import (  # type: ignore[import-untyped]
     MethodDescriptor,
     ServiceDescriptor,
 )
-from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from ...authentication import REFUSAL, Token
-from ...errors import Code, ServingError, as_serving_error
+from .api import failed
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Parse = Callable[[bytes], Message]
@@ -24,8 +24,6 @@ _NO_LIMIT = nullcontext()
 
 _HEALTH = "/grpc.health.v1.Health/"
 _STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
-_LONGEST_MESSAGE = 1024
-_TRUNCATED = "...TRUNCATED"
 
 
 class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -119,14 +117,8 @@ def _to_many(
 
 
 async def _abort(context: Context, error: Exception) -> None:
-    if isinstance(error, DecodeError):
-        # As from TensorFlow Serving.
-        error = ServingError(Code.INTERNAL, str(error))
-    known = as_serving_error(error)
-    message = known.message
-    if len(message) > _LONGEST_MESSAGE:
-        message = message[: _LONGEST_MESSAGE - len(_TRUNCATED)] + _TRUNCATED
-    await context.abort(_STATUS_CODES[known.code], message)
+    code, message = failed(error)
+    await context.abort(_STATUS_CODES[code], message)
 
 
 async def _refuse(_request: bytes, context: Context) -> None:

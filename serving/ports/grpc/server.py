@@ -13,9 +13,10 @@ from ...event_loop import EventLoop
 from ...models.registry import Models
 from ..admission import Admission
 from . import credentials as grpc_credentials
+from .api import MODEL_SERVICE, PREDICTION_SERVICE
 from .health import Health
 from .methods import Methods
-from .services import MODEL_SERVICE, PREDICTION_SERVICE, ModelService, PredictionService
+from .services import ModelService, PredictionService
 
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION_SERVICE = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     for warning in command_line.warnings:
         print(warning)
     # TensorFlow's libraries take 0.4 s to load; --help and a mistyped flag need not wait for them.
-    from .engine import c_api
+    from .engine import c_api, operations
 
     if command_line.config.version:
         print(f"TensorFlow ModelServer compatible: dlstack\nTensorFlow Library: {c_api.version()}")
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     from . import server
 
     try:
+        operations.load_libraries(command_line.config.custom_op_libraries)
         server.run(command_line.config)
     except ServingError as error:
         print(f"Failed to start server. Error: {error}", flush=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +67,29 @@ class Token:
         # In the same time, however much of it is right.
         return hmac.compare_digest(given.strip(), self._token)
 
-    def guard(self, app: _App, is_open: Callable[[str], bool] = lambda _path: False) -> _App:
+    def guard(
+        self,
+        app: _App,
+        is_open: Callable[[str], bool] = lambda _path: False,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+    ) -> _App:
         """Return an ASGI application that answers 401 in place of `app` without the token.
 
         Args:
+            app: answers the other requests, and OPTIONS: a browser asks by that whether it may send
+                a token, and never sends one with it.
             is_open: path -> whether it needs none.
+            headers: further ones of the answer 401.
         """
+        further = tuple(headers)
 
         async def guarded(scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
-            if scope["type"] != "http" or is_open(scope["path"]) or self.is_in(_headers(scope)):
+            if (
+                scope["type"] != "http"
+                or scope["method"] == "OPTIONS"
+                or is_open(scope["path"])
+                or self.is_in(_headers(scope))
+            ):
                 await app(scope, receive, send)
                 return
             await _read_away(receive)
@@ -85,6 +99,7 @@ class Token:
                 (b"content-length", str(len(body)).encode()),
                 (b"www-authenticate", b"Bearer"),
                 (b"connection", b"close"),
+                *further,
             ]
             await send({"type": "http.response.start", "status": 401, "headers": headers})
             await send({"type": "http.response.body", "body": body})

@@ -92,6 +92,16 @@ class ServerConfig:
     token_file: str = _flag(
         "", "File with a token that requests have to bring, over gRPC and REST. Not TF Serving's."
     )
+    enable_reload_requests: bool = _flag(
+        True,
+        "Let HandleReloadConfigRequest replace the list of models; else it is refused as"
+        " PERMISSION_DENIED. Not TF Serving's.",
+    )
+    custom_op_libraries: str = _flag(
+        "",
+        "Comma-separated paths of shared libraries with operations that TensorFlow does not have,"
+        " such as TensorFlow Text's. Not TF Serving's: there they are compiled in.",
+    )
     rest_api_host: str = _flag(
         "", "Address that the REST port is bound to; empty: all. Not TF Serving's."
     )

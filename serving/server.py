@@ -45,6 +45,7 @@ def run(config: ServerConfig) -> None:
     models = Models(
         _load_options(config),
         early_labels=config.allow_version_labels_for_unavailable_models,
+        callers_replace=config.enable_reload_requests,
         load_threads=config.num_load_threads,
         unload_threads=config.num_unload_threads,
         on_change=lambda: update_health(),

@@ -87,6 +87,7 @@ _PROTOTYPES: dict[str, tuple[object, list[object]]] = {
             c_void_p,
         ],
     ),
+    "TF_LoadLibrary": (c_void_p, [c_char_p, c_void_p]),
     "TF_CloseSession": (None, [c_void_p, c_void_p]),
     "TF_DeleteSession": (None, [c_void_p, c_void_p]),
 }
@@ -150,6 +151,18 @@ def library() -> Library:
 def version() -> str:
     """Return TensorFlow's version."""
     return str(library().TF_Version().decode())
+
+
+def load_operations(path: Path) -> None:
+    """Load a shared library with operations that TensorFlow does not have; before their models.
+
+    Raises:
+        ServingError: it can't be loaded into this TensorFlow.
+    """
+    lib = library()
+    with Status(lib) as status:
+        lib.TF_LoadLibrary(str(path).encode(), status.pointer)
+        status.check()
 
 
 class Status:

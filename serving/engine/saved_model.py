@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import InvalidArgument, ServingError
 from .arrays import to_array, to_tensor
 from .c_api import Library, Output, Status, library
+from .operations import explained
 
 
 class SavedModel:
@@ -52,9 +53,9 @@ class SavedModel:
                 status.check()
             buffer = meta_graph.contents
             self._meta_graph = ctypes.string_at(buffer.data, buffer.length)
-        except ServingError:
+        except ServingError as error:
             lib.TF_DeleteGraph(self._graph)
-            raise
+            raise explained(error) from None
         finally:
             lib.TF_DeleteBuffer(meta_graph)
             lib.TF_DeleteSessionOptions(options)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from .. import metrics
+from ..engine.operations import MissingOperation
 from ..errors import NotFound, ServingError, as_serving_error
 from . import folders
 from .settings import ModelSettings
@@ -347,7 +348,7 @@ class Model:
             self._options.retries + 1,
             error,
         )
-        if version.attempts <= self._options.retries:
+        if version.attempts <= self._options.retries and not isinstance(error, MissingOperation):
             version.next_attempt = time.monotonic() + self._options.retry_seconds
         else:
             version.error = error

@@ -27,6 +27,7 @@ class Models:
     Args:
         options: how every model is loaded.
         early_labels: whether a new label may name a version that is not available.
+        callers_replace: whether whoever reaches a port may replace the list.
         load_threads, unload_threads: so many at a time once the first models are loaded.
         on_change: called after a change of any version's state, from any thread.
     """
@@ -36,12 +37,14 @@ class Models:
         options: LoadOptions,
         *,
         early_labels: bool = False,
+        callers_replace: bool = True,
         load_threads: int = 0,
         unload_threads: int = 0,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._options = options
         self._early_labels = early_labels
+        self.callers_replace = callers_replace
         self._load_threads = max(1, load_threads)
         self._loads = Slots(4 * (os.cpu_count() or 1))
         self._unloads = Slots(max(1, unload_threads))

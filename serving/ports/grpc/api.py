@@ -142,7 +142,15 @@ def reload(
         models: what is served.
         request: the new list.
         given_up: whether nobody waits any longer; asked again at `Models.wake`.
+
+    Raises:
+        ServingError: the list is refused, or callers may not replace it.
     """
+    if not models.callers_replace:
+        raise ServingError(
+            Code.PERMISSION_DENIED,
+            "This server's list of models is fixed: it runs with --enable_reload_requests=false.",
+        )
     if request.config.WhichOneof("config") != "model_config_list":
         raise InvalidArgument(
             "ServerModelConfig type not supported by HandleReloadConfigRequest. "

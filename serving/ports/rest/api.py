@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
-from ... import metrics
+from ... import cors, metrics
 from ...config import ServerConfig
 from ...errors import HTTP_STATUS, InvalidArgument, as_serving_error
 from ...models.registry import Models
@@ -32,11 +32,6 @@ _TARGET = (
 _RUN = re.compile(_TARGET + r":(?P<method>(?i:classify|regress|predict))")
 _LOOK = re.compile(_TARGET + r"(?P<metadata>(?i:/metadata))?")
 _MAX_INT64 = 2**63 - 1
-_CORS = (
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-methods", b"POST, GET"),
-    (b"access-control-allow-headers", b"Content-Type"),
-)
 _NOT_FOUND_PAGE = (
     b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n"
     b"</BODY></HTML>\n"
@@ -88,8 +83,10 @@ class RestApi:
     def __init__(self, models: Models, config: ServerConfig, metrics_path: str) -> None:
         self._metrics_path = metrics_path
         self._models = models
-        self.headers = _CORS if config.rest_api_enable_cors_support else ()
-        """Of every response."""
+        self.headers: cors.Headers = ()
+        """Of every response, that to a request without a token included."""
+        if config.rest_api_enable_cors_support:
+            self.headers = cors.headers(token=bool(config.token_file))
 
     def answer_unread(
         self, method: str, path: str, headers: Mapping[bytes, bytes]

@@ -37,6 +37,8 @@ class RestApplication:
         self, loop: EventLoop, models: Models, config: ServerConfig, metrics_path: str
     ) -> None:
         self._api = RestApi(models, config, metrics_path)
+        self.headers = self._api.headers
+        """Of every response."""
         self._models = models
         self._most_bytes = config.max_request_bytes
         self._timeout_ms = config.rest_api_timeout_in_ms
@@ -52,7 +54,7 @@ class RestApplication:
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
         headers = dict(scope["headers"])
-        further = self._api.headers
+        further = self.headers
         response = self._api.answer_unread(method, path, headers)
         if response is None:
             try:

@@ -30,7 +30,7 @@ class RestServer:
         self._socket = _bind(config.rest_api_host, config.rest_api_port)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                token.guard(application) if token else application,
+                token.guard(application, headers=application.headers) if token else application,
                 http=BoundedHttpToolsProtocol,
                 log_config=None,
                 access_log=False,

@@ -47,10 +47,11 @@ def folder(authority: Issued) -> Path:
 
 @pytest.fixture(scope="module")
 def server(models: Path, folder: Path, authority: Issued) -> Iterator[ModelServer]:
-    """A server with a certificate on the gRPC port and a token on both."""
+    """A server with a certificate on the gRPC port, a token on both, and a fixed list of models."""
     config = write_ssl_config(folder / "ssl.pbtxt", issue(folder, "server", authority, "127.0.0.1"))
     (folder / "token").write_text(f"{TOKEN}\n")
     flags = [f"--ssl_config_file={config}", f"--token_file={folder / 'token'}"]
+    flags += ["--rest_api_enable_cors_support", "--enable_reload_requests=false"]
     base = served(models, folder / "m", "half_plus_two", 1)
     with running_server(base, "m", [*flags, "--rest_api_host=127.0.0.1"]) as running:
         yield running
@@ -129,6 +130,35 @@ def test_rest_asks_for_the_token(server: ModelServer, headers: dict[str, str], s
     connection.close()
     assert response.status == status
     assert answer == ({"predictions": [3.0]} if status == 200 else {"error": REFUSAL})
+
+
+def test_a_browser_may_ask_whether_it_may_send_the_token(server: ModelServer) -> None:
+    """It never sends the token with that question, and shows a page no answer without headers."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=10)
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+    connection.request("OPTIONS", "/v1/models/m:predict", headers=asked)
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (200, b"")
+    assert response.getheader("Access-Control-Allow-Origin") == "*"
+    assert response.getheader("Access-Control-Allow-Methods") == "POST, GET"
+    allowed = "Content-Type, Authorization, X-Auth-Token"
+    assert response.getheader("Access-Control-Allow-Headers") == allowed
+    connection.request("GET", "/v1/models/m", headers={"Origin": "https://app.example"})
+    response = connection.getresponse()
+    assert (response.status, json.loads(response.read())) == (401, {"error": REFUSAL})
+    assert response.getheader("Access-Control-Allow-Origin") == "*"
+    connection.close()
+
+
+def test_a_fixed_list_of_models_is_not_replaced(server: ModelServer, authority: Issued) -> None:
+    """An empty list would unload all."""
+    with secure(server.grpc_port, authority) as channel:
+        call = channel.unary_unary("/tensorflow.serving.ModelService/HandleReloadConfigRequest")
+        with pytest.raises(grpc.RpcError) as raised:
+            call(b"", metadata=[("authorization", f"Bearer {TOKEN}")], timeout=10)
+        assert raised.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        assert "--enable_reload_requests=false" in raised.value.details()
+        assert predict(channel) == [3]
 
 
 def test_client_verify_refuses_clients_without_a_certificate_of_custom_ca(

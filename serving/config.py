@@ -7,11 +7,11 @@ that `--help` is fast.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from . import machine
 from .errors import InvalidArgument, Unimplemented
 
 
@@ -36,6 +36,11 @@ class ServerConfig:
         1000,
         "Requests of each port that may wait for a thread; others are refused as UNAVAILABLE."
         " Not TF Serving's.",
+    )
+    max_waiting_bytes: int = _flag(
+        0,
+        "Memory of all requests that wait or run, in bytes; others are refused as"
+        " RESOURCE_EXHAUSTED. 0: half of what models leave of the container's. Not TF Serving's.",
     )
     max_request_bytes: int = _flag(
         MOST_REQUEST_BYTES,
@@ -129,7 +134,7 @@ class ServerConfig:
 
 
 def _usual_threads() -> int:
-    return 4 * (os.cpu_count() or 1)
+    return 4 * machine.cpus()
 
 
 UNSUPPORTED = frozenset(
@@ -242,6 +247,8 @@ def _check(config: ServerConfig) -> None:
         raise InvalidArgument(
             "Both server_options.model_base_path and server_options.model_config_file are empty!"
         )
+    if config.max_waiting_bytes < 0:
+        raise InvalidArgument(f"--max_waiting_bytes is {config.max_waiting_bytes}. Use 0 or more.")
     if not 1 <= config.max_request_bytes <= MOST_REQUEST_BYTES:
         raise InvalidArgument(
             f"--max_request_bytes is {config.max_request_bytes}. Use 1 to {MOST_REQUEST_BYTES}."

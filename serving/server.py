@@ -18,6 +18,7 @@ from . import metrics
 from .batching import parameters
 from .batching.parameters import BatchingConfig, BatchingParameters
 from .batching.scheduler import BatchScheduler
+from .budget import Budget
 from .config import ServerConfig
 from .errors import ServingError
 from .models import settings
@@ -42,17 +43,19 @@ def run(config: ServerConfig) -> None:
         ServingError: a model can't be loaded, or a port can't be bound.
     """
     stopping = threading.Event()
+    budget = Budget(config.max_waiting_bytes)
     models = Models(
         _load_options(config),
         early_labels=config.allow_version_labels_for_unavailable_models,
         callers_replace=config.enable_reload_requests,
         load_threads=config.num_load_threads,
         unload_threads=config.num_unload_threads,
-        on_change=lambda: update_health(),
+        on_change=lambda: changed(),
     )
     grpc_server = None
 
-    def update_health() -> None:
+    def changed() -> None:
+        budget.fit()
         if grpc_server is not None:
             grpc_server.update_health()
 
@@ -82,12 +85,12 @@ def run(config: ServerConfig) -> None:
     models.first_models_loaded()
     if stopping.is_set():
         return
-    grpc_server = GrpcServer(config, models)
+    grpc_server = GrpcServer(config, models, budget)
     rest_server = None
     if config.rest_api_port and config.rest_api_port == config.port:
         log.error("--rest_api_port is the same as --port: not serving HTTP/REST.")
     elif config.rest_api_port:
-        rest_server = RestServer(config, models, metrics_path)
+        rest_server = RestServer(config, models, budget, metrics_path)
     # Freeze what start-up made: a full collection over it paused requests for 10 ms.
     gc.freeze()
     grpc_server.start()

@@ -6,12 +6,12 @@ Follows TensorFlow Serving's `model_servers/server_core.cc`.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable
 
 from tensorflow_serving.config import model_server_config_pb2
 
+from .. import machine
 from ..errors import Code, FailedPrecondition, InvalidArgument, NotFound, ServingError
 from . import settings as model_config
 from .lifecycle import Lease, Model, Slots, no_servable
@@ -46,7 +46,7 @@ class Models:
         self._early_labels = early_labels
         self.callers_replace = callers_replace
         self._load_threads = max(1, load_threads)
-        self._loads = Slots(4 * (os.cpu_count() or 1))
+        self._loads = Slots(4 * machine.cpus())
         self._unloads = Slots(max(1, unload_threads))
         self._on_change = on_change
         self._models: dict[str, Model] = {}

@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from .. import metrics
+from ..budget import LARGE_BYTES
+from ..errors import Code, ServingError
 from ..event_loop import EventLoop
 from ..models.signature import Signature
 from ..models.version import Version
@@ -22,6 +24,9 @@ Outputs = Mapping[str, np.ndarray]
 """Alias to value, of the outputs that were to be computed."""
 
 Answer = TypeVar("Answer")
+
+NO_DEADLINE = float("inf")
+"""Of those by `time.monotonic`."""
 
 _LONG_ELEMENTS = 1000
 """Labels, scores and numbers of an answer that Python writes one by one in about a millisecond."""
@@ -45,11 +50,18 @@ class Call(Generic[Answer]):
 
     def is_long(self, outputs: Outputs) -> bool:
         """Whether writing the answer would hold up an event loop."""
-        return self.one_by_one and sum(map(np.size, outputs.values())) > _LONG_ELEMENTS
+        if self.one_by_one:
+            return sum(map(np.size, outputs.values())) > _LONG_ELEMENTS
+        return output_bytes(outputs) > LARGE_BYTES
+
+
+def output_bytes(outputs: Outputs) -> int:
+    """Return the memory that outputs take; of strings only their places."""
+    return sum(array.nbytes for array in outputs.values())
 
 
 async def run(
-    loop: EventLoop, version: Version, call: Call[Answer], milliseconds_left: Callable[[], int]
+    loop: EventLoop, version: Version, call: Call[Answer], deadline: float = NO_DEADLINE
 ) -> Outputs:
     """Run a call on an event loop: together with others in a batch, or alone in a thread.
 
@@ -57,18 +69,56 @@ async def run(
         loop: the one that this runs on.
         version: of the model; leased until this ends, which it does only after the model has run.
         call: what to run.
-        milliseconds_left: for waiting in a batch and running, asked when that begins; 0: no limit.
+        deadline: for waiting and running, by `time.monotonic`.
 
     Raises:
-        ServingError: the graph fails, or the request can't be batched.
+        ServingError: the graph fails, the request can't be batched, or it has waited too long.
     """
-    signature = call.signature
+    queue = call.signature.queue
+    if queue is None:
+        return await loop.in_thread(run_here, version, call, deadline)
     started = time.perf_counter()
-    if signature.queue is not None:
-        outputs = await signature.queue.run(loop, call.inputs, call.fetch, milliseconds_left())
-    else:
-        outputs = await loop.in_thread(
-            lambda: version.run(signature, call.inputs, call.fetch, milliseconds_left())
-        )
+    outputs = await queue.run(loop, call.inputs, call.fetch, milliseconds_left(deadline))
     metrics.count_run(version.model_name, call.api, time.perf_counter() - started)
     return outputs
+
+
+def run_here(version: Version, call: Call[Answer], deadline: float = NO_DEADLINE) -> Outputs:
+    """Run a call alone, in the calling thread.
+
+    Args:
+        version: of the model; leased.
+        call: what to run.
+        deadline: by `time.monotonic`; past it, the call isn't run.
+
+    Raises:
+        ServingError: the graph fails, or the deadline is over.
+    """
+    left = milliseconds_left(deadline)
+    started = time.perf_counter()
+    outputs = version.run(call.signature, call.inputs, call.fetch, left)
+    metrics.count_run(version.model_name, call.api, time.perf_counter() - started)
+    return outputs
+
+
+def milliseconds_left(deadline: float) -> int:
+    """Return the time left until a deadline, as TensorFlow takes it: 0 is no limit.
+
+    Raises:
+        ServingError: there is none left.
+    """
+    if deadline == NO_DEADLINE:
+        return 0
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise too_late()
+    return max(1, int(seconds * 1000))
+
+
+def too_late() -> ServingError:
+    """Return the error of a request that has waited until its deadline."""
+    return ServingError(
+        Code.DEADLINE_EXCEEDED,
+        "The request has waited for its turn until its time was over, and was not run. Try again "
+        "later, or with a longer limit.",
+    )

@@ -7,44 +7,76 @@ Order of the checks and all texts follow TensorFlow Serving's
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from tensorflow.core.framework import tensor_pb2
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow_serving.apis import predict_pb2
 
+from ..budget import Hold
 from ..errors import Code, FailedPrecondition, InvalidArgument, ServingError
 from ..models.signature import DEFAULT_SIGNATURE, Signature
 from ..models.version import Version
-from ..wire import tensor_proto
+from ..wire import large_tensors, tensor_proto
+from ..wire.tensor_proto import Values
+from . import memory
 from .call import Call, Outputs
 
 API = "Predict"
+
+_SMALL_BYTES = 16 * 2**10
+"""Up to this size protobuf is faster, and holds nobody up."""
 
 _PREDICT_METHODS = tuple(
     f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress")
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that came as a message."""
+
+    message: predict_pb2.PredictRequest
+    values: Mapping[str, Values] = field(default_factory=dict)
+    """Input to the values that are not in the message, since they are large."""
+
+
+def parse(data: bytes) -> Request:
+    """Return the request that a serialised message is.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    if len(data) > _SMALL_BYTES:
+        try:
+            return Request(*large_tensors.read_request(data))
+        except (ValueError, DecodeError):
+            pass  # Odd, or broken: protobuf knows.
+    return Request(predict_pb2.PredictRequest.FromString(data))
+
+
 def read(
-    version: Version, request: predict_pb2.PredictRequest, *, as_content: bool = False
-) -> Call[predict_pb2.PredictResponse]:
-    """Read a request that came as a message.
+    version: Version, request: Request, hold: Hold | None = None, *, as_content: bool = False
+) -> Call[bytes]:
+    """Read a request; its answer is a serialised `PredictResponse`.
 
     Args:
         version: answers it.
         request: has its inputs as `TensorProto`s.
+        hold: gets what the inputs take in the model.
         as_content: answer with `tensor_content` instead of typed fields.
 
     Raises:
-        ServingError: the request does not fit the signature.
+        ServingError: the request does not fit the signature, or the memory.
     """
-    key = request.model_spec.signature_name
+    message = request.message
+    key = message.model_spec.signature_name
     signature = version.signature(key)
     if signature is None:
         raise FailedPrecondition(f'Serving signature key "{key or DEFAULT_SIGNATURE}" not found.')
     check_method(version, signature)
-    inputs = decode_inputs(signature, request.inputs)
-    fetch = choose_outputs(signature, request.output_filter)
+    inputs = decode_inputs(signature, request, hold)
+    fetch = choose_outputs(signature, message.output_filter)
     signature.check(fetch)
     return Call(
         api=API,
@@ -57,15 +89,18 @@ def read(
 
 def _response(
     version: Version, signature: Signature, outputs: Outputs, *, as_content: bool
-) -> predict_pb2.PredictResponse:
+) -> bytes:
     response = predict_pb2.PredictResponse()
     spec = response.model_spec
     spec.name = version.model_name
     spec.signature_name = signature.key
     spec.version.value = version.number
+    if sum(array.nbytes for array in outputs.values()) > _SMALL_BYTES:
+        return large_tensors.write_response(response, outputs, as_content=as_content)
     for alias, array in outputs.items():
         tensor_proto.write(response.outputs[alias], array, as_content=as_content)
-    return response
+    serialised: bytes = response.SerializeToString()
+    return serialised
 
 
 def check_method(version: Version, signature: Signature) -> None:
@@ -84,15 +119,17 @@ def check_method(version: Version, signature: Signature) -> None:
 
 
 def decode_inputs(
-    signature: Signature, given: Mapping[str, tensor_pb2.TensorProto]
+    signature: Signature, request: Request, hold: Hold | None = None
 ) -> dict[str, np.ndarray]:
     """Check names and turn messages into arrays; inputs left out take the signature's defaults.
 
     Types and shapes are not looked at: the graph does that.
 
     Raises:
-        InvalidArgument: a name is missing or unknown, or a tensor can't be read.
+        ServingError: a name is missing or unknown, a tensor can't be read, or there is no memory.
     """
+    given = request.message.inputs
+    claim = (lambda _: None) if hold is None else hold.add
     expected = signature.inputs
     defaults = signature.definition.defaults
     if len(given) != len(expected):
@@ -114,9 +151,10 @@ def decode_inputs(
                 f"{_braced(expected)}, or default input alias set: {_braced(defaults)}."
             )
         try:
-            arrays[alias] = tensor_proto.from_proto(proto)
+            arrays[alias] = tensor_proto.from_proto(proto, request.values.get(alias, {}), claim)
         except ValueError:
             raise InvalidArgument(f"tensor parsing error: {alias}") from None
+    claim(memory.text_bytes(arrays))
     return arrays
 
 

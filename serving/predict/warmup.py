@@ -85,11 +85,11 @@ def _run(loop: EventLoop, version: Version, entry: prediction_log_pb2.Prediction
     if kind not in _READERS:
         raise Unimplemented(f"Unsupported log_type for warmup: {kind}")
     call = _READERS[kind](version, getattr(entry, kind).request)
-    call.answer(loop.run(run_call(loop, version, call, lambda: 0)))
+    call.answer(loop.run(run_call(loop, version, call)))
 
 
 _READERS: dict[str | None, Callable[[Version, Any], Call[Any]]] = {
-    "predict_log": predict.read,
+    "predict_log": lambda version, message: predict.read(version, predict.Request(message)),
     "classify_log": examples.read_classification,
     "regress_log": examples.read_regression,
     "multi_inference_log": examples.read_multi_inference,

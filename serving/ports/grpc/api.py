@@ -6,7 +6,7 @@ Nothing here waits for a model to run: the transports do. Only `reload` blocks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,15 +19,15 @@ from tensorflow_serving.apis import (
     model_management_pb2,
     model_pb2,
     model_service_pb2,
-    predict_pb2,
     prediction_service_pb2,
     regression_pb2,
 )
 
+from ...budget import LARGE_BYTES, Hold
 from ...errors import Code, InvalidArgument, ServingError, as_serving_error
 from ...models.registry import Models
 from ...models.version import Version
-from ...predict import examples, predict
+from ...predict import examples, memory, predict
 from ...predict.call import Call
 from ...predict.status import model_metadata, model_status
 
@@ -37,6 +37,7 @@ MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
 Target = tuple[str, int | None, str]
 """Name, version and label of a model."""
 
+_SHORT_EXAMPLES = 64 * 2**10
 _LONGEST_MESSAGE = 1024
 _TRUNCATED = "...TRUNCATED"
 
@@ -51,10 +52,22 @@ class Method:
     """Message to request; raises DecodeError."""
     spec: Callable[[Any], model_pb2.ModelSpec | None]
     """What a request says of its model; None: nothing."""
-    read: Callable[[Version, Any], Call[Message]]
-    """Read a request into a call, whose answer is the message to send."""
-    is_long: Callable[[Any], bool]
-    """Whether reading such a request would hold up an event loop."""
+    read: Callable[[Version, Any, Hold], Call[bytes]]
+    """Read a request into a call, whose answer is the message to send; what its inputs take in
+    the model is added to what it holds."""
+    short_bytes: int
+    """Messages up to this size are read on the event loop: about 1 ms for the largest."""
+
+
+def _of_examples(
+    read: Callable[[Version, Any], Call[Any]],
+) -> Callable[[Version, Any, Hold], Call[bytes]]:
+    def read_held(version: Version, request: Any, hold: Hold) -> Call[bytes]:
+        call = read(version, request)
+        hold.add(memory.input_bytes(call.inputs))
+        return replace(call, answer=lambda outputs: call.answer(outputs).SerializeToString())
+
+    return read_held
 
 
 def _spec(request: Message) -> model_pb2.ModelSpec | None:
@@ -66,10 +79,6 @@ def _spec_of_tasks(request: inference_pb2.MultiInferenceRequest) -> model_pb2.Mo
     return (request.tasks[0] if request.tasks else inference_pb2.InferenceTask()).model_spec
 
 
-def _has_many_examples(request: Any) -> bool:
-    return examples.are_many(request.input)
-
-
 def prediction_methods(*, as_content: bool) -> dict[str, Method]:
     """Return the methods of PredictionService that run a model, by name.
 
@@ -79,31 +88,31 @@ def prediction_methods(*, as_content: bool) -> dict[str, Method]:
     methods = (
         Method(
             "Predict",
-            predict_pb2.PredictRequest.FromString,
-            _spec,
+            predict.parse,
+            lambda request: _spec(request.message),
             partial(predict.read, as_content=as_content),
-            lambda _: False,
+            LARGE_BYTES,
         ),
         Method(
             "Classify",
             classification_pb2.ClassificationRequest.FromString,
             _spec,
-            examples.read_classification,
-            _has_many_examples,
+            _of_examples(examples.read_classification),
+            _SHORT_EXAMPLES,
         ),
         Method(
             "Regress",
             regression_pb2.RegressionRequest.FromString,
             _spec,
-            examples.read_regression,
-            _has_many_examples,
+            _of_examples(examples.read_regression),
+            _SHORT_EXAMPLES,
         ),
         Method(
             "MultiInference",
             inference_pb2.MultiInferenceRequest.FromString,
             _spec_of_tasks,
-            examples.read_multi_inference,
-            _has_many_examples,
+            _of_examples(examples.read_multi_inference),
+            _SHORT_EXAMPLES,
         ),
     )
     return {method.name: method for method in methods}

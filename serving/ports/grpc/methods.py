@@ -30,8 +30,8 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
     """The methods of a server by their full name.
 
     They get messages and return messages, or raise; this parses, serialises, and turns what is
-    raised into a status. grpc would log a traceback and answer UNKNOWN, also for a message that
-    can't be parsed.
+    raised into a status. Methods in the servicer's `IN_BYTES` parse and serialise by themselves.
+    grpc would log a traceback and answer UNKNOWN, also for a message that can't be parsed.
 
     Args:
         token: what calls have to bring, except those of the health service.
@@ -55,7 +55,11 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
             place: entered for each call that is not a stream; raises what refuses it.
         """
         for method in service.methods:
-            handler = _handler(method, getattr(servicer, method.name), place)
+            behaviour = getattr(servicer, method.name)
+            if method.name in getattr(servicer, "IN_BYTES", ()):
+                handler = grpc.unary_unary_rpc_method_handler(_in_bytes(behaviour, place))
+            else:
+                handler = _handler(method, behaviour, place)
             self._handlers[f"/{service.full_name}/{method.name}"] = handler
 
     def service(
@@ -90,15 +94,24 @@ def _handler(
 def _one_to_one(
     parse: Parse, behaviour: Callable[[Message, Context], Awaitable[Message]], place: Place
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def in_bytes(data: bytes, context: Context) -> bytes:
+        response = await behaviour(parse(data), context)
+        serialised: bytes = response.SerializeToString()
+        return serialised
+
+    return _in_bytes(in_bytes, place)
+
+
+def _in_bytes(
+    behaviour: Callable[[bytes, Context], Awaitable[bytes]], place: Place
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def answer(data: bytes, context: Context) -> bytes:
         try:
             with place:
-                response = await behaviour(parse(data), context)
-                serialised: bytes = response.SerializeToString()
+                return await behaviour(data, context)
         except Exception as error:
             await _abort(context, error)
             raise  # abort() has raised already; this tells the type checker.
-        return serialised
 
     return answer
 

@@ -7,6 +7,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from ...authentication import Token
+from ...budget import Budget
 from ...config import ServerConfig
 from ...errors import Code, ServingError
 from ...event_loop import EventLoop
@@ -39,8 +40,9 @@ class GrpcServer:
         ServingError: an address can't be bound.
     """
 
-    def __init__(self, config: ServerConfig, models: Models) -> None:
+    def __init__(self, config: ServerConfig, models: Models, budget: Budget) -> None:
         self._models = models
+        self._budget = budget
         self._stopping = False
         self._loop = EventLoop("grpc", config.grpc_threads)
         self._loop.run(self._bind(config))
@@ -94,6 +96,7 @@ class GrpcServer:
         predictions = PredictionService(
             self._models,
             self._loop,
+            self._budget,
             as_content=config.enable_serialization_as_tensor_content,
         )
         services = [PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE, REFLECTION_SERVICE]

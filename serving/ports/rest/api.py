@@ -18,7 +18,7 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from ... import cors, metrics
 from ...config import ServerConfig
-from ...errors import HTTP_STATUS, InvalidArgument, as_serving_error
+from ...errors import InvalidArgument, as_serving_error
 from ...models.registry import Models
 from ...predict.status import model_metadata, model_status, signature_defs
 from ...wire import json_document, json_errors
@@ -161,7 +161,7 @@ def _json(message: Message) -> str:
 def failed(error: BaseException) -> Response:
     """Return the response to a request that failed."""
     known = as_serving_error(error)
-    return Response(HTTP_STATUS[known.code], json_errors.dump({"error": known.message}).encode())
+    return Response(known.http_status, json_errors.dump({"error": known.message}).encode())
 
 
 def _target(match: re.Match[str]) -> tuple[str, int | None, str]:

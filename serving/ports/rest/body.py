@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+from ...budget import Hold
 from ...errors import InvalidArgument
 
 _MAX_UNPACKED_BYTES = 100 * 2**20
@@ -23,11 +24,20 @@ class TooLargeError(Exception):
         )
 
 
-async def read(receive: Receive, headers: Mapping[bytes, bytes], most: int) -> bytes | None:
+async def read(
+    receive: Receive, headers: Mapping[bytes, bytes], most: int, hold: Hold
+) -> bytes | None:
     """Return the whole request body; None when the client has gone.
+
+    Args:
+        receive: of the ASGI application.
+        headers: of the request, with names in lower case.
+        most: bytes of a body.
+        hold: gets the bytes as they come.
 
     Raises:
         TooLargeError: more than `most` bytes are announced, or came.
+        ServingError: there is no memory for it.
     """
     # Digits only: the HTTP server has seen to that.
     if int(headers.get(b"content-length", b"0")) > most:
@@ -39,6 +49,7 @@ async def read(receive: Receive, headers: Mapping[bytes, bytes], most: int) -> b
             return None
         parts.append(message.get("body", b""))
         size += len(parts[-1])
+        hold.add(len(parts[-1]))
         if size > most:
             raise TooLargeError(most)
         if not message.get("more_body"):

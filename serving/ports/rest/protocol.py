@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MOST_BYTES = 64 * 2**10
 """Of headers, trailers and the like. Node.js, whose parser it is, takes 16 KiB, h11 64 KiB."""
+
+GONE = "dlstack.gone"
+"""In a request's scope: what to call when its connection is lost, if the application wants it."""
 
 _TOO_LONG = b"Request headers are too long."
 
@@ -25,6 +30,15 @@ class BoundedHttpToolsProtocol(HttpToolsProtocol):
     _body_bytes = 0
     _head_bytes = 0
     """Of its address and headers, without what separates them."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the application that waits for its model."""
+        super().connection_lost(exc)
+        if self.cycle is not None and not self.cycle.response_complete:
+            scope: dict[str, Any] = self.cycle.scope  # type: ignore[assignment]
+            gone = scope.get(GONE)
+            if gone is not None:
+                gone()
 
     def data_received(self, data: bytes) -> None:
         """Read what has come over the connection."""

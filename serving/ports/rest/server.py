@@ -8,6 +8,7 @@ from concurrent.futures import wait
 import uvicorn
 
 from ...authentication import Token
+from ...budget import Budget
 from ...config import ServerConfig
 from ...errors import Code, ServingError
 from ...event_loop import EventLoop
@@ -23,10 +24,12 @@ class RestServer:
         ServingError: the port can't be bound.
     """
 
-    def __init__(self, config: ServerConfig, models: Models, metrics_path: str = "") -> None:
+    def __init__(
+        self, config: ServerConfig, models: Models, budget: Budget, metrics_path: str = ""
+    ) -> None:
         token = Token.read(config.token_file)
         self._loop = EventLoop("rest", config.rest_threads)
-        application = RestApplication(self._loop, models, config, metrics_path)
+        application = RestApplication(self._loop, models, budget, config, metrics_path)
         self._socket = _bind(config.rest_api_host, config.rest_api_port)
         self._server = uvicorn.Server(
             uvicorn.Config(

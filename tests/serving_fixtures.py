@@ -177,6 +177,9 @@ def _main(kind: str, path: str, argument: str) -> None:
     if kind == "examples":
         _save_examples_model(tf, path)
         return
+    if kind == "half_plus_two_v1":
+        _save_half_plus_two_of_version_1(tf, path)
+        return
     images = tf.TensorSpec([None, 784], tf.float32, "images")
     model = tf.Module()
     if kind == "mnist":
@@ -222,6 +225,8 @@ def _main(kind: str, path: str, argument: str) -> None:
             return {"y": x * model.a + model.b}
 
         signatures = {"serving_default": serving_default}
+    elif kind == "half_plus_two_v2":
+        signatures = _half_plus_two_of_version_2(tf, signature, model)
     else:
         signatures = _kinds(tf, signature)
     tf.saved_model.save(model, path, signatures=signatures)
@@ -286,6 +291,72 @@ def _save_examples_model(tf, path: str) -> None:
         builder = v1.saved_model.Builder(path)
         builder.add_meta_graph_and_variables(session, ["serve"], signatures)
         builder.save()
+
+
+def _save_half_plus_two_of_version_1(tf, path: str) -> None:
+    """Save the graph of TensorFlow Serving's own tests: y = x / 2 + 2, y2 = x / 2 + 3, y3 of x2.
+
+    Signatures for each API, of numbers or of Examples with the feature `x`.
+    """
+    v1 = tf.compat.v1
+    with v1.Graph().as_default(), v1.Session() as session:
+        serialized = v1.placeholder(tf.string, name="tf_example")
+        parsed = v1.io.parse_example(serialized, {"x": v1.io.FixedLenFeature([1], tf.float32)})
+        x = tf.reshape(parsed["x"], [-1, 1], name="x")
+        a, b = v1.get_variable("a", initializer=0.5), v1.get_variable("b", initializer=2.0)
+        c = v1.get_variable("c", initializer=3.0)
+        y, y2 = tf.add(a * x, b, name="y"), tf.add(a * x, c, name="y2")
+        x2 = v1.placeholder(tf.float32, [None, 1], "x2")
+        y3 = tf.add(a * x2, c, name="y3")
+
+        def signature(method, inputs, outputs):
+            return v1.saved_model.build_signature_def(
+                {name: v1.saved_model.utils.build_tensor_info(t) for name, t in inputs.items()},
+                {name: v1.saved_model.utils.build_tensor_info(t) for name, t in outputs.items()},
+                f"tensorflow/serving/{method}",
+            )
+
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(path)
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {
+                "serving_default": signature("predict", {"x": x}, {"y": y}),
+                "classify_x_to_y": signature("classify", {"inputs": serialized}, {"scores": y}),
+                "regress_x_to_y": signature("regress", {"inputs": serialized}, {"outputs": y}),
+                "regress_x_to_y2": signature("regress", {"inputs": serialized}, {"outputs": y2}),
+                "regress_x2_to_y3": signature("regress", {"inputs": x2}, {"outputs": y3}),
+            },
+        )
+        builder.save()
+
+
+def _half_plus_two_of_version_2(tf, signature, model):
+    """Signatures of the same names, each with an input of its own, as TensorFlow 2 saves them."""
+    model.a, model.b = tf.Variable(0.5), tf.Variable(2.0)
+
+    def y_of(serialized):
+        features = {"x": tf.io.FixedLenFeature([1], tf.float32)}
+        return tf.io.parse_example(serialized, features)["x"] * model.a + model.b
+
+    @signature(tf.TensorSpec(None, tf.float32, "x"))
+    def serving_default(x):
+        return {"y": x * model.a + model.b}
+
+    @signature(tf.TensorSpec([None], tf.string, "inputs"))
+    def classify_x_to_y(inputs):
+        return {"scores": y_of(inputs)}
+
+    @signature(tf.TensorSpec([None], tf.string, "inputs"))
+    def regress_x_to_y(inputs):
+        return {"outputs": y_of(inputs)}
+
+    return {
+        "serving_default": serving_default,
+        "classify_x_to_y": classify_x_to_y,
+        "regress_x_to_y": regress_x_to_y,
+    }
 
 
 def _kinds(tf, signature):

@@ -49,6 +49,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("mnist", folder / "mnist", ""),
         ("half_plus_two", folder / "half_plus_two", "2"),
         ("half_plus_two", folder / "half_plus_three", "3"),
+        ("half_plus_two_v1", folder / "half_plus_two_v1", ""),
+        ("half_plus_two_v2", folder / "half_plus_two_v2", ""),
         ("kinds", folder / "kinds", ""),
         ("examples", folder / "examples", ""),
     )

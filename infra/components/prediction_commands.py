@@ -1,5 +1,6 @@
 """Command lines of the three processes in a prediction pod (docs/contracts.md)."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import pulumi
@@ -32,7 +33,13 @@ def sync(
 
 
 def server(
-    engine: ServingEngine, model_name: str, *, batching: bool, access: Access | None
+    engine: ServingEngine,
+    model_name: str,
+    *,
+    batching: bool,
+    cors: bool,
+    op_libraries: Sequence[str],
+    access: Access | None,
 ) -> list[str]:
     """Return the command of the model server; most flags are the same for both engines."""
     flags = [
@@ -46,12 +53,17 @@ def server(
     ]
     if batching:
         flags.append("--enable_batching=true")
+    if cors:
+        flags.append("--rest_api_enable_cors_support=true")
     if access is not None:
         flags.append(f"--ssl_config_file={SSL_CONFIG_FILE}")
     if engine == "tensorflow-serving":
         # Off by default there; its port opens when the model is loaded.
         return ["tensorflow_model_server", *flags, "--enable_grpc_healthcheck_service=true"]
-    flags.append(f"--max_request_bytes={MAX_REQUEST_BYTES}")
+    # What is served stands in the Deployment: no caller may change it.
+    flags += [f"--max_request_bytes={MAX_REQUEST_BYTES}", "--enable_reload_requests=false"]
+    if op_libraries:
+        flags.append(f"--custom_op_libraries={','.join(op_libraries)}")
     if access is not None:
         # REST has no encryption: the gateway in the same pod passes it on.
         flags.append("--rest_api_host=127.0.0.1")

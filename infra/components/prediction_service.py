@@ -64,6 +64,10 @@ class PredictionServiceArgs:
     engine: ServingEngine
     batching: bool
     """Whether requests that wait at the same time run as one."""
+    cors: bool
+    """Whether web pages of any origin may ask over REST."""
+    op_libraries: Sequence[str]
+    """Paths in the image, of libraries with operations that TensorFlow does not have."""
     store_environment: Sequence[EnvVarArgs]
     model_name: str
     model_url: pulumi.Input[str]
@@ -186,7 +190,14 @@ def _server(args: PredictionServiceArgs) -> ContainerArgs:
     return pod_specs.container(
         "server",
         TENSORFLOW_SERVING_IMAGE if args.engine == "tensorflow-serving" else args.image,
-        commands.server(args.engine, args.model_name, batching=args.batching, access=args.access),
+        commands.server(
+            args.engine,
+            args.model_name,
+            batching=args.batching,
+            cors=args.cors,
+            op_libraries=args.op_libraries,
+            access=args.access,
+        ),
         env=_log_format(args),
         packages=args.packages,
         mounts=[_MODELS_READ_ONLY, *_access_mount(args)],

@@ -57,6 +57,8 @@ def declare_serving(
             packages=place.packages("serving", packages.read("serving")),
             engine=settings.serving_engine,
             batching=settings.serving_batching,
+            cors=settings.serving_cors,
+            op_libraries=settings.serving_op_libraries,
             store_environment=storage.environment,
             model_name=settings.model_name,
             model_url=pulumi.Output.concat(storage.output_url, f"/models/{settings.model_name}"),

@@ -39,8 +39,10 @@ KEYS = (
     "s3SecretKey",
     "serviceType",
     "servingBatching",
+    "servingCors",
     "servingEngine",
     "servingFlavour",
+    "servingOpLibraries",
     "servingReplicas",
     "stackId",
     "storageClass",
@@ -102,6 +104,8 @@ def load() -> Settings:
         serving_engine=serving_engine,
         serving_replicas=reader.integer("servingReplicas", low=1) or 1,
         serving_batching=reader.flag("servingBatching"),
+        serving_cors=reader.flag("servingCors"),
+        serving_op_libraries=_op_libraries(reader, serving_engine),
         log_format=reader.choice("logFormat", "text", _LOG_FORMATS),
         serving_flavour=flavours.find(
             reader.text("servingFlavour", "cpu-small"), "dlstack:servingFlavour", table
@@ -120,6 +124,23 @@ def load() -> Settings:
         kube_context=_kube_context(),
         stack_id=name_rules.stack_id(reader.text("stackId")) or None,
     )
+
+
+def _op_libraries(reader: Reader, serving_engine: ServingEngine) -> tuple[str, ...]:
+    paths = tuple(filter(None, map(str.strip, reader.text("servingOpLibraries").split(","))))
+    if not all(path.startswith("/") for path in paths):
+        reader.fail(
+            "servingOpLibraries",
+            "has a path that does not begin with '/'. Name libraries of the runtime image, or "
+            "folders with them, with commas in between",
+        )
+    if paths and serving_engine == "tensorflow-serving":
+        reader.fail(
+            "servingOpLibraries",
+            "is set, but TensorFlow Serving loads no libraries: build its image with the "
+            "operations. Set dlstack:servingEngine to embedded, or remove the key",
+        )
+    return paths
 
 
 def _own_flavours(reader: Reader) -> dict[str, Flavour]:

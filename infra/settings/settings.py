@@ -50,6 +50,10 @@ class Settings:
     serving_replicas: int
     serving_batching: bool
     """Whether requests that wait at the same time run as one."""
+    serving_cors: bool
+    """Whether web pages of any origin may ask over REST."""
+    serving_op_libraries: tuple[str, ...]
+    """Paths in the runtime image, of libraries with operations that TensorFlow does not have."""
     log_format: LogFormat
     """Of the prediction service's pods."""
     serving_flavour: Flavour

@@ -69,6 +69,30 @@ def test_batching_is_off_until_it_is_wanted(up: Up, engine: Engine, engine_name:
     assert "--enable_batching=true" in flags()
 
 
+@pytest.mark.parametrize("engine_name", ["embedded", "tensorflow-serving"])
+def test_pages_of_other_origins_ask_when_they_may(up: Up, engine: Engine, engine_name: str) -> None:
+    def has_cors(container: str) -> bool:
+        pod = containers(engine.the(DEPLOYMENT, "prediction-server"))
+        return "--rest_api_enable_cors_support=true" in pod[container]["command"]
+
+    up(servingEngine=engine_name)
+    assert not has_cors("server")
+    up(servingEngine=engine_name, servingCors="true")
+    assert has_cors("server")
+
+
+def test_the_embedded_server_loads_libraries_with_operations(up: Up, engine: Engine) -> None:
+    up(servingOpLibraries="/opt/a.so, /opt/b")
+    server = containers(engine.the(DEPLOYMENT, "prediction-server"))["server"]
+    assert "--custom_op_libraries=/opt/a.so,/opt/b" in server["command"]
+
+
+def test_no_caller_replaces_what_the_deployment_serves(up: Up, engine: Engine) -> None:
+    up()
+    server = containers(engine.the(DEPLOYMENT, "prediction-server"))["server"]
+    assert "--enable_reload_requests=false" in server["command"]
+
+
 def test_load_balancers_give_their_own_address(up: Up) -> None:
     outputs = up(serviceType="LoadBalancer")
     assert (outputs["host"], outputs["grpcPort"]) == ("203.0.113.7", 8500)
@@ -90,7 +114,8 @@ def test_the_embedded_server_alone_bounds_requests(up: Up, engine: Engine) -> No
 def test_the_official_server_gets_no_flag_that_it_does_not_know(up: Up, engine: Engine) -> None:
     up(servingEngine="tensorflow-serving")
     server = containers(engine.the(DEPLOYMENT, "prediction-server"))["server"]
-    assert not [word for word in server["command"] if "max_request_bytes" in word]
+    own = ("max_request_bytes", "enable_reload_requests", "custom_op_libraries")
+    assert not [word for word in server["command"] if any(flag in word for flag in own)]
 
 
 def test_a_pod_that_ends_answers_until_nobody_asks_it(up: Up, engine: Engine) -> None:

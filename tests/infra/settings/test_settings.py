@@ -58,6 +58,11 @@ MADE = certificate.issue(["models.example.com"], datetime.now(UTC))
         ("modelName", "../evil", r"'\.\./evil' can't name a model"),
         ("modelVersion", "0", r"dlstack:modelVersion '0' is not a whole number in range"),
         ("servingEngine", "triton", r"'triton' is unknown\. .*embedded, tensorflow-serving"),
+        (
+            "servingOpLibraries",
+            "a.so",
+            r"'a.so' has a path that does not begin with '/'\. Name lib",
+        ),
         ("logFormat", "xml", r"dlstack:logFormat 'xml' is unknown\. Use one of: text, json"),
         ("serviceType", "Ingress", r"'Ingress' is unknown\. .*NodePort, LoadBalancer"),
         ("grpcNodePort", "70000", r"dlstack:grpcNodePort '70000' is not a whole .* 1 to 65535"),
@@ -313,8 +318,10 @@ REACHES: dict[str, tuple[dict[str, str], str, set[str]]] = {
     "s3SecretKey": (STORE, "hunter3", {"store"}),
     "serviceType": ({}, "LoadBalancer", {"service_type"}),
     "servingBatching": ({}, "true", {"serving_batching"}),
+    "servingCors": ({}, "true", {"serving_cors"}),
     "servingEngine": ({}, "tensorflow-serving", {"serving_engine"}),
     "servingFlavour": ({}, "cpu-2", {"serving_flavour"}),
+    "servingOpLibraries": ({}, "/opt/a.so, /opt/b", {"serving_op_libraries"}),
     "servingReplicas": ({}, "2", {"serving_replicas"}),
     "stackId": ({}, "0b7c9f4e", {"stack_id"}),
     "storageClass": ({}, "fast", {"storage_class"}),
@@ -326,6 +333,12 @@ REACHES: dict[str, tuple[dict[str, str], str, set[str]]] = {
 """Key -> the rest of the configuration, another value than there is, the settings that it changes.
 
 All keys but the two of a certificate, neither of which can be changed alone."""
+
+
+def test_libraries_with_operations_are_not_for_the_official_server(configure: Configure) -> None:
+    configure(servingEngine="tensorflow-serving", servingOpLibraries="/opt/a.so")
+    with pytest.raises(pulumi.RunError, match="TensorFlow Serving loads no libraries"):
+        configuration.load()
 
 
 @pytest.mark.parametrize("key", REACHES)

@@ -6,19 +6,18 @@ for both methods.
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb2
 
 from ..errors import InvalidArgument
-from .json_errors import Json, format_error, shown, type_name
-from .json_inputs import decode_base64, is_base64
+from .json_errors import format_error, type_name
+from .json_inputs import decode_base64, encode, is_base64
 from .json_outputs import float_texts
+from .json_parser import Doubled, Json
+from .json_texts import text_bytes
 
 _MAX_INT64 = 2**63 - 1
-_MAX_UINT64 = 2**64 - 1
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
 
 
@@ -46,28 +45,37 @@ def read_input(document: dict[str, Json]) -> input_pb2.Input:
     return given
 
 
-def dump_classifications(result: classification_pb2.ClassificationResult) -> str:
+def dump_classifications(result: classification_pb2.ClassificationResult) -> bytes:
     """Return the response body of classify: `[[label, score], ...]` for each Example."""
     rows = []
     for classifications in result.classifications:
-        scores = [found.score for found in classifications.classes]
-        pairs = zip(classifications.classes, _texts(scores), strict=True)
-        rows.append("[" + ", ".join(f"[{_text(c.label)}, {score}]" for c, score in pairs) + "]")
-    return '{\n    "results": [' + ", ".join(rows) + "\n    ]\n}"
+        scores = _texts([found.score for found in classifications.classes])
+        pairs = zip(classifications.classes, scores, strict=True)
+        rows.append(
+            b"[%s]" % b", ".join(b"[%s, %s]" % (_text(c.label), score) for c, score in pairs)
+        )
+    return b'{\n    "results": [%s\n    ]\n}' % b", ".join(rows)
 
 
-def dump_regressions(result: regression_pb2.RegressionResult) -> str:
+def dump_regressions(result: regression_pb2.RegressionResult) -> bytes:
     """Return the response body of regress: one number for each Example."""
     values = _texts([regression.value for regression in result.regressions])
-    return '{\n    "results": [' + ", ".join(values) + "]\n}"
+    return b'{\n    "results": [%s]\n}' % b", ".join(values)
 
 
 def _example(value: Json) -> example_pb2.Example:
     if not isinstance(value, dict):
         raise InvalidArgument(f"Example must be JSON object but got JSON {type_name(value)}")
     example = example_pb2.Example()
-    for name, content in value.items():
-        feature = example.features.feature[name]
+    # Of features of one name the last counts, as everywhere in protobuf's maps.
+    members = dict(value.members) if isinstance(value, Doubled) else value
+    for name, content in members.items():
+        try:
+            feature = example.features.feature[name]
+        except UnicodeEncodeError:
+            raise InvalidArgument(
+                f"Feature: {name} has a name that is not UTF-8. Name it in UTF-8."
+            ) from None
         for element in content if isinstance(content, list) else [content]:
             _add(element, name, feature)
     return example
@@ -85,46 +93,27 @@ def _add(value: Json, name: str, feature: feature_pb2.Feature) -> None:
         )
     if isinstance(value, str | dict):
         kind = "bytes_list"
-    # Beyond uint64 rapidjson reads a number as a double.
-    elif isinstance(value, float) or not -_MAX_INT64 - 1 <= value <= _MAX_UINT64:
-        kind = "float_list"
     else:
-        kind = "int64_list"
+        kind = "float_list" if isinstance(value, float) else "int64_list"
     known = feature.WhichOneof("kind")
     if known not in (None, kind):
         raise InvalidArgument(
             f"Unexpected element type in feature: {name} expecting type: {_KINDS[known]}"
         )
     if isinstance(value, str | dict):
-        element = decode_base64(value) if isinstance(value, dict) else _encoded(value, name)
+        element = decode_base64(value) if isinstance(value, dict) else encode(value)
         feature.bytes_list.value.append(element)
-    elif kind == "float_list":
-        feature.float_list.value.append(_float32(value))
+    elif isinstance(value, float):
+        feature.float_list.value.append(value)
     elif value > _MAX_INT64:
-        raise InvalidArgument(f"Feature: {name} has uint64 element. Only int64 is supported.")
+        raise InvalidArgument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
     else:
         feature.int64_list.value.append(int(value))
 
 
-def _encoded(text: str, name: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # A lone surrogate, as \ud800 gives.
-        raise InvalidArgument(f"Feature: {name} has a string that is no Unicode text.") from None
-
-
-def _float32(value: float) -> float:
-    # Infinity and NaN have a float32 each; a finite number may be too large for any.
-    if np.isfinite(float(value)) and abs(value) > np.finfo(np.float32).max:
-        raise InvalidArgument(
-            f"Cannot convert JSON value: {shown(value)} to float without loss of precision."
-        )
-    return float(value)
-
-
-def _texts(values: list[float]) -> list[str]:
+def _texts(values: list[float]) -> list[bytes]:
     return float_texts(np.array(values, np.float32))
 
 
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _text(value: str) -> bytes:
+    return text_bytes(value.encode(errors="surrogateescape"))

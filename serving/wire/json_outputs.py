@@ -1,22 +1,32 @@
 """The outputs of a model as the JSON body of a REST answer.
 
-Formats, checks and texts follow TensorFlow Serving's `util/json_tensor.cc`.
+Formats, checks and texts follow TensorFlow Serving's `util/json_tensor.cc`; numbers have as many
+digits as tell them from their neighbours. Large arrays are written in parts, with the GIL given up
+in between.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterator, Mapping
+from binascii import b2a_base64
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import orjson
 
 from ..data_types import DATA_TYPES
 from ..errors import InvalidArgument
+from .json_texts import special_texts, text_bytes
 from .tensor_proto import data_type_name
+from .turns import piece
+
+_MOST_ELEMENTS = 50_000
+"""Numbers that are written at once: a millisecond or two."""
+_MOST_BYTES = 256 * 2**10
+"""Of texts that are written at once."""
 
 
-def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> str:
+def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> bytes:
     """Return the response body for a model's outputs.
 
     Raises:
@@ -25,11 +35,8 @@ def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> str:
     if not outputs:
         raise InvalidArgument("Cannot convert empty tensor map to JSON")
     if not by_row:
-        columns = [
-            (alias, _nested(_element_texts(array, alias), array.shape))
-            for alias, array in outputs.items()
-        ]
-        return '{\n    "outputs": %s\n}' % (
+        columns = [(alias, _dump(array, alias)) for alias, array in outputs.items()]
+        return b'{\n    "outputs": %s\n}' % (
             columns[0][1] if len(columns) == 1 else _object(columns)
         )
     batch = None
@@ -41,70 +48,98 @@ def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> str:
                 f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {batch}"
             )
         batch = len(array)
-    by_alias: dict[str, list[str]] = {}
-    for alias, array in outputs.items():
-        texts = _element_texts(array, alias)
-        by_alias[alias] = [_nested(texts, array.shape[1:]) for _ in range(len(array))]
-    if len(by_alias) == 1:
-        [rows] = by_alias.values()
-    else:
-        rows = [
-            _object(list(zip(by_alias, row, strict=True)), indent=8)
-            for row in zip(*by_alias.values(), strict=True)
-        ]
-    return '{\n    "predictions": [' + ", ".join(rows) + "\n    ]\n}"
+    if len(outputs) == 1:
+        [(alias, array)] = outputs.items()
+        return b'{\n    "predictions": %s\n    ]\n}' % _dump(array, alias)[:-1]
+    by_alias = {alias: _rows(array, alias) for alias, array in outputs.items()}
+    rows = [
+        _object(list(zip(by_alias, row, strict=True)), indent=8)
+        for row in zip(*by_alias.values(), strict=True)
+    ]
+    return b'{\n    "predictions": [' + b", ".join(rows) + b"\n    ]\n}"
 
 
-def _object(members: list[tuple[str, str]], indent: int = 4) -> str:
-    inner = "\n" + " " * (indent + 4)
-    lines = ",".join(f"{inner}{json.dumps(alias)}: {text}" for alias, text in members)
-    return "{" + lines + "\n" + " " * indent + "}"
+def float_texts(values: np.ndarray) -> list[bytes]:
+    """Return the numbers of a flat array."""
+    return _dump_numbers(values)[1:-1].split(b",") if len(values) else []
 
 
-def _nested(texts: Iterator[str], shape: tuple[int, ...]) -> str:
-    """Take as many texts as an array of this shape has elements; return it as JSON on one line."""
-    if not shape:
-        return next(texts)
-    return "[" + ", ".join(_nested(texts, shape[1:]) for _ in range(shape[0])) + "]"
+def _object(members: list[tuple[str, bytes]], indent: int = 4) -> bytes:
+    inner = b"\n" + b" " * (indent + 4)
+    lines = b",".join(inner + _name(alias) + b": " + text for alias, text in members)
+    return b"{" + lines + b"\n" + b" " * indent + b"}"
 
 
-def _element_texts(array: np.ndarray, alias: str) -> Iterator[str]:
-    flat = array.ravel()
-    match flat.dtype.kind:
-        case "f" if flat.itemsize > 1:
-            return iter(float_texts(flat))
-        case "b":
-            return ("true" if value else "false" for value in flat.tolist())
-        case "i" | "u":
-            return map(str, flat.tolist())
-        case "O" if alias.endswith("_bytes"):
-            return (json.dumps({"b64": base64.b64encode(value).decode()}) for value in flat)
-        case "O":
-            # Not UTF-8: the name of the output should have ended in _bytes.
-            return (json.dumps(value.decode(errors="replace")) for value in flat)
-    name = data_type_name(DATA_TYPES[flat.dtype])
-    raise InvalidArgument(f"Failed to write JSON value for tensor type: {name}")
+def _name(alias: str) -> bytes:
+    return text_bytes(alias.encode(errors="surrogateescape"))
 
 
-def float_texts(flat: np.ndarray) -> list[str]:
-    """Return the shortest of %g and full precision that reads back as the same number."""
-    if flat.dtype == np.float16:
-        flat = flat.astype(np.float32)
-    values = flat.tolist()
-    texts = [f"{value:g}" for value in values]
-    digits, read_back = "%.17g", list(map(float, texts))
-    if flat.dtype == np.float32:
-        digits = "%.9g"
-        with np.errstate(over="ignore"):
-            read_back = np.array(read_back).astype(np.float32).tolist()
+def _rows(array: np.ndarray, alias: str) -> list[bytes]:
+    """Return the JSON of each row."""
+    if not array.size or array.dtype == object:
+        return [_dump(row, alias) for row in _each(array)]
+    separator = b"]" * (array.ndim - 1) + b"," + b"[" * (array.ndim - 1)
+    text = _dump(array, alias)
+    rows = text[array.ndim : len(text) - array.ndim].split(separator)
+    opened, closed = b"[" * (array.ndim - 1), b"]" * (array.ndim - 1)
+    return [opened + row + closed for row in rows] if opened else rows
+
+
+def _each(array: np.ndarray) -> list[np.ndarray]:
+    """Return the rows as arrays, be they of one element."""
     return [
-        _with_point(text if back == value else digits % value)
-        for text, back, value in zip(texts, read_back, values, strict=True)
+        array[position : position + 1].reshape(array.shape[1:]) for position in range(len(array))
     ]
 
 
-def _with_point(text: str) -> str:
-    return text if "." in text or "e" in text else _SPECIAL.get(text, text + ".0")
+def _dump(array: np.ndarray, alias: str) -> bytes:
+    """Return an array as JSON on one line."""
+    if not array.ndim:
+        return _dump(array.reshape(1), alias)[1:-1]
+    texts = array.dtype == object
+    most = _most_texts(array) if texts else _MOST_ELEMENTS
+    if array.size <= most:
+        return _dump_texts(array, alias) if texts else _dump_numbers(array)
+    step = most * len(array) // array.size
+    if not step:
+        return b"[" + b",".join([_dump(row, alias) for row in _each(array)]) + b"]"
+    parts = []
+    for start in range(0, len(array), step):
+        part = array[start : start + step]
+        with piece():
+            parts.append((_dump_texts(part, alias) if texts else _dump_numbers(part))[1:-1])
+    return b"[" + b",".join(parts) + b"]"
 
 
-_SPECIAL = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+def _most_texts(array: np.ndarray) -> int:
+    """Return how many texts are written at once, by the length of the first ones."""
+    first = array.ravel()[:100]
+    return max(1, min(5000, _MOST_BYTES * len(first) // (sum(map(len, first)) + 1)))
+
+
+def _dump_numbers(array: np.ndarray) -> bytes:
+    if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and array.itemsize == 1):
+        name = data_type_name(DATA_TYPES[array.dtype])
+        raise InvalidArgument(f"Failed to write JSON value for tensor type: {name}")
+    text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+    if array.dtype.kind == "f" and b"null" in text:
+        # JSON has no NaN and no infinity; TensorFlow Serving's clients know them.
+        finite = text.split(b"null")
+        special = special_texts(array[~np.isfinite(array)])
+        text = finite[0] + b"".join(a + b for a, b in zip(special, finite[1:], strict=True))
+    return text
+
+
+def _dump_texts(array: np.ndarray, alias: str) -> bytes:
+    flat = array.ravel()
+    texts: list[Any]
+    if alias.endswith("_bytes"):
+        texts = [{"b64": b2a_base64(value, newline=False).decode()} for value in flat]
+    else:
+        try:
+            texts = [value.decode() for value in flat]
+        except UnicodeDecodeError:
+            texts = [orjson.Fragment(text_bytes(value)) for value in flat]
+    nested = np.empty(len(flat), dtype=object)
+    nested[:] = texts
+    return orjson.dumps(nested.reshape(array.shape).tolist())

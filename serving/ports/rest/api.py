@@ -21,7 +21,7 @@ from ...config import ServerConfig
 from ...errors import InvalidArgument, as_serving_error
 from ...models.registry import Models
 from ...predict.status import model_metadata, model_status, signature_defs
-from ...wire import json_document, json_errors
+from ...wire import json_errors
 from .body import unpack
 from .methods import METHODS, Method
 
@@ -64,7 +64,7 @@ class Prediction:
         Raises:
             ServingError: it is no such request.
         """
-        return self.method.parse(json_document.parse(unpack(content) if gzip else content))
+        return self.method.parse(unpack(content) if gzip else content)
 
     def is_long(self, content: bytes, *, gzip: bool) -> bool:
         """Whether reading this body would hold up an event loop."""
@@ -161,7 +161,7 @@ def _json(message: Message) -> str:
 def failed(error: BaseException) -> Response:
     """Return the response to a request that failed."""
     known = as_serving_error(error)
-    return Response(known.http_status, json_errors.dump({"error": known.message}).encode())
+    return Response(known.http_status, json_errors.body(known.message))
 
 
 def _target(match: re.Match[str]) -> tuple[str, int | None, str]:

@@ -78,7 +78,7 @@ class RestApplication:
                 try:
                     content = await read(receive, headers, self._most_bytes, hold)
                 except TooLargeError as error:
-                    response = Response(413, json_errors.dump({"error": str(error)}).encode())
+                    response = Response(413, json_errors.body(str(error)))
                 except ServingError as error:
                     response = failed(error)
                 else:
@@ -140,14 +140,14 @@ class RestApplication:
                 prediction = self._api.prediction(method, path)
                 if prediction is None:
                     return self._api.look(method, path)
-                text = await self._run(prediction, content, hold, deadline, gzip=gzip)
-            return Response(200, text.encode())
+                body = await self._run(prediction, content, hold, deadline, gzip=gzip)
+            return Response(200, body)
         except Exception as error:
             return failed(error)
 
     async def _run(
         self, prediction: Prediction, content: bytes, hold: Hold, deadline: float, *, gzip: bool
-    ) -> str:
+    ) -> bytes:
         """Return the answer to predict, classify or regress."""
         name, method = prediction.name, prediction.method
         long = prediction.is_long(content, gzip=gzip)

@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
+from ...budget import LARGE_BYTES
 from ...errors import InvalidArgument
 from ...models.signature import DEFAULT_SIGNATURE
 from ...models.version import Version
 from ...predict import examples, predict
 from ...predict.call import Call
-from ...wire import json_examples, json_inputs, json_outputs
+from ...wire import json_document, json_examples, json_inputs, json_outputs
 from ...wire.json_document import signature_name
-from ...wire.json_errors import Json
+from ...wire.json_parser import Json
 
 R = TypeVar("R", classification_pb2.ClassificationRequest, regression_pb2.RegressionRequest)
 
@@ -25,15 +26,15 @@ R = TypeVar("R", classification_pb2.ClassificationRequest, regression_pb2.Regres
 class Method:
     """One of them."""
 
-    parse: Callable[[dict[str, Json]], Any]
-    """JSON document to a request. Its errors come before those of an unknown model."""
-    read: Callable[[Version, Any], Call[str]]
+    parse: Callable[[bytes], Any]
+    """Body to a request. Its errors come before those of an unknown model."""
+    read: Callable[[Version, Any], Call[bytes]]
     """Read such a request into a call, whose answer is the body to send."""
     short_bytes: int
     """Bodies up to this size are read on the event loop: about 1 ms for the largest."""
 
 
-def _read_predict(version: Version, document: dict[str, Json]) -> Call[str]:
+def _read_predict(version: Version, document: dict[str, Json]) -> Call[bytes]:
     key = signature_name(document)
     signature = version.signature(key)
     if signature is None:
@@ -53,23 +54,30 @@ def _read_predict(version: Version, document: dict[str, Json]) -> Call[str]:
     )
 
 
-def _parse_examples(kind: type[R], document: dict[str, Json]) -> R:
+def _parse_examples(kind: type[R], content: bytes) -> R:
     request = kind()
-    request.model_spec.signature_name = signature_name(document)
+    document = json_document.parse_plain(content)
+    name = signature_name(document)
+    try:
+        request.model_spec.signature_name = name
+    except UnicodeEncodeError:
+        raise InvalidArgument(
+            f'Serving signature name: "{name}" not found in signature def'
+        ) from None
     request.input.CopyFrom(json_examples.read_input(document))
     return request
 
 
 def _read_classify(
     version: Version, request: classification_pb2.ClassificationRequest
-) -> Call[str]:
+) -> Call[bytes]:
     call = examples.read_classification(version, request)
     return replace(
         call, answer=lambda outputs: json_examples.dump_classifications(call.answer(outputs).result)
     )
 
 
-def _read_regress(version: Version, request: regression_pb2.RegressionRequest) -> Call[str]:
+def _read_regress(version: Version, request: regression_pb2.RegressionRequest) -> Call[bytes]:
     call = examples.read_regression(version, request)
     return replace(
         call, answer=lambda outputs: json_examples.dump_regressions(call.answer(outputs).result)
@@ -77,7 +85,7 @@ def _read_regress(version: Version, request: regression_pb2.RegressionRequest) -
 
 
 METHODS = {
-    "predict": Method(lambda document: document, _read_predict, 256 * 2**10),
+    "predict": Method(json_document.parse, _read_predict, LARGE_BYTES),
     # Python handles each value of an Example by itself.
     "classify": Method(
         partial(_parse_examples, classification_pb2.ClassificationRequest), _read_classify, 2**12

@@ -1,0 +1,285 @@
+"""Lists of numbers in JSON, however they are nested, without a Python object for each number.
+
+simdjson reads them into doubles or integers: 32 pictures of MNIST in a third of the time that
+orjson's lists take, [32, 28, 28, 1] in a tenth. Long lists are read piece by piece, with the GIL
+given up in between.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import simdjson
+
+from . import json_parser
+from .json_parser import WINDOW, Json
+from .turns import piece
+
+_SPACES = b" \t\n\r"
+_OF_NUMBERS = b"0123456789+-.eENaInfity"
+_DIGITS = bytes.maketrans(_OF_NUMBERS, b"0" * len(_OF_NUMBERS))
+_ONE_LIST = bytes.maketrans(b"[]", b"  ")
+_OTHER = re.compile(rb"[^-+0-9.eENaInfity, \t\n\r\[\]]")
+_TOKEN = re.compile(rb"[^, \t\n\r\[\]]+")
+_MOST_DIMENSIONS = 64
+"""numpy's."""
+_SHORTEST_ROW = 32
+"""Bytes; rows shorter on average are told apart by the structure of the text."""
+
+Parsed = simdjson.Object | simdjson.Array
+
+_of_this_thread = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A list, or lists of lists of one length each, of numbers alone."""
+
+    shape: tuple[int, ...]
+    parts: list[np.ndarray]
+    """The numbers in order: int64 or uint64 where all of a part are whole in the text, else
+    float64.
+    """
+    content: bytes
+    start: int
+    end: int
+    """The text is `content[start:end]`."""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def array(
+        self, dtype: np.dtype, convert: Callable[[np.ndarray], np.ndarray | None]
+    ) -> np.ndarray | None:
+        """Return them as an array; None where `convert`, to `dtype`, gives None for a part."""
+        if len(self.parts) == 1:
+            [part] = self.parts
+            whole = convert(part)
+            return None if whole is None else whole.reshape(self.shape)
+        array = np.empty(math.prod(self.shape), dtype)
+        position = 0
+        for part in self.parts:
+            converted = convert(part)
+            if converted is None:
+                return None
+            array[position : position + len(part)] = converted
+            position += len(part)
+        return array.reshape(self.shape)
+
+    def listed(self) -> list[Json]:
+        """Return them as lists of int and float."""
+        found: list[Json] = json_parser.parse(self.content[self.start : self.end])
+        return found
+
+    def tokens(self) -> Iterator[int | float]:
+        """Return the numbers one by one, whole ones as int."""
+        for match in _TOKEN.finditer(self.content, self.start, self.end):
+            value = json_parser.number(match.group())
+            assert value is not None
+            yield value
+
+
+def read_document(content: bytes) -> dict[str, object] | None:
+    """Return a request whose inputs are one list of numbers; None: it is another one.
+
+    Args:
+        content: a short body.
+    """
+    try:
+        return _read_document(_parsed(content), content)
+    except (ValueError, TypeError, RuntimeError, UnicodeDecodeError):
+        return None
+
+
+def _read_document(document: Parsed, content: bytes) -> dict[str, object] | None:
+    if not isinstance(document, simdjson.Object):
+        return None
+    members: dict[str, object] = {}
+    lists = None
+    for name in document:
+        value: object = document[name]
+        if name in ("instances", "inputs") and lists is None and isinstance(value, simdjson.Array):
+            lists, value = name, _read_lists(value, content)
+        elif name != "signature_name" or not isinstance(value, str):
+            return None
+        if value is None or name in members:
+            return None
+        members[name] = value
+    return members if lists else None
+
+
+def _read_lists(lists: simdjson.Array, content: bytes) -> Numbers | None:
+    shape: list[int] = []
+    element = lists
+    while isinstance(element, simdjson.Array):
+        shape.append(len(element))
+        if not shape[-1] or len(shape) > _MOST_DIMENSIONS:
+            return None
+        element = element[0]
+    values = _values(lists, element)
+    if values is None or len(values) != math.prod(shape):
+        return None
+    start, end = content.find(b"["), content.rfind(b"]") + 1
+    brackets = 1 + (shape[0] if len(shape) == 2 else 0)
+    if len(shape) < 3 and shape[0] * _SHORTEST_ROW <= len(content):
+        # As many brackets as that: no list is inside a row, and none in a name.
+        regular = content.count(b"[") == brackets and (
+            len(shape) == 1 or {shape[1]}.issuperset(map(len, lists))
+        )
+    else:
+        regular = tuple(shape) == _shape(_structure(content, start, end))
+    return Numbers(tuple(shape), [values], content, start, end) if regular else None
+
+
+def read_list(content: bytes, start: int) -> tuple[Numbers, int] | None:
+    """Return the lists of numbers that begin at a position, and where they end.
+
+    None: they hold something else, or are of different lengths.
+    """
+    end = start
+    while end < len(content):
+        other = _OTHER.search(content, end, end + WINDOW)
+        if other:
+            end = other.start()
+            break
+        end += WINDOW
+    text_end = content.rfind(b"]", start, end) + 1
+    structure = _structure(content, start, text_end)
+    shape = _shape(structure)
+    if shape is None:
+        return None
+    del structure
+    parts = []
+    for text in _pieces(content, start, text_end):
+        with piece():
+            part = _read_flat(text)
+        if part is None:
+            return None
+        parts.append(part)
+    if sum(map(len, parts)) != math.prod(shape):
+        return None
+    return Numbers(shape, parts, content, start, text_end), text_end
+
+
+def _pieces(content: bytes, start: int, end: int) -> Iterator[bytes]:
+    """Return the text cut at commas, each piece as one flat list."""
+    while start < end:
+        stop = end
+        if end - start > WINDOW:
+            stop = content.rfind(b",", start, start + WINDOW)
+            if stop < 0:
+                stop = content.find(b",", start + WINDOW, end)
+            if stop < 0:
+                stop = end
+        yield b"[" + content[start:stop].translate(_ONE_LIST) + b"]"
+        start = stop + 1
+
+
+def _read_flat(text: bytes) -> np.ndarray | None:
+    try:
+        found = _parsed(text)
+        assert isinstance(found, simdjson.Array)
+        values = _values(found, found[0])
+        if values is not None:
+            return values
+    except (ValueError, TypeError, RuntimeError, IndexError):
+        pass
+    # NaN, infinities, integers beyond 64 bits; or no numbers at all.
+    numbers: list[int | float] = []
+    for token in text[1:-1].split(b","):
+        value = json_parser.number(token.strip())
+        if value is None:
+            return None
+        numbers.append(value)
+    if {int}.issuperset(map(type, numbers)):
+        for limits in map(np.iinfo, (np.int64, np.uint64)):
+            if limits.min <= min(numbers) and max(numbers) <= limits.max:
+                return np.array(numbers, limits.dtype)
+    return np.array(numbers, np.float64)
+
+
+def _values(lists: simdjson.Array, element: object) -> np.ndarray | None:
+    """Return all numbers of nested lists, the first of which is `element`."""
+    if type(element) is int:
+        with suppress(ValueError, TypeError, RuntimeError):
+            return np.frombuffer(lists.as_buffer(of_type="i"), np.int64)
+        with suppress(ValueError, TypeError, RuntimeError):
+            return np.frombuffer(lists.as_buffer(of_type="u"), np.uint64)
+    elif type(element) is not float:
+        return None
+    return np.frombuffer(lists.as_buffer(of_type="d"), np.float64)
+
+
+def _parsed(text: bytes) -> Parsed:
+    """Return what this thread's parser reads: it must be gone before the next call."""
+    try:
+        parser: simdjson.Parser = _of_this_thread.parser
+    except AttributeError:
+        parser = _of_this_thread.parser = simdjson.Parser()
+    try:
+        found = parser.parse(text)
+    except RuntimeError:
+        # Perhaps because something read earlier lives on.
+        del _of_this_thread.parser
+        raise
+    if isinstance(found, Parsed):
+        return found
+    raise TypeError("neither an object nor a list")
+
+
+def _structure(content: bytes, start: int, end: int) -> bytes:
+    """Return brackets and commas of a text, and whatever belongs to no number.
+
+    Nothing where a number is behind a list or before one: without brackets it would pass.
+    """
+    parts = []
+    last = b""
+    for position in range(start, end, WINDOW):
+        part = content[position : min(end, position + WINDOW)]
+        part = last + part.translate(_DIGITS, _SPACES)
+        if b"]0" in part or b"0[" in part:
+            return b""
+        parts.append(part[len(last) :].translate(None, b"0"))
+        last = part[-1:]
+    return b"".join(parts)
+
+
+def _shape(structure: bytes) -> tuple[int, ...] | None:
+    """Return the shape of lists by their brackets and commas; None: there is no such array.
+
+    A list of one element and one of none look the same: whoever asks counts the numbers.
+    """
+    rank = len(structure) - len(structure.lstrip(b"["))
+    close = structure.find(b"]")
+    if not 0 < rank <= _MOST_DIMENSIONS or structure[rank:close] != b"," * (close - rank):
+        return None
+    unit = structure[rank - 1 : close + 1]
+    shape = [close - rank + 1]
+    for start in range(rank - 2, 0, -1):
+        end, count = start + 1 + len(unit), 1
+        while structure.startswith(unit, end + 1) and structure[end : end + 1] == b",":
+            end += 1 + len(unit)
+            count += 1
+        if structure[end : end + 1] != b"]":
+            return None
+        unit = structure[start : end + 1]
+        shape.insert(0, count)
+    if rank == 1:
+        return tuple(shape) if len(unit) == len(structure) else None
+    count, rest = divmod(len(structure) - 1, len(unit) + 1)
+    if rest or not structure.endswith(b"]"):
+        return None
+    row = unit + b","
+    rows = row * max(1, WINDOW // len(row))
+    last = len(structure) - 1
+    for position in range(1, last, len(rows)):
+        part = structure[position : min(last, position + len(rows))]
+        if part != rows[: len(part)]:
+            return None
+    return (count, *shape)

@@ -14,15 +14,13 @@ _VERSION_2 = Path("/sys/fs/cgroup")
 
 
 class MemoryGroup:
-    """Put processes into it with `add`; what they start is in it as well."""
+    """What a process starts is in its group as well."""
 
     def __init__(self, folder: Path, version: int) -> None:
         self._folder = folder
         self._version = version
-
-    def add(self, process: int) -> None:
-        """Bound a process; what it has taken before doesn't count."""
-        (self._folder / "cgroup.procs").write_text(str(process))
+        self.join = f"echo $$ > {folder}/cgroup.procs"
+        """A shell command: puts the shell into the group."""
 
     @property
     def peak(self) -> int:

@@ -106,7 +106,7 @@ class BatchQueue:
         loop: EventLoop,
         inputs: Mapping[str, np.ndarray],
         fetch: Sequence[str],
-        timeout_ms: int = 0,
+        deadline: float = NO_DEADLINE,
     ) -> dict[str, np.ndarray]:
         """Run one request together with others that the event loop has at hand.
 
@@ -116,19 +116,17 @@ class BatchQueue:
             loop: the one that this runs on.
             inputs: arrays with the same number of rows (axis 0).
             fetch: the outputs wanted.
-            timeout_ms: for waiting and running together; 0: no limit.
+            deadline: for waiting and running together, by the scheduler's clock.
 
         Raises:
             ServingError: the request can't be batched, the queue is full, or the batch failed.
         """
         done = asyncio.Event()
-        task = self.submit(
-            inputs,
-            fetch,
-            self._clock() + timeout_ms / 1000 if timeout_ms > 0 else NO_DEADLINE,
-            lambda _: loop.call_soon(done.set),
-            loop.call_soon,
-        )
+
+        def wake(_: Task) -> None:
+            loop.call_soon(done.set)
+
+        task = self.submit(inputs, fetch, deadline, wake, loop.call_soon)
         loop.call_later(0, self._scheduler.flush)
         try:
             await done.wait()

@@ -111,7 +111,7 @@ async def run(
         call.settle(hold, outputs)
         return outputs
     started = time.perf_counter()
-    outputs = await queue.run(loop, call.inputs, call.fetch, milliseconds_left(deadline))
+    outputs = await queue.run(loop, call.inputs, call.fetch, deadline)
     metrics.count_run(version.model_name, call.api, time.perf_counter() - started)
     call.settle(hold, outputs)
     return outputs

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.batching.queue import BatchQueue
+from serving.batching.queue import NO_DEADLINE, BatchQueue
 from serving.event_loop import EventLoop
 from tests.serving.batching.doubler import Ask, Doubler
 
@@ -31,7 +31,8 @@ def ask(loop: EventLoop) -> Ask:
         fetch: Sequence[str] = ("y",),
         milliseconds: int = 0,
     ) -> Future[dict[str, np.ndarray]]:
-        return loop.start(queue.run(loop, inputs, fetch, milliseconds))
+        deadline = queue._clock() + milliseconds / 1000 if milliseconds else NO_DEADLINE
+        return loop.start(queue.run(loop, inputs, fetch, deadline))
 
     return ask
 

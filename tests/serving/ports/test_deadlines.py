@@ -17,7 +17,7 @@ MANY = 16
 """More than the server has threads: were one of them still busy, the last call would show it."""
 
 
-@pytest.mark.parametrize("flags", [[]], ids=["alone"])
+@pytest.mark.parametrize("flags", [[], ["--enable_batching"]], ids=["alone", "batched"])
 def test_long_calls_end_although_the_signature_was_quick_before(
     models: Path, tmp_path: Path, flags: list[str]
 ) -> None:

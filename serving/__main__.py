@@ -10,6 +10,7 @@ from . import config, logs
 from .errors import ServingError
 
 _START_FAILED = 255
+_FRONT_END_LOST = 1
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     except ServingError as error:
         print(f"Failed to start server. Error: {error}", flush=True)
         return _START_FAILED
+    except server.FrontEndLostError:
+        return _FRONT_END_LOST
     return 0
 
 

@@ -22,6 +22,8 @@ def _flag(default: object, text: str) -> Any:
 MOST_REQUEST_BYTES = 2**31 - 1
 """TensorFlow Serving's limit for gRPC, and the longest message that protobuf can read."""
 
+FRONT_ENDS = ("auto", "native", "python")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
@@ -46,6 +48,16 @@ class ServerConfig:
         MOST_REQUEST_BYTES,
         "Longest gRPC message and REST body, in bytes; longer ones are refused unread. Not TF"
         " Serving's.",
+    )
+    front_end: str = _flag(
+        "auto",
+        "What serves the ports: native (the program dlstack-frontend), python, or auto: native"
+        " where the program is. Not TF Serving's.",
+    )
+    front_end_program: str = _flag(
+        "",
+        "Path of the program of --front_end=native; empty: dlstack-frontend beside python or on"
+        " PATH. Not TF Serving's.",
     )
     rest_api_timeout_in_ms: int = _flag(30000, "Longest run of a model for a REST request, in ms.")
     rest_api_enable_cors_support: bool = _flag(False, "Send CORS headers to browsers.")
@@ -252,6 +264,10 @@ def _check(config: ServerConfig) -> None:
     if not 1 <= config.max_request_bytes <= MOST_REQUEST_BYTES:
         raise InvalidArgument(
             f"--max_request_bytes is {config.max_request_bytes}. Use 1 to {MOST_REQUEST_BYTES}."
+        )
+    if config.front_end not in FRONT_ENDS:
+        raise InvalidArgument(
+            f"--front_end is '{config.front_end}'. Use one of: {', '.join(FRONT_ENDS)}."
         )
     if config.batching_parameters_file and not config.enable_batching:
         raise InvalidArgument(

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import text_protos
-from .errors import Code, InvalidArgument, as_serving_error
+from .errors import Code, InvalidArgument, ServingError, as_serving_error
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
 
@@ -157,16 +157,25 @@ class counted:  # noqa: N801  # Named as what it is used as: `with metrics.count
         self._started = time.perf_counter()
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        model_name = self._labels[0]
         if error is None:
-            REQUEST_COUNT.add(model_name, "OK")
-            REQUEST_LATENCY.add((time.perf_counter() - self._started) * 1e6, *self._labels)
+            count_success(*self._labels, self._started)
         elif isinstance(error, Exception):
-            known = as_serving_error(error)
-            REQUEST_COUNT.add(model_name, known.code.name)
-            raise known from None
+            raise count_failure(self._labels[0], error) from None
         else:
-            REQUEST_COUNT.add(model_name, Code.CANCELLED.name)
+            REQUEST_COUNT.add(self._labels[0], Code.CANCELLED.name)
+
+
+def count_success(model_name: str, api: str, entrypoint: str, started: float) -> None:
+    """Count a request that was answered; `started` by `time.perf_counter`."""
+    REQUEST_COUNT.add(model_name, "OK")
+    REQUEST_LATENCY.add((time.perf_counter() - started) * 1e6, model_name, api, entrypoint)
+
+
+def count_failure(model_name: str, error: Exception) -> ServingError:
+    """Count a request that failed; return what its caller may see of the error."""
+    known = as_serving_error(error)
+    REQUEST_COUNT.add(model_name, known.code.name)
+    return known
 
 
 def count_run(model_name: str, api: str, seconds: float) -> None:

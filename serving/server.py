@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,7 @@ from .models.version import LoadOptions
 from .predict import warmup
 
 if TYPE_CHECKING:
-    from .ports.grpc.server import GrpcServer
-    from .ports.rest.server import RestServer
+    from .ports.front_end import Ports
 
 log = logging.getLogger(__name__)
 
@@ -36,28 +36,34 @@ DRAIN_SECONDS = 2.0
 """How long requests under way may take after SIGTERM."""
 
 
+class FrontEndLostError(Exception):
+    """The program that served the ports has ended; so the server has to, and be started anew."""
+
+
 def run(config: ServerConfig) -> None:
     """Load the models, serve until SIGTERM or SIGINT, drain and return.
 
     Raises:
         ServingError: a model can't be loaded, or a port can't be bound.
+        FrontEndLostError: the program that served the ports has ended.
     """
     stopping = threading.Event()
+    options = _load_options(config)
     budget = Budget(config.max_waiting_bytes)
     models = Models(
-        _load_options(config),
+        options,
         early_labels=config.allow_version_labels_for_unavailable_models,
         callers_replace=config.enable_reload_requests,
         load_threads=config.num_load_threads,
         unload_threads=config.num_unload_threads,
         on_change=lambda: changed(),
     )
-    grpc_server = None
+    opened: list[Ports] = []
 
     def changed() -> None:
         budget.fit()
-        if grpc_server is not None:
-            grpc_server.update_health()
+        for one in opened:
+            one.update_health()
 
     wakes, wake = os.pipe()
 
@@ -77,42 +83,42 @@ def run(config: ServerConfig) -> None:
     metrics_path = metrics.path(config.monitoring_config_file)
     configured = settings.from_flags(config)
     names = models.replace(configured)
-    # Imported while TensorFlow loads the model in its own thread, without the GIL.
-    from .ports.grpc.server import GrpcServer
-    from .ports.rest.server import RestServer
+    if config.rest_api_port and config.rest_api_port == config.port:
+        log.error("--rest_api_port is the same as --port: not serving HTTP/REST.")
+        config = replace(config, rest_api_port=0)
+    # Started and imported while TensorFlow loads the model in its own thread, without the GIL.
+    from .ports import front_end
 
+    native = front_end.program(config)
+    front_end.prepare(native)
     models.wait_until_available(names)
     models.first_models_loaded()
     if stopping.is_set():
         return
-    grpc_server = GrpcServer(config, models, budget)
-    rest_server = None
-    if config.rest_api_port and config.rest_api_port == config.port:
-        log.error("--rest_api_port is the same as --port: not serving HTTP/REST.")
-    elif config.rest_api_port:
-        rest_server = RestServer(config, models, budget, metrics_path)
+    lost = threading.Event()
+
+    def on_lost() -> None:
+        lost.set()
+        stopping.set()
+
+    ports = front_end.ports(
+        native, config, models, options.batch_scheduler, budget, metrics_path, on_lost
+    )
     # Freeze what start-up made: a full collection over it paused requests for 10 ms.
     gc.freeze()
-    grpc_server.start()
+    ports.start()
+    opened.append(ports)
+    ports.update_health()
     log.info("Running gRPC ModelServer at 0.0.0.0:%d ...", config.port)
-    if rest_server:
-        rest_server.start()
+    if config.rest_api_port:
         log.info("Exporting HTTP/REST API at:localhost:%d ...", config.rest_api_port)
     if config.model_config_file and config.model_config_file_poll_wait_seconds > 0:
         _follow_config_file(config, configured, models, stopping)
     stopping.wait()
-    _drain(grpc_server, rest_server)
-
-
-def _drain(grpc_server: GrpcServer, rest_server: RestServer | None) -> None:
+    if lost.is_set():
+        raise FrontEndLostError
     started = time.monotonic()
-    stops = [threading.Thread(target=grpc_server.stop, args=(DRAIN_SECONDS,), daemon=True)]
-    if rest_server:
-        stops.append(threading.Thread(target=rest_server.stop, args=(DRAIN_SECONDS,), daemon=True))
-    for thread in stops:
-        thread.start()
-    for thread in stops:
-        thread.join(DRAIN_SECONDS + 1)
+    ports.stop(DRAIN_SECONDS)
     log.info("Stopped after %.2f s of draining.", time.monotonic() - started)
 
 

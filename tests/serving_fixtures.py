@@ -29,6 +29,8 @@ UNUSUAL_TYPES = {
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
+FRONT_END = "TESTED_FRONT_END_FLAGS"
+"""Variable with the flags that say which front end servers have; unset: they choose."""
 
 
 def export_mnist_like_model(path: Path, answer: int | None = None) -> None:
@@ -105,6 +107,7 @@ def server_command(
         f"--rest_api_port={rest_port}",
         f"--model_name={name}",
         f"--model_base_path={base_path}",
+        *os.environ.get(FRONT_END, "").split(),
         *flags,
     ]
 

@@ -77,7 +77,7 @@ ROOMS: dict[str, Rooms] = {
         "__init__": "",
         "__main__": "server engine *",
         "server": "ports predict models batching *",
-        "ports": "wire predict models *",
+        "ports": "wire predict models batching *",
         "predict": "wire models *",
         "wire": "models *",
         "models": "batching engine *",

@@ -6,11 +6,13 @@ TensorFlow Serving lets requests pile up. Here requests above the limit are refu
 
 from __future__ import annotations
 
+import threading
+
 from ..errors import Code, ServingError
 
 
 class Admission:
-    """Places for the requests of one event loop: `with` it, a request holds one.
+    """Places for the requests of one port: `with` it, a request holds one. For any thread.
 
     Args:
         most: requests that may run or wait at the same time.
@@ -19,6 +21,7 @@ class Admission:
     def __init__(self, most: int) -> None:
         self._most = most
         self._taken = 0
+        self._lock = threading.Lock()
 
     def __enter__(self) -> None:
         """Take a place.
@@ -26,13 +29,16 @@ class Admission:
         Raises:
             ServingError: there is none left.
         """
-        if self._taken >= self._most:
-            raise ServingError(
-                Code.UNAVAILABLE,
-                f"{self._most} requests run or wait already, and --max_waiting_requests allows no "
-                "more. Try again later.",
-            )
-        self._taken += 1
+        with self._lock:
+            if self._taken < self._most:
+                self._taken += 1
+                return
+        raise ServingError(
+            Code.UNAVAILABLE,
+            f"{self._most} requests run or wait already, and --max_waiting_requests allows no "
+            "more. Try again later.",
+        )
 
     def __exit__(self, *_: object) -> None:
-        self._taken -= 1
+        with self._lock:
+            self._taken -= 1

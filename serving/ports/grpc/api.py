@@ -34,6 +34,15 @@ from ...predict.status import model_metadata, model_status
 PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"]
 MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
 
+HEALTH_SERVICES = (
+    "",
+    PREDICTION_SERVICE.name,
+    MODEL_SERVICE.name,
+    PREDICTION_SERVICE.full_name,
+    MODEL_SERVICE.full_name,
+)
+"""TensorFlow Serving knows the short names only; the full ones are what gRPC's convention asks."""
+
 Target = tuple[str, int | None, str]
 """Name, version and label of a model."""
 

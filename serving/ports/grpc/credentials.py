@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import grpc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ... import text_protos
 from ...errors import InvalidArgument
+
+if TYPE_CHECKING:
+    import grpc
 
 _SSLConfig = text_protos.message_type(
     "SSLConfig",
@@ -19,7 +23,27 @@ _SSLConfig = text_protos.message_type(
 """`config/ssl_config.proto` of TensorFlow Serving."""
 
 
-def read(ssl_config_file: str) -> grpc.ServerCredentials | None:
+@dataclass(frozen=True, repr=False)
+class Certificates:
+    """What the gRPC port shows, and by what it knows its clients; all in PEM."""
+
+    key: str
+    certificate: str
+    client_ca: str
+    verify_clients: bool
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return them for gRPC's own server."""
+        import grpc  # The native front end does without it.
+
+        return grpc.ssl_server_credentials(
+            [(self.key.encode(), self.certificate.encode())],
+            self.client_ca.encode() or None,
+            require_client_auth=self.verify_clients,
+        )
+
+
+def read(ssl_config_file: str) -> Certificates | None:
     """Return what `--ssl_config_file` asks for; None without one: the port is plain then.
 
     Raises:
@@ -36,8 +60,6 @@ def read(ssl_config_file: str) -> grpc.ServerCredentials | None:
             f"--ssl_config_file={ssl_config_file} has client_verify, but no custom_ca to verify "
             "clients by."
         )
-    return grpc.ssl_server_credentials(
-        [(config.server_key.encode(), config.server_cert.encode())],
-        config.custom_ca.encode() or None,
-        require_client_auth=config.client_verify,
+    return Certificates(
+        config.server_key, config.server_cert, config.custom_ca, config.client_verify
     )

@@ -14,21 +14,14 @@ from ...event_loop import EventLoop
 from ...models.registry import Models
 from ..admission import Admission
 from . import credentials as grpc_credentials
-from .api import MODEL_SERVICE, PREDICTION_SERVICE
+from .api import HEALTH_SERVICES, MODEL_SERVICE, PREDICTION_SERVICE
+from .arguments import channel_arguments
 from .health import Health
 from .methods import Methods
 from .services import ModelService, PredictionService
 
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION_SERVICE = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-HEALTH_SERVICES = (
-    "",
-    PREDICTION_SERVICE.name,
-    MODEL_SERVICE.name,
-    PREDICTION_SERVICE.full_name,
-    MODEL_SERVICE.full_name,
-)
-"""TensorFlow Serving knows the short names only; the full ones are what gRPC's convention asks."""
 
 
 class GrpcServer:
@@ -66,18 +59,15 @@ class GrpcServer:
         self._health.set(serving=self._models.available and not self._stopping)
 
     async def _bind(self, config: ServerConfig) -> None:
-        arguments = {
-            **_CHANNEL_ARGUMENTS,
-            "grpc.max_receive_message_length": config.max_request_bytes,
-            **_channel_arguments(config.grpc_channel_arguments),
-        }
+        arguments = channel_arguments(config)
         self._health = Health(HEALTH_SERVICES)
         self._server = grpc.aio.server(
             handlers=[self._methods(config)],
             # Given twice, the first value of an argument would count.
             options=list(arguments.items()),
         )
-        credentials = grpc_credentials.read(config.ssl_config_file)
+        certificates = grpc_credentials.read(config.ssl_config_file)
+        credentials = certificates.credentials() if certificates is not None else None
         addresses = [f"0.0.0.0:{config.port}"] if config.port else []
         if config.grpc_socket_path:
             addresses.append(f"unix:{config.grpc_socket_path}")
@@ -109,19 +99,3 @@ class GrpcServer:
         methods.add(HEALTH_SERVICE, self._health)
         methods.add(REFLECTION_SERVICE, reflected)
         return methods
-
-
-_CHANNEL_ARGUMENTS: dict[str, int | str] = {
-    "grpc.max_send_message_length": -1,
-    # Two servers on one port would share the requests without a word.
-    "grpc.so_reuseport": 0,
-}
-
-
-def _channel_arguments(text: str) -> dict[str, int | str]:
-    """Parse `key=value,key=value`; a value that looks like an integer is one."""
-    arguments: dict[str, int | str] = {}
-    for pair in filter(None, text.split(",")):
-        key, _, value = pair.partition("=")
-        arguments[key] = int(value) if value.lstrip("-").isdigit() else value
-    return arguments

@@ -1,0 +1,286 @@
+"""Both ports of a server by the native front end: opened, served, stopped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from google.protobuf.message import Message  # type: ignore[import-untyped]
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+)
+
+from ...batching.scheduler import BatchScheduler
+from ...budget import Budget
+from ...config import ServerConfig
+from ...errors import Code, ServingError
+from ...models.registry import Models
+from ...predict.call import NO_DEADLINE
+from ..admission import Admission
+from ..grpc import api as grpc_api
+from ..grpc.api import MODEL_SERVICE, PREDICTION_SERVICE
+from ..rest.api import RestApi, failed
+from .exchanges import (
+    Carrier,
+    Exchange,
+    GrpcExchange,
+    RestExchange,
+    answer_grpc_error,
+    answer_http,
+)
+from .frames import Kind
+from .link import Link
+from .program import Program
+from .settings import settings
+from .workers import Workers
+
+log = logging.getLogger(__name__)
+
+_OPEN_SECONDS = 10
+_LOOKING_THREADS = 2
+
+GrpcCall = Callable[[int, int, bytes], None]
+"""Gets id, microseconds left and message of a call."""
+
+
+class NativePorts:
+    """Both ports of a server. Its methods can be called from any thread.
+
+    Args:
+        program: the front end, which has said hello.
+        config: of the server.
+        models: what is served.
+        scheduler: of the models' batches.
+        budget: for what waits.
+        metrics_path: see `RestApi`.
+        on_lost: called when the front end has ended without being told to, perhaps twice.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        config: ServerConfig,
+        models: Models,
+        scheduler: BatchScheduler,
+        budget: Budget,
+        metrics_path: str,
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._program = program
+        self._models = models
+        self._scheduler = scheduler
+        self._stopping = False
+        self._lost = on_lost
+        self._rest = RestApi(models, config, metrics_path)
+        self._rest_seconds = config.rest_api_timeout_in_ms / 1000
+        self._settings = settings(config, budget.most, self._rest.headers)
+        self._told: SimpleQueue[tuple[int, str]] = SimpleQueue()
+        """Kind and head of what came that is neither a request nor about one."""
+        link = Link(program.small, program.large, self._on_frame, self._flush, self._on_lost)
+        self._link = link
+        under_way: dict[int, Exchange | _Reload] = {}
+        self._under_way = under_way
+        carriers = [
+            Carrier(
+                link,
+                models,
+                Admission(threads + config.max_waiting_requests),
+                budget,
+                Workers(name, threads, self._flush),
+                under_way,
+            )
+            for name, threads in (("grpc", config.grpc_threads), ("rest", config.rest_threads))
+        ]
+        self._grpc_carrier, self._rest_carrier = carriers
+        # Apart from predictions: probes must not wait for these.
+        self._looking = Workers("looking", _LOOKING_THREADS, link.flush)
+        self._calls = self._grpc_calls(config)
+        scheduler.after_batch.append(link.flush)
+
+    def start(self) -> None:
+        """Open the ports and answer requests from now on.
+
+        Raises:
+            ServingError: an address can't be bound, or a certificate can't be used.
+        """
+        self._link.start()
+        self._link.tell(Kind.CONFIGURE, body=self._settings)
+        kind, text = self._heard(_OPEN_SECONDS)
+        if kind != Kind.SERVING:
+            self._stopping = True
+            self._link.close()
+            raise ServingError(Code.UNKNOWN, text)
+        self.update_health()
+
+    def update_health(self) -> None:
+        """Have the health service say whether every model has a version that serves."""
+        serving = self._models.available and not self._stopping
+        self._link.tell(Kind.HEALTH, status=int(serving))
+
+    def stop(self, grace_seconds: float) -> None:
+        """Take no new requests, wait for those under way, then cut them off."""
+        self._stopping = True
+        self._link.tell(Kind.DRAIN, micros=int(grace_seconds * 1e6))
+        self._heard(grace_seconds + 1)
+        self._link.close()
+        self._program.wait(1)
+
+    def _heard(self, seconds: float) -> tuple[int, str]:
+        try:
+            return self._told.get(timeout=seconds)
+        except Empty:
+            return 0, f"{self._program.path} does not answer."
+
+    def _on_lost(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            log.error(
+                "The front end %s has ended with status %s.",
+                self._program.path,
+                self._program.wait(1),
+            )
+            self._told.put((0, "The front end has ended."))
+            self._lost()
+
+    def _flush(self) -> None:
+        self._scheduler.flush()
+        self._link.flush()
+
+    def _on_frame(
+        self, kind: int, status: int, id: int, head: bytes, micros: int, body: bytes
+    ) -> None:
+        if kind == Kind.GRPC:
+            call = self._calls.get(head)
+            if call is not None:
+                call(id, micros, body)
+            else:
+                error = ServingError(Code.UNIMPLEMENTED, "Method not found!")
+                answer_grpc_error(self._link, id, error)
+        elif kind == Kind.HTTP:
+            self._http(id, head, body)
+        elif kind == Kind.CANCEL:
+            request = self._under_way.get(id)
+            if request is not None:
+                request.cancel()
+        else:
+            self._told.put((kind, head.decode()))
+
+    def _grpc_calls(self, config: ServerConfig) -> dict[bytes, GrpcCall]:
+        """Return what answers each method, by its path."""
+        as_content = config.enable_serialization_as_tensor_content
+        calls: dict[str, GrpcCall] = {
+            f"{PREDICTION_SERVICE.full_name}/{name}": partial(self._predict, method)
+            for name, method in grpc_api.prediction_methods(as_content=as_content).items()
+        }
+        for path, function, request in (
+            (
+                f"{PREDICTION_SERVICE.full_name}/GetModelMetadata",
+                grpc_api.metadata,
+                get_model_metadata_pb2.GetModelMetadataRequest,
+            ),
+            (
+                f"{MODEL_SERVICE.full_name}/GetModelStatus",
+                grpc_api.status,
+                get_model_status_pb2.GetModelStatusRequest,
+            ),
+        ):
+            calls[path] = partial(self._call_later, function, request.FromString)
+        calls[f"{MODEL_SERVICE.full_name}/HandleReloadConfigRequest"] = self._reload
+        return {f"/{path}".encode(): call for path, call in calls.items()}
+
+    def _predict(self, method: grpc_api.Method, id: int, micros: int, body: bytes) -> None:
+        deadline = time.monotonic() + micros / 1e6 if micros >= 0 else NO_DEADLINE
+        GrpcExchange(self._grpc_carrier, id, method, deadline).begin(body)
+
+    def _call_later(
+        self,
+        function: Callable[[Models, Any], Message],
+        parse: Callable[[bytes], Any],
+        id: int,
+        _micros: int,
+        body: bytes,
+    ) -> None:
+        self._looking.submit(self._call, lambda: function(self._models, parse(body)), id)
+
+    def _call(self, function: Callable[[], Message], id: int) -> None:
+        try:
+            content = function().SerializeToString()
+        except Exception as error:
+            answer_grpc_error(self._link, id, error)
+        else:
+            self._link.answer(Kind.GRPC_ANSWER, 0, id, b"", content)
+
+    def _reload(self, id: int, _micros: int, body: bytes) -> None:
+        """Replace the list of models, in a thread of its own: that may take minutes."""
+        reload = _Reload(self._models)
+
+        def answer() -> None:
+            try:
+                with self._grpc_carrier.admission:
+                    self._call(lambda: reload.run(body), id)
+            except ServingError as error:
+                answer_grpc_error(self._link, id, error)
+            self._under_way.pop(id, None)
+            self._link.flush()
+
+        self._under_way[id] = reload
+        threading.Thread(target=answer, name="reload", daemon=True).start()
+
+    def _http(self, id: int, head: bytes, body: bytes) -> None:
+        line, _, rest = head.partition(b"\n")
+        method, _, path = line.decode("latin-1").partition(" ")
+        headers = dict(pair.split(b": ", 1) for pair in rest.split(b"\n")) if rest else {}
+        try:
+            if method != "POST":
+                self._looking.submit(self._look, id, method, path, headers)
+                return
+            response = self._rest.answer_unread(method, path, headers)
+            if response is None:
+                prediction = self._rest.prediction(method, path)
+                if prediction is None:
+                    self._looking.submit(self._look, id, method, path, headers)
+                    return
+                gzip = b"gzip" in headers.get(b"content-encoding", b"")
+                seconds = self._rest_seconds
+                deadline = time.monotonic() + seconds if seconds > 0 else NO_DEADLINE
+                exchange = RestExchange(self._rest_carrier, id, prediction, deadline, gzip=gzip)
+                exchange.begin(body)
+                return
+        except Exception as error:
+            response = failed(error)
+        answer_http(self._link, id, response)
+
+    def _look(self, id: int, method: str, path: str, headers: dict[bytes, bytes]) -> None:
+        """Answer what takes no model's run."""
+        try:
+            response = self._rest.answer_unread(method, path, headers)
+            if response is None:
+                response = self._rest.look(method, path)
+        except Exception as error:
+            response = failed(error)
+        answer_http(self._link, id, response)
+
+
+class _Reload:
+    """A request to replace the list of models."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._gone = False
+
+    def run(self, body: bytes) -> Message:
+        """Do it, and wait for the new models while somebody waits for the answer."""
+        request = model_management_pb2.ReloadConfigRequest.FromString(body)
+        return grpc_api.reload(self._models, request, lambda: self._gone)
+
+    def cancel(self) -> None:
+        """End the wait."""
+        self._gone = True
+        self._models.wake()

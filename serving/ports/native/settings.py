@@ -1,0 +1,163 @@
+"""What the front end is told at its start: addresses, limits, certificates, texts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import resource
+from typing import Any
+
+from google.protobuf import descriptor_pb2  # type: ignore[import-untyped]
+from google.protobuf.descriptor import FileDescriptor  # type: ignore[import-untyped]
+
+from ...authentication import REFUSAL, Token
+from ...config import ServerConfig
+from ...predict.call import too_late
+from ...wire import json_errors
+from ..grpc import credentials
+from ..grpc.api import HEALTH_SERVICES, MODEL_SERVICE, PREDICTION_SERVICE
+from ..grpc.arguments import channel_arguments
+from ..rest.body import TooLargeError
+
+log = logging.getLogger(__name__)
+
+_ARGUMENTS = {
+    "grpc.max_receive_message_length": "most_message_bytes",
+    "grpc.max_send_message_length": "most_sent_bytes",
+    "grpc.max_metadata_size": "most_header_bytes",
+    "grpc.max_concurrent_streams": "most_streams",
+    "grpc.keepalive_time_ms": "keepalive_time_ms",
+    "grpc.keepalive_timeout_ms": "keepalive_timeout_ms",
+    "grpc.keepalive_permit_without_calls": "pings_without_calls",
+    "grpc.http2.min_recv_ping_interval_without_data_ms": "minimal_ping_ms",
+    "grpc.max_connection_age_ms": "max_connection_age_ms",
+    "grpc.max_connection_age_grace_ms": "max_connection_age_grace_ms",
+    "grpc.max_connection_idle_ms": "max_connection_idle_ms",
+}
+"""Channel arguments that the front end honours, by its own names for them."""
+
+_KNOWN = {"grpc.so_reuseport", "grpc.http2.max_pings_without_data"}
+"""Defaults that the front end needs no telling of."""
+
+_HEADER_BYTES = 64 * 2**10
+_KEEP_ALIVE_MS = 75_000
+"""Longer than proxies and load balancers keep an idle connection: they must not find it closed."""
+
+_HEADER_MS = 30_000
+_BODY_MS = 30_000
+"""For each part of a body."""
+
+_MOST_CONNECTIONS = 10_000
+_OWN_FILES = 100
+
+_PASSED_HEADERS = (
+    "content-encoding",
+    "origin",
+    "access-control-request-method",
+    "access-control-request-headers",
+)
+
+
+def settings(
+    config: ServerConfig, most_bytes: int, headers: tuple[tuple[bytes, bytes], ...]
+) -> bytes:
+    """Return all of it as the front end reads it, in JSON.
+
+    Args:
+        config: of the server.
+        most_bytes: that bodies may take in the front end, together.
+        headers: of every REST response.
+
+    Raises:
+        ServingError: a file that the flags name can't be used.
+    """
+    token = Token.read(config.token_file)
+    return json.dumps(
+        {
+            "grpc": _grpc(config),
+            "rest": _rest(config, most_bytes, headers),
+            "token_digest": token.digest if token is not None else "",
+            "health_services": HEALTH_SERVICES,
+            "most_waiting_bytes": most_bytes,
+            "too_much_waits": _too_much(most_bytes),
+            "most_connections": _most_connections(),
+            "most_request_bytes": config.max_request_bytes,
+        }
+    ).encode()
+
+
+def _grpc(config: ServerConfig) -> dict[str, Any]:
+    certificates = credentials.read(config.ssl_config_file)
+    services = (PREDICTION_SERVICE, MODEL_SERVICE)
+    given: dict[str, Any] = {"most_header_bytes": _HEADER_BYTES}
+    for name, value in channel_arguments(config).items():
+        if name in _ARGUMENTS and isinstance(value, int):
+            given[_ARGUMENTS[name]] = value
+        elif name not in _KNOWN:
+            log.warning("--grpc_channel_arguments: %s has no effect on the native front end.", name)
+    given["pings_without_calls"] = bool(given["pings_without_calls"])
+    return given | {
+        "port": config.port,
+        "socket_path": config.grpc_socket_path,
+        "services": {one.full_name: [method.name for method in one.methods] for one in services},
+        "files": base64.b64encode(_files(services)).decode(),
+        "tls": vars(certificates) if certificates is not None else None,
+        "refusal": REFUSAL,
+    }
+
+
+def _rest(
+    config: ServerConfig, most_bytes: int, headers: tuple[tuple[bytes, bytes], ...]
+) -> dict[str, Any]:
+    return {
+        "port": config.rest_api_port,
+        "host": config.rest_api_host,
+        "most_header_bytes": _HEADER_BYTES,
+        "passed_headers": _PASSED_HEADERS,
+        "headers": [(name.decode(), value.decode()) for name, value in headers],
+        "refusal": json.dumps({"error": REFUSAL}),
+        "too_large": _json(str(TooLargeError(config.max_request_bytes))),
+        "too_much_waits": _json(_too_much(most_bytes)),
+        "too_late": _json(too_late().message),
+        "timeout_ms": config.rest_api_timeout_in_ms,
+        "unavailable": _json("The server is stopping."),
+        "keep_alive_ms": _KEEP_ALIVE_MS,
+        "header_timeout_ms": _HEADER_MS,
+        "body_timeout_ms": _BODY_MS,
+    }
+
+
+def _too_much(most_bytes: int) -> str:
+    return (
+        "The requests that wait hold too many bytes already: --max_waiting_bytes allows "
+        f"{most_bytes}. Try again later."
+    )
+
+
+def _json(text: str) -> str:
+    return json_errors.body(text).decode()
+
+
+def _most_connections() -> int:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_CONNECTIONS if hard < 0 else max(1, min(_MOST_CONNECTIONS, hard - _OWN_FILES))
+
+
+def _files(services: Any) -> bytes:
+    """Return the files that define services and all that they use, each after those it imports."""
+    found: dict[str, FileDescriptor] = {}
+
+    def add(file: FileDescriptor) -> None:
+        if file.name not in found:
+            for other in file.dependencies:
+                add(other)
+            found[file.name] = file
+
+    for service in services:
+        add(service.file)
+    files = descriptor_pb2.FileDescriptorSet()
+    for file in found.values():
+        files.file.append(descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb))
+    content: bytes = files.SerializeToString()
+    return content

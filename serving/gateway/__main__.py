@@ -1,4 +1,4 @@
-"""`python3 -m serving.gateway`: pictures as form fields over HTTP, and a page to try the model on.
+"""`python3 -m serving.gateway`: a page to try a model on, and pictures as form fields over HTTP.
 
 Stands in front of the REST port of a model server, TensorFlow Serving's own included; holds no
 model itself.
@@ -20,10 +20,17 @@ from .. import logs
 from ..authentication import Token
 from ..errors import ServingError
 from .app import application, needs_no_token
-from .backend import Backend
-from .limits import BODY_SECONDS, MOST_PREDICTIONS
+from .backend import SERVER_TIMEOUT_MS, Backend, connections
+from .forms import MOST_FILES
+from .limits import BODY_SECONDS, MOST_PREDICTIONS, THREADS_BESIDE, Predictions
+from .memory import Bodies, default_budget
 
 log = logging.getLogger("serving.gateway")
+
+_KEEP_ALIVE_SECONDS = 75
+"""More than the idle time of the proxies and load balancers before it."""
+
+_MOST_REQUEST_BYTES = 128 * 2**20
 
 _HEADERS = {
     # The page is whole without the internet; this makes sure that it stays so.
@@ -71,13 +78,43 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--body_timeout",
         type=float,
         default=BODY_SECONDS,
-        help=f"seconds in which a request's body has to arrive, else 408; {BODY_SECONDS:g}",
+        help="seconds in which a request's body has to arrive, and one more for each 32 KiB of "
+        f"it, else 408; {BODY_SECONDS:g}",
+    )
+    parser.add_argument(
+        "--max_files",
+        type=int,
+        default=MOST_FILES,
+        help=f"picture files in one form, else 413; {MOST_FILES}",
+    )
+    parser.add_argument(
+        "--max_request_bytes",
+        type=int,
+        default=_MOST_REQUEST_BYTES,
+        help=f"bytes of one request's body, else 413; {_MOST_REQUEST_BYTES}",
+    )
+    parser.add_argument(
+        "--max_waiting_bytes",
+        type=int,
+        default=default_budget(),
+        help="bytes of the bodies of all requests that wait for their answer, else 429; "
+        "a quarter of the container's memory",
+    )
+    parser.add_argument(
+        "--rest_api_timeout_in_ms",
+        type=int,
+        default=SERVER_TIMEOUT_MS,
+        help="the model server's flag of this name: the gateway waits longer for an answer; "
+        f"{SERVER_TIMEOUT_MS}",
     )
     options = parser.parse_args(arguments)
     if not 1 <= options.max_predictions <= 1000:
         parser.error(f"--max_predictions is {options.max_predictions}. Use 1 to 1000.")
     if not 0 < options.body_timeout <= 3600:
         parser.error(f"--body_timeout is {options.body_timeout:g}. Use 0.1 to 3600 seconds.")
+    for name in ("max_files", "max_request_bytes", "max_waiting_bytes", "rest_api_timeout_in_ms"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} is {getattr(options, name)}. Use 1 or more.")
     if bool(options.tls_cert) != bool(options.tls_key):
         parser.error("--tls_cert and --tls_key belong together. Give both, or none.")
     return options
@@ -101,6 +138,7 @@ def _uvicorn(app: ASGIApp, certificate: str | None, key: str | None) -> uvicorn.
         access_log=False,
         headers=list(_HEADERS.items()),
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=2,
     )
     config.load()
@@ -116,11 +154,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ServingError as error:
         log.error("%s", error.message)
         return 1
-    backend = Backend(options.rest_url.rstrip("/"), options.model_name, options.manifest_dir, token)
+    most = options.max_predictions
+    backend = Backend(
+        options.rest_url.rstrip("/"),
+        options.model_name,
+        options.manifest_dir,
+        connections(most + THREADS_BESIDE, options.rest_api_timeout_in_ms),
+        token,
+    )
     app: ASGIApp = application(
         backend,
-        options.tensorboard_url,
-        max_predictions=options.max_predictions,
+        Predictions(most),
+        Bodies(options.max_request_bytes, options.max_waiting_bytes),
+        tensorboard_url=options.tensorboard_url,
+        most_files=options.max_files,
         body_seconds=options.body_timeout,
     )
     try:

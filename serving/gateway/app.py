@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import base64
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -13,11 +14,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from . import page, rest_proxy
+from . import form_predictions, page, rest_proxy
 from .backend import Backend, BackendError
-from .forms import read_pictures
-from .limits import BODY_SECONDS, MOST_PREDICTIONS, Predictions, TimedBodies
-from .pictures import BadPicture, prepare_digit
+from .form_predictions import BadPictureError, UnfitModelError
+from .forms import MOST_FILES, read_form
+from .limits import BODY_SECONDS, Predictions, TimedBodies
+from .memory import Bodies
 
 
 def needs_no_token(path: str) -> bool:
@@ -32,12 +34,23 @@ class _Gateway:
         backend: the model server.
         tensorboard_url: where the page's link leads; empty: no link.
         predictions: counts those under way.
+        bodies: counts their bytes.
+        most_files: in one form.
     """
 
-    def __init__(self, backend: Backend, tensorboard_url: str, predictions: Predictions) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        tensorboard_url: str,
+        predictions: Predictions,
+        bodies: Bodies,
+        most_files: int,
+    ) -> None:
         self._backend = backend
         self._tensorboard_url = tensorboard_url
         self._predictions = predictions
+        self._bodies = bodies
+        self._most_files = most_files
 
     def routes(self) -> list[Route]:
         """Return the paths with what answers them."""
@@ -66,26 +79,26 @@ class _Gateway:
         return JSONResponse(
             answer
             | {"model_version": state["version"], "state": state["state"]}
+            | ({"error": state["error"]} if state["error"] else {})
             | {key: manifest[key] for key in shown if key in manifest}
         )
 
     async def _predict(self, request: Request) -> Response:
         self._predictions.refuse_if_full()
-        names, pictures = await read_pictures(request)
-        with self._predictions.one_more():
-            pngs = []
-            for name, picture in zip(names, pictures, strict=True):
-                try:
-                    pngs.append(await run_in_threadpool(prepare_digit, picture))
-                except BadPicture as error:
-                    raise HTTPException(400, f"Picture '{name}' can't be used: {error}.") from error
-            version, outputs = await run_in_threadpool(self._backend.predict, pngs)
-        seen = ["data:image/png;base64," + base64.b64encode(png).decode() for png in pngs]
-        return JSONResponse(
-            {"model_name": self._backend.model_name, "model_version": version, "files": names}
-            | outputs
-            | {"seen": seen}
-        )
+        with self._bodies.counted(request) as body:
+            names, pictures, signature = await read_form(request, body, self._most_files)
+            with self._predictions.one_more():
+                version, outputs = await run_in_threadpool(
+                    form_predictions.predict, self._backend, names, pictures, signature
+                )
+        answer = {"model_name": self._backend.model_name, "model_version": version, "files": names}
+        return json_response(answer | outputs)
+
+
+def json_response(answer: Mapping[str, Any]) -> Response:
+    """Return JSON that may have NaN and Infinity, as the model server's own answers do."""
+    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    return Response(text.encode("utf-8", "surrogatepass"), media_type="application/json")
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
@@ -95,9 +108,14 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 async def _backend_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, BackendError)
-    # The picture is sound: an error of the model server is not the client's fault.
-    status = error.status if error.status in (429, 503, 504) else 502
-    return JSONResponse({"error": str(error)}, status)
+    # What else the model server refuses is not the client's fault.
+    status = error.status if error.status in (413, 429, 503, 504) else 502
+    headers = {"Retry-After": "1"} if status == 429 else None
+    return JSONResponse({"error": str(error)}, status, headers)
+
+
+async def _bad_request(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 400)
 
 
 async def _client_gone(_: Request, _error: Exception) -> Response:
@@ -106,23 +124,27 @@ async def _client_gone(_: Request, _error: Exception) -> Response:
 
 def application(
     backend: Backend,
-    tensorboard_url: str = "",
+    predictions: Predictions,
+    bodies: Bodies,
     *,
-    max_predictions: int = MOST_PREDICTIONS,
+    tensorboard_url: str = "",
+    most_files: int = MOST_FILES,
     body_seconds: float = BODY_SECONDS,
 ) -> Starlette:
     """Return the gateway as an ASGI application."""
-    predictions = Predictions(max_predictions)
+    own = _Gateway(backend, tensorboard_url, predictions, bodies, most_files)
     return Starlette(
         routes=[
             *page.routes(),
-            *_Gateway(backend, tensorboard_url, predictions).routes(),
-            rest_proxy.route(backend.http, backend.rest_url, backend.headers, predictions),
+            *own.routes(),
+            rest_proxy.route(backend.http, backend.rest_url, backend.headers, predictions, bodies),
         ],
         middleware=[Middleware(TimedBodies, seconds=body_seconds)],
         exception_handlers={
             HTTPException: _http_error,
             BackendError: _backend_error,
+            BadPictureError: _bad_request,
+            UnfitModelError: _bad_request,
             ClientDisconnect: _client_gone,
         },
         lifespan=predictions.threads,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 from collections.abc import Sequence
@@ -17,8 +16,20 @@ from ..authentication import Token
 
 log = logging.getLogger("serving.gateway")
 
-SIGNATURE = "image_bytes"
-_TIMEOUT = urllib3.Timeout(connect=2, read=30)
+SERVER_TIMEOUT_MS = 30_000
+"""Of the model server's REST port, unless a flag says otherwise."""
+
+_CONNECT_SECONDS = 2.0
+_LATER_SECONDS = 10.0
+"""How much longer than the model server's own time-out to wait: its 504 says more than ours."""
+
+
+def connections(most: int, server_timeout_ms: int = SERVER_TIMEOUT_MS) -> urllib3.PoolManager:
+    """Return connections to a model server: `most` of them are kept for the next requests."""
+    timeout = urllib3.Timeout(
+        connect=_CONNECT_SECONDS, read=server_timeout_ms / 1000 + _LATER_SECONDS
+    )
+    return urllib3.PoolManager(maxsize=most, timeout=timeout, retries=False)
 
 
 class BackendError(Exception):
@@ -40,10 +51,10 @@ class Backend:
     rest_url: str
     model_name: str
     manifest_dir: Path | None
+    http: urllib3.PoolManager
     token: Token | None = None
-    http: urllib3.PoolManager = field(
-        default_factory=lambda: urllib3.PoolManager(maxsize=32, timeout=_TIMEOUT, retries=False)
-    )
+    _metadata: tuple[int, dict[str, Any]] = field(default=(-1, {}), init=False)
+    """Of the version that was asked last; it is large, and stays as it is."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -51,28 +62,27 @@ class Backend:
         return self.token.headers if self.token else {}
 
     def state(self) -> dict[str, Any]:
-        """Return `{"version": ..., "state": ...}` of the version that would answer."""
+        """Return `{"version": ..., "state": ..., "error": ...}` of the version that would answer.
+
+        `error` is why it is not available, and may be empty.
+        """
         versions = self._call("GET", self._path())["model_version_status"]
         # Highest first: what serves, else what is coming or went wrong.
         best = next((v for v in versions if v["state"] == "AVAILABLE"), versions[0])
-        return {"version": int(best["version"]), "state": best["state"]}
+        error = best.get("status", {}).get("error_message", "")
+        return {"version": int(best["version"]), "state": best["state"], "error": error}
 
-    def predict(self, pngs: Sequence[bytes]) -> tuple[int, dict[str, Any]]:
-        """Return the version that answered and its outputs by name."""
-        instances = [{"b64": base64.b64encode(png).decode()} for png in pngs]
-        body = json.dumps({"signature_name": SIGNATURE, "inputs": instances}).encode()
-        for last_try in (False, True):
-            version = self.state()["version"]
-            try:
-                # By number, so that the answer is known to be this version's.
-                answer = self._call("POST", f"{self._path()}/versions/{version}:predict", body)
-                break
-            except BackendError as error:
-                # A newer version may have taken over in between.
-                if last_try or error.status != 404:
-                    raise
-        outputs = answer["outputs"]
-        return version, outputs if isinstance(outputs, dict) else {"predictions": outputs}
+    def metadata(self, version: int) -> dict[str, Any]:
+        """Return what `GET …/metadata` answers for a version."""
+        known, metadata = self._metadata
+        if known != version:
+            metadata = self._call("GET", f"{self._path()}/versions/{version}/metadata")
+            self._metadata = version, metadata
+        return metadata
+
+    def predict(self, version: int, body: Sequence[bytes]) -> Any:
+        """Return `outputs` of the answer to JSON with `inputs`, which comes in parts."""
+        return self._call("POST", f"{self._path()}/versions/{version}:predict", body)["outputs"]
 
     def manifest(self, version: int) -> dict[str, Any]:
         """Return a version's manifest; empty where there is none."""
@@ -87,10 +97,19 @@ class Backend:
     def _path(self) -> str:
         return f"{self.rest_url}/v1/models/{quote(self.model_name, safe='')}"
 
-    def _call(self, method: str, url: str, body: bytes | None = None) -> Any:
+    def _call(self, method: str, url: str, body: Sequence[bytes] | None = None) -> Any:
+        headers = self.headers
+        if body is not None:
+            headers["content-length"] = str(sum(map(len, body)))
         try:
-            response = self.http.request(method, url, body=body, headers=self.headers)
+            response = self.http.request(
+                method, url, body=None if body is None else iter(body), headers=headers
+            )
             answer = response.json()
+        except urllib3.exceptions.ReadTimeoutError:
+            raise BackendError(
+                504, f"The model server at {self.rest_url} takes too long to answer."
+            ) from None
         except (urllib3.exceptions.HTTPError, ValueError) as error:
             log.warning("%s %s: %s", method, url, error)
             raise BackendError(

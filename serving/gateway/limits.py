@@ -14,8 +14,12 @@ MOST_PREDICTIONS = 64
 """Predictions at a time. Each holds a thread and its pictures in memory until it is answered."""
 
 BODY_SECONDS = 30.0
+"""Until the body of a request is there; one second more for each `_LEAST_RATE` bytes of it."""
 
-_THREADS_BESIDE = 8
+_LEAST_RATE = 32 * 1024
+"""Bytes a second: a phone's photo of 12 MB comes over a slow line, a client that stalls ends."""
+
+THREADS_BESIDE = 8
 """Threads for everything but predictions, so that the page's status stays fresh under load."""
 
 
@@ -56,12 +60,16 @@ class Predictions:
     async def threads(self, _: object) -> AsyncIterator[None]:
         """Starlette's lifespan: a thread for each prediction; there are 40 in all otherwise."""
         limiter = anyio.to_thread.current_default_thread_limiter()
-        limiter.total_tokens = self.most + _THREADS_BESIDE
+        limiter.total_tokens = self.most + THREADS_BESIDE
         yield
 
 
 class TimedBodies:
-    """ASGI middleware: the body of a request is there in `seconds`, or the answer is 408."""
+    """ASGI middleware: the body of a request keeps coming, or the answer is 408.
+
+    Args:
+        seconds: for a small body; a large one has more, see `_LEAST_RATE`.
+    """
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
         self._app = app
@@ -72,22 +80,25 @@ class TimedBodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        deadline = asyncio.get_running_loop().time() + self._seconds
+        started = asyncio.get_running_loop().time()
+        deadline = started + self._seconds
         whole = False
 
         async def timed() -> Message:
-            nonlocal whole
+            nonlocal whole, deadline
             if whole:  # What comes now is the client's going.
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
+                allowed = round(deadline - started, 1)
                 raise HTTPException(
                     408,
-                    f"The request's body was not there after {self._seconds:g} s. Send it faster.",
+                    f"The request's body was not there after {allowed:g} s. Send it faster.",
                     {"Connection": "close"},
                 ) from None
+            deadline += len(message.get("body", b"")) / _LEAST_RATE
             whole = not message.get("more_body")
             return message
 

@@ -18,7 +18,7 @@ _THREE = [
 ]
 _STEPS = 4
 """Places of the pen from one of these points to the next."""
-ANSWERED = "/^[0-9]$/.test(document.getElementById('digit').textContent)"
+ANSWERED = "/^[0-9]$/.test(document.getElementById('best')?.textContent)"
 
 
 class Picture(NamedTuple):
@@ -58,7 +58,7 @@ def looks(url: str, width: int, height: int) -> list[Look]:
         )
         page.send("Emulation.setScrollbarsHidden", hidden=True)
         page.open(url)
-        page.wait_for("document.querySelector('.chip.good')")
+        page.wait_for("document.querySelector('.chip.good') && document.getElementById('canvas')")
         return list(_drawn(page, (0, 0, width, height)))
 
 

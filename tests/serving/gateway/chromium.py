@@ -70,6 +70,27 @@ class Page:
         self.send("Page.navigate", url=url)
         self.wait_for(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 
+    def element(self, selector: str) -> int:
+        """Return a node's number for commands of the domain DOM."""
+        root = self.send("DOM.getDocument")["root"]["nodeId"]
+        node: int = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        return node
+
+    def give_files(self, selector: str, *paths: Path) -> None:
+        """Choose files in a file input, as in the browser's own window for it."""
+        files = [str(path) for path in paths]
+        self.send("DOM.setFileInputFiles", nodeId=self.element(selector), files=files)
+
+    def looks(self, width: int, height: int, *, touch: bool = False, **features: str) -> None:
+        """Have a window of this size in CSS pixels, and what media queries ask for."""
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            **dict(width=width, height=height, deviceScaleFactor=1, mobile=touch),
+        )
+        self.send("Emulation.setTouchEmulationEnabled", enabled=touch)
+        media = [{"name": k.replace("_", "-"), "value": v} for k, v in features.items()]
+        self.send("Emulation.setEmulatedMedia", features=media)
+
     def drag(self, points: list[tuple[float, float]]) -> None:
         """Press at the first point, move through the others, let go."""
         for kind, (x, y) in (
@@ -104,8 +125,9 @@ class Page:
             for kind in ("keyDown", "keyUp"):
                 self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
 
-    def screenshot(self, path: Path) -> None:
-        answer = self.send("Page.captureScreenshot", captureBeyondViewport=True)
+    def screenshot(self, path: Path, *, window: bool = False) -> None:
+        """Save a picture of the whole page, or of what the window shows of it."""
+        answer = self.send("Page.captureScreenshot", captureBeyondViewport=not window)
         path.write_bytes(base64.b64decode(answer["data"]))
 
 

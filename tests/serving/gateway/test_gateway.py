@@ -2,116 +2,28 @@
 
 from __future__ import annotations
 
-import http.client
+import io
 import json
-import ssl
-import subprocess
-import sys
-import tempfile
-import time
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.conftest import served
-from tests.serving.gateway.test_pictures import encoded, seven
+from tests.serving.gateway.conftest import OfModel
+from tests.serving.gateway.running import (
+    FORM,
+    METRICS,
+    TENSORBOARD,
+    Gateway,
+    band,
+    encoded,
+    form,
+    running_gateway,
+)
 from tests.serving_fixtures import ROOT, ModelServer, free_port
-
-BOUNDARY = "----pictures"
-METRICS = {"loss": 0.0312, "accuracy": 0.991, "steps": 1406, "train_seconds": 22.166}
-TENSORBOARD = "http://tensorboard.example:6006"
-
-
-@dataclass
-class Gateway:
-    process: subprocess.Popen[bytes]
-    port: int
-    context: ssl.SSLContext | None = None
-
-    def call(
-        self, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> tuple[int, dict[str, str], bytes]:
-        connection = (
-            http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=self.context)
-            if self.context
-            else http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        )
-        try:
-            connection.request(
-                method, path, body, {k.replace("_", "-"): v for k, v in headers.items()}
-            )
-            response = connection.getresponse()
-            return response.status, dict(response.getheaders()), response.read()
-        finally:
-            connection.close()
-
-    def post(self, *pictures: bytes, field: str = "images") -> tuple[int, Any]:
-        status, _, body = self.call(
-            "POST", "/v1/predict", form(*pictures, field=field), Content_Type=FORM
-        )
-        return status, json.loads(body)
-
-
-FORM = f"multipart/form-data; boundary={BOUNDARY}"
-
-
-def form(*pictures: bytes, field: str = "images") -> bytes:
-    parts = [
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; '
-        f'filename="{index}.png"\r\n\r\n'.encode()
-        + picture
-        + b"\r\n"
-        for index, picture in enumerate(pictures)
-    ]
-    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
-
-
-@contextmanager
-def running_gateway(
-    rest_url: str, manifest_dir: Path, *flags: str, context: ssl.SSLContext | None = None
-) -> Iterator[Gateway]:
-    port = free_port()
-    log = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process is)
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "serving.gateway",
-            f"--port={port}",
-            "--model_name=mnist",
-            f"--rest_url={rest_url}",
-            f"--manifest_dir={manifest_dir}",
-            f"--tensorboard_url={TENSORBOARD}",
-            *flags,
-        ],
-        cwd=ROOT,
-        stderr=log,
-    )
-    gateway = Gateway(process, port, context)
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                assert gateway.call("GET", "/healthz")[0] == 200
-                break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.02)
-        yield gateway
-    finally:
-        process.terminate()
-        assert process.wait(10) in (0, -15)
-        log.seek(0)
-        text = log.read().decode()
-        log.close()
-        # Whatever it was asked: nothing that nobody expected.
-        assert "Traceback" not in text, text
 
 
 @pytest.fixture(scope="module")
@@ -120,17 +32,9 @@ def gateway(mnist: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     (manifests / "7").mkdir()
     manifest = {"metrics": METRICS, "run_hash": "ab" * 32, "files": []}
     (manifests / "7" / "manifest.json").write_text(json.dumps(manifest))
-    with running_gateway(mnist.rest_url, manifests) as running:
+    flags = ("--max_files=16", f"--max_request_bytes={3 * 2**20}")
+    with running_gateway(mnist.rest_url, manifests, *flags) as running:
         yield running
-
-
-def band(digit: int) -> bytes:
-    """Return a picture that the model of the tests takes for this digit."""
-    pixels = np.zeros(784, np.uint8)
-    pixels[digit * 78 : (digit + 1) * 78] = 255
-    picture = pixels.reshape(28, 28)
-    picture[:, [0, -1]] = picture[[0, -1]] = 0
-    return encoded(Image.fromarray(picture))
 
 
 def test_pictures_are_answered_in_order_with_the_version(gateway: Gateway) -> None:
@@ -141,7 +45,6 @@ def test_pictures_are_answered_in_order_with_the_version(gateway: Gateway) -> No
     assert answer["predictions"] == [3, 8]
     assert np.argmax(answer["probabilities"], 1).tolist() == [3, 8]
     assert answer["files"] == ["0.png", "1.png"]
-    assert answer["seen"][0].startswith("data:image/png;base64,")
 
 
 def test_status_has_metrics_and_links(gateway: Gateway) -> None:
@@ -160,23 +63,20 @@ def test_status_has_metrics_and_links(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "text"),
     [
-        (
-            form(b"no picture"),
-            FORM,
-            400,
-            "Picture '0.png' can't be used: it can't be read as one of",
-        ),
-        (form(encoded(Image.new("L", (50, 50)))), FORM, 400, "it is empty"),
+        (form(band(1), b"no picture"), FORM, 400, "Picture '1.png' can't be used: "),
         (form(band(1), field="other"), FORM, 400, "no file in the field 'images'"),
         (form(), FORM, 400, "no file in the field 'images'"),
         (b"broken", FORM, 400, ""),
         (b"x", "multipart/form-data", 400, "The form can't be read"),
         (b"{}", "application/json", 415, "Send multipart/form-data"),
-        (form(bytes(4 * 2**20 + 1)), FORM, 413, "'0.png' is larger than 4 MiB."),
-        (form(*[bytes(3 * 2**20)] * 6), FORM, 413, "The request is larger than 16 MiB."),
-        (form(*[band(1)] * 17), FORM, 400, "Too many files"),
+        (form(bytes(3 * 2**20 + 1)), FORM, 413, "The request is larger than 3 MiB."),
+        (form(*[band(1)] * 17), FORM, 413, "The form has more than 16 files."),
+        (form(band(1), signature="nope"), FORM, 400, "'mnist' has no signature 'nope'. It has "),
+        (form(band(1), signature="predict_object"), FORM, 400, "'images' (float, [?, 784])"),
     ],
-    ids=["text", "empty", "field", "none", "junk", "boundary", "json", "file", "all", "many"],
+    ids=[
+        *("text", "field", "none", "junk", "boundary", "json", "large", "many", "unknown", "unfit"),
+    ],
 )
 def test_bad_requests_are_clear_4xx(
     gateway: Gateway, body: bytes, content_type: str, status: int, text: str
@@ -198,14 +98,18 @@ def test_the_page_needs_nothing_from_elsewhere(gateway: Gateway) -> None:
     status, headers, page = gateway.call("GET", "/")
     assert status == 200
     assert "default-src 'self'" in headers["content-security-policy"]
-    types = {"page.js": "javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}
-    for name, kind in types.items():
-        path = f"/web/{name}"
-        assert path.encode() in page
-        status, headers, content = gateway.call("GET", path)
+    types = {".js": "javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+    files = {"page.js", "page.css", "icon.svg"}
+    assert all(f"/web/{name}".encode() in page for name in files)
+    files.update(file.name for file in (ROOT / "serving/gateway/web").glob("*.js"))
+    for name in files:
+        kind = types[Path(name).suffix]
+        status, headers, content = gateway.call("GET", f"/web/{name}")
         assert status == 200
         assert kind in headers["content-type"]
         assert b"https://" not in content
+        for imported in re.findall(rb'from "/web/([^"]+)"', content):
+            assert imported.decode() in files
     assert b"//" not in page.replace(b"<!--", b"")
 
 
@@ -221,19 +125,51 @@ def test_a_browser_that_has_a_file_of_the_page_is_not_sent_it_again(gateway: Gat
 def test_without_a_model_server_the_gateway_lives_and_says_so(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with running_gateway(url, tmp_path) as gateway:
-        status, answer = gateway.post(encoded(seven()))
+        status, answer = gateway.post(band(7))
         assert (status, answer["error"]) == (503, f"The model server at {url} does not answer.")
         status, _, body = gateway.call("GET", "/status")
         assert (status, json.loads(body)["state"]) == (200, "UNREACHABLE")
 
 
-def test_a_model_without_the_signature_is_a_502(models: Path, tmp_path: Path) -> None:
-    from tests.serving_fixtures import running_server
+def test_a_model_that_takes_no_pictures_says_what_it_takes(of_model: OfModel) -> None:
+    """It used to be asked with a signature of MNIST's, and answered 502."""
+    status, answer = of_model("houses").post(band(7))
+    assert status == 400
+    assert answer["error"] == (
+        "Model 'houses' takes no picture files: 'serving_default' takes 'area' (float, [?]), "
+        "'district' (string, [?]), 'garden' (bool, [?]), 'rooms' (int64, [?, 1]). Ask it with "
+        "JSON, POST /v1/models/houses:predict, or on the page, which shows how."
+    )
+    status, answer = of_model("colours").post(band(7))
+    assert status == 400, "pictures as numbers are not a matter of files"
+    assert "'pictures' (float, [?, 24, 32, 3])" in answer["error"]
 
-    base = served(models, tmp_path / "mnist", "half_plus_two", 1)
-    with running_server(base, "mnist") as server, running_gateway(server.rest_url, base) as gateway:
-        status, answer = gateway.post(encoded(seven()))
-        assert status == 502
-        assert answer["error"] == (
-            'Serving signature name: "image_bytes" not found in signature def'
-        )
+
+def test_a_picture_that_the_model_refuses_is_named(of_model: OfModel) -> None:
+    status, answer = of_model("digits").post(band(1), encoded(Image.new("L", (50, 50))), band(2))
+    assert status == 400
+    assert answer["error"].startswith("Picture '1.png' can't be used: ")
+    assert "The picture is empty." in answer["error"]
+
+
+def test_pictures_reach_the_model_as_they_are(of_model: OfModel) -> None:
+    """Every picture became a grey digit of 28x28: here the model's band decides, wherever it is."""
+    wide = Image.open(io.BytesIO(band(4))).resize((700, 280), Image.Resampling.NEAREST)
+    status, answer = of_model("digits").post(encoded(wide.convert("RGB"), "JPEG"))
+    assert (status, answer["predictions"]) == (200, [4])
+
+
+def test_a_photo_of_a_phone_is_taken(of_model: OfModel) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (2200, 2200, 3), np.uint8)
+    photo = encoded(Image.fromarray(noise), "PNG")
+    assert len(photo) > 12e6
+    status, answer = of_model("digits").post(photo)
+    assert (status, len(answer["predictions"])) == (200, 1)
+
+
+def test_nan_is_passed_on(models: Path, tmp_path: Path) -> None:
+    """Strict JSON has none: the answer was a 500."""
+    from serving.gateway.app import json_response
+
+    assert json.loads(json_response({"y": float("nan")}).body)["y"] != 0
+    assert json_response({"y": [float("inf")]}).body == b'{"y":[Infinity]}'

@@ -21,8 +21,8 @@ from serving.authentication import REFUSAL
 from tests.certificates import Issued, issue
 from tests.serving.conftest import served
 from tests.serving.gateway.chromium import PROGRAM, chromium
-from tests.serving.gateway.test_gateway import FORM, Gateway, form, gateway, running_gateway  # noqa: F401
-from tests.serving.gateway.test_pictures import encoded, seven
+from tests.serving.gateway.running import FORM, Gateway, band, form, running_gateway
+from tests.serving.gateway.test_gateway import gateway  # noqa: F401  (a fixture)
 from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server
 
 TOKEN = "a-token-of-24-characters"
@@ -66,7 +66,7 @@ def locked(models: Path, folder: Path, certificate: tuple[Issued, Issued]) -> It
 def test_with_the_token_all_is_answered(locked: Gateway, header: str) -> None:
     headers = {header: TOKEN if header == "X-Auth-Token" else f"Bearer {TOKEN}"}
     status, _, body = locked.call(
-        "POST", "/v1/predict", form(encoded(seven())), Content_Type=FORM, **headers
+        "POST", "/v1/predict", form(band(7)), Content_Type=FORM, **headers
     )
     assert (status, json.loads(body)["model_version"]) == (200, 7)
     status, _, body = locked.call("GET", "/status", **headers)

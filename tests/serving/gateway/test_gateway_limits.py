@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving.conftest import served, slow_request
-from tests.serving.gateway.test_gateway import FORM, band, form, running_gateway
+from tests.serving.gateway.running import FORM, band, form, running_gateway
 from tests.serving_fixtures import ModelServer, running_server
 
 FULL = "2 predictions are under way, and --max_predictions allows no more. Try again later."

@@ -1,26 +1,28 @@
-"""The page in a real browser: drawing by mouse, finger and keyboard, files, errors, its looks."""
+"""The page in a real browser, with a model of every kind: what it asks for and how it answers.
+
+Its looks, keyboard and screen readers are in test_page_for_everybody, waiting and errors in
+test_page_in_trouble, the code to copy in test_page_code.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from tests.serving.gateway.chromium import PROGRAM, Page, chromium
-from tests.serving.gateway.test_gateway import Gateway, gateway  # noqa: F401  (a fixture)
-from tests.serving.gateway.test_pictures import seven
+from tests.serving.gateway.conftest import OfModel
+from tests.serving.gateway.running import band_picture
+from tests.serving.gateway.visit import Visit
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(PROGRAM is None, reason="no Chromium: apt-get install chromium"),
 ]
 
-DIGIT = "document.getElementById('digit').textContent"
-ANSWERED = f"/^[0-9]$/.test({DIGIT})"
-SEVEN = [(60, 60), (130, 58), (200, 60), (170, 120), (140, 180), (120, 240)]
+Open = Callable[[str], Visit]
 
 
 @pytest.fixture(scope="module")
@@ -30,148 +32,272 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 @pytest.fixture
-def page(browser: Page, gateway: Gateway) -> Iterator[Page]:  # noqa: F811
-    """The page, freshly opened; nothing may have gone wrong on it in the end."""
-    browser.complaints.clear()
-    browser.open("about:blank")
-    browser.open(f"http://127.0.0.1:{gateway.port}/")
-    browser.wait_for("document.querySelector('.chip.good')")
-    yield browser
-    browser.send("Emulation.setTouchEmulationEnabled", enabled=False)
-    browser.send("Emulation.clearDeviceMetricsOverride")
-    browser.send("Emulation.setEmulatedMedia", features=[])
+def visit(browser: Page, of_model: OfModel) -> Iterator[Open]:
+    """Model's name -> its page, freshly opened; nothing may have gone wrong on it in the end."""
+    browser.looks(1200, 800)
+    yield lambda model: Visit(browser, of_model(model))
     assert browser.complaints == []
 
 
-def on_canvas(page: Page, points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return points given in the drawing's 280x280 pixels as places in the window."""
-    left, top, width = page.evaluate(
-        "(() => { const box = canvas.getBoundingClientRect();"
-        " return [box.left, box.top, box.width]; })()"
-    )
-    return [(left + x * width / 280, top + y * width / 280) for x, y in points]
+def picture(folder: Path, name: str, colour: tuple[int, ...], mode: str = "RGB") -> Path:
+    Image.new(mode, (320, 240), colour).save(folder / name)
+    return folder / name
 
 
-def upload(page: Page, *paths: Path) -> None:
-    root = page.send("DOM.getDocument")["root"]["nodeId"]
-    node = page.send("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
-    page.send("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
-
-
-def test_the_model_and_its_figures_are_shown(page: Page) -> None:
-    text = page.evaluate("document.querySelector('header').innerText")
-    for part in ("mnist", "version 7", "available", "accuracy 99.10 %", "TensorBoard"):
-        assert part in text
-    assert "seconds" not in text, "what training took is below"
-    facts = page.evaluate("document.querySelector('footer').innerText")
+def test_the_model_and_its_figures_are_shown(visit: Open) -> None:
+    digits = visit("digits")
+    header = digits.text("header")
+    for part in ("Which digit is it?", "digits", "version 3", "available", "accuracy 99.10 %"):
+        assert part in header
+    assert "TensorBoard metadata" in header
+    assert "seconds" not in header, "what training took is below"
+    footer = digits.text("footer")
     for part in ("steps 1406", "train seconds 22.17", "run abababababab"):
-        assert part in facts
-    link = page.evaluate("document.querySelector('header a').href")
-    assert link == "http://tensorboard.example:6006/"
+        assert part in footer
+    links = digits.value("[...document.querySelectorAll('header a')].map((link) => link.href)")
+    assert links[0] == "http://tensorboard.example:6006/"
+    assert links[1].endswith("/v1/models/digits/versions/3/metadata")
 
 
-def test_a_digit_drawn_with_the_mouse_is_answered(page: Page) -> None:
-    page.drag(on_canvas(page, SEVEN))
-    page.wait_for(ANSWERED)
-    total = page.evaluate(
-        "[...document.querySelectorAll('.percent')]"
-        ".reduce((sum, each) => sum + parseFloat(each.innerText), 0)"
+def test_files_are_answered_each_by_itself(visit: Open, tmp_path: Path) -> None:
+    """One that the model refuses took all answers away."""
+    band_picture(3).save(tmp_path / "three.png")
+    Image.new("L", (60, 60)).save(tmp_path / "blank.png")
+    (tmp_path / "text.png").write_text("no picture")
+    band_picture(8).convert("RGB").save(tmp_path / "eight.jpg", quality=95)
+    digits = visit("digits")
+    digits.give(*(tmp_path / name for name in ("three.png", "blank.png", "text.png", "eight.jpg")))
+    assert digits.best == "3"
+    assert digits.error == ""
+    entries = digits.value(
+        "[...document.querySelectorAll('#more button')].map((each) => each.innerText)"
     )
-    assert total == pytest.approx(100, abs=1)
-    assert page.evaluate("document.querySelector('.best').firstChild.textContent") == (
-        page.evaluate(DIGIT)
+    shorts = [" ".join(entry.split()) for entry in entries]
+    assert [short.split(" (")[0] for short in shorts] == [
+        "3",
+        "not answered blank.png",
+        "not answered text.png",
+        "8",
+    ]
+    digits.click("#more li:nth-child(4) button")
+    assert digits.best == "8"
+    digits.click("#more li:nth-child(2) button")
+    assert digits.best == ""
+    assert "blank.png: The model can’t use this:" in digits.error
+    assert "The picture is empty." in digits.error
+    # The browser itself notes each 400; nothing else may have gone wrong.
+    assert all("400" in complaint for complaint in digits.page.complaints)
+    digits.page.complaints.clear()
+
+
+def test_more_files_than_a_form_may_have_are_answered(visit: Open, tmp_path: Path) -> None:
+    for number in range(70):
+        band_picture(number % 10).save(tmp_path / f"{number}.png")
+    digits = visit("digits")
+    digits.give(*(tmp_path / f"{number}.png" for number in range(70)))
+    shorts = digits.value(
+        "[...document.querySelectorAll('#more strong')].map((each) => each.textContent)"
     )
-    assert page.evaluate("document.getElementById('seen').naturalWidth") == 28
-    page.evaluate("document.getElementById('clear').click()")
-    assert page.evaluate(DIGIT) == "–"
+    assert [short[0] for short in shorts] == [str(number % 10) for number in range(70)]
 
 
-def test_a_digit_drawn_with_a_finger_on_a_phone_is_answered(page: Page) -> None:
-    page.send(
-        "Emulation.setDeviceMetricsOverride",
-        width=390,
-        height=844,
-        deviceScaleFactor=2,
-        mobile=True,
-    )
-    page.send("Emulation.setTouchEmulationEnabled", enabled=True)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no sideways scroll"
-    page.touch(on_canvas(page, SEVEN))
-    page.wait_for(ANSWERED)
-
-
-def test_a_digit_drawn_with_the_keyboard_is_answered(page: Page) -> None:
-    page.evaluate("canvas.focus()")
-    page.press("ArrowUp", 38, times=8)
-    page.press(" ", 32)
-    page.press("ArrowDown", 40, times=16)
-    page.wait_for(ANSWERED)
-    page.press("Delete", 46)
-    assert page.evaluate(DIGIT) == "–"
-
-
-def test_files_are_answered_one_by_one(page: Page, tmp_path: Path) -> None:
-    seven().save(tmp_path / "a.png")
-    seven(ink=0, paper=255).convert("RGB").save(tmp_path / "b.jpg")
-    upload(page, tmp_path / "a.png", tmp_path / "b.jpg")
-    page.wait_for("document.querySelectorAll('#more button').length === 2")
-    page.evaluate("document.querySelectorAll('#more button')[1].click()")
-    assert page.evaluate("document.querySelector('#more [aria-pressed=true]').title") == "b.jpg"
-
-
-def test_a_picture_without_a_digit_is_explained(page: Page, tmp_path: Path) -> None:
-    Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
-    upload(page, tmp_path / "blank.png")
-    page.wait_for("!document.getElementById('error').hidden")
-    text = page.evaluate("document.getElementById('error').textContent")
-    assert text.startswith("Picture 'blank.png' can't be used: it is empty")
-    # The browser itself notes the 400; nothing else may have gone wrong.
-    assert all("400" in complaint for complaint in page.complaints)
-    page.complaints.clear()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), [(1200, 800), (390, 844)], ids=["desktop", "phone"])
-def test_the_answer_is_in_sight_beside_or_below_the_drawing(
-    page: Page, tmp_path: Path, width: int, height: int, scheme: str
+def test_the_range_of_a_picture_is_guessed_aloud_and_can_be_changed(
+    visit: Open, tmp_path: Path
 ) -> None:
-    page.send(
-        "Emulation.setDeviceMetricsOverride",
-        width=width,
-        height=height,
-        deviceScaleFactor=1,
-        mobile=width < 600,
-    )
-    # Without motion the bars are as long as they get at once.
-    features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
-    page.send(
-        "Emulation.setEmulatedMedia",
-        features=[{"name": name, "value": value} for name, value in features.items()],
-    )
-    page.drag(on_canvas(page, SEVEN))
-    page.wait_for(ANSWERED)
-    page.wait_for("document.getElementById('seen').complete")
-    page.screenshot(tmp_path / "page.png")
-    picture = np.asarray(Image.open(tmp_path / "page.png").convert("L"))
-    assert picture.shape[0] >= height
-    assert picture.shape[1] == width, "no sideways scroll"
+    """A model of Keras' tutorials takes 0 to 255: with 0 to 1 its answer is hardly one."""
+    colours = visit("colours")
+    assert "Drop or paste pictures here" in colours.question
+    assert "A guess: the model doesn’t say which values it was trained with." in colours.question
+    colours.give(picture(tmp_path, "green.png", (20, 230, 20)))
+    guessed = colours.text(".bars li.best .percent")
+    colours.fill("Values from black to white", "0,255")
+    colours.page.wait_for(f"document.querySelector('.percent').textContent !== '{guessed}'")
+    assert colours.best == "1"
+    assert colours.text(".bars li.best .percent") == "100.0 %"
+    assert "'output_0' adds up to 1, so it is shown as probabilities" in colours.answer
 
-    def of(selector: str) -> tuple[np.ndarray, float]:
-        """Return an element's part of the picture, and how far down it ends."""
-        left, top, right, bottom = page.evaluate(
-            f"(() => {{ const box = document.querySelector('{selector}').getBoundingClientRect();"
-            " return [box.left, box.top + scrollY, box.right, box.bottom + scrollY]; })()"
-        )
-        return picture[round(top) : round(bottom), round(left) : round(right)], bottom
 
-    assert (picture[0, 0] > 200) == (scheme == "light")
-    pad, _ = of("#canvas")
-    assert 0.02 < (pad > 200).mean() < 0.3, "white strokes on black"
-    seen, _ = of("#seen")
-    assert 0.02 < (seen > 128).mean() < 0.5, "the model's view of them"
-    digit, end = of("#digit")
-    assert digit.std() > 20, "the answer is painted"
-    assert end <= height, "without scrolling"
-    best, _ = of(".best .fill")
-    assert best.shape[1] > 10, "a bar that can be seen"
-    assert len(page.evaluate("document.querySelector('.best').innerText").split()) == 3
+def test_a_model_that_says_what_it_is_is_asked_so(visit: Open, tmp_path: Path) -> None:
+    ranged = visit("ranged")
+    assert "Black is 0 and white is 255, as the model says." in ranged.question
+    assert ranged.value("document.getElementById('range')") is None
+    ranged.give(picture(tmp_path, "blue.png", (10, 20, 230)))
+    assert ranged.best == "blue"
+    assert "adds up" not in ranged.answer, "nothing is guessed"
+    transparent = Image.new("RGBA", (320, 240), (0, 0, 0, 0))
+    transparent.paste((230, 10, 10, 255), (80, 60, 240, 180))
+    transparent.save(tmp_path / "transparent.png")
+    ranged.give(tmp_path / "transparent.png")
+    assert ranged.best == "red"
+
+
+def test_fields_of_a_table_become_a_price(visit: Open) -> None:
+    houses = visit("houses")
+    assert houses.text("h1") == "What is a house worth?"
+    assert "area (m²)" in houses.question
+    assert "Living area, without the cellar." in houses.question
+    assert houses.value("[...document.querySelectorAll('select')].map((s) => s.length)") == [3, 2]
+    houses.fill("district", "hill")
+    houses.fill("garden", "true")
+    houses.ask()
+    price = "573.202"  # With the digits of float32, and no more.
+    assert houses.best == f"{price} k€"
+    houses.click("#add-row")
+    houses.fill("area", "10", row=1)
+    houses.ask()
+    assert houses.best == "2 rows"
+    cells = houses.value("[...document.querySelectorAll('td')].map((each) => each.textContent)")
+    assert cells[0] == f"{price} k€"
+    houses.click("tbody tr:nth-child(2) button")
+    assert "Row 2 price" in houses.answer
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "words"),
+    [
+        ("area", "", "'area' is empty. Give a number."),
+        ("area", "80,5", "'area' is '80,5'. Give a number, with a point for decimals."),
+        ("rooms", "2.5", "'rooms' is '2.5'. Give a whole number from -9223372036854775808 to"),
+    ],
+)
+def test_a_field_that_makes_no_sense_is_named(
+    visit: Open, label: str, text: str, words: str
+) -> None:
+    houses = visit("houses")
+    houses.fill(label, text)
+    houses.click("#ask")
+    assert words in houses.error
+    labelled = "document.querySelector(`label[for='${document.activeElement.id}']`).textContent"
+    assert houses.value(labelled).startswith(label)
+
+
+def test_rows_come_from_csv_in_any_order_of_columns(visit: Open) -> None:
+    houses = visit("houses")
+    houses.click("details.csv summary")
+    rows = "".join(f"hill;{area};3;true\n" for area in range(1, 301))
+    houses.fill("CSV, from", f'"district";area;rooms;garden\n{rows}')
+    houses.click("details.csv button")
+    assert "300 rows taken." in houses.question
+    assert "And 280 rows more, which are sent as well." in houses.question
+    houses.ask()
+    # More than go in one request.
+    assert houses.best == "300 rows"
+    assert "Show more of 300 rows" in houses.answer
+    houses.fill("CSV, from", "area,rooms\n1,2\n")
+    houses.click("details.csv button")
+    assert "The CSV has no column 'district', 'garden'." in houses.question
+
+
+def test_a_text_is_classified_by_name(visit: Open) -> None:
+    messages = visit("messages")
+    messages.fill("text", 'my "parcel"\nis late')
+    messages.fill("text", "where is my parcel?")
+    messages.ask()
+    assert messages.best == "delivery"
+    assert messages.text(".bars li.best") == "delivery 94.0 %"
+
+
+def test_a_segmentation_is_a_map_with_a_legend(visit: Open, tmp_path: Path) -> None:
+    photo = Image.new("RGB", (640, 480), (0, 0, 0))
+    photo.paste((0, 255, 0), (320, 0, 640, 480))
+    photo.save(tmp_path / "half.png")
+    segments = visit("segments")
+    segments.give(tmp_path / "half.png")
+    assert "64×48, the highest of 5 values at each place" in segments.answer
+    assert "class 0, 50.0 %" in segments.answer
+    assert "class 2, 50.0 %" in segments.answer
+    assert "shown as 0 (black) to 1 (white)" in segments.answer
+    segments.page.wait_for("document.querySelector('img.output').naturalWidth === 64")
+    colours = segments.value(
+        "(() => { const map = document.querySelectorAll('canvas.output')[1].getContext('2d');"
+        " return [10, 50].map((x) => [...map.getImageData(x, 20, 1, 1).data]); })()"
+    )
+    assert colours[0] != colours[1]
+
+
+@pytest.mark.parametrize(
+    ("signature", "fields", "answer"),
+    [
+        (
+            "add",
+            {"a 1": "1", "a 2": "2.5", "b 1": "0.1", "b 2": "1e3"},
+            "difference value 0 0.9 1 -997.5 sum value 0 1.1 1 1002.5",
+        ),
+        ("scale", {"factor": "3", "x": "0.1"}, "mean 0.1 scaled 0.3"),
+        ("next_number", {"number": "9223372036854775806"}, "next 9223372036854775807"),
+        ("odd", {"x": "-1"}, "quotient -Infinity root NaN"),
+        ("guess", {"x 1": "0", "x 2": "0", "x 3": "9", "x 4": "0"}, "2 2 100.0 %"),
+    ],
+)
+def test_numbers_of_every_kind_come_back_whole(
+    visit: Open, signature: str, fields: dict[str, str], answer: str
+) -> None:
+    sundry = visit("sundry")
+    sundry.choose_signature(signature)
+    for label, text in fields.items():
+        sundry.fill(label, text)
+    sundry.ask()
+    assert sundry.error == ""
+    assert sundry.answer == answer
+
+
+def test_a_large_answer_is_shown_in_part_and_saved_whole(visit: Open, tmp_path: Path) -> None:
+    sundry = visit("sundry")
+    sundry.choose_signature("much")
+    sundry.fill("x", "1.5")
+    sundry.ask()
+    assert sundry.value("document.querySelectorAll('tbody tr').length") == 50
+    assert "Show more of 20000 rows" in sundry.answer
+    sundry.page.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    sundry.click("#saving button")
+    saved = tmp_path / "answer.json"
+    sundry.page.wait_for("true")
+    for _ in range(100):
+        if saved.exists() and saved.stat().st_size:
+            break
+        sundry.page.evaluate("new Promise((resolve) => setTimeout(resolve, 50))")
+    assert saved.read_text().count("1.5") == 20_000
+
+
+def test_what_no_form_has_is_asked_by_json_with_a_right_example(visit: Open) -> None:
+    sundry = visit("sundry")
+    sundry.choose_signature("blocks")
+    assert "block float32 [?, 3, 2, 2]" in sundry.question
+    sundry.ask()
+    assert sundry.error == ""
+    assert "doubled" in sundry.answer
+    sundry.fill("Body of a REST request", "{")
+    sundry.click("#ask")
+    assert sundry.error.startswith("This is not JSON:")
+
+
+def test_the_form_goes_on_as_json(visit: Open) -> None:
+    houses = visit("houses")
+    houses.fill("area", "33")
+    houses.click("#as-json")
+    body = houses.value("document.getElementById('json').value")
+    assert '"area": [33]' in body
+    houses.ask()
+    assert houses.best.endswith("k€")
+
+
+def test_examples_of_classify_are_asked_and_ranked(visit: Open) -> None:
+    examples = visit("examples")
+    examples.choose_signature("serving_default")
+    body = '{"signature_name": "serving_default", "examples": [{"x": 0.25}]}'
+    examples.fill("Body of a REST request", body)
+    examples.ask()
+    assert examples.best == "neg"
+    assert examples.text(".bars") == "neg 75.0 % pos 25.0 %" or "75" in examples.text(".bars")
+
+
+def test_another_version_is_read_anew(visit: Open) -> None:
+    """What a version takes may differ from what the one before took."""
+    messages = visit("messages")
+    messages.value(
+        "(() => { const real = fetch; window.fetch = async (path, options) => {"
+        "  if (path !== '/status') return real(path.replace('ons/4', 'ons/3'), options);"
+        "  const said = await (await real(path, options)).json();"
+        "  return new Response(JSON.stringify({ ...said, model_version: 4 })); }; })()"
+    )
+    messages.page.wait_for("document.querySelector('header').innerText.includes('version 4')", 15)

@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 
 from tests.serving.conftest import predict_request, predict_stub, served
-from tests.serving.gateway.test_gateway import running_gateway
-from tests.serving.gateway.test_pictures import encoded, seven
+from tests.serving.gateway.running import band, running_gateway
 from tests.serving.ports import fuzzing
 from tests.serving_fixtures import ModelServer, running_server
 
@@ -155,7 +154,7 @@ def test_garbage_on_the_gateway(server: ModelServer, tmp_path: Path) -> None:
             )
 
         assert_nothing_leaks(gateway.process.pid, fuzz)
-        assert gateway.post(encoded(seven()))[0] == 200
+        assert gateway.post(band(7))[0] == 200
 
 
 def ask(port: int, requests: Iterable[tuple[str, str, bytes, dict[str, str]]]) -> set[int]:

@@ -1,0 +1,140 @@
+"""A gateway's process, forms to send to it, and pictures."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.serving_fixtures import ROOT, free_port
+
+BOUNDARY = "----pictures"
+METRICS = {"loss": 0.0312, "accuracy": 0.991, "steps": 1406, "train_seconds": 22.166}
+TENSORBOARD = "http://tensorboard.example:6006"
+
+
+@dataclass
+class Gateway:
+    process: subprocess.Popen[bytes]
+    port: int
+    context: ssl.SSLContext | None = None
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = (
+            http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=self.context)
+            if self.context
+            else http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        )
+        try:
+            connection.request(
+                method, path, body, {k.replace("_", "-"): v for k, v in headers.items()}
+            )
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read()
+        finally:
+            connection.close()
+
+    def post(self, *pictures: bytes, field: str = "images") -> tuple[int, Any]:
+        status, _, body = self.call(
+            "POST", "/v1/predict", form(*pictures, field=field), Content_Type=FORM
+        )
+        return status, json.loads(body)
+
+
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+
+
+def form(*pictures: bytes, field: str = "images", signature: str = "") -> bytes:
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; '
+        f'filename="{index}.png"\r\n\r\n'.encode()
+        + picture
+        + b"\r\n"
+        for index, picture in enumerate(pictures)
+    ]
+    if signature:
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="signature_name"\r\n\r\n'
+        parts.append(f"{head}{signature}\r\n".encode())
+    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+
+
+@contextmanager
+def running_gateway(
+    rest_url: str,
+    manifest_dir: Path,
+    *flags: str,
+    model: str = "mnist",
+    context: ssl.SSLContext | None = None,
+    port: int = 0,
+) -> Iterator[Gateway]:
+    port = port or free_port()
+    log = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process is)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "serving.gateway",
+            f"--port={port}",
+            f"--model_name={model}",
+            f"--rest_url={rest_url}",
+            f"--manifest_dir={manifest_dir}",
+            f"--tensorboard_url={TENSORBOARD}",
+            *flags,
+        ],
+        cwd=ROOT,
+        stderr=log,
+    )
+    gateway = Gateway(process, port, context)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                assert gateway.call("GET", "/healthz")[0] == 200
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+        yield gateway
+    finally:
+        process.terminate()
+        assert process.wait(10) in (0, -15)
+        log.seek(0)
+        text = log.read().decode()
+        log.close()
+        # Whatever it was asked: nothing that nobody expected.
+        assert "Traceback" not in text, text
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def band_picture(digit: int) -> Image.Image:
+    """Return a picture that the models of the tests take for this digit."""
+    pixels = np.zeros(784, np.uint8)
+    pixels[digit * 78 : (digit + 1) * 78] = 255
+    picture = pixels.reshape(28, 28)
+    picture[:, [0, -1]] = picture[[0, -1]] = 0
+    return Image.fromarray(picture)
+
+
+def band(digit: int) -> bytes:
+    """Return the same as a PNG file."""
+    return encoded(band_picture(digit))

@@ -103,6 +103,12 @@ class Hold:
         self._budget.note(size)
         self._size += size
 
+    def moved(self) -> Hold:
+        """Return another that holds all that this one held: for what outlives a `with`."""
+        other = Hold(self._budget)
+        other._size, self._size = self._size, 0
+        return other
+
     def close(self) -> None:
         """Give all back; again is no harm."""
         size, self._size = self._size, 0

@@ -14,6 +14,7 @@ from ..batching.queue import BatchQueue
 from ..data_types import NUMPY_TYPES
 from ..engine.saved_model import SavedModel
 from ..errors import InvalidArgument
+from .output_sizes import OutputSizes
 from .quickness import Quickness
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -26,6 +27,7 @@ class Signature:
         key: its name in the SavedModel.
         definition: the `SignatureDef`.
         inputs, outputs: alias to `TensorInfo`, sorted by alias.
+        output_sizes: how large its outputs will be.
         queue: where requests meet to run together; None: each runs alone.
 
     Args:
@@ -43,6 +45,7 @@ class Signature:
         self.outputs = dict(sorted(definition.outputs.items()))
         self._odd_inputs = _odd(self.inputs)
         self._odd_outputs = _odd(self.outputs)
+        self.output_sizes = OutputSizes()
         self._quickness = Quickness(bounded=bounded)
 
     def check(self, fetch: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from .. import metrics
-from ..budget import LARGE_BYTES
+from ..budget import LARGE_BYTES, Hold
 from ..errors import Code, ServingError
 from ..event_loop import EventLoop
 from ..models.signature import Signature
@@ -27,6 +27,9 @@ Answer = TypeVar("Answer")
 
 NO_DEADLINE = float("inf")
 """Of those by `time.monotonic`."""
+
+_COPIES = 2
+"""Of outputs: as arrays, and in the answer."""
 
 _LONG_ELEMENTS = 1000
 """Labels, scores and numbers of an answer that Python writes one by one in about a millisecond."""
@@ -48,6 +51,28 @@ class Call(Generic[Answer]):
     one_by_one: bool = False
     """Whether `answer` handles each element by itself."""
 
+    reserved: int = 0
+    """Bytes held for the answer before there is one."""
+
+    def reserve(self, hold: Hold) -> None:
+        """Hold what outputs and answer will take, as far as that is known; before the run.
+
+        Raises:
+            ServingError: there is no memory for them.
+        """
+        expected = self.signature.output_sizes.expected(self._input_bytes())
+        hold.add(_COPIES * expected)
+        self.reserved = _COPIES * expected
+
+    def settle(self, hold: Hold, outputs: Outputs) -> None:
+        """Hold what they really take; after the run."""
+        size = output_bytes(outputs)
+        self.signature.output_sizes.learn(self._input_bytes(), size)
+        hold.note(_COPIES * size - self.reserved)
+
+    def _input_bytes(self) -> int:
+        return sum(array.nbytes for array in self.inputs.values())
+
     def is_long(self, outputs: Outputs) -> bool:
         """Whether writing the answer would hold up an event loop."""
         if self.one_by_one:
@@ -61,7 +86,11 @@ def output_bytes(outputs: Outputs) -> int:
 
 
 async def run(
-    loop: EventLoop, version: Version, call: Call[Answer], deadline: float = NO_DEADLINE
+    loop: EventLoop,
+    version: Version,
+    call: Call[Answer],
+    hold: Hold,
+    deadline: float = NO_DEADLINE,
 ) -> Outputs:
     """Run a call on an event loop: together with others in a batch, or alone in a thread.
 
@@ -69,17 +98,22 @@ async def run(
         loop: the one that this runs on.
         version: of the model; leased until this ends, which it does only after the model has run.
         call: what to run.
+        hold: gets what outputs and answer take.
         deadline: for waiting and running, by `time.monotonic`.
 
     Raises:
         ServingError: the graph fails, the request can't be batched, or it has waited too long.
     """
+    call.reserve(hold)
     queue = call.signature.queue
     if queue is None:
-        return await loop.in_thread(run_here, version, call, deadline)
+        outputs = await loop.in_thread(run_here, version, call, deadline)
+        call.settle(hold, outputs)
+        return outputs
     started = time.perf_counter()
     outputs = await queue.run(loop, call.inputs, call.fetch, deadline)
     metrics.count_run(version.model_name, call.api, time.perf_counter() - started)
+    call.settle(hold, outputs)
     return outputs
 
 

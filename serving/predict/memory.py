@@ -43,6 +43,7 @@ def picture_bytes(data: bytes) -> int:
     if len(data) < 24:
         return 0
     start = data[:4]
+    values: int
     if start == b"\x89PNG":
         width, height, depth, colour = struct.unpack(">IIBB", data[16:26].ljust(10, b"\0"))
         channels = {0: 1, 4: 2, 2: 3, 3: 3}.get(colour, 4)

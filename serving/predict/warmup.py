@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow_serving.apis import prediction_log_pb2
 
 from .. import metrics
+from ..budget import Budget
 from ..errors import Code, InvalidArgument, ServingError, Unimplemented, as_serving_error
 from ..event_loop import EventLoop
 from ..models.version import Version
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 REQUESTS_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 _MAX_RECORDS = 1000
+_MOST_BYTES = 2**63
 
 
 def run(version: Version, iterations: int) -> None:
@@ -85,7 +87,9 @@ def _run(loop: EventLoop, version: Version, entry: prediction_log_pb2.Prediction
     if kind not in _READERS:
         raise Unimplemented(f"Unsupported log_type for warmup: {kind}")
     call = _READERS[kind](version, getattr(entry, kind).request)
-    call.answer(loop.run(run_call(loop, version, call)))
+    # Not of the requests' memory: none of them waits yet.
+    with Budget(_MOST_BYTES).hold() as hold:
+        call.answer(loop.run(run_call(loop, version, call, hold)))
 
 
 _READERS: dict[str | None, Callable[[Version, Any], Call[Any]]] = {

@@ -17,10 +17,10 @@ from tensorflow_serving.apis import (
 )
 
 from ... import metrics
-from ...budget import Budget
+from ...budget import Budget, Hold
 from ...event_loop import EventLoop
 from ...models.registry import Models
-from ...predict.call import NO_DEADLINE, output_bytes, run
+from ...predict.call import NO_DEADLINE, run
 from . import api
 from .methods import Context
 
@@ -92,10 +92,12 @@ class PredictionService:
                     call = await in_thread(method.read, version, request, hold)
                 else:
                     call = method.read(version, request, hold)
-                outputs = await run(self._loop, version, call, deadline)
-                hold.note(output_bytes(outputs))
+                outputs = await run(self._loop, version, call, hold, deadline)
                 if call.is_long(outputs):
-                    return await in_thread(call.answer, outputs)
+                    answer = await in_thread(call.answer, outputs)
+                    # Until it has gone it takes memory.
+                    context.add_done_callback(partial(_close, hold.moved()))
+                    return answer
                 return call.answer(outputs)
 
 
@@ -126,6 +128,10 @@ class ModelService:
             self._models.wake()
             await asyncio.wait([answered])
             raise
+
+
+def _close(hold: Hold, _context: Context) -> None:
+    hold.close()
 
 
 def _deadline(context: Context) -> float:

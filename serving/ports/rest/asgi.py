@@ -9,12 +9,12 @@ from contextlib import nullcontext
 from typing import Any
 
 from ... import metrics
-from ...budget import Budget, Hold
+from ...budget import LARGE_BYTES, Budget, Hold
 from ...config import ServerConfig
 from ...errors import ServingError
 from ...event_loop import EventLoop
 from ...models.registry import Models
-from ...predict.call import NO_DEADLINE, output_bytes, run, too_late
+from ...predict.call import NO_DEADLINE, run, too_late
 from ...predict.memory import input_bytes
 from ...wire import json_errors
 from ..admission import Admission
@@ -156,8 +156,7 @@ class RestApplication:
             with self._models.lease(name, prediction.number, prediction.label) as version:
                 call = await self._loop.call(long, method.read, version, request)
                 hold.add(input_bytes(call.inputs))
-                outputs = await run(self._loop, version, call, deadline)
-                hold.note(output_bytes(outputs))
+                outputs = await run(self._loop, version, call, hold, deadline)
             return await self._loop.call(long or call.is_long(outputs), call.answer, outputs)
 
 
@@ -173,4 +172,8 @@ async def _send(send: Send, response: Response, further: Iterable[tuple[bytes, b
             ],
         }
     )
-    await send({"type": "http.response.body", "body": response.body})
+    large = len(response.body) > LARGE_BYTES
+    await send({"type": "http.response.body", "body": response.body, "more_body": large})
+    if large:
+        # uvicorn waits here until most of the body has gone: it takes memory until then.
+        await send({"type": "http.response.body", "body": b""})

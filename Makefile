@@ -23,7 +23,7 @@ export IMAGE RUN
 WORKERS ?= 3
 CHECKED := infra training serving client store local tools tests benchmarks __main__.py
 
-.PHONY: help setup nothing-yet doctor up predict status logs cancel env stop destroy down data film check test test-cluster test-fast test-kills release
+.PHONY: help setup nothing-yet doctor up predict status logs cancel env stop destroy down data film frontend check test test-cluster test-fast test-kills release
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
@@ -85,13 +85,16 @@ film: setup ## record make up and the page as the film of the README: docs/image
 data: setup ## download MNIST into ./data/mnist
 	@$(AS_PERSON) $(BIN)/python -m training.datasets.download_mnist --target_dir=data/mnist
 
-check: setup ## format, lint, types, fast tests
+frontend: setup ## build the model server's fast front end (Go) for `python -m serving` in this checkout
+	@$(AS_PERSON) $(BIN)/python -m local frontend
+
+check: setup frontend ## format, lint, types, fast tests
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q -n $(WORKERS) -m "not slow and not cluster"
 
-test: setup ## everything: check, the slow tests, and a real `pulumi up` on a real cluster
+test: setup frontend ## everything: check, the slow tests, and a real `pulumi up` on a real cluster
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
 	@$(BIN)/mypy

@@ -18,6 +18,7 @@ COMMANDS = {
     for command in (
         commands.up,
         commands.deploy,
+        commands.frontend,
         commands.status,
         commands.env,
         commands.destroy,

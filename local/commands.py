@@ -70,9 +70,15 @@ def _use_brought(platform: Platform, kubeconfig: Kubeconfig) -> None:
         platform.environment()
 
 
+def frontend(platform: Platform) -> None:
+    """Build the front end of the model server, for `python -m serving` on this machine."""
+    platform.place_frontend(build=True)
+
+
 def deploy(platform: Platform) -> None:
     """Deploy the stack with `pulumi up`, then predict held-out digits through the exposed port."""
     begun = time.monotonic()
+    platform.place_frontend(build=False)
     _say_what_the_shell_names(platform)
     with platform.locked(WARM_GIBIBYTES):
         variables = platform.environment()

@@ -1,8 +1,11 @@
 """The platform as the commands see it: a cluster, made here or brought, and what reaches it."""
 
 import contextlib
+import filecmp
 import json
 import os
+import shutil
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +14,7 @@ from . import preparation
 from .brought import images, tools
 from .brought.kubeconfig import Kubeconfig
 from .build import pulumi
+from .build.programs import FRONTEND, programs_of
 from .console import LocalError, say
 from .home import Home
 from .kubernetes import proxy_relay
@@ -66,7 +70,7 @@ class Platform:
         raise LocalError(
             f"KUBECONFIG ({self.brought_kubeconfig}) is of a cluster that neither kind nor k3d nor "
             "minikube made, and no image is set.",
-            "Build it (`docker build -f local/build/image/Containerfile local/build/image`), "
+            "Build it (`docker build -f local/build/image/Containerfile .`), "
             "push it where the cluster can pull from, and set RUNTIME_IMAGE to its name.",
         )
 
@@ -104,6 +108,25 @@ class Platform:
             variables["PATH"] = f"{self.cluster.programs_folder()}{os.pathsep}{variables['PATH']}"
         return {**variables, **proxies.exceptions(os.environ)}
 
+    def place_frontend(self, *, build: bool) -> None:
+        """Have the model server's front end beside this Python, where `python -m serving` looks.
+
+        Args:
+            build: if it isn't built yet. Else nothing is done then.
+
+        Raises:
+            LocalError: it can't be built.
+        """
+        programs = programs_of(self.home)
+        if not build and not programs.is_there(FRONTEND):
+            return
+        built, place = programs.build(FRONTEND), Path(sys.executable).with_name(FRONTEND.name)
+        if not place.exists() or not filecmp.cmp(built, place, shallow=False):
+            # One that runs is not written into.
+            unfinished = place.with_suffix(f".{os.getpid()}")
+            shutil.copy2(built, unfinished)
+            unfinished.replace(place)
+
     def pass_by_proxies(self) -> None:
         """Have this process, and all that it starts, ask no proxy for what is the platform's."""
         os.environ.update(proxies.completed(os.environ, self.cluster.addresses))
@@ -128,8 +151,9 @@ class Platform:
         programs = pulumi.needed(self.home, pulumi_home)
         runtime = None
         if self.brought_kubeconfig is None:
-            programs = [*PROGRAMS, *programs]
             runtime = self.cluster.images
+            of_image = [] if runtime.is_runtime_built() else [FRONTEND]
+            programs = [*PROGRAMS, *of_image, *programs]
         with preparation.begun(self.home, programs, runtime):
             yield
 

@@ -19,6 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE = "local/build/image"
+FRONTEND = "serving/frontend"
+"""Sources in Go, which the image's recipe builds. No program that is built belongs to a release."""
 _SHOWN = 3
 """So many changed files are named."""
 
@@ -33,8 +35,11 @@ _USE = """
 |---|---|
 | `dlstack-{version}.tar.gz` | everything: unpack it; `make up`, or `pulumi up` on your cluster |
 | `{wheel}` | the client alone: `pip install` it, then `dlstack predict` |
-| `dlstack-runtime-{version}.tar.gz` | the image's recipe: unpack it, `docker build` in its folder |
+| `dlstack-runtime-{version}.tar.gz` | the image's recipe: unpack it, and build (below) |
 | `SHA256SUMS` | `sha256sum --check SHA256SUMS` |
+
+The image: `docker build -f {image}/Containerfile -t NAME .` in the recipe's folder. That builds
+the model server's front end from its sources in Go: no file here is a program that was built.
 
 How to update a stack, and what is trained anew: `docs/upgrading.md`.
 """
@@ -72,20 +77,22 @@ def release(dist: Path) -> None:
     shutil.rmtree(dist, ignore_errors=True)
     dist.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="dlstack-release-") as folder:
-        tree = Path(folder)
+        tree, recipe = Path(folder) / "all", Path(folder) / "recipe"
         # Of the commit: neither what Git ignores nor what tools have left gets into a file.
         with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", "HEAD"))) as archive:
             archive.extractall(tree, filter="tar")
         # Before pip builds in it.
         _pack(tree, f"dlstack-{version}", dist, epoch)
-        recipe = tree / IMAGE
-        with (recipe / "Containerfile").open("a") as containerfile:
+        for part in (IMAGE, FRONTEND):
+            shutil.copytree(tree / part, recipe / part)
+        shutil.copy2(tree / ".dockerignore", recipe)
+        with (recipe / IMAGE / "Containerfile").open("a") as containerfile:
             # Not in the repository: there an image is known by its recipe, and another recipe
             # would train every stack's model anew.
             containerfile.write(_LABELS.format(version=version))
         _pack(recipe, f"dlstack-runtime-{version}", dist, epoch)
         wheel = _wheel(tree / "client", dist, epoch)
-    (dist / "NOTES.md").write_text(notes + _USE.format(version=version, wheel=wheel))
+    (dist / "NOTES.md").write_text(notes + _USE.format(version=version, wheel=wheel, image=IMAGE))
     sums = [
         f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
         for file in sorted(dist.iterdir())

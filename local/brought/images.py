@@ -9,7 +9,9 @@ from pathlib import Path
 
 from ..build.cache import digest
 from ..build.images import FOLDER
+from ..build.programs import FRONTEND
 from ..console import LocalError, step
+from ..home import REPOSITORY
 from ..machine.processes import run_logged
 
 _SECONDS = 20.0
@@ -53,7 +55,7 @@ BUILDERS = (
 
 def name() -> str:
     """The image's name: it has the hash of what the image is built from."""
-    key = digest(FOLDER.iterdir(), platform.machine())
+    key = digest([*FOLDER.iterdir(), *FRONTEND.sources], platform.machine())
     return f"localhost/dlstack/runtime:{key}"
 
 
@@ -92,7 +94,7 @@ def build(one: Builder, image: str, archive: Path, log: Path) -> None:
     environment = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     with step(f"build {image} with {one.program} (once, some minutes)"):
         run_logged(
-            [one.program, *one.build, "--file", recipe, "--tag", image, FOLDER],
+            [one.program, *one.build, "--file", recipe, "--tag", image, REPOSITORY],
             log,
             environment=environment,
         )

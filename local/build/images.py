@@ -14,10 +14,10 @@ from pathlib import Path
 from .. import disk
 from ..console import LocalError, step
 from ..durable import is_whole, settle_checked
-from ..home import Home
+from ..home import REPOSITORY, Home
 from ..machine.processes import end_logged, run_logged
 from .cache import digest
-from .programs import COREDNS, PAUSE, REACH, programs_of
+from .programs import COREDNS, FRONTEND, PAUSE, REACH, programs_of
 
 FOLDER = Path(__file__).resolve().parent / "image"
 DEBIAN_SUITE = "bookworm"
@@ -38,12 +38,11 @@ class Images:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        key = digest(
-            FOLDER.iterdir(), DEBIAN_SUITE, DEBIAN_PACKAGES, PIP_OPTIONS, platform.machine()
-        )
+        built_from = (DEBIAN_SUITE, DEBIAN_PACKAGES, PIP_OPTIONS, platform.machine())
+        key = digest(FOLDER.iterdir(), *built_from, programs_of(home).identity(FRONTEND))
         self.runtime = f"localhost/dlstack/runtime:{key}"
-        """Name of the image with dlstack's dependencies."""
-        self._wheels = home.cache / f"wheels-{key}"
+        """Name of the image with dlstack's dependencies and the server's front end."""
+        self._wheels = home.cache / f"wheels-{digest(FOLDER.iterdir(), *built_from)}"
         self._downloading = threading.Lock()
 
     @cached_property
@@ -174,22 +173,28 @@ class Images:
                 ],
                 buildah.log,
             )
-            recipe = buildah.work / "Containerfile.base"
-            recipe.write_text(
+            base_recipe = buildah.work / "Containerfile.base"
+            base_recipe.write_text(
                 "FROM scratch\nADD base.tar /\n"
                 "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
             )
-            buildah("build", "--file", recipe, "--tag", base, buildah.work)
+            buildah("build", "--file", base_recipe, "--tag", base, buildah.work)
             tree.unlink()
-        for file in FOLDER.iterdir():
-            shutil.copy2(file, buildah.context)
+        recipe = buildah.context / FOLDER.relative_to(REPOSITORY)
+        shutil.copytree(FOLDER, recipe)
         wheels = self.download_wheels()
-        (buildah.context / "wheels").mkdir()
+        (recipe / "wheels").mkdir()
         for wheel in wheels.iterdir():
-            _place(wheel, buildah.context / "wheels" / wheel.name)
+            _place(wheel, recipe / "wheels" / wheel.name)
+        frontend = programs_of(self._home).build(FRONTEND)
+        place = buildah.context / FRONTEND.folder.relative_to(REPOSITORY)
+        place.mkdir(parents=True)
+        _place(frontend, place / FRONTEND.name)
         with step(f"build {name}"):
             buildah(
-                *("build", "--pull-never", "--build-arg", f"BASE={base}"),
+                *("build", "--pull-never", "--file", recipe / "Containerfile"),
+                # The front end is built already: any image can hold it.
+                *("--build-arg", f"BASE={base}", "--build-arg", f"GO={base}"),
                 *("--build-arg", f"PIP_OPTIONS={PIP_OPTIONS}", "--tag", name, buildah.context),
             )
         shutil.rmtree(wheels)

@@ -22,6 +22,7 @@ from .releases import Releases
 from .toolchain import Toolchain
 
 MODULES = Path(__file__).resolve().parent / "go"
+_SERVING = Path(__file__).resolve().parents[2] / "serving"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,19 @@ class Program:
     """The official releases that together take its place."""
     trimmed: bool = False
     """Whether it is built from the trimmed copies of Pulumi's modules."""
+    beside: Path | None = None
+    """The folder that holds the module's, where that is not `go/`."""
+
+    @property
+    def folder(self) -> Path:
+        """Its module's."""
+        return (self.beside or MODULES) / self.module
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files that it is known by."""
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        return [path for path in files if not path.name.endswith("_test.go")]
 
 
 # Of one module, so that what they have in common is compiled once.
@@ -59,6 +73,8 @@ NODE_MODULE = "node"
 PAUSE = Program("pause", NODE_MODULE, "./pause", expected="seconds")
 REACH = Program("reach", NODE_MODULE, "./reach", expected="seconds")
 NODE_PORTS = Program("node-ports", NODE_MODULE, "./node-ports", expected="seconds")
+FRONTEND = Program("dlstack-frontend", "frontend", beside=_SERVING)
+"""Of the model server; in the runtime image, and for `python -m serving` on this machine."""
 
 
 class Programs:
@@ -125,15 +141,15 @@ class Programs:
     def download_modules(self, *programs: Program) -> None:
         """Download the sources of those programs that have to be built, while others compile."""
         coming = self._begin(programs)
-        for module in dict.fromkeys(p.module for p in programs if p not in coming):
-            if (MODULES / module / "go.sum").exists():
-                self._go(module, "mod", "download", log=f"{module}-modules")
+        for folder in dict.fromkeys(p.folder for p in programs if p not in coming):
+            if (folder / "go.sum").exists():
+                self._go(folder, "mod", "download", log=f"{folder.name}-modules")
 
     def module_folder(self, program: Program, module: str) -> Path:
         """The source folder of a module that `program`'s go.mod names."""
         listed = subprocess.run(
             [self._toolchain.go, "mod", "download", "-json", module],
-            cwd=MODULES / program.module,
+            cwd=program.folder,
             env={**os.environ, **self._toolchain.environment},
             capture_output=True,
             text=True,
@@ -160,9 +176,8 @@ class Programs:
         return bool(program.releases) and all(map(self.releases.folder, program.releases))
 
     def _built(self, program: Program) -> Path:
-        sources = (path for path in (MODULES / program.module).rglob("*") if path.is_file())
         cuts = (repr(trimmed.CUTS),) if program.trimmed else ()
-        key = digest(sources, program.package, program.link, platform.machine(), *cuts)
+        key = digest(program.sources, program.package, program.link, platform.machine(), *cuts)
         return self._home.cache / f"{program.name}-{key}" / program.name
 
     def _build(self, programs: Sequence[Program]) -> None:
@@ -184,12 +199,11 @@ class Programs:
             step(f"build {names} from Go modules (once, {programs[-1].expected})"),
             self._work_folder() as folder,
         ):
-            module = programs[0].module
             flags = []
             if programs[0].trimmed:
                 flags = [f"-modfile={self._trimmed(programs[0], folder / 'modules')}"]
             self._go(
-                module,
+                programs[0].folder,
                 *("build", "-trimpath", "-buildvcs=false", *flags),
                 # What a debugger would read takes a tenth of the time, and is thrown away here.
                 "-gcflags=all=-dwarf=false",
@@ -218,13 +232,13 @@ class Programs:
     def _trimmed(self, program: Program, folder: Path) -> Path:
         modules = dict.fromkeys(cut.module for cut in trimmed.CUTS)
         sources = {module: self.module_folder(program, module) for module in modules}
-        return trimmed.module_file(folder, MODULES / program.module, sources)
+        return trimmed.module_file(folder, program.folder, sources)
 
-    def _go(self, module: str, *words: str, log: str) -> None:
+    def _go(self, folder: Path, *words: str, log: str) -> None:
         run_logged(
             [self._toolchain.go, *words],
             self._home.cache / "logs" / f"{log}.log",
-            cwd=MODULES / module,
+            cwd=folder,
             environment={
                 **self._toolchain.environment,
                 # Static, since the same file also runs in an image that holds nothing else.

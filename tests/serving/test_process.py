@@ -144,6 +144,21 @@ def test_tensor_content_on_request(models: Path, tmp_path: Path) -> None:
         assert answer.outputs["y"].tensor_content == np.array([3], np.float32).tobytes()
 
 
+def test_a_file_has_the_sessions_settings_and_flags_the_last_word(tmp_path: Path) -> None:
+    from serving.config import ServerConfig
+    from serving.server import _session_config
+
+    (tmp_path / "session").write_text(
+        "inter_op_parallelism_threads: 3 intra_op_parallelism_threads: 4 allow_soft_placement: true"
+    )
+    named = str(tmp_path / "session")
+    made = _session_config(
+        ServerConfig(tensorflow_session_config_file=named, tensorflow_intra_op_parallelism=2)
+    )
+    assert (made.inter_op_parallelism_threads, made.intra_op_parallelism_threads) == (3, 2)
+    assert made.allow_soft_placement
+
+
 def test_sigterm_when_idle_ends_at_once(models: Path, tmp_path: Path) -> None:
     base = served(models, tmp_path / "m", "half_plus_two", 1)
     with running_server(base, "m") as server:

@@ -18,6 +18,7 @@ import numpy as np
 KINDS = (
     "sequential", "functional", "subclassed", "dictionaries", "convolution", "string_lookup",
     "text_vectorization", "numbers_and_categories", "hashing", "recurrent", "attention",
+    "distributed",
     "mixed_bfloat16", "mixed_float16", "double", "int8", "saved_model_layer", "several_endpoints",
     "plain_save", "module", "module_with_table", "examples", "tables_and_assets",
     "old_control_flow",
@@ -33,6 +34,10 @@ def main(folder: Path) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import tensorflow as tf
 
+    processors = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], processors
+    )
     tf.keras.utils.set_random_seed(5)
     for kind in KINDS:
         make: Callable[[Any, Path], tuple[Values, Values] | Values] = globals()[f"_{kind}"]
@@ -189,6 +194,18 @@ def _attention(tf: Any, path: Path) -> tuple[Values, Values]:
     )
     model = tf.keras.Model(x, layers.Dense(20, "softmax")(seen))
     return _exported(model, path, tf.constant([[3, 1, 4, 1], [5, 9, 2, 6]]), names=("tokens",))
+
+
+def _distributed(tf: Any, path: Path) -> tuple[Values, Values]:
+    """Exported with variables that are mirrored over two devices.
+
+    `tf.saved_model.save` of such a Keras model leaves them unset in every session, TensorFlow's own
+    included.
+    """
+    layers = tf.keras.layers
+    with tf.distribute.MirroredStrategy(devices=("/cpu:0", "/cpu:1")).scope():
+        model = tf.keras.Sequential([layers.Input([3], name="x"), layers.Dense(2)])
+    return _exported(model, path, tf.random.normal([4, 3]), names=("x",))
 
 
 def _of_type(tf: Any, path: Path, policy: str) -> tuple[Values, Values]:

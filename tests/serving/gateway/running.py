@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.serving.memory_group import MemoryGroup
 from tests.serving_fixtures import ROOT, free_port
 
 BOUNDARY = "----pictures"
@@ -81,11 +82,16 @@ def running_gateway(
     model: str = "mnist",
     context: ssl.SSLContext | None = None,
     port: int = 0,
+    group: MemoryGroup | None = None,
 ) -> Iterator[Gateway]:
+    """Run a gateway until the block ends; with `group`, its memory is bounded."""
     port = port or free_port()
+    # The shell joins the group and becomes the gateway.
+    prefix = ["sh", "-c", group.join + ' && exec "$@"', "sh"] if group else []
     log = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process is)
     process = subprocess.Popen(
         [
+            *prefix,
             sys.executable,
             "-m",
             "serving.gateway",

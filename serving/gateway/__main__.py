@@ -21,6 +21,7 @@ from ..authentication import Token
 from ..errors import ServingError
 from .app import application, needs_no_token
 from .backend import SERVER_TIMEOUT_MS, Backend, connections
+from .connections import bounded
 from .forms import MOST_FILES
 from .limits import BODY_SECONDS, MOST_PREDICTIONS, THREADS_BESIDE, Predictions
 from .memory import Bodies, default_budget
@@ -78,8 +79,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--body_timeout",
         type=float,
         default=BODY_SECONDS,
-        help="seconds in which a request's body has to arrive, and one more for each 32 KiB of "
-        f"it, else 408; {BODY_SECONDS:g}",
+        help="seconds for a request's headers, and then for its body, with one more for each "
+        f"32 KiB of it, else 408; {BODY_SECONDS:g}",
     )
     parser.add_argument(
         "--max_files",
@@ -127,11 +128,12 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _uvicorn(app: ASGIApp, certificate: str | None, key: str | None) -> uvicorn.Config:
+def _uvicorn(
+    app: ASGIApp, header_seconds: float, certificate: str | None, key: str | None
+) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
-        # Bounds headers; httptools, which uvicorn prefers, does not.
-        http="h11",
+        http=bounded(header_seconds),
         ssl_certfile=certificate,
         ssl_keyfile=key,
         log_config=None,
@@ -178,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if token is not None:
         app = token.guard(app, needs_no_token)
     try:
-        config = _uvicorn(app, options.tls_cert, options.tls_key)
+        config = _uvicorn(app, options.body_timeout, options.tls_cert, options.tls_key)
     except OSError as error:  # ssl.SSLError is one.
         log.error(
             "Can't use certificate '%s' with key '%s': %s.",

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,32 @@ def test_a_client_that_goes_in_the_middle_of_its_body_is_no_error(
             with socket.create_connection(("127.0.0.1", app.port)) as connection:
                 connection.sendall(head.encode() + b"\r\nhalf")
         assert app.call("GET", "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+def test_headers_that_do_not_come_end_the_connection(
+    mnist: ModelServer, tmp_path: Path, begin: bytes
+) -> None:
+    with running_gateway(mnist.rest_url, tmp_path, "--body_timeout=0.5") as app:
+        with socket.create_connection(("127.0.0.1", app.port), timeout=10) as silent:
+            silent.sendall(begin)
+            assert silent.recv(100) == b""
+        # The second request of a connection as well.
+        with socket.create_connection(("127.0.0.1", app.port), timeout=10) as second:
+            second.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            while b"ok" not in second.recv(1000):
+                pass
+            second.sendall(begin or b"G")
+            assert second.recv(100) == b""
+
+
+def test_connections_without_end_are_bounded(mnist: ModelServer, tmp_path: Path) -> None:
+    with running_gateway(mnist.rest_url, tmp_path) as app, ExitStack() as stack:
+        address = ("127.0.0.1", app.port)
+        opened = [stack.enter_context(socket.create_connection(address)) for _ in range(1005)]
+        opened[-1].settimeout(10)
+        assert opened[-1].recv(12) == b"HTTP/1.1 503"
+        stack.close()
+        deadline = time.monotonic() + 10
+        while app.call("GET", "/healthz")[0] == 503:
+            assert time.monotonic() < deadline

@@ -19,6 +19,8 @@ _LEAST_BYTES = 64 * 2**20
 _SHARE = 0.5
 """Of the memory that is free: the other half is for what the graph makes of its inputs."""
 
+_LITTLE = 0.05
+
 
 class Budget:
     """Bytes that requests may hold, together.
@@ -35,9 +37,12 @@ class Budget:
         self.fit()
 
     def fit(self) -> None:
-        """Leave room for the models that are loaded now, unless the size was given."""
-        if not self._fixed:
-            free = machine.memory_limit() - max(0, machine.memory_used() - self._taken)
+        """Leave room for the models that are loaded now, unless the size was given.
+
+        While requests hold much, it stays: what they take can't be told from what models take.
+        """
+        if not self._fixed and self._taken <= self.most * _LITTLE:
+            free = machine.memory_limit() - machine.memory_used()
             self.most = max(_LEAST_BYTES, int(free * _SHARE))
 
     @property

@@ -71,3 +71,14 @@ def test_by_itself_it_is_half_of_what_models_leave_of_the_containers_memory(
     monkeypatch.setattr(machine, "memory_used", lambda: 2 * 2**30)
     budget.fit()
     assert budget.most == 2**26, "small requests are always answered"
+
+
+def test_it_does_not_shrink_by_what_requests_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "memory_limit", lambda: 2 * 2**30)
+    monkeypatch.setattr(machine, "memory_used", lambda: 2**29)
+    budget = Budget()
+    with budget.hold() as hold:
+        hold.add(2**29)
+        monkeypatch.setattr(machine, "memory_used", lambda: 2**30 + 2**29)
+        budget.fit()
+        assert budget.most == 3 * 2**28

@@ -269,7 +269,7 @@ class RestExchange(Exchange):
     def _open(self, content: bytes) -> tuple[Any, grpc_api.Target]:
         prediction = self._prediction
         self._count(prediction.name)
-        request = prediction.parse(content, gzip=self._gzip)
+        request = prediction.parse(content, self._hold, gzip=self._gzip)
         return request, (prediction.name, prediction.number, prediction.label)
 
     def _read_call(self, request: Any) -> Call[bytes]:

@@ -17,6 +17,7 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from ... import cors, metrics
+from ...budget import LARGE_BYTES, Hold
 from ...config import ServerConfig
 from ...errors import InvalidArgument, as_serving_error
 from ...models.registry import Models
@@ -31,6 +32,9 @@ _TARGET = (
 )
 _RUN = re.compile(_TARGET + r":(?P<method>(?i:classify|regress|predict))")
 _LOOK = re.compile(_TARGET + r"(?P<metadata>(?i:/metadata))?")
+_PARSED = 4
+"""Bytes that a byte of a long body becomes while it is read: lists of lists of short numbers."""
+
 _MAX_INT64 = 2**63 - 1
 _NOT_FOUND_PAGE = (
     b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n"
@@ -58,13 +62,23 @@ class Prediction:
     number: int | None
     label: str
 
-    def parse(self, content: bytes, *, gzip: bool) -> Any:
+    def parse(self, content: bytes, hold: Hold, *, gzip: bool) -> Any:
         """Return the request that a body is, for `method.read`.
 
+        Args:
+            content: the body.
+            hold: gets what it takes unpacked and parsed.
+            gzip: whether it is packed.
+
         Raises:
-            ServingError: it is no such request.
+            ServingError: it is no such request, or there is no memory for it.
         """
-        return self.method.parse(unpack(content) if gzip else content)
+        if gzip:
+            content = unpack(content)
+            hold.add(len(content))
+        if len(content) > LARGE_BYTES:
+            hold.add(_PARSED * len(content))
+        return self.method.parse(content)
 
     def is_long(self, content: bytes, *, gzip: bool) -> bool:
         """Whether reading this body would hold up an event loop."""

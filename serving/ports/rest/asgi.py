@@ -152,7 +152,7 @@ class RestApplication:
         name, method = prediction.name, prediction.method
         long = prediction.is_long(content, gzip=gzip)
         with metrics.counted(self._models.metric_name(name), prediction.api, "REST"):
-            request = await self._loop.call(long, prediction.parse, content, gzip=gzip)
+            request = await self._loop.call(long, prediction.parse, content, hold, gzip=gzip)
             with self._models.lease(name, prediction.number, prediction.label) as version:
                 call = await self._loop.call(long, method.read, version, request)
                 hold.add(input_bytes(call.inputs))

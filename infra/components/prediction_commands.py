@@ -72,7 +72,7 @@ def server(
 
 
 def gateway(
-    model_name: str, tensorboard_url: pulumi.Input[str], access: Access | None
+    model_name: str, tensorboard_url: pulumi.Input[str], *, cors: bool, access: Access | None
 ) -> list[pulumi.Input[str]]:
     """Return the command of the web page, which asks for what the ports ask for."""
     command: list[pulumi.Input[str]] = [
@@ -83,6 +83,8 @@ def gateway(
         f"--manifest_dir={MODELS}/{model_name}",
         pulumi.Output.concat("--tensorboard_url=", tensorboard_url),
     ]
+    if cors:
+        command.append("--rest_api_enable_cors_support")
     if access is not None:
         command += [f"--tls_cert={CERTIFICATE_FILE}", f"--tls_key={KEY_FILE}", *_token(access)]
     return command

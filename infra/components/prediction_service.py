@@ -220,7 +220,7 @@ def _gateway(args: PredictionServiceArgs) -> ContainerArgs:
     return pod_specs.container(
         "gateway",
         args.image,
-        commands.gateway(args.model_name, args.tensorboard_url, args.access),
+        commands.gateway(args.model_name, args.tensorboard_url, cors=args.cors, access=args.access),
         env=_log_format(args),
         packages=args.packages,
         mounts=[_MODELS_READ_ONLY, *_access_mount(args)],

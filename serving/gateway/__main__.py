@@ -16,7 +16,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from .. import logs
+from .. import cors, logs
 from ..authentication import Token
 from ..errors import ServingError
 from .app import application, needs_no_token
@@ -108,6 +108,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="the model server's flag of this name: the gateway waits longer for an answer; "
         f"{SERVER_TIMEOUT_MS}",
     )
+    parser.add_argument(
+        "--rest_api_enable_cors_support",
+        action="store_true",
+        help="let web pages of any origin ask below /v1/, with the token if there is one",
+    )
     options = parser.parse_args(arguments)
     if not 1 <= options.max_predictions <= 1000:
         parser.error(f"--max_predictions is {options.max_predictions}. Use 1 to 1000.")
@@ -179,6 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     if token is not None:
         app = token.guard(app, needs_no_token)
+    if options.rest_api_enable_cors_support:
+        app = cors.allowing(app, cors.headers(token=token is not None), "/v1/")
     try:
         config = _uvicorn(app, options.body_timeout, options.tls_cert, options.tls_key)
     except OSError as error:  # ssl.SSLError is one.

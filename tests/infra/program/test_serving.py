@@ -73,12 +73,12 @@ def test_batching_is_off_until_it_is_wanted(up: Up, engine: Engine, engine_name:
 def test_pages_of_other_origins_ask_when_they_may(up: Up, engine: Engine, engine_name: str) -> None:
     def has_cors(container: str) -> bool:
         pod = containers(engine.the(DEPLOYMENT, "prediction-server"))
-        return "--rest_api_enable_cors_support=true" in pod[container]["command"]
+        return any("enable_cors_support" in word for word in pod[container]["command"])
 
     up(servingEngine=engine_name)
-    assert not has_cors("server")
+    assert not has_cors("server") and not has_cors("gateway")
     up(servingEngine=engine_name, servingCors="true")
-    assert has_cors("server")
+    assert has_cors("server") and has_cors("gateway")
 
 
 def test_the_embedded_server_loads_libraries_with_operations(up: Up, engine: Engine) -> None:

@@ -56,10 +56,34 @@ def locked(models: Path, folder: Path, certificate: tuple[Issued, Issued]) -> It
             token,
             f"--tls_cert={server.pem.certificate}",
             f"--tls_key={server.pem.key}",
+            "--rest_api_enable_cors_support",
             context=ssl.create_default_context(cafile=str(authority.pem.certificate)),
         ) as gateway_,
     ):
         yield gateway_
+
+
+@pytest.mark.parametrize("path", ["/v1/models/mnist:predict", "/v1/predict"])
+def test_a_page_of_another_origin_may_ask_with_the_token(locked: Gateway, path: str) -> None:
+    """By a browser's rules: the question beforehand has no token, and refusals can be read."""
+    headers = {
+        "access-control-allow-origin": "*",
+        "access-control-allow-methods": "POST, GET",
+        "access-control-allow-headers": "Content-Type, Authorization, X-Auth-Token",
+    }
+    origin = {"Origin": "https://app.example"}
+    asked = origin | {"Access-Control-Request-Method": "POST"}
+    status, found, body = locked.call("OPTIONS", path, **asked)
+    assert (status, body) == (200, b"")
+    assert headers.items() <= {name.lower(): value for name, value in found.items()}.items()
+    refused: tuple[tuple[dict[str, str], set[int]], ...] = (
+        ({}, {401}),
+        ({"X-Auth-Token": TOKEN}, {400, 415}),
+    )
+    for token, expected in refused:
+        status, found, _ = locked.call("POST", path, b"{}", **origin, **token)
+        assert status in expected
+        assert headers.items() <= {name.lower(): value for name, value in found.items()}.items()
 
 
 @pytest.mark.parametrize("header", ["X-Auth-Token", "Authorization"])

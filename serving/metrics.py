@@ -69,19 +69,25 @@ class Histogram:
 
     def add(self, value: float, *values: str) -> None:
         """Count one measurement."""
-        self.add_all((value,), *values)
+        bucket = bisect_left(self._bounds, value)
+        with self._lock:
+            counts = self._counts.get(values) or self._new(values)
+            counts[bucket] += 1
+            self._sums[values] += value
 
     def add_all(self, measured: Sequence[float], *values: str) -> None:
         """Count several measurements with the same label values."""
         buckets = [bisect_left(self._bounds, value) for value in measured]
         with self._lock:
-            counts = self._counts.get(values)
-            if counts is None:
-                counts = self._counts[values] = [0] * (len(self._bounds) + 1)
-                self._sums[values] = 0.0
+            counts = self._counts.get(values) or self._new(values)
             for bucket in buckets:
                 counts[bucket] += 1
             self._sums[values] += sum(measured)
+
+    def _new(self, values: tuple[str, ...]) -> list[int]:
+        counts = self._counts[values] = [0] * (len(self._bounds) + 1)
+        self._sums[values] = 0.0
+        return counts
 
     def lines(self, name: str) -> Iterator[str]:
         """Yield the lines of each histogram; buckets hold what is at or below their bound."""

@@ -156,16 +156,19 @@ class Model:
             NotFound: it is not loaded.
         """
         with self._changed:
-            found = [
-                version
-                for version in self._versions.values()
-                if version.state == State.AVAILABLE and number in (None, version.number)
-            ]
-            if not found:
+            found = None
+            for version in self._versions.values():
+                # Spelled out: each request comes through here.
+                if (
+                    version.state is State.AVAILABLE
+                    and (number is None or version.number == number)
+                    and (found is None or version.number > found.number)
+                ):
+                    found = version
+            if found is None:
                 raise no_servable(self.name, number)
-            version = max(found, key=lambda version: version.number)
-            version.leases += 1
-        return version
+            found.leases += 1
+        return found
 
     def give_back(self, version: Version) -> None:
         """End what `take` began: the version may be unloaded, unless others have taken it."""

@@ -29,12 +29,14 @@ class Signature:
         inputs, outputs: alias to `TensorInfo`, sorted by alias.
         output_sizes: how large its outputs will be.
         queue: where requests meet to run together; None: each runs alone.
+        response_head: what all answers to Predict begin with, serialised, once it is known.
 
     Args:
         bounded: whether the graph has no operation that can go on for ever.
     """
 
     queue: BatchQueue | None = None
+    response_head: bytes | None = None
 
     def __init__(
         self, key: str, definition: meta_graph_pb2.SignatureDef, *, bounded: bool = False

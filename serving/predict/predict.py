@@ -17,10 +17,11 @@ from ..budget import Hold
 from ..errors import Code, FailedPrecondition, InvalidArgument, ServingError
 from ..models.signature import DEFAULT_SIGNATURE, Signature
 from ..models.version import Version
-from ..wire import large_tensors, tensor_proto
+from ..wire import large_tensors, quick_response, tensor_proto
 from ..wire.tensor_proto import Values
 from . import memory
-from .call import Call, Outputs
+from .call import Call, Outputs, output_bytes
+from .templates import Template, Templates
 
 API = "Predict"
 
@@ -32,13 +33,20 @@ _PREDICT_METHODS = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """A request that came as a message."""
 
     message: predict_pb2.PredictRequest
+    data: bytes = b""
+    """The message, serialised, where it came so."""
     values: Mapping[str, Values] = field(default_factory=dict)
     """Input to the values that are not in the message, since they are large."""
+    template: Template | None = None
+    """Its form, if that is known: then `message` has no inputs."""
+
+
+_templates = Templates()
 
 
 def parse(data: bytes) -> Request:
@@ -47,12 +55,20 @@ def parse(data: bytes) -> Request:
     Raises:
         DecodeError: it is none.
     """
+    template = _templates.find(data)
+    if template is not None:
+        return Request(template.message, data, template=template)
+    return _parsed(data)
+
+
+def _parsed(data: bytes) -> Request:
     if len(data) > _SMALL_BYTES:
         try:
-            return Request(*large_tensors.read_request(data))
+            message, values = large_tensors.read_request(data)
+            return Request(message, data, values)
         except (ValueError, DecodeError):
             pass  # Odd, or broken: protobuf knows.
-    return Request(predict_pb2.PredictRequest.FromString(data))
+    return Request(predict_pb2.PredictRequest.FromString(data), data)
 
 
 def read(
@@ -74,10 +90,21 @@ def read(
     signature = version.signature(key)
     if signature is None:
         raise FailedPrecondition(f'Serving signature key "{key or DEFAULT_SIGNATURE}" not found.')
-    check_method(version, signature)
-    inputs = decode_inputs(signature, request, hold)
-    fetch = choose_outputs(signature, message.output_filter)
-    signature.check(fetch)
+    template = request.template
+    if template is not None and template.signature() is signature:
+        array = template.array(request.data)
+        if hold is not None:
+            hold.add(array.nbytes)
+        inputs, fetch = {template.alias: array}, template.fetch
+    else:
+        if template is not None:
+            request = _parsed(request.data)
+            message = request.message
+        check_method(version, signature)
+        inputs = decode_inputs(signature, request, hold)
+        fetch = choose_outputs(signature, message.output_filter)
+        signature.check(fetch)
+        _templates.learn(request.data, message, signature, inputs, fetch)
     return Call(
         api=API,
         signature=signature,
@@ -90,12 +117,20 @@ def read(
 def _response(
     version: Version, signature: Signature, outputs: Outputs, *, as_content: bool
 ) -> bytes:
-    response = predict_pb2.PredictResponse()
-    spec = response.model_spec
-    spec.name = version.model_name
-    spec.signature_name = signature.key
-    spec.version.value = version.number
-    if sum(array.nbytes for array in outputs.values()) > _SMALL_BYTES:
+    head = signature.response_head
+    if head is None:
+        response = predict_pb2.PredictResponse()
+        spec = response.model_spec
+        spec.name = version.model_name
+        spec.signature_name = signature.key
+        spec.version.value = version.number
+        head = signature.response_head = response.SerializeToString()
+    if not as_content and output_bytes(outputs) <= _SMALL_BYTES:
+        quick = quick_response.write(head, outputs)
+        if quick is not None:
+            return quick
+    response = predict_pb2.PredictResponse.FromString(head)
+    if output_bytes(outputs) > _SMALL_BYTES:
         return large_tensors.write_response(response, outputs, as_content=as_content)
     for alias, array in outputs.items():
         tensor_proto.write(response.outputs[alias], array, as_content=as_content)

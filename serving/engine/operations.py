@@ -21,7 +21,8 @@ class MissingOperation(ServingError):
         super().__init__(
             error.code,
             f"The model uses the operation '{name}', which TensorFlow does not have. Name the "
-            "library that has it with --custom_op_libraries, such as TensorFlow Text's for its "
+            "library that has it with --custom_op_libraries, of a stack with "
+            "dlstack:servingOpLibraries, such as TensorFlow Text's for its "
             # What follows the first sentence is about TensorFlow 1.
             f"tokenizers. TensorFlow says: {error.message.split('. ')[0]}.",
         )

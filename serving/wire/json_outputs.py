@@ -118,6 +118,9 @@ def _most_texts(array: np.ndarray) -> int:
 
 
 def _dump_numbers(array: np.ndarray) -> bytes:
+    if not array.size:
+        # Of any type: what isn't there needs no form.
+        array = np.empty(array.shape, np.uint8)
     if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and array.itemsize == 1):
         name = data_type_name(DATA_TYPES[array.dtype])
         raise InvalidArgument(f"Failed to write JSON value for tensor type: {name}")

@@ -55,11 +55,14 @@ def test_tensor_content_and_a_value_that_fills_the_rest(kinds: ModelServer, name
 
 
 @pytest.mark.parametrize("name", UNUSUAL_TYPES)
-def test_rest_has_no_form_for_them(kinds: ModelServer, name: str) -> None:
+def test_rest_has_no_form_for_their_elements(kinds: ModelServer, name: str) -> None:
     body = {"signature_name": f"echo_{name}", "inputs": [1]}
     status, text = http_call(kinds, "POST", "/v1/models/kinds:predict", body)
     assert status == 501
     assert json.loads(text)["error"] == f"Conversion of JSON Value: 1 to type: {name}"
+    body = {"signature_name": f"echo_{name}", "inputs": []}
+    status, text = http_call(kinds, "POST", "/v1/models/kinds:predict", body)
+    assert (status, json.loads(text)) == (200, {"outputs": []}), "no element, no conversion"
 
 
 def test_an_output_that_is_no_tensor_is_named(kinds: ModelServer) -> None:

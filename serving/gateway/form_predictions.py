@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from . import signatures
 from .backend import Backend, BackendError
+
+_ASSERTION = re.compile(r"assertion failed: \[([^\]]+)\]")
+_WHERE = re.compile(r"\n|\s*\[\[\{\{node")
 
 
 class UnfitModelError(Exception):
@@ -91,7 +95,8 @@ class _Question:
             if error.status != 400:
                 raise
             if len(encoded) == 1:
-                raise BadPictureError(f"Picture '{names[0]}' can't be used: {error}") from error
+                text = f"Picture '{names[0]}' can't be used: {_for_people(str(error))}"
+                raise BadPictureError(text) from error
         else:
             # REST leaves the name of an only output out.
             return {self.outputs[0]: outputs} if len(self.outputs) == 1 else outputs
@@ -104,6 +109,17 @@ class _Question:
         signature, alias = json.dumps(self.signature), json.dumps(self.alias)
         head = f'{{"signature_name":{signature},"inputs":{{{alias}:['
         return [head.encode(), *_separated(encoded), b"]}}"]
+
+
+def _for_people(text: str) -> str:
+    """Return what an error of TensorFlow says to people; the page does the same (server.js).
+
+    Of an assertion in a graph that is its message, before the values that failed. Other texts go on
+    with names of the graph's nodes, and where in the source they come from.
+    """
+    if asserted := _ASSERTION.search(text):
+        return asserted[1].strip()
+    return _WHERE.split(text)[0].strip()
 
 
 def _separated(encoded: Iterable[bytes]) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ import { render, tableOf } from "/web/views.js";
 
 const AT_ONCE = 3; // Requests under way: more would only wait at the server.
 const SHOW_WAITING_MS = 300;
+const BEGINNING = 120; // Pixels of a long answer that show that it is there.
 
 let current = null; // The questions being answered: `{questions, results, stop, shown}`.
 
@@ -216,7 +217,7 @@ async function copied(text) {
 function intoView() {
   const best = $("best") ?? $("answer");
   const { bottom, top } = best.getBoundingClientRect();
-  if (top >= 0 && bottom <= innerHeight) return;
+  if (top >= 0 && Math.min(bottom, top + BEGINNING) <= innerHeight) return;
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   $("answer-title").scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
 }

@@ -99,6 +99,14 @@ const WORDS = {
   504: "The model took longer than the server allows. Send less at once",
 };
 
+/** Return what an error of TensorFlow says to people; the gateway's form does the same. */
+function forPeople(text) {
+  // Of an assertion in a graph that is its message, before the values that failed.
+  const asserted = /assertion failed: \[([^\]]+)\]/.exec(text);
+  // Below the first line are names of a graph's nodes and where in the source they come from.
+  return (asserted?.[1] ?? text.split(/\n|\s*\[\[\{\{node/)[0]).trim().slice(0, 500);
+}
+
 function failure(status, text) {
   let said = text;
   try {
@@ -106,8 +114,7 @@ function failure(status, text) {
   } catch {
     // Not from the gateway, but from a proxy before it.
   }
-  // Below the first line are names of a graph's nodes and where in the source they come from.
-  const first = String(said).split(/\n|\s*\[\[\{\{node/)[0].trim().slice(0, 500);
+  const first = forPeople(String(said));
   const words = WORDS[status] ?? `The server answered with HTTP status ${status}`;
   const details = String(said).length > first.length ? String(said) : "";
   if (status === 401) return new Failure(status, `${words}.`);

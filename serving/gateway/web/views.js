@@ -22,7 +22,7 @@ export function render(view, large) {
 const RENDERERS = { classes, number: plain, text, file, picture, classmap, table, json: tree };
 
 function best(text, className = "") {
-  return element("p", { id: "best", className: `${className} ${text.length > 24 ? "long" : text.length > 8 ? "middle" : ""}` }, text);
+  return element("p", { id: "best", className: `${className} ${text.length > 24 ? "long" : text.length > 3 ? "middle" : ""}` }, text);
 }
 
 function classes({ entries, share, alias }, large) {

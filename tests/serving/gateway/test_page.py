@@ -83,8 +83,9 @@ def test_files_are_answered_each_by_itself(visit: Open, tmp_path: Path) -> None:
     assert digits.best == "8"
     digits.click("#more li:nth-child(2) button")
     assert digits.best == ""
-    assert "blank.png: The model can’t use this:" in digits.error
-    assert "The picture is empty." in digits.error
+    assert digits.error.startswith(
+        "blank.png: The model can’t use this: The picture is empty. What the server said"
+    )
     # The browser itself notes each 400; nothing else may have gone wrong.
     assert all("400" in complaint for complaint in digits.page.complaints)
     digits.page.complaints.clear()
@@ -288,7 +289,7 @@ def test_examples_of_classify_are_asked_and_ranked(visit: Open) -> None:
     examples.fill("Body of a REST request", body)
     examples.ask()
     assert examples.best == "neg"
-    assert examples.text(".bars") == "neg 75.0 % pos 25.0 %" or "75" in examples.text(".bars")
+    assert examples.text(".bars") == "neg 75.0 % pos 25.0 %"
 
 
 def test_another_version_is_read_anew(visit: Open) -> None:

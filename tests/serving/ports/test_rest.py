@@ -227,6 +227,16 @@ def test_a_version_can_be_named_and_paths_ignore_case(kinds: ModelServer, path: 
         ("POST", f"{K}:nope", f"Malformed request: POST {K}:nope"),
         ("PUT", f"{K}:predict", f"Malformed request: PUT {K}:predict"),
         ("GET", "/v1/", "Malformed request: GET /v1/"),
+        ("GET", "/v1/foo", "Malformed request: GET /v1/foo"),
+        ("POST", "/v1/models", "Malformed request: POST /v1/models"),
+        ("POST", f"{K}/metadata", f"Malformed request: POST {K}/metadata"),
+        ("GET", f"{K}/other", f"Malformed request: GET {K}/other"),
+        ("POST", f"{K}/versions/x:regress", f"Malformed request: POST {K}/versions/x:regress"),
+        (
+            "POST",
+            f"{K}/versions/3/labels/x:regress",
+            f"Malformed request: POST {K}/versions/3/labels/x:regress",
+        ),
         ("GET", "/v1/models", "Missing model name in request."),
         (
             "GET",

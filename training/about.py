@@ -116,9 +116,7 @@ def check_about(about: Mapping[str, Any], signatures: Mapping[str, Any]) -> None
     inputs: set[str] = set()
     outputs: set[str] = set()
     for function in signatures.values():
-        concrete = function
-        if isinstance(function, tf.types.experimental.PolymorphicFunction):
-            concrete = function.get_concrete_function()
+        concrete = concrete_function(function)
         inputs |= {spec.name for spec in tf.nest.flatten(concrete.structured_input_signature)}
         if isinstance(concrete.structured_outputs, Mapping):
             outputs |= set(concrete.structured_outputs)
@@ -132,6 +130,13 @@ def check_about(about: Mapping[str, Any], signatures: Mapping[str, Any]) -> None
                     f"about['{side}'] tells of {alias!r}, which is no {side[:-1]} of any "
                     f"signature. Use one of: {', '.join(sorted(known)) or 'none'}."
                 )
+
+
+def concrete_function(function: Any) -> Any:
+    """Return a signature's graph, traced unless it was before."""
+    if isinstance(function, tf.types.experimental.PolymorphicFunction):
+        return function.get_concrete_function()
+    return function
 
 
 def about_signature(about: Mapping[str, Any]) -> "tf.types.experimental.PolymorphicFunction":

@@ -1,4 +1,4 @@
-"""Export a SavedModel in one step, and decode pictures inside its graph."""
+"""Export a SavedModel in one step."""
 
 import os
 import shutil
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.about import SIGNATURE, about_signature, check_about
+from training import pictures
+from training.about import SIGNATURE, about_signature, check_about, concrete_function
 from training.folders import MODEL_FOLDER
-from training.quiet_tensorflow import tf, without_autograph
+from training.quiet_tensorflow import tf
 
 
 def export_model(
@@ -37,7 +38,9 @@ def export_model(
     temporary = folder / f".{MODEL_FOLDER}.part"
     shutil.rmtree(temporary, ignore_errors=True)
     root = module if isinstance(module, tf.Module) else _holder_of_variables(module)
-    tf.saved_model.save(root, str(temporary), signatures=signatures)
+    # Given as it was, a function would be traced a second time.
+    concrete = {name: concrete_function(function) for name, function in signatures.items()}
+    tf.saved_model.save(root, str(temporary), signatures=concrete)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(temporary, target)
     return target
@@ -55,21 +58,10 @@ def _holder_of_variables(model: Any) -> "tf.Module":
     return holder
 
 
-@without_autograph
 def decode_pictures(encoded: "tf.Tensor", height: int, width: int) -> "tf.Tensor":
     """Return encoded pictures as grey values, string [n] -> float32 [n, height * width] in 0..1.
 
-    PNG, JPEG, BMP and GIF (first frame) of any size, grey, coloured or with transparency.
+    `training.pictures` has more of this: with colours, and one by one.
     """
-
-    def decode(one: "tf.Tensor") -> "tf.Tensor":
-        # Three channels whatever the file has: libpng and libjpeg turn grey into equal ones.
-        coloured = tf.io.decode_image(one, channels=3, expand_animations=False)
-        coloured.set_shape([None, None, 3])
-        # The usual weights of luma; they sum to 1, so grey stays what it was.
-        grey = tf.tensordot(tf.cast(coloured, tf.float32), [[0.299], [0.587], [0.114]], 1)
-        resized = tf.image.resize(grey, [height, width], antialias=True)
-        return tf.reshape(resized / 255.0, [height * width])
-
-    spec = tf.TensorSpec([height * width], tf.float32)
-    return tf.map_fn(decode, encoded, fn_output_signature=spec)
+    grey = pictures.decode_pictures(encoded, height, width, channels=1)
+    return tf.reshape(grey / 255.0, [-1, height * width])

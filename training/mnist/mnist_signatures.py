@@ -3,8 +3,8 @@
 from typing import Any
 
 from mnist_data import CLASSES, SIDE  # type: ignore[import-not-found]  # beside the boot file
+from mnist_pictures import read_digits  # type: ignore[import-not-found]
 
-from training.export import decode_pictures
 from training.quiet_tensorflow import tf
 
 _NAMES = [str(digit) for digit in range(CLASSES)]
@@ -52,7 +52,7 @@ def signatures(model: Any) -> dict[str, Any]:
 
     @tf.function(input_signature=[encoded])  # type: ignore[untyped-decorator]
     def image_bytes(image_bytes: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        return classify(decode_pictures(image_bytes, SIDE, SIDE))
+        return classify(read_digits(image_bytes))
 
     return {
         "predict_object": predict_object,

@@ -1,0 +1,52 @@
+"""What is refused, in words for people: INVALID_ARGUMENT of a server."""
+
+from collections.abc import Callable
+
+from training.quiet_tensorflow import tf
+
+MOST_BYTES = 100_000_000
+"""That one picture may take while it is decoded: 100 million grey pixels, 25 million with
+transparency."""
+
+
+def refuse_if(
+    fault: "tf.Tensor", name: "tf.Tensor | str", *words: "tf.Tensor | str | int"
+) -> "tf.Operation":
+    """Return the operation that fails with the text `name: words`, if there is the fault.
+
+    Clients find the text between `assertion failed: [` and `]` (docs/contracts.md). It is ASCII:
+    TensorFlow escapes all else.
+
+    Args:
+        name: of the picture: `image_bytes[0]`.
+        words: the text; numbers are written out.
+    """
+    said = [word if isinstance(word, str) else _written(word) for word in words]
+    return tf.debugging.Assert(tf.logical_not(fault), [tf.strings.join([name, ": ", *said])])
+
+
+def within_memory(
+    decode: "Callable[[], tf.Tensor]",
+    name: "tf.Tensor | str",
+    width: "tf.Tensor",
+    height: "tf.Tensor",
+    bytes_per_pixel: "tf.Tensor | int",
+) -> "tf.Tensor":
+    """Return what `decode` returns, unless the picture would take more than MOST_BYTES."""
+    # In floats: the product of two numbers from a file may overflow, and need not be exact.
+    needed = tf.reduce_prod(tf.cast(tf.stack([width, height, bytes_per_pixel]), tf.float32))
+    most = MOST_BYTES // tf.maximum(bytes_per_pixel, 1)
+    # By the header, before anything is decoded: a few bytes can announce gigabytes.
+    large = refuse_if(
+        (needed > MOST_BYTES) | (width < 1) | (height < 1),
+        name,
+        *("it has ", width, "x", height, " pixels, and only ", most, " of such a file can be "),
+        "read. Make it smaller",
+    )
+    with tf.control_dependencies([large]):
+        return decode()
+
+
+def _written(word: "tf.Tensor | int") -> "tf.Tensor":
+    value = tf.convert_to_tensor(word)
+    return value if value.dtype == tf.string else tf.strings.as_string(value)

@@ -20,6 +20,9 @@ import (
 // gcPercent trades memory for time: what lives here between requests is little.
 const gcPercent = 400
 
+// ownBytes is what this program needs without any request.
+const ownBytes = 64 << 20
+
 func main() {
 	small := flag.Uint("small", 0, "file descriptor of the socket for small frames")
 	large := flag.Uint("large", 0, "file descriptor of the socket for large frames")
@@ -108,6 +111,10 @@ type ports struct {
 
 func open(wanted *config, l *link) (*ports, error) {
 	bodies := &budget{most: wanted.MostWaitingBytes}
+	if wanted.MostWaitingBytes > 0 {
+		// Buffers grow by doubling: of what they leave behind, much is only collected when it is needed.
+		debug.SetMemoryLimit(wanted.MostWaitingBytes + ownBytes)
+	}
 	connections := limit{int64(wanted.MostConnections), &atomic.Int64{}}
 	found := &ports{health: newHealth(wanted.Health)}
 	guard, err := newToken(wanted.TokenDigest)

@@ -40,6 +40,10 @@ _ARGUMENTS = {
 _KNOWN = {"grpc.so_reuseport", "grpc.http2.max_pings_without_data"}
 """Defaults that the front end needs no telling of."""
 
+_COMING_SHARE = 4
+"""A quarter of the memory for requests is for bodies that the front end is receiving: each is there
+once more while it is handed over, and Python counts it from then on."""
+
 _HEADER_BYTES = 64 * 2**10
 _KEEP_ALIVE_MS = 75_000
 """Longer than proxies and load balancers keep an idle connection: they must not find it closed."""
@@ -73,16 +77,17 @@ def settings(
         ServingError: a file that the flags name can't be used.
     """
     token = Token.read(config.token_file)
+    coming_bytes = most_bytes // _COMING_SHARE
     return json.dumps(
         {
             "grpc": _grpc(config),
-            "rest": _rest(config, most_bytes, headers),
+            "rest": _rest(config, coming_bytes, headers),
             "token_digest": token.digest if token is not None else "",
             "health_services": HEALTH_SERVICES,
-            "most_waiting_bytes": most_bytes,
-            "too_much_waits": _too_much(most_bytes),
+            "most_waiting_bytes": coming_bytes,
+            "too_much_waits": _too_much(coming_bytes),
             "most_connections": _most_connections(),
-            "most_request_bytes": config.max_request_bytes,
+            "most_request_bytes": min(config.max_request_bytes, coming_bytes),
         }
     ).encode()
 
@@ -108,7 +113,7 @@ def _grpc(config: ServerConfig) -> dict[str, Any]:
 
 
 def _rest(
-    config: ServerConfig, most_bytes: int, headers: tuple[tuple[bytes, bytes], ...]
+    config: ServerConfig, coming_bytes: int, headers: tuple[tuple[bytes, bytes], ...]
 ) -> dict[str, Any]:
     return {
         "port": config.rest_api_port,
@@ -117,8 +122,8 @@ def _rest(
         "passed_headers": _PASSED_HEADERS,
         "headers": [(name.decode(), value.decode()) for name, value in headers],
         "refusal": json.dumps({"error": REFUSAL}),
-        "too_large": _json(str(TooLargeError(config.max_request_bytes))),
-        "too_much_waits": _json(_too_much(most_bytes)),
+        "too_large": _json(_too_large(config, coming_bytes)),
+        "too_much_waits": _json(_too_much(coming_bytes)),
         "too_late": _json(too_late().message),
         "timeout_ms": config.rest_api_timeout_in_ms,
         "unavailable": _json("The server is stopping."),
@@ -128,10 +133,20 @@ def _rest(
     }
 
 
-def _too_much(most_bytes: int) -> str:
+def _too_large(config: ServerConfig, coming_bytes: int) -> str:
+    if config.max_request_bytes <= coming_bytes:
+        return str(TooLargeError(config.max_request_bytes))
     return (
-        "The requests that wait hold too many bytes already: --max_waiting_bytes allows "
-        f"{most_bytes}. Try again later."
+        "The request's body is too large for the memory of all requests together: with "
+        f"--max_waiting_bytes as it is, bodies may have {coming_bytes} bytes. Send less at once, "
+        "or give the server more memory."
+    )
+
+
+def _too_much(coming_bytes: int) -> str:
+    return (
+        "Requests that are on their way have too many bytes already: with --max_waiting_bytes as "
+        f"it is, they may have {coming_bytes} together. Try again later."
     )
 
 

@@ -94,10 +94,11 @@ def test_a_body_that_can_never_fit_is_told_so_and_not_read(models: Path, tmp_pat
         body = b'{"signature_name":"echo_float32","instances":[' + b" " * 2_000_000 + b"1]}"
         status, text = http_call(server, "POST", path, body)
         assert status == 413
-        assert "--max_waiting_bytes allows 1000000 for all requests together" in text
+        assert "--max_waiting_bytes" in text
+        assert "Send less at once, or give the server more memory." in text
         large = predict_request("kinds", "echo_float32", x=np.zeros(500_000, np.float32))
         code, text = outcome(predict_stub(server).Predict.future(large))
-        assert code == "INVALID_ARGUMENT"
-        assert "--max_waiting_bytes allows 1000000" in text
+        # The native front end's gRPC has a code and a text of its own for it.
+        assert code in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED")
         small = {"signature_name": "echo_float32", "instances": [1]}
         assert http_call(server, "POST", path, small)[0] == 200

@@ -11,17 +11,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 from .task import Batch, HandOn, Line, Task
 from .timer import Timer
 
 log = logging.getLogger(__name__)
 
+_NEVER = float("inf")
 _QUICK_SECONDS = 0.005
 """While a model's batches take less, they run one at a time. On two CPUs, two at a time were a
 third slower: they were smaller, and their threads waited up to this long for each other's Python.
 """
+_PATIENCE = 3
+"""After a quick batch the next one waits until as many requests are there as callers were answered
+or waited; at most this many times as long as the batch took. Else batches get ever smaller: what is
+there when one ends is the next, and most of a small batch's time is TensorFlow's own for a run.
+"""
+_PATIENCE_SECONDS = 0.002
+"""And at most so long."""
 
 
 class BatchScheduler:
@@ -46,17 +54,26 @@ class BatchScheduler:
         self._fresh: list[Batch] = []
         """Batches that only wait for `flush`."""
         self._timer = Timer()
-        self._looks_again = False
-        # While half of them run batches, the others may hand out the answers of the last ones.
-        self._threads = ThreadPoolExecutor(2 * threads, thread_name_prefix="batch")
+        self._look_at = _NEVER
+        """When the timer starts what may start then."""
+        self._held = False
+        """Whether a batch waits for callers who may ask again."""
+        self._to_run: SimpleQueue[Batch] = SimpleQueue()
+        self._threads = 0
+        self._most_threads = 2 * threads
+        """While half of them run batches, the others may hand out the answers of the last ones."""
+        self._idle = 0
+        """Threads that wait for a batch, less batches that wait for a thread."""
 
     def flush(self) -> None:
         """Let run what was submitted; to be called when no more is at hand. From any thread."""
-        if self._fresh:
+        if self._fresh or self._held:
             with self.lock:
                 fresh, self._fresh = self._fresh, []
                 for batch in fresh:
                     self.offer(batch)
+                if self._held:
+                    self._start_next()
 
     def begun(self, batch: Batch, seconds: float) -> None:
         """Let a new batch wait so long for more requests; 0: for `flush`. Under the lock."""
@@ -77,46 +94,73 @@ class BatchScheduler:
 
     def _time_is_up(self, batch: Batch) -> None:
         with self.lock:
+            batch.line.returning = 0  # It has waited for them long enough.
             self.offer(batch)
 
     def _look_again(self) -> None:
         with self.lock:
-            self._looks_again = False
+            self._look_at = _NEVER
             self._start_next()
 
     def _start_next(self) -> None:
-        for batch in self._next():
-            self._threads.submit(self._run, batch)
+        self._hand_over(self._next())
+
+    def _hand_over(self, batches: list[Batch]) -> None:
+        """Have batches run by threads. Under the lock."""
+        for batch in batches:
+            self._idle -= 1
+            if self._idle < 0 and self._threads < self._most_threads:
+                self._idle += 1
+                name = f"batch {self._threads}"
+                self._threads += 1
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+            self._to_run.put(batch)
 
     def _next(self) -> list[Batch]:
         """Return the batches whose turn it is; from now on they count as running."""
         found: list[Batch] = []
-        passed_over = 0
+        passed_over, now = 0, self.clock()
+        self._held = False
         while self._free and passed_over < len(self._turns):
             line = self._turns.popleft()
-            seconds = line.quick_until - self.clock() if line.quick_until else 0
-            if seconds > 0:
+            if line.quick_until > now:
                 passed_over += 1
-                if not self._looks_again:
-                    # In case that it isn't quick this time.
-                    self._looks_again = True
-                    self._timer.call_later(max(seconds, 0.001), self._look_again)
+                # In case that it isn't quick this time.
+                self._look(line.quick_until, now)
+            elif line.is_waited_for(now):
+                passed_over += 1
+                self._held = True
+                self._look(line.returning_until, now)
             else:
                 passed_over = 0
-                found.append(self._begin(line))
+                found.append(self._begin(line, now))
             if line.offered:
                 self._turns.append(line)
         return found
 
-    def _begin(self, line: Line) -> Batch:
+    def _look(self, at: float, now: float) -> None:
+        """Have the timer start what may start at a time."""
+        if at < self._look_at:
+            self._look_at = at
+            # By another clock than the real one it may be in the past already.
+            self._timer.call_later(max(at - now, 0.0001), self._look_again)
+
+    def _begin(self, line: Line, now: float) -> Batch:
         batch = line.offered.popleft()
         line.waiting.remove(batch)
         line.running += 1
         self._free -= 1
         batch.running = True
         if batch.rows <= line.quick_rows:
-            line.quick_until = self.clock() + _QUICK_SECONDS
+            line.quick_until = now + _QUICK_SECONDS
         return batch
+
+    def _work(self) -> None:
+        """Run batches in this thread."""
+        while True:
+            self._run(self._to_run.get())
+            with self.lock:
+                self._idle += 1
 
     def _run(self, first: Batch) -> None:
         """Run a batch, then those whose turn it is when its answers are handed out."""
@@ -133,14 +177,20 @@ class BatchScheduler:
                 self._hand_out(batch.tasks)
                 with self.lock:
                     self._end(batch, rows, seconds)
+                    self._expect(batch, seconds)
                     found = self._next()
-                    for other in found[1:]:
-                        self._threads.submit(self._run, other)
+                    self._hand_over(found[1:])
                 batch = found[0] if found else None
             else:
                 self._finished(batch, rows, seconds)
                 self._hand_out(batch.tasks)
                 batch = None
+
+    def _expect(self, batch: Batch, seconds: float) -> None:
+        """Let the next batch wait for those who have just been answered."""
+        line = batch.line
+        line.returning = len(batch.tasks) + sum(len(one.tasks) for one in line.waiting)
+        line.returning_until = self.clock() + min(_PATIENCE * seconds, _PATIENCE_SECONDS)
 
     def _hand_on(self, hand_on: HandOn, batch: Batch, rows: int, seconds: float) -> None:
         hand_on(self._finished, batch, rows, seconds)

@@ -16,6 +16,7 @@ from ._calls.async_client import AsyncClient
 from ._calls.client import Client
 from ._inputs.labels import read_labels
 from ._transports.tls import Tls
+from .about import About, TensorAbout
 from .errors import (
     ConnectionFailed,
     DeadlineExceeded,
@@ -23,6 +24,7 @@ from .errors import (
     InvalidInput,
     PictureError,
     PredictionError,
+    PredictionWarning,
     ServerError,
     SettingsError,
 )
@@ -37,6 +39,7 @@ from .results import (
 from .specs import ModelMetadata, Signature, TensorSpec
 
 __all__ = [
+    "About",
     "AsyncClient",
     "Client",
     "ConnectionFailed",
@@ -50,10 +53,12 @@ __all__ = [
     "PictureError",
     "Prediction",
     "PredictionError",
+    "PredictionWarning",
     "Score",
     "ServerError",
     "SettingsError",
     "Signature",
+    "TensorAbout",
     "TensorSpec",
     "Tls",
     "VersionStatus",

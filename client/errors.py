@@ -14,7 +14,14 @@ Every message is one line: what was wrong, with the value, then what to do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 _LONGEST_QUOTE = 300
+
+
+class PredictionWarning(UserWarning):
+    """What the client took for granted, since neither caller nor model say it, or did otherwise
+    than asked. Each text comes once a call."""
 
 
 class PredictionError(Exception):
@@ -24,11 +31,15 @@ class PredictionError(Exception):
         host: `host:port` of the server, empty when none was involved.
         model: name of the model asked for, empty when none was.
         signature: name of the signature asked for, empty when none was.
+        source: the example that it is of, as in `ExamplePrediction`; empty where it is of no one.
+        cells: the row of the table that it is of, by column; None where it is of none.
     """
 
     host = ""
     model = ""
     signature = ""
+    source = ""
+    cells: Mapping[str, str] | None = None
 
 
 class ConnectionFailed(PredictionError):
@@ -78,9 +89,10 @@ class FileError(PredictionError):
         path: the file or folder as it was given.
     """
 
-    def __init__(self, path: str, text: str) -> None:
+    def __init__(self, path: str, text: str, source: str = "") -> None:
         super().__init__(text)
         self.path = path
+        self.source = source or path
 
 
 class PictureError(FileError):

@@ -17,7 +17,8 @@ LONGEST = 200
 class Bar(NamedTuple):
     """A share of 1 as two cells: drawn, and in percent.
 
-    A number outside 0..1 (scores need not be probabilities) is drawn as the nearest that is inside.
+    A number outside 0..1 (scores need not be probabilities) is drawn as the nearest that is inside,
+    and written as it is.
     """
 
     share: float
@@ -52,7 +53,8 @@ def _cell(cell: str | Bar, tag: str) -> str:
     if isinstance(cell, str):
         return f"<{tag}>{escape(cell)}</{tag}>"
     width = min(max(cell.share, 0.0), 1.0)
+    number = f"{cell.share:.2%}" if 0 <= cell.share <= 1 else f"{cell.share:.4g}"
     return (
         '<td style="width:10em;text-align:left"><div style="background:currentColor;opacity:.5;'
-        f'height:.8em;width:{width:.1%}"></div></td><td>{cell.share:.2%}</td>'
+        f'height:.8em;width:{width:.1%}"></div></td><td>{number}</td>'
     )

@@ -76,57 +76,65 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One class and how probable the model finds it."""
+    """One class and how sure the model is of it."""
 
-    class_: int
+    class_: int | None
+    """None where the model names its classes by text alone: that is `label`."""
     probability: float
-    """0..1 for the output `probabilities`; if another output was ranked, its number as it is."""
+    """0..1 for probabilities; if another output was ranked, its number as it is."""
     label: str | None = None
-    """Its name, where the labels have one."""
+    """Its name, where the labels or the model have one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExamplePrediction:
-    """The answer for one example: a picture, a text, or a row of a tensor file."""
+    """The answer for one example: a picture, a text, or a row of a file."""
 
     source: str
     """The path of the file, with the row (`x.npy[3]`) or line (`x.txt:3`) where it has several; of
     a text that was given as such, the text."""
     prediction: Any
-    """The output that was asked for, else `predictions`, else the only output, as plain Python;
-    a dict by name where there are several outputs and none is called so."""
-    inverted: bool
-    """Whether the picture was inverted: it was dark on light, or inversion was asked for."""
+    """The output that was asked for, else `predictions`, else the class that the model is surest
+    of, else the only output, as plain Python; a dict by name where there are several outputs and
+    none of this."""
     model: str
     version: int | None
     """As in `Prediction`."""
     signature: str
     scores: tuple[Score, ...] = field(default=())
-    """The most probable classes, best first; empty when none were asked for."""
+    """The classes that the model is surest of, best first; empty when none were asked for."""
+    confidence: float | None = None
+    """How sure the model is of `prediction`: a `Score.probability`; None if it does not say."""
     label: str | None = None
-    """The name of the class `prediction`, where the labels have one."""
+    """The name of the class `prediction`, where the labels or the model have one."""
+    unit: str = ""
+    """Of the number `prediction`, where the model says it."""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """What the model gives besides, by name, as plain Python."""
+    cells: Mapping[str, str] | None = None
+    """The row that was asked, by column, where it was read from a table."""
 
     def _repr_html_(self) -> str:
-        """Return a table, and a bar for each of the most probable classes, for notebooks."""
+        """Return a table, and a bar for each of the surest classes, for notebooks."""
         rows = [("source", short(self.source)), ("prediction", self._answer())]
-        if self.inverted:
-            rows.append(("inverted", "dark on light"))
+        rows += [(name, short(value)) for name, value in self.outputs.items()]
         answer = table(caption(self.model, self.version, self.signature), None, rows)
         bars = [
-            (str(score.class_), short(score.label or ""), Bar(score.probability))
+            (_class(score), short(score.label or ""), Bar(score.probability))
             for score in self.scores
         ]
+        if not bars and self.confidence is not None:
+            bars = [("", "", Bar(self.confidence))]
         return answer + (table(None, None, bars) if bars else "")
 
     def _answer(self) -> str:
-        answer = short(self.prediction)
+        answer = short(self.prediction) + (f" {self.unit}" if self.unit else "")
         return answer if self.label is None else f"{answer} ({short(self.label)})"
 
     def _row(self) -> tuple[str | Bar, ...]:
-        """Return the cells of this example among others: a bar for its most probable class."""
-        best = (Bar(self.scores[0].probability),) if self.scores else ("", "")
-        inverted = "inverted" if self.inverted else ""
-        return (short(self.source), self._answer(), *best, inverted)
+        """Return the cells of this example among others: a bar for how sure the model is."""
+        sure = (Bar(self.confidence),) if self.confidence is not None else ("", "")
+        return (short(self.source), self._answer(), *sure)
 
 
 class ExamplePredictions(tuple[ExamplePrediction, ...]):
@@ -145,7 +153,11 @@ class ExamplePredictions(tuple[ExamplePrediction, ...]):
         if len(self) > _MOST_ROWS:
             rows.append((f"and {len(self) - _MOST_ROWS} more",))
         title = caption(self[0].model, self[0].version, self[0].signature)
-        return table(title, ("source", "prediction", "", "", ""), rows)
+        return table(title, ("source", "prediction", "", ""), rows)
+
+
+def _class(score: Score) -> str:
+    return "" if score.class_ is None else str(score.class_)
 
 
 def _dtype(array: Array) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .about import QUESTION, SIGNATURE, TEXT, About
 from .html import caption, table
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ DTYPES: Mapping[str, str] = {
     "DT_UINT64": "uint64",
     "DT_BOOL": "bool",
     "DT_STRING": "string",
+    "DT_COMPLEX64": "complex64",
+    "DT_COMPLEX128": "complex128",
+    # numpy has none of these: outputs come as the float32 of the same value, and bfloat16 inputs
+    # are rounded from it.
+    "DT_BFLOAT16": "bfloat16",
+    "DT_FLOAT8_E5M2": "float8_e5m2",
+    "DT_FLOAT8_E4M3FN": "float8_e4m3fn",
 }
 
 
@@ -45,8 +53,13 @@ class TensorSpec:
     """numpy's name, `string`, or TF's own (`DT_BFLOAT16`) where the client has no such type."""
     shape: tuple[int | None, ...] | None
     """None for a dimension of any size; None as a whole for any number of dimensions."""
+    composite: str = ""
+    """`ragged`, `sparse` or `composite` for what is several tensors in one, which TensorFlow
+    Serving neither takes nor gives; empty for a tensor."""
 
     def __str__(self) -> str:
+        if self.composite:
+            return f"{self.composite} tensor, which is not served"
         return f"{self.dtype} {format_shape(self.shape)}"
 
 
@@ -58,6 +71,14 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
 
+    @property
+    def is_about(self) -> bool:
+        """Whether it is the one by which a model says what it is."""
+        ways = ((self.inputs, QUESTION), (self.outputs, TEXT))
+        return self.name == SIGNATURE and all(
+            tensors.keys() == {name} and tensors[name].dtype == "string" for tensors, name in ways
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
@@ -66,17 +87,23 @@ class ModelMetadata:
     model: str
     version: int
     signatures: Mapping[str, Signature]
+    about: About | None = None
+    """What the model says of itself, if it does; None also where it was not asked."""
 
     def _repr_html_(self) -> str:
         """Return a table, for notebooks."""
         rows = [
-            (signature.name, way, spec.name, spec.dtype, format_shape(spec.shape))
+            (signature.name, way, spec.name, *_kind(spec))
             for signature in self.signatures.values()
             for way, tensors in (("takes", signature.inputs), ("gives", signature.outputs))
             for spec in tensors.values()
         ]
         head = ("signature", "", "name", "dtype", "shape")
         return table(caption(self.model, self.version, None), head, rows)
+
+
+def _kind(spec: TensorSpec) -> tuple[str, str]:
+    return (str(spec), "") if spec.composite else (spec.dtype, format_shape(spec.shape))
 
 
 def format_shape(shape: tuple[int | None, ...] | None) -> str:

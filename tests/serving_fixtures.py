@@ -52,6 +52,13 @@ def export_kinds_model(path: Path) -> None:
     export_models(("kinds", path, ""))
 
 
+def export_colours_model(path: Path, about: str = "") -> None:
+    """Export a model that tells red, green and blue apart: float32 `pixels` [n, 8, 8, 3] of 0..255
+    to probabilities `output_0`. What it says of itself is the JSON `about`, if any.
+    """
+    export_models(("colours", path, about))
+
+
 def export_models(*models: tuple[str, Path, str]) -> None:
     """Export several models, each a kind, a folder and an argument of the kind, in one child."""
     command = [sys.executable, __file__]
@@ -230,6 +237,8 @@ def _main(kind: str, path: str, argument: str) -> None:
         signatures = {"serving_default": serving_default}
     elif kind == "half_plus_two_v2":
         signatures = _half_plus_two_of_version_2(tf, signature, model)
+    elif kind == "colours":
+        signatures = _colours(tf, signature, argument)
     else:
         signatures = _kinds(tf, signature)
     tf.saved_model.save(model, path, signatures=signatures)
@@ -360,6 +369,21 @@ def _half_plus_two_of_version_2(tf, signature, model):
         "classify_x_to_y": classify_x_to_y,
         "regress_x_to_y": regress_x_to_y,
     }
+
+
+def _colours(tf, signature, about_text: str):
+    """Signatures of `export_colours_model`."""
+
+    @signature(tf.TensorSpec([None, 8, 8, 3], tf.float32, "pixels"))
+    def serving_default(pixels):
+        return {"output_0": tf.nn.softmax(tf.reduce_mean(pixels, [1, 2]) / 51.0)}
+
+    @signature(tf.TensorSpec([None], tf.string, "question"))
+    def about(question):
+        return {"json": tf.fill(tf.shape(question), about_text)}
+
+    signatures = {"serving_default": serving_default}
+    return {**signatures, "about": about} if about_text else signatures
 
 
 def _kinds(tf, signature):

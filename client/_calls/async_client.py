@@ -6,24 +6,24 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .._transports.base import Deadline, Endpoint, TransportName
+from .._transports.base import Endpoint, TransportName
 from .._transports.tls import Security
 from ..errors import FileError, PredictionError
 from ..results import ExamplePrediction, ModelStatus, Prediction
 from ..specs import ModelMetadata, Signature
-from .core import ClientCore, Pause, Steps, T
+from .core import Pause, Steps, T
+from .examples import ExampleCall, ExampleCore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
 
-    from .._inputs.files import Example
-    from .._inputs.images import Invert
+    from .._inputs.example import Example
     from .._transports.aio import AsyncTransport
 
 
-class AsyncClient(ClientCore["AsyncTransport"]):
+class AsyncClient(ExampleCore["AsyncTransport"]):
     """Predictions of one model on one TensorFlow Serving server, from one event loop.
 
     Any number of calls may be under way at once; over gRPC all use one connection, over REST each
@@ -51,22 +51,34 @@ class AsyncClient(ClientCore["AsyncTransport"]):
         signature: str | None = None,
         input: str | None = None,
         output: str | None = None,
-        invert: Invert = "auto",
+        scale: tuple[float, float] | None = None,
+        invert: bool = False,
         top: int = 0,
         labels: Mapping[int, str] | None = None,
-        on_error: Callable[[FileError], None] | None = None,
+        rows: int | None = None,
+        on_error: Callable[[PredictionError], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> AsyncIterator[ExamplePrediction]:
         """Yield the model's answers to files: see `Client.predict_files`.
 
-        Files are read, and `on_error` is called, in another thread.
+        Files are read, and `on_note` may be called, in another thread.
         """
-        chosen = await self._run(self._example_steps(signature, input, output, top, text=False))
-        with self._about(chosen.name):
-            from .._inputs.files import Reader
-
-            examples = Reader(chosen, input, invert).files(paths)
-            async for answer in self._answers(examples, chosen, output, top, labels, on_error):
-                yield answer
+        call = await self._run(
+            self._example_steps(
+                signature,
+                input,
+                output,
+                top=top,
+                labels=labels,
+                rows=rows,
+                scale=scale,
+                invert=invert,
+                on_error=on_error,
+                on_note=on_note,
+            )
+        )
+        async for answer in self._answers(call, call.reader.files(paths)):
+            yield answer
 
     async def predict_texts(
         self,
@@ -77,15 +89,27 @@ class AsyncClient(ClientCore["AsyncTransport"]):
         output: str | None = None,
         top: int = 0,
         labels: Mapping[int, str] | None = None,
+        rows: int | None = None,
+        on_error: Callable[[PredictionError], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> AsyncIterator[ExamplePrediction]:
         """Yield the model's answers to texts: see `Client.predict_texts`."""
-        chosen = await self._run(self._example_steps(signature, input, output, top, text=True))
-        with self._about(chosen.name):
-            from .._inputs.files import Reader
-
-            examples = Reader(chosen, input, "no").texts(texts)
-            async for answer in self._answers(examples, chosen, output, top, labels, None):
-                yield answer
+        call = await self._run(
+            self._example_steps(
+                signature,
+                input,
+                output,
+                top=top,
+                labels=labels,
+                rows=rows,
+                scale=None,
+                invert=False,
+                on_error=on_error,
+                on_note=on_note,
+            )
+        )
+        async for answer in self._answers(call, call.reader.texts(texts)):
+            yield answer
 
     async def metadata(self) -> ModelMetadata:
         """Return the signatures of the model, as the server has them now."""
@@ -97,7 +121,7 @@ class AsyncClient(ClientCore["AsyncTransport"]):
 
     async def choose_signature(self, signature: str | None = None) -> Signature:
         """Return the signature that `predict` would call: see `Client.choose_signature`."""
-        return await self._run(self._choose_steps(signature, Deadline(self.timeout)))
+        return await self._run(self._choose_steps(signature))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -144,20 +168,13 @@ class AsyncClient(ClientCore["AsyncTransport"]):
             return result
 
     async def _answers(
-        self,
-        examples: Iterable[Example | FileError],
-        signature: Signature,
-        output: str | None,
-        top: int,
-        labels: Mapping[int, str] | None,
-        on_error: Callable[[FileError], None] | None,
+        self, call: ExampleCall, examples: Iterable[Example | FileError]
     ) -> AsyncIterator[ExamplePrediction]:
         import asyncio
 
-        from .._inputs.examples import answers, batches, stack
+        from .._inputs.batches import batches
 
-        reading = batches(examples, signature, on_error)
-        while batch := await asyncio.to_thread(next, reading, None):
-            prediction = await self.predict(stack(batch), signature=signature.name)
-            for answer in answers(batch, prediction, output=output, top=top, labels=labels or {}):
+        reading = batches(examples, call.limit)
+        while batch := await asyncio.to_thread(self._next, reading):
+            for answer in call.given(await self._run(self._batch_steps(batch, call))):
                 yield answer

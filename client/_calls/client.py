@@ -7,23 +7,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .._transports.base import Deadline, Endpoint, Transport, TransportName
+from .._transports.base import Endpoint, Transport, TransportName
 from .._transports.tls import Security
 from ..errors import FileError, PredictionError
 from ..results import ExamplePrediction, ModelStatus, Prediction
 from ..specs import ModelMetadata, Signature
-from .core import ClientCore, Pause, Steps, T
+from .core import Pause, Steps, T
+from .examples import ExampleCall, ExampleCore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
 
-    from .._inputs.files import Example
-    from .._inputs.images import Invert
+    from .._inputs.example import Example
 
 
-class Client(ClientCore[Transport]):
+class Client(ExampleCore[Transport]):
     """Predictions of one model on one TensorFlow Serving server.
 
     Connections are kept for the life of the client, which is safe to use from many threads:
@@ -78,40 +78,57 @@ class Client(ClientCore[Transport]):
         signature: str | None = None,
         input: str | None = None,
         output: str | None = None,
-        invert: Invert = "auto",
+        scale: tuple[float, float] | None = None,
+        invert: bool = False,
         top: int = 0,
         labels: Mapping[int, str] | None = None,
-        on_error: Callable[[FileError], None] | None = None,
+        rows: int | None = None,
+        on_error: Callable[[PredictionError], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> Iterator[ExamplePrediction]:
-        """Yield the model's answers to files, in their order, as they arrive.
-
-        Several files go in one request, to which the timeout applies.
+        """Yield the model's answers to files, in their order.
 
         Args:
-            paths: pictures; folders for all pictures directly in them; by the end of the name
-                `.npy` arrays, `.json` tensors and `.txt`, one text a line; `-` for standard input.
-            signature: instead of the client's own.
+            paths: files, of which each picture, text or row is one example: pictures; folders for
+                all pictures directly in them; by the end of the name `.npy` arrays, `.json`
+                tensors, `.csv` tables and `.txt`, one text a line; `-` for standard input.
+            signature: instead of the client's own; without any, each kind of file goes to one that
+                takes it: pictures to an input of encoded pictures, else to one of pixels.
             input: the one that pictures, texts and arrays go to; absent, the only one.
             output: the one that is the answer (see `ExamplePrediction`), or with `top` the one
-                that is ranked; absent, `predictions`, and `probabilities` is ranked.
-            invert: `yes`, `no`, or `auto`: grey pictures whose border is light are inverted.
-            top: how many of the most probable classes to add, from a signature (one is looked for
-                where none is named) that has the output to rank.
+                that is ranked.
+            scale: the values of black and white in pixels; absent, those that the model says, else
+                0 and 1 for floats (which `on_note` is told), 0 and 255 for integers.
+            invert: whether pixels are inverted.
+            top: how many of the surest classes to add.
             labels: names of the classes, e.g. of `read_labels`.
-            on_error: called with the error of each file that cannot be read, which is then left
-                out; absent, the error is raised.
+            rows: examples in one request at most, 256 when absent; it is halved if there is no
+                answer in time, or the server takes no more.
+            on_error: called with the error of each example that cannot be read or answered, in its
+                place among the answers; absent, the error is raised.
+            on_note: called once with each thing that is taken for granted; absent, it is a
+                `PredictionWarning`.
 
         Raises:
             FileError: a file cannot be read, or does not fit the model.
             InvalidInput: the signature does not exist, or takes nothing of the kind.
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        chosen = self._run(self._example_steps(signature, input, output, top, text=False))
-        with self._about(chosen.name):
-            from .._inputs.files import Reader
-
-            examples = Reader(chosen, input, invert).files(paths)
-            yield from self._answers(examples, chosen, output, top, labels, on_error)
+        call = self._run(
+            self._example_steps(
+                signature,
+                input,
+                output,
+                top=top,
+                labels=labels,
+                rows=rows,
+                scale=scale,
+                invert=invert,
+                on_error=on_error,
+                on_note=on_note,
+            )
+        )
+        yield from self._answers(call, call.reader.files(paths))
 
     def predict_texts(
         self,
@@ -122,6 +139,9 @@ class Client(ClientCore[Transport]):
         output: str | None = None,
         top: int = 0,
         labels: Mapping[int, str] | None = None,
+        rows: int | None = None,
+        on_error: Callable[[PredictionError], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> Iterator[ExamplePrediction]:
         """Yield the model's answers to texts, which go to an input of strings as UTF-8.
 
@@ -131,12 +151,21 @@ class Client(ClientCore[Transport]):
             InvalidInput: the signature does not exist, or takes no text.
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        chosen = self._run(self._example_steps(signature, input, output, top, text=True))
-        with self._about(chosen.name):
-            from .._inputs.files import Reader
-
-            examples = Reader(chosen, input, "no").texts(texts)
-            yield from self._answers(examples, chosen, output, top, labels, None)
+        call = self._run(
+            self._example_steps(
+                signature,
+                input,
+                output,
+                top=top,
+                labels=labels,
+                rows=rows,
+                scale=None,
+                invert=False,
+                on_error=on_error,
+                on_note=on_note,
+            )
+        )
+        yield from self._answers(call, call.reader.texts(texts))
 
     def metadata(self) -> ModelMetadata:
         """Return the signatures of the model, as the server has them now.
@@ -161,7 +190,7 @@ class Client(ClientCore[Transport]):
             InvalidInput: it does not exist.
             ConnectionFailed, DeadlineExceeded, ServerError: there is no answer.
         """
-        return self._run(self._choose_steps(signature, Deadline(self.timeout)))
+        return self._run(self._choose_steps(signature))
 
     def close(self) -> None:
         """Close all connections."""
@@ -209,16 +238,10 @@ class Client(ClientCore[Transport]):
             return result
 
     def _answers(
-        self,
-        examples: Iterable[Example | FileError],
-        signature: Signature,
-        output: str | None,
-        top: int,
-        labels: Mapping[int, str] | None,
-        on_error: Callable[[FileError], None] | None,
+        self, call: ExampleCall, examples: Iterable[Example | FileError]
     ) -> Iterator[ExamplePrediction]:
-        from .._inputs.examples import answers, batches, stack
+        from .._inputs.batches import batches
 
-        for batch in batches(examples, signature, on_error):
-            prediction = self.predict(stack(batch), signature=signature.name)
-            yield from answers(batch, prediction, output=output, top=top, labels=labels or {})
+        reading = batches(examples, call.limit)
+        while batch := self._next(reading):
+            yield from call.given(self._run(self._batch_steps(batch, call)))

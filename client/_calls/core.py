@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from .. import about
 from .._transports.base import (
     DEFAULT_PORTS,
     DEFAULT_RETRIES,
@@ -23,7 +24,14 @@ from .._transports.base import (
     split_host,
 )
 from .._transports.tls import Security, Tls
-from ..errors import ConnectionFailed, PredictionError, ServerError, SettingsError
+from ..about import About
+from ..errors import (
+    ConnectionFailed,
+    InvalidInput,
+    PredictionError,
+    ServerError,
+    SettingsError,
+)
 from ..results import ModelStatus, Prediction
 from ..specs import ModelMetadata, Signature
 
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+
+    from ..specs import Array
 
 #: Seconds before the first retry and at most; each pause doubles. A pod that takes over from
 #: another is there within a second, and an overloaded server is not helped by more requests.
@@ -168,22 +178,49 @@ class ClientCore(Generic[Wire]):
         from .._inputs.fit import fit
 
         deadline = Deadline(self.timeout)
-        chosen = yield from self._choose_steps(signature, deadline)
-        with self._about(chosen.name):
-            arrays = fit(chosen, inputs)
+        wanted = signature or self.signature
+        for known in (self._metadata, None):
+            if known is None:
+                yield from self._fresh_metadata(deadline)
+            with self._about(wanted or ""):
+                try:
+                    chosen = self._plain_choice(wanted)
+                    with self._about(chosen.name):
+                        arrays = fit(chosen, inputs)
+                    break
+                except InvalidInput:
+                    if known is None:
+                        raise
+                    # Another version with other signatures may have taken over.
+        return (yield from self._answer_steps(chosen, arrays, deadline))
+
+    def _answer_steps(
+        self, signature: Signature, arrays: Mapping[str, Array], deadline: Deadline
+    ) -> Steps[Prediction]:
+        """Ask for the answer to arrays that fit."""
+        known = self._metadata
+        with self._about(signature.name):
             try:
                 outputs, version = yield from self._retried(
-                    lambda transport: transport.predict(chosen, arrays, deadline), deadline
+                    lambda transport: transport.predict(signature, arrays, deadline), deadline
                 )
-            except ServerError:
-                # Another version with other signatures may have taken over.
-                self._metadata = None
+            except (ServerError, ConnectionFailed):
+                self._forget(known)
                 raise
-        return Prediction(self.model, version, chosen.name, outputs)
+        if version is not None and known is not None and version != known.version:
+            self._forget(known)
+        return Prediction(self.model, version, signature.name, outputs)
+
+    def _forget(self, metadata: ModelMetadata | None) -> None:
+        """Ask for metadata anew next time: that of another version may be another."""
+        if self._metadata is metadata:
+            self._metadata = None
 
     def _metadata_steps(self) -> Steps[ModelMetadata]:
+        deadline = Deadline(self.timeout)
         with self._about(""):
-            return (yield from self._ask_metadata(Deadline(self.timeout)))
+            yield from self._fresh_metadata(deadline)
+            return (yield from self._described(deadline))
 
     def _status_steps(self) -> Steps[ModelStatus]:
         deadline = Deadline(self.timeout)
@@ -193,47 +230,52 @@ class ClientCore(Generic[Wire]):
             )
         return answer
 
-    def _example_steps(
-        self, signature: str | None, input: str | None, output: str | None, top: int, *, text: bool
-    ) -> Steps[Signature]:
-        """Choose the signature for files or texts."""
-        from .._inputs.fit import PROBABILITIES
-
-        output = output or (PROBABILITIES if top else None)
-        deadline = Deadline(self.timeout)
-        return (
-            yield from self._choose_steps(
-                signature, deadline, input=input, output=output, text=text
-            )
-        )
-
-    def _choose_steps(
-        self,
-        signature: str | None,
-        deadline: Deadline,
-        *,
-        input: str | None = None,
-        output: str | None = None,
-        text: bool = False,
-    ) -> Steps[Signature]:
-        from .._inputs.fit import choose_signature
-
+    def _choose_steps(self, signature: str | None) -> Steps[Signature]:
         wanted = signature or self.signature
         with self._about(wanted or ""):
-            metadata = self._metadata
-            if metadata is None or (wanted and wanted not in metadata.signatures):
-                metadata = yield from self._ask_metadata(deadline)
-                self._metadata = metadata
-            return choose_signature(metadata, wanted, input=input, output=output, text=text)
+            yield from self._fresh_metadata(Deadline(self.timeout))
+            return self._plain_choice(wanted)
 
-    def _ask_metadata(self, deadline: Deadline) -> Steps[ModelMetadata]:
-        answer = yield from self._retried(lambda transport: transport.metadata(deadline), deadline)
+    def _plain_choice(self, wanted: str | None) -> Signature:
+        from .._inputs.choice import Choice
+
+        assert self._metadata is not None
+        return Choice(self._metadata, wanted).plain()
+
+    def _fresh_metadata(self, deadline: Deadline) -> Steps[ModelMetadata]:
+        """Ask for the metadata, and keep it."""
+        with self._about(""):
+            answer = yield from self._retried(
+                lambda transport: transport.metadata(deadline), deadline
+            )
         signatures = {
             name: signature
             for name, signature in answer.signatures.items()
             if name != _INIT_SIGNATURE
         }
-        return ModelMetadata(answer.model, answer.version, signatures)
+        self._metadata = ModelMetadata(answer.model, answer.version, signatures)
+        return self._metadata
+
+    def _described(self, deadline: Deadline) -> Steps[ModelMetadata]:
+        """Return the metadata, with what the model says of itself."""
+        metadata = self._metadata
+        assert metadata is not None
+        signature = metadata.signatures.get(about.SIGNATURE)
+        if metadata.about is not None or signature is None or not signature.is_about:
+            return metadata
+        import numpy as np
+
+        question = {about.QUESTION: np.array([b""], object)}
+        try:
+            outputs, _ = yield from self._retried(
+                lambda transport: transport.predict(signature, question, deadline), deadline
+            )
+        except ServerError:
+            return metadata  # Nothing but hints is lost.
+        text = outputs[about.TEXT].ravel()
+        said = about.read_about(text[0]) if len(text) else About()
+        self._metadata = replace(metadata, about=said)
+        return self._metadata
 
     def _retried(self, call: Callable[[Any], Any], deadline: Deadline) -> Steps[Any]:
         """Make a call, and again as long as the server is unavailable and there is time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,10 @@ PROGRAM = "dlstack" if Path(sys.argv[0]).stem == "dlstack" else f"python -m {_PA
 
 _EPILOG = """\
 Each setting under "server and model" comes from its flag, else from a variable (DLSTACK_HOST,
-DLSTACK_CLIENT_KEY and so on), else (host, port, model) from `pulumi stack output` of the current
-folder. --verbose says which. The token has no flag, since everybody can read a command line.
-MAX_RESPONSE_TIME = 3000 (ms) of the managed service's client is --timeout 3.
+DLSTACK_CLIENT_KEY and so on), else (host, port, model) from the outputs of a deployed stack: that
+of the Pulumi project of the current folder, or the one of `make up`. --verbose says which. The
+token has no flag, since everybody can read a command line. MAX_RESPONSE_TIME = 3000 (ms) of the
+managed service's client is --timeout 3.
 """
 
 
@@ -67,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
             parents=[common],
         )
 
-    predict = command("predict", "what the model says to pictures, texts or tensors")
+    predict = command("predict", "what the model says to pictures, tables, texts or tensors")
     # What argparse cannot say by itself: files or texts.
     predict.set_defaults(refuse=predict.error)
     _add_inputs(predict)
@@ -141,8 +143,8 @@ def _add_inputs(predict: _Parser) -> None:
         "inputs",
         nargs="*",
         metavar="FILE",
-        help="a picture, a folder of them, an array (.npy), tensors (.json), texts (.txt, one a "
-        "line), or - for one of these on standard input",
+        help="a picture, a folder of them, a table (.csv), an array (.npy), tensors (.json), texts "
+        "(.txt, one a line), or - for one of these on standard input",
     )
     predict.add_argument(
         "--text",
@@ -156,7 +158,7 @@ def _add_inputs(predict: _Parser) -> None:
         type=_positive,
         default=0,
         metavar="K",
-        help="add the K most probable classes, from a signature that has them (default: none)",
+        help="show the K classes that the model is surest of (default: the answer alone)",
     )
     predict.add_argument(
         "--labels", metavar="FILE", help="names of the classes, a line `id:name` (default: none)"
@@ -168,13 +170,32 @@ def _add_inputs(predict: _Parser) -> None:
         "--output",
         metavar="KEY",
         help="the output that is the answer, or with --top the one that is ranked (default: "
-        "predictions or all; probabilities is ranked)",
+        "predictions, else the surest class, else all)",
+    )
+    predict.add_argument(
+        "--to",
+        metavar="FILE",
+        help="write the answers there, as a table (.csv) or JSON lines (.jsonl), one for each "
+        "example (default: standard output)",
+    )
+    predict.add_argument(
+        "--rows",
+        type=_positive,
+        metavar="N",
+        help="examples in one request at most; halved if the server takes no more (default: 256)",
+    )
+    predict.add_argument(
+        "--scale",
+        type=_scale,
+        metavar="LOW..HIGH",
+        help="values of black and white for a model that takes pixels, as 0..255; --scale=-1..1 "
+        "with a minus (default: as the model says, else 0..1 for floats, which is said)",
     )
     predict.add_argument(
         "--invert",
-        choices=("auto", "yes", "no"),
-        default="auto",
-        help="make dark on light into light on dark (default: auto, by the picture's border)",
+        choices=("yes", "no"),
+        default="no",
+        help="make dark light and light dark, for a model that takes pixels (default: no)",
     )
 
 
@@ -227,6 +248,17 @@ def _between(low: float, high: float, kind: Callable[[str], float] = int) -> Cal
         return number
 
     return read
+
+
+def _scale(text: str) -> tuple[float, float]:
+    low, dots, high = text.partition("..")
+    try:
+        ends = float(low), float(high)
+    except ValueError:
+        ends = (0.0, 0.0)
+    if not dots or ends[0] == ends[1] or not all(map(math.isfinite, ends)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no range such as 0..1, 0..255 or -1..1")
+    return ends
 
 
 def _positive(text: str) -> int:

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._inputs.examples import stack
+from .._inputs.batches import stack
+from .._inputs.choice import Choice
 from .._inputs.files import Reader
+from .._inputs.notes import Notes
 from ..errors import InvalidInput, PredictionError, ServerError
-from ..specs import Signature, TensorSpec
+from ..specs import ModelMetadata, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from .._calls.client import Client
@@ -86,27 +88,41 @@ class BenchResult:
         ]
 
 
-def load(signature: Signature, file: str | None, rows: int) -> dict[str, Array]:
-    """Return inputs of `rows` rows: the first example of `file` again and again, or made up.
+def load(
+    metadata: ModelMetadata,
+    wanted: str | None,
+    file: str | None,
+    rows: int,
+    tell: Callable[[str], None],
+) -> tuple[Signature, Mapping[str, Array]]:
+    """Return a signature, and inputs of `rows` rows: the first example of `file`, or made up.
 
     What is made up is 0..1 at random for floats and 0 or False for everything else.
+
+    Args:
+        metadata: of the model.
+        wanted: the signature; None: the one to use for such a file, or for arrays.
+        file: as for `predict`; None: make inputs up.
+        rows: how often the example is in a request.
+        tell: told what is taken for granted.
 
     Raises:
         FileError: the file cannot be read.
         InvalidInput: the inputs cannot be made up, or not in rows.
     """
+    choice = Choice(metadata, wanted)
     if file is None:
-        return {name: _made_up(spec, rows) for name, spec in signature.inputs.items()}
-    example = next(Reader(signature, None, "auto").files([file]))
+        signature = choice.plain()
+        return signature, {name: _made_up(spec, rows) for name, spec in signature.inputs.items()}
+    example = next(Reader(choice, Notes(tell), about=metadata.about).files([file]))
     if isinstance(example, PredictionError):
         raise example
-    if example.whole:
-        if rows > 1:
-            raise InvalidInput(
-                f"Signature {signature.name!r} does not take one row per example. Ask for 1 row."
-            )
-        return stack([example])
-    return stack([example] * rows)
+    if example.whole and rows > 1:
+        raise InvalidInput(
+            f"Signature {example.signature.name!r} does not take one row per example. "
+            "Ask for 1 row."
+        )
+    return example.signature, stack([example] if example.whole else [example] * rows)
 
 
 def bench(
@@ -217,7 +233,8 @@ def _made_up(spec: TensorSpec, rows: int) -> Array:
         raise InvalidInput(
             f"Input {spec.name!r} ({spec}) cannot be made up. Give a file with an example."
         )
-    dtype = np.dtype(spec.dtype) if not spec.dtype.startswith("DT_") else np.dtype("float32")
+    known = not spec.dtype.startswith(("DT_", "bfloat16", "float8"))
+    dtype = np.dtype(spec.dtype if known else "float32")
     shape = (spec.shape[0] or rows, *sizes)
     if dtype.kind == "f":
         return np.random.default_rng(0).random(shape).astype(dtype)

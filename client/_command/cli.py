@@ -12,17 +12,29 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from typing import Any, NoReturn
 
 from .._calls.client import Client
 from .._inputs.labels import read_labels
+from .._inputs.paths import count, find_files
 from .._settings.settings import from_surroundings
+from ..about import About
 from ..errors import FileError, PredictionError, SettingsError
 from ..results import ExamplePrediction
 from .arguments import PROGRAM, parser
-from .output import answer_text, answers_json, metadata_json, printable, status_json
+from .output import (
+    about_text,
+    answer_text,
+    answers_json,
+    metadata_json,
+    printable,
+    status_json,
+)
+from .progress import Progress
+from .writing import AnswerFile
 
 #: What shells give a process that Ctrl-C ended.
 _INTERRUPTED = 130
@@ -90,46 +102,95 @@ def _connect(arguments: argparse.Namespace, *, retry: bool = True) -> Client:
 def _predict(arguments: argparse.Namespace) -> int:
     if bool(arguments.inputs) == bool(arguments.text):
         arguments.refuse("give either files or --text")
+    if arguments.to and arguments.json:
+        arguments.refuse("give either --to or --json")
     labels = read_labels(arguments.labels) if arguments.labels else {}
-    unreadable: list[FileError] = []
-
-    def complain(error: FileError) -> None:
-        unreadable.append(error)
-        _say(f"{PROGRAM}: {error}")
-
     answers: list[ExamplePrediction] = []
-    with _connect(arguments) as client:
-        if arguments.text:
-            found = client.predict_texts(
-                arguments.text,
-                input=arguments.input,
-                output=arguments.output,
-                top=arguments.top,
-                labels=labels,
-            )
-        else:
-            found = client.predict_files(
-                arguments.inputs,
-                input=arguments.input,
-                output=arguments.output,
-                invert=arguments.invert,
-                top=arguments.top,
-                labels=labels,
-                on_error=complain,
-            )
-        for answer in found:
-            answers.append(answer)
-            if not arguments.json:
-                _line(answer_text(answer))
-    if arguments.verbose and answers:
-        _say(f"signature = {answers[0].signature} (called)")
+    errors: list[PredictionError] = []
+    with ExitStack() as stack:
+        client = stack.enter_context(_connect(arguments))
+        file = stack.enter_context(AnswerFile(arguments.to)) if arguments.to else None
+        progress = stack.enter_context(_progress(arguments))
+
+        def say(text: str) -> None:
+            progress.hide()
+            _say(text)
+
+        def complain(error: PredictionError) -> None:
+            # Files' errors name them; those of the server don't know them.
+            what = "" if isinstance(error, FileError) else f"{error.source!r}: "
+            say(f"{PROGRAM}: {what}{error}")
+            progress.step()
+            if file is None:
+                errors.append(error)
+            else:
+                file.error(error)
+
+        try:
+            for answer in _ask(client, arguments, labels, complain, say):
+                if file is not None:
+                    file.answer(answer)
+                elif arguments.json:
+                    answers.append(answer)
+                else:
+                    _line(answer_text(answer))
+                if arguments.verbose and not progress.done:
+                    say(f"signature = {answer.signature} (called)")
+                progress.step()
+        except BaseException:
+            if file is not None and file.rows:
+                say(f"{file.rows:,} rows so far are in {arguments.to + '.part'!r}.")
+            raise
+    if file is not None:
+        failed = f", {file.errors:,} of them errors" if file.errors else ""
+        _say(f"{file.rows:,} rows are in {arguments.to!r}{failed}.")
+        return 1 if file.errors else 0
     if arguments.json:
-        _print_json(answers_json(client.model, answers))
-    inverted = [answer.source for answer in answers if answer.inverted]
-    if inverted and arguments.invert == "auto":
-        which = inverted[0] if len(inverted) == 1 else f"{len(inverted)} of {len(answers)} pictures"
-        _say(f"Inverted {which}: dark on light. --invert no takes pictures as they are.")
-    return 1 if unreadable else 0
+        _print_json(answers_json(client.model, answers, errors))
+    return 1 if errors else 0
+
+
+def _ask(
+    client: Client,
+    arguments: argparse.Namespace,
+    labels: Mapping[int, str],
+    complain: Callable[[PredictionError], None],
+    say: Callable[[str], None],
+) -> Iterator[ExamplePrediction]:
+    """Ask for the answers to files or texts."""
+    if arguments.text:
+        return client.predict_texts(
+            arguments.text,
+            input=arguments.input,
+            output=arguments.output,
+            top=arguments.top,
+            labels=labels,
+            rows=arguments.rows,
+            on_error=complain,
+            on_note=say,
+        )
+    return client.predict_files(
+        arguments.inputs,
+        input=arguments.input,
+        output=arguments.output,
+        scale=arguments.scale,
+        invert=arguments.invert == "yes",
+        top=arguments.top,
+        labels=labels,
+        rows=arguments.rows,
+        on_error=complain,
+        on_note=say,
+    )
+
+
+def _progress(arguments: argparse.Namespace) -> Progress:
+    """Return what shows how far the command is, where the answers themselves don't."""
+    silent = not arguments.to and not arguments.json and sys.stdout.isatty()
+    if silent or sys.stderr is None:
+        return Progress(None, shown=False)
+    if arguments.text:
+        return Progress(len(arguments.text))
+    return Progress(count(find_files(arguments.inputs)))
 
 
 def _labels(arguments: argparse.Namespace) -> int:
@@ -168,13 +229,14 @@ def _metadata(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(metadata_json(metadata))
         return 0
-    _line(f"{metadata.model} version {metadata.version}")
+    about = metadata.about or About()
+    _line(f"{metadata.model} version {metadata.version}" + (f": {about.title}" * bool(about.title)))
     for signature in metadata.signatures.values():
         _line(f"  {signature.name}")
         for spec in signature.inputs.values():
-            _line(f"    takes {spec.name}: {spec}")
+            _line(f"    takes {spec.name}: {spec}{about_text(about.input(spec.name))}")
         for spec in signature.outputs.values():
-            _line(f"    gives {spec.name}: {spec}")
+            _line(f"    gives {spec.name}: {spec}{about_text(about.output(spec.name))}")
     return 0
 
 
@@ -183,11 +245,12 @@ def _bench(arguments: argparse.Namespace) -> int:
     from .bench import bench, bench_json, bench_text, load
 
     with _connect(arguments, retry=False) as client:
-        signature = client.choose_signature()
+        metadata = client.metadata()
+        signature, inputs = load(metadata, client.signature, arguments.file, arguments.rows, _say)
         result = bench(
             client,
             signature,
-            load(signature, arguments.file, arguments.rows),
+            inputs,
             callers=arguments.concurrency,
             requests=arguments.requests,
             seconds=arguments.duration,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from ..about import TensorAbout
+from ..errors import PredictionError
 from ..results import ExamplePrediction, ModelStatus, Score
 from ..specs import ModelMetadata, TensorSpec
 
@@ -24,44 +27,63 @@ def printable(text: str) -> str:
 
 
 def answer_text(answer: ExamplePrediction) -> str:
-    """Return `3.png: 3 (three)  3 (three) 99.70%, 0 (zero) 0.03%`."""
+    """Return `3.png: 3 (three) 99.70%`, with `scores` `3.png: 3 (three) 99.70%, 0 (zero) 0.03%`."""
+    text = f"{answer.source}: "
+    if answer.scores and answer.scores[0].probability == answer.confidence:
+        return text + ", ".join(map(_score_text, answer.scores))
     said = answer.prediction
-    text = f"{answer.source}: {said if isinstance(said, (int, str)) else json.dumps(said)}"
-    if answer.label is not None:
-        text += f" ({answer.label})"
+    text += str(said) if isinstance(said, (int, str)) else json.dumps(said, ensure_ascii=False)
+    text += f" {answer.unit}" if answer.unit else ""
+    text += f" ({answer.label})" if answer.label is not None else ""
+    text += "" if answer.confidence is None else f" {_share(answer.confidence)}"
     if answer.scores:
-        text += "  " + ", ".join(_score_text(score) for score in answer.scores)
+        text += ": " + ", ".join(map(_score_text, answer.scores))
     return text
 
 
 def _score_text(score: Score) -> str:
+    if score.class_ is None:
+        return f"{score.label} {_share(score.probability)}"
     name = f" ({score.label})" if score.label is not None else ""
-    return f"{score.class_}{name} {score.probability:.2%}"
+    return f"{score.class_}{name} {_share(score.probability)}"
 
 
-def answers_json(model: str, answers: Sequence[ExamplePrediction]) -> dict[str, Any]:
-    """Return the object that `predict --json` prints; `answers` are of one signature.
+def _share(number: float) -> str:
+    """Return a probability in percent, and another number, such as a logit, as it is."""
+    return f"{number:.2%}" if 0 <= number <= 1 else f"{number:.4g}"
 
-    Without answers, version and signature are null.
+
+def answers_json(
+    model: str, answers: Sequence[ExamplePrediction], errors: Sequence[PredictionError]
+) -> dict[str, Any]:
+    """Return the object that `predict --json` prints.
+
+    Version and signature are those of the first answer; without answers they are null.
     """
     return {
         "model": model,
         "version": answers[0].version if answers else None,
         "signature": answers[0].signature if answers else None,
-        "predictions": [_answer_json(answer) for answer in answers],
+        "predictions": [answer_json(answer) for answer in answers],
+        "errors": [{"source": error.source, "error": str(error)} for error in errors],
     }
 
 
-def _answer_json(answer: ExamplePrediction) -> dict[str, Any]:
-    result = {
-        "source": answer.source,
-        "prediction": _finite(answer.prediction),
-        "inverted": answer.inverted,
-    }
+def answer_json(answer: ExamplePrediction) -> dict[str, Any]:
+    """Return the object of one answer; what it does not have has no key."""
+    result: dict[str, Any] = {"source": answer.source, "prediction": _finite(answer.prediction)}
     if answer.label is not None:
         result["label"] = answer.label
+    if answer.confidence is not None:
+        result["confidence"] = _finite(answer.confidence)
+    if answer.unit:
+        result["unit"] = answer.unit
+    if answer.outputs:
+        result["outputs"] = _finite(dict(answer.outputs))
     if answer.scores:
         result["scores"] = [_score_json(score) for score in answer.scores]
+    if answer.cells:
+        result["columns"] = dict(answer.cells)
     return result
 
 
@@ -97,15 +119,28 @@ def status_json(status: ModelStatus) -> dict[str, Any]:
     }
 
 
+def about_text(about: TensorAbout) -> str:
+    """Return what a model says of an input or output, to go behind its dtype and shape."""
+    said = [about.description] if about.description else []
+    said += [f"in {about.unit}"] if about.unit else []
+    said += ["from {:g} to {:g}".format(*about.range)] if about.range else []
+    said += ["one of " + ", ".join(map(str, about.choices))] if about.choices else []
+    said += ["classes " + ", ".join(about.labels)] if about.labels else []
+    return f" ({'; '.join(said)})" if said else ""
+
+
 def metadata_json(metadata: ModelMetadata) -> dict[str, Any]:
     """Return the object that `metadata --json` prints."""
 
     def spec_json(spec: TensorSpec) -> dict[str, Any]:
-        return {"dtype": spec.dtype, "shape": None if spec.shape is None else list(spec.shape)}
+        found = {"dtype": spec.dtype, "shape": None if spec.shape is None else list(spec.shape)}
+        return {**found, "composite": spec.composite} if spec.composite else found
 
+    about = {} if metadata.about is None else {"about": asdict(metadata.about)}
     return {
         "model": metadata.model,
         "version": metadata.version,
+        **about,
         "signatures": {
             signature.name: {
                 "inputs": {name: spec_json(spec) for name, spec in signature.inputs.items()},

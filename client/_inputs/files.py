@@ -1,6 +1,6 @@
-"""Files and texts to examples: what kind a file is, and how it is read.
+"""Files and texts to examples: each kind goes to the signature that takes it.
 
-Pictures themselves are read by `images`.
+Pixels of pictures are read by `images`, tables by `tables`; encoded pictures go as they are.
 """
 
 from __future__ import annotations
@@ -9,83 +9,76 @@ import base64
 import binascii
 import io
 import json
-import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from stat import S_ISFIFO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..about import About
 from ..errors import FileError, InvalidInput
 from ..specs import Signature, TensorSpec
-from .fit import fit_rows, one_input, takes_text
-from .images import Frame, Invert, find_pictures, load_picture
+from .choice import Choice, takes_text
+from .example import Example, scalar
+from .fit import fit_rows, one_input
+from .frames import Frame, Scale, takes_encoded
+from .notes import Notes
+from .paths import find_files, is_stream, kind_of, kind_of_content, read
+from .tables import Table
 
 if TYPE_CHECKING:
     from ..specs import Array
 
-STDIN = "-"
-
 #: Characters of a library's reason that are shown.
 _QUOTED = 200
 
-_NPY_MAGIC = b"\x93NUMPY"
 #: The keys of TF Serving's own request bodies.
 _ROWS, _COLUMNS = "instances", "inputs"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Example:
-    """One row of the model's inputs, or, where the model knows no rows, all of a request."""
-
-    source: str
-    """What it was read from: a path, one with a row (`x.npy[3]`) or line (`x.txt:3`), a text."""
-    inputs: Mapping[str, Array]
-    """By input name, of the input's dtype; without the dimension of the examples unless `whole`."""
-    inverted: bool = False
-    whole: bool = False
-
-    @property
-    def size(self) -> int:
-        """Bytes of all inputs."""
-        return sum(
-            array.nbytes
-            if array.dtype != object
-            else sum(len(item) for item in array.ravel().tolist())
-            for array in self.inputs.values()
-        )
-
-
 class Reader:
-    """Reads files for one signature.
+    """Reads files and texts for one model.
 
     Args:
-        signature: what will be called.
-        input: the input that pictures, texts and single arrays go to; absent, the only one.
-        invert: as for `load_picture`.
+        choice: which signature each kind goes to.
+        notes: told what is taken for granted.
+        input: the one that pictures, texts and single arrays go to; absent, the only one.
+        about: what the model says of itself.
+        scale: the values of black and white in pixels, instead of the model's or the usual ones.
+        invert: whether pixels are inverted.
     """
 
-    def __init__(self, signature: Signature, input: str | None, invert: Invert) -> None:
-        self._signature = signature
+    def __init__(
+        self,
+        choice: Choice,
+        notes: Notes,
+        *,
+        input: str | None = None,
+        about: About | None = None,
+        scale: Scale | None = None,
+        invert: bool = False,
+    ) -> None:
+        self._choice = choice
+        self._notes = notes
         self._input = input
+        self._about = about or About()
+        self._scale = scale
         self._invert = invert
-        self._frame: Frame | None = None
 
     def files(self, paths: Iterable[str | Path]) -> Iterator[Example | FileError]:
         """Yield the examples of `paths`, or in its place the error of one that cannot be read.
 
         By the end of its name a file is `.npy`: an array; `.json`: a tensor, tensors by input
-        name, or the body of a request to TF Serving's REST interface; `.txt`: one text a line.
-        Everything else is a picture, and a folder stands for the pictures directly in it. `-` is
-        standard input, whose kind, as that of every pipe, shows in its content.
+        name, or the body of a request to TF Serving's REST interface; `.csv`, `.tsv`: a table;
+        `.txt`: one text a line. Everything else is a picture, and a folder stands for the pictures
+        directly in it. `-` is standard input, whose kind, as that of every pipe, shows in its
+        content; one of text is a table if the model takes no text.
 
         Raises:
-            InvalidInput: the signature takes nothing of the kind.
+            InvalidInput: the model takes nothing of the kind.
         """
-        for found in find_pictures(paths):
+        for found in find_files(paths):
             if isinstance(found, FileError):
                 yield found
                 continue
@@ -98,63 +91,80 @@ class Reader:
         """Yield one example for each text.
 
         Raises:
-            InvalidInput: the input takes no strings.
+            InvalidInput: the model takes no texts.
         """
-        spec = self._spec()
-        if not self._takes_text():
-            raise InvalidInput(
-                f"Input {spec.name!r} ({spec}) takes no text. "
-                "Take a signature with an input `string [?]`."
-            )
+        signature = self._choice.texts()
+        named = [spec for spec in signature.inputs.values() if spec.name == self._input]
+        taking = named or [spec for spec in signature.inputs.values() if takes_text(spec)]
+        spec = taking[0] if len(taking) == 1 else one_input(signature)
         for text in texts:
-            yield Example(text, {spec.name: _scalar(text.encode())})
+            yield Example(text, signature, {spec.name: scalar(text.encode())})
 
-    def _file(self, path: str) -> Iterator[Example]:
-        suffix = Path(path).suffix.lower()
-        if path == STDIN:
-            if sys.stdin is None:
-                raise FileError(path, "Standard input is closed. Give it a file, or name one.")
-            yield from self._content(path, sys.stdin.buffer.read())
-        elif _is_pipe(path):
-            yield from self._content(path, _read(path))
-        elif suffix == ".npy":
-            yield from self._array(path, _read(path))
-        elif suffix == ".json":
-            yield from self._json(path, _read(path))
-        elif suffix == ".txt":
-            yield from self._lines(path, _read(path))
+    def _file(self, path: str) -> Iterator[Example | FileError]:
+        content = read(path) if is_stream(path) else None
+        kind = kind_of(path) if content is None else kind_of_content(content)
+        if kind == "picture":
+            yield self._picture(path, content)
+            return
+        if content is None:
+            content = read(path)
+        if kind == "array":
+            yield from self._array(path, content)
+        elif kind == "json":
+            yield from self._json(path, content)
+        elif kind == "table" or (is_stream(path) and not self._takes_texts()):
+            yield from Table(self._choice, self._notes, self._input, self._about).examples(
+                path, content
+            )
         else:
-            yield self._picture(path, None)
+            yield from self._lines(path, content)
 
-    def _content(self, source: str, content: bytes) -> Iterator[Example]:
-        if content.startswith(_NPY_MAGIC):
-            yield from self._array(source, content)
-        elif content.lstrip()[:1] in (b"[", b"{"):
-            yield from self._json(source, content)
-        elif _is_text(content) and self._takes_text():
-            yield from self._lines(source, content)
-        else:
-            yield self._picture(source, content)
-
-    def _spec(self) -> TensorSpec:
-        return one_input(self._signature, self._input)
-
-    def _takes_text(self) -> bool:
-        return takes_text(self._spec(), named=self._input is not None)
+    def _takes_texts(self) -> bool:
+        try:
+            self._choice.texts()
+        except InvalidInput:
+            return False
+        return True
 
     def _picture(self, path: str, content: bytes | None) -> Example:
-        spec = self._spec()
-        if self._input is None and takes_text(spec):
-            # Sent all the same, a model of texts would make something up.
-            raise FileError(
-                path,
-                f"{path!r} would go as a picture to input {spec.name!r}, which takes text. Give "
-                f"texts (--text, or files of lines that end in .txt), or, if {spec.name!r} takes "
-                "encoded pictures, name it as the input.",
+        signature = self._choice.pictures()
+        spec = self._picture_input(signature)
+        if spec.dtype == "string":
+            if self._invert:
+                raise InvalidInput(
+                    f"Input {spec.name!r} of signature {signature.name!r} takes picture files as "
+                    "they are, and the model prepares them. Leave out the inversion, or name a "
+                    "signature that takes pixels."
+                )
+            content = read(path) if content is None else content
+            if not content:
+                raise FileError(path, f"{path!r} is empty. Give a picture.")
+            return Example(path, signature, {spec.name: scalar(content)})
+        from .images import load_picture  # Pillow, which files that go as they are don't need.
+
+        frame = Frame.of(spec)
+        scale = self._scale or self._about.input(spec.name).range
+        picture = load_picture(path, frame, scale, invert=self._invert, content=content)
+        if scale is None and (frame.is_float or frame.usual_scale()[0]):
+            low, high = frame.usual_scale()
+            self._notes(
+                f"Pixels go to input {spec.name!r} ({frame}) as {low:g}..{high:g}: the model does "
+                "not say which range it was trained on. If it was another, say it, as in "
+                "--scale 0..255 or --scale=-1..1."
             )
-        self._frame = self._frame or Frame.of(spec)
-        picture = load_picture(path, self._frame, self._invert, content)
-        return Example(path, {spec.name: picture.row}, picture.inverted)
+        if picture.dark_on_light and spec.name not in self._about.inputs:
+            self._notes(
+                f"{path!r} is dark on light, and goes so. A model that was trained on light on "
+                "dark reads it wrong: --invert yes.",
+                "dark on light",
+            )
+        return Example(path, signature, {spec.name: picture.row})
+
+    def _picture_input(self, signature: Signature) -> TensorSpec:
+        if self._input is not None:
+            return one_input(signature, self._input)
+        encoded = [spec for spec in signature.inputs.values() if takes_encoded(spec)]
+        return encoded[0] if len(encoded) == 1 else one_input(signature)
 
     def _lines(self, path: str, content: bytes) -> Iterator[Example]:
         try:
@@ -165,7 +175,7 @@ class Reader:
         if not filled:
             raise FileError(path, f"{path!r} holds no text. Write one on each line.")
         for (number, _), example in zip(filled, self.texts(x for _, x in filled), strict=True):
-            yield Example(f"{path}:{number}", example.inputs)
+            yield replace(example, source=f"{path}:{number}")
 
     def _array(self, path: str, content: bytes) -> Iterator[Example]:
         try:
@@ -178,74 +188,49 @@ class Reader:
             raise FileError(
                 path, f"Cannot read array {path!r} ({reason}). Save it with numpy.save."
             ) from exc
-        yield from self._tensors(path, array)
+        yield from self._tensors(path, self._choice.tensors(), array)
 
     def _json(self, path: str, content: bytes) -> Iterator[Example]:
+        signature = self._choice.tensors()
         try:
             document = _with_bytes(json.loads(content))
         # RecursionError: brackets nested by the thousand.
         except (ValueError, RecursionError) as exc:
             raise FileError(path, f"{path!r} is not JSON ({exc}). Check its syntax.") from exc
+        if isinstance(document, dict):
+            signature = self._choice.columns(_input_names(document))
         asked = document.get("signature_name") if isinstance(document, dict) else None
-        if asked and "signature_name" not in self._signature.inputs:
-            if asked != self._signature.name:
-                raise FileError(
-                    path,
-                    f"{path!r} asks for signature {asked!r}, but {self._signature.name!r} is "
-                    "called. Name it for the whole call, or take it out of the file.",
-                )
+        if asked and "signature_name" not in signature.inputs:
+            signature = self._choice.named(str(asked), path)
             del document["signature_name"]
-        yield from self._tensors(path, document)
+        yield from self._tensors(path, signature, document)
 
-    def _tensors(self, path: str, value: Any) -> Iterator[Example]:
+    def _tensors(self, path: str, signature: Signature, value: Any) -> Iterator[Example]:
         try:
-            value = _unwrapped(value, self._signature)
+            value = _unwrapped(value, signature)
             if not isinstance(value, dict):
-                value = {self._spec().name: value}
-            arrays, rows, single = fit_rows(self._signature, value)
+                value = {one_input(signature, self._input).name: value}
+            arrays, rows, single = fit_rows(signature, value)
         except InvalidInput as exc:
             raise FileError(path, f"{path!r} does not fit. {exc}") from exc
         if rows is None:
-            yield Example(path, arrays, whole=True)
+            yield Example(path, signature, arrays, whole=True)
             return
         if not rows:
             raise FileError(path, f"{path!r} holds no rows. Put at least one example there.")
         for index in range(rows):
             source = path if single else f"{path}[{index}]"
             # [...] makes even an element of an array of strings an array.
-            yield Example(source, {name: array[index, ...] for name, array in arrays.items()})
+            inputs: dict[str, Array] = {name: array[index, ...] for name, array in arrays.items()}
+            yield Example(source, signature, inputs)
 
 
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError as exc:
-        raise FileError(path, f"There is no file {path!r}. Check the path.") from exc
-    except OSError as exc:
-        raise FileError(
-            path, f"Cannot read {path!r} ({exc.strerror or exc}). Check its permissions."
-        ) from exc
-
-
-def _scalar(value: bytes) -> Array:
-    row = np.empty((), object)
-    row[()] = value
-    return row
-
-
-def _is_pipe(path: str) -> bool:
-    try:
-        return S_ISFIFO(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def _is_text(content: bytes) -> bool:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return False
-    return all(char.isprintable() or char in "\t\r\n" for char in text)
+def _input_names(document: dict[str, Any]) -> set[str]:
+    """Return the names that a JSON object seems to give inputs by; none where it gives a tensor."""
+    value = document.get(_COLUMNS, document.get(_ROWS, document))
+    if isinstance(value, list):
+        value = value[0] if value else {}
+    return set(value) if isinstance(value, dict) else set()
 
 
 def _unwrapped(document: Any, signature: Signature) -> Any:

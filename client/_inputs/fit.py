@@ -12,84 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidInput
-from ..specs import DTYPES, ModelMetadata, Signature, TensorSpec, format_shape
+from ..specs import DTYPES, Signature, TensorSpec, format_shape
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..specs import Array
-
-#: The contract of the MNIST example and of the managed service's client before it.
-DEFAULT_SIGNATURE = "predict_object"
-PREDICTIONS = "predictions"
-PROBABILITIES = "probabilities"
-#: Of the text example: the name of each class in `predictions`.
-LABELS = "labels"
-
-#: What TF itself calls the signature of a model exported without a name for it.
-_SERVING_DEFAULT = "serving_default"
-
-
-def choose_signature(
-    metadata: ModelMetadata,
-    wanted: str | None,
-    *,
-    input: str | None = None,
-    output: str | None = None,
-    text: bool = False,
-) -> Signature:
-    """Return the signature `wanted`, or the one to use when the caller names none.
-
-    The one to use is the first of `predict_object`, `serving_default` and the others by name that
-    has the given `input` and `output` and, for `text`, an input of strings.
-
-    Raises:
-        InvalidInput: no signature fits.
-    """
-    names = ", ".join(metadata.signatures) or "none"
-    model = f"Model {metadata.model!r} version {metadata.version}"
-    if wanted is not None:
-        if wanted not in metadata.signatures:
-            raise InvalidInput(f"{model} has no signature {wanted!r}. Take one of: {names}.")
-        candidates = [wanted]
-    else:
-        first = [DEFAULT_SIGNATURE, _SERVING_DEFAULT]
-        rest = [name for name in metadata.signatures if name not in first]
-        candidates = [name for name in first if name in metadata.signatures] + rest
-    for name in candidates:
-        signature = metadata.signatures[name]
-        if (
-            (input is None or input in signature.inputs)
-            and (output is None or output in signature.outputs)
-            and (not text or _has_input_of_text(signature, input))
-        ):
-            return signature
-    if not candidates:
-        raise InvalidInput(f"{model} has no signature. Export it with one.")
-    lacks = [f"takes no input {input!r}"] if input is not None else []
-    lacks += [f"gives no output {output!r}"] if output is not None else []
-    lacks += ["takes no text"] if text else []
-    advice = f"Ask for what `metadata` lists, or take another signature of: {names}."
-    if text and input is None:
-        advice += " An input whose name ends in _bytes has to be named to take text."
-    raise InvalidInput(
-        f"{model} {' or '.join(lacks)} in signature {', '.join(candidates)}. {advice}"
-    )
-
-
-def takes_text(spec: TensorSpec, *, named: bool = False) -> bool:
-    """Return whether an input takes one text for each example.
-
-    Names of inputs for anything but text, such as encoded pictures, end in `_bytes` (TF Serving's
-    api_rest.md). An input that the user has `named` takes text whatever its name is.
-    """
-    strings = spec.dtype == "string" and (spec.shape is None or len(spec.shape) == 1)
-    return strings and (named or not spec.name.endswith("_bytes"))
-
-
-def _has_input_of_text(signature: Signature, name: str | None) -> bool:
-    specs = [spec for spec in signature.inputs.values() if name is None or spec.name == name]
-    return any(takes_text(spec, named=name is not None) for spec in specs)
 
 
 def one_input(signature: Signature, name: str | None = None) -> TensorSpec:
@@ -148,7 +76,7 @@ def fit_rows(
             given = np.shape(value)
         except ValueError:
             continue  # Rows of unequal length: for `fit` to say.
-        if shape and not _matches(given, shape) and _matches(given, shape[1:]):
+        if shape and not matches(given, shape) and matches(given, shape[1:]):
             values[name], single = [value], True
     arrays = fit(signature, values)
     specs = [*(signature.inputs[name] for name in arrays), *signature.outputs.values()]
@@ -166,6 +94,11 @@ def _unknown_input(signature: Signature, name: str) -> InvalidInput:
 
 
 def _fit_one(spec: TensorSpec, value: Any) -> Array:
+    if spec.composite:
+        raise InvalidInput(
+            f"Input {spec.name!r} is a {spec.composite} tensor, which TensorFlow Serving does not "
+            "take. Export a signature that takes its parts, such as values and row lengths."
+        )
     try:
         array = np.asarray(value, object if spec.dtype == "string" else None)
     except ValueError as exc:
@@ -173,7 +106,7 @@ def _fit_one(spec: TensorSpec, value: Any) -> Array:
             f"Input {spec.name!r} is not a regular array ({exc}). Give rows of equal length."
         ) from exc
     array = _as_strings(spec, array) if spec.dtype == "string" else _as_numbers(spec, array)
-    if not _matches(array.shape, spec.shape):
+    if not matches(array.shape, spec.shape):
         raise InvalidInput(
             f"Input {spec.name!r} has shape {format_shape(array.shape)}, the model takes "
             f"{format_shape(spec.shape)}. Reshape it; the first dimension counts the examples."
@@ -194,12 +127,15 @@ def _as_strings(spec: TensorSpec, array: Array) -> Array:
 
 
 def _as_numbers(spec: TensorSpec, array: Array) -> Array:
-    if spec.dtype not in DTYPES.values():
+    if spec.dtype not in DTYPES.values() or spec.dtype.startswith("float8"):
         raise InvalidInput(
             f"Input {spec.name!r} has dtype {spec.dtype}, which this client cannot write. "
             "Export a signature that casts it from float32."
         )
-    dtype = np.dtype(spec.dtype)
+    # bfloat16 is rounded from float32 where it is sent; arrays of ml_dtypes have its name.
+    dtype = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
     # float64 to float32 loses digits and is wanted; 0.5 to an integer or 300 to uint8 is a mistake.
     if array.dtype.kind in "iub" and dtype.kind in "iu":
         cast = array.astype(dtype)
@@ -214,7 +150,8 @@ def _as_numbers(spec: TensorSpec, array: Array) -> Array:
     )
 
 
-def _matches(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool:
+def matches(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool:
+    """Whether a shape is one that is wanted, whose open sizes fit any."""
     if wanted is None:
         return True
     return len(shape) == len(wanted) and all(

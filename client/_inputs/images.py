@@ -1,32 +1,24 @@
-"""Picture files to the arrays a model takes.
+"""Picture files to the pixels a model takes.
 
-A digit model takes 28x28 grey, 0..1, white ink on black. Scans and drawings are the other way
-round, and such a model answers them confidently and wrong: they are recognised by their border.
+Preparation beyond size and range belongs to the model. Scans and drawings are often dark on light,
+and a model of light on dark answers them confidently and wrong: such pictures are recognised by
+their border, and inverted only on order.
 """
 
 from __future__ import annotations
 
 import io
-import math
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..errors import InvalidInput, PictureError
-from ..specs import TensorSpec
+from ..errors import PictureError
+from .frames import Frame, Scale
 
 if TYPE_CHECKING:
     from ..specs import Array
-
-Invert = Literal["auto", "yes", "no"]
-
-#: What is taken from a folder; a file given by name may be called anything.
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 _WHITE = 255
 
@@ -34,94 +26,23 @@ _WHITE = 255
 _FINER = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """How one picture goes into one row of an input."""
-
-    rank: int
-    """Of the row: 1: all pixels one after the other; 2: [height, width]; 3: with the channels."""
-    height: int | None
-    width: int | None
-    """None: as the picture has it, or as keeps its proportions where the other is known."""
-    channels: int
-    """1: grey, 3: red, green and blue; 0: the encoded file itself."""
-    dtype: str
-
-    @classmethod
-    def of(cls, spec: TensorSpec) -> Frame:
-        """Return the frame for the input `spec`.
-
-        Numeric inputs may be [n, side * side] (grey), [n, height, width] (grey) or
-        [n, height, width, 1 or 3], the last two of any height or width where the model says
-        none; inputs of strings [n] take PNG and JPEG files.
-
-        Raises:
-            InvalidInput: pictures do not go into this input.
-        """
-        if spec.dtype == "string" and (spec.shape is None or len(spec.shape) == 1):
-            return cls(0, None, None, 0, spec.dtype)
-        row = (spec.shape or ())[1:]
-        if spec.dtype not in ("string", "bool"):
-            if len(row) == 1 and row[0] and (side := math.isqrt(row[0])) ** 2 == row[0]:
-                return cls(1, side, side, 1, spec.dtype)
-            if len(row) == 2:
-                return cls(2, row[0], row[1], 1, spec.dtype)
-            if len(row) == 3 and row[2] in (1, 3):
-                return cls(3, row[0], row[1], row[2], spec.dtype)
-        raise InvalidInput(
-            f"Input {spec.name!r} ({spec}) takes no pictures: neither [?, side * side], "
-            "[?, height, width] nor [?, height, width, 1 or 3]. "
-            "Take another signature, or call Client.predict with arrays."
-        )
-
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """Return width and height in the row of a picture that has these."""
-        if self.width is None and self.height is None:
-            return width, height
-        return (
-            self.width or max(1, round(width * (self.height or 1) / height)),
-            self.height or max(1, round(height * (self.width or 1) / width)),
-        )
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
     """A picture, ready to be sent."""
 
-    source: str
     row: Array
-    """Of the frame's shape and dtype: 0..1 for floats, 0..255 for integers."""
-    inverted: bool
-
-
-def find_pictures(paths: Iterable[str | Path]) -> list[str | PictureError]:
-    """Return the files of `paths`, with folders replaced by the pictures directly in them, by name.
-
-    A path of which nothing comes is replaced by the error that says why.
-    """
-    found: list[str | PictureError] = []
-    for path in paths:
-        given = os.fspath(path)
-        if not os.path.isdir(given):
-            found.append(given)
-            continue
-        try:
-            inside = sorted(filter(_is_picture, Path(given).iterdir()))
-        except OSError as exc:
-            found.append(_unreadable(given, exc.strerror or str(exc)))
-            continue
-        found.extend(map(str, inside))
-        if not inside:
-            text = (
-                f"Folder {given!r} holds no picture. "
-                f"Put files there that end in {', '.join(sorted(SUFFIXES))}, or name the files."
-            )
-            found.append(PictureError(given, text))
-    return found
+    """Of the frame's shape and dtype."""
+    dark_on_light: bool
+    """Whether it is grey, lighter at its border than mid-grey, and was left so."""
 
 
 def load_picture(
-    path: str, frame: Frame, invert: Invert = "auto", content: bytes | None = None
+    path: str,
+    frame: Frame,
+    scale: Scale | None = None,
+    *,
+    invert: bool = False,
+    content: bytes | None = None,
 ) -> Picture:
     """Read the picture at `path` for `frame`.
 
@@ -131,44 +52,46 @@ def load_picture(
     Args:
         path: a file that Pillow can read.
         frame: where it goes.
-        invert: `auto` inverts grey pictures whose border is lighter than mid-grey.
+        scale: the values of black and white; absent, those that are usual for the dtype.
+        invert: whether to make dark light.
         content: that of the file, where it has been read already.
 
     Raises:
         PictureError: the file cannot be read as a picture.
     """
-    if frame.channels == 0:
-        return _encoded(path, invert, content)
     # A photograph for a small input: JPEG decodes to an eighth of its size in a tenth of the time,
     # and what is left is still several times as fine as what it will be resized to.
     fine = (_FINER * frame.width, _FINER * frame.height) if frame.width and frame.height else None
-    picture, _ = _decoded(path, content, fine)
-    inverted = invert == "yes" or (
-        invert == "auto" and frame.channels == 1 and _border(picture.convert("L")) > _WHITE // 2
-    )
+    picture = _decoded(path, content, fine)
     picture = picture.convert("L" if frame.channels == 1 else "RGB")
+    light = frame.channels == 1 and _border(picture) > _WHITE // 2
     # The managed service's client resized with the same filter (then named ANTIALIAS).
     size = frame.size(*picture.size)
     if picture.size != size:
         background = tuple(_border(band) for band in picture.split())
         picture = ImageOps.pad(picture, size, Image.Resampling.LANCZOS, color=background)
     pixels = np.asarray(picture)
-    if inverted:
+    if invert:
         pixels = _WHITE - pixels
-    if np.dtype(frame.dtype).kind == "f":
-        pixels = pixels / np.float32(_WHITE)
     shape = {1: (-1,), 2: pixels.shape[:2], 3: (*pixels.shape[:2], frame.channels)}[frame.rank]
-    return Picture(path, pixels.astype(frame.dtype).reshape(shape), inverted)
+    row = _scaled(pixels, frame, scale or frame.usual_scale()).reshape(shape)
+    return Picture(row, light and not invert)
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _scaled(pixels: Any, frame: Frame, scale: Scale) -> Any:
+    """Return pixels of 0..255 between the values of black and white."""
+    dtype = np.dtype("float32" if frame.dtype == "bfloat16" else frame.dtype)
+    low, high = scale
+    if (low, high) == (0, _WHITE):
+        return pixels.astype(dtype)
+    if (low, high) == (0, 1) and frame.is_float:
+        return (pixels / np.float32(_WHITE)).astype(dtype)
+    values = low + pixels.astype(np.float64) * ((high - low) / _WHITE)
+    return (values if frame.is_float else np.rint(values)).astype(dtype)
 
 
-def _decoded(
-    path: str, content: bytes | None, least: tuple[int, int] | None = None
-) -> tuple[Image.Image, bool]:
-    """Return a file's picture, upright, in mode L or RGB, and whether any decoder sees it so.
+def _decoded(path: str, content: bytes | None, least: tuple[int, int] | None = None) -> Image.Image:
+    """Return a file's picture, upright, in mode L or RGB.
 
     With `least`, a JPEG may come smaller, but not below this size.
     """
@@ -177,13 +100,7 @@ def _decoded(
             if least is not None:
                 opened.draft(None, least)
             upright = ImageOps.exif_transpose(opened)
-            plain = (
-                opened.format in ("PNG", "JPEG")
-                and opened.mode in ("1", "L", "P", "RGB")
-                and not opened.has_transparency_data
-                and opened.getexif().get(ExifTags.Base.Orientation, 1) == 1
-            )
-            return _flatten(upright), plain
+            return _flatten(upright)
     except FileNotFoundError as exc:
         raise PictureError(path, f"There is no file {path!r}. Check the path.") from exc
     except UnidentifiedImageError as exc:
@@ -199,29 +116,6 @@ def _decoded(
         # Pillow's decoders raise about anything on damaged files: OSError, SyntaxError,
         # struct.error, IndexError.
         raise _unreadable(path, str(exc) or type(exc).__name__) from exc
-
-
-def _encoded(path: str, invert: Invert, content: bytes | None) -> Picture:
-    """Return a picture as a PNG or JPEG file: its own, if any decoder gets the same out of it.
-
-    Decoding it here finds files that would fail the whole request they are in.
-    """
-    if content is None:
-        try:
-            content = Path(path).read_bytes()
-        except FileNotFoundError as exc:
-            raise PictureError(path, f"There is no file {path!r}. Check the path.") from exc
-        except OSError as exc:
-            raise _unreadable(path, exc.strerror or str(exc)) from exc
-    picture, plain = _decoded(path, content)
-    if invert == "yes" or not plain:
-        buffer = io.BytesIO()
-        # Nothing says whether the model takes light on dark: no inversion that was not ordered.
-        (ImageOps.invert(picture) if invert == "yes" else picture).save(buffer, "PNG")
-        content = buffer.getvalue()
-    row = np.empty((), object)
-    row[()] = content
-    return Picture(path, row, invert == "yes")
 
 
 def _flatten(picture: Image.Image) -> Image.Image:

@@ -20,6 +20,9 @@ TransportName = Literal["grpc", "rest"]
 #: TF Serving's own ports (model_servers/main.cc and its Docker entry point).
 DEFAULT_PORTS: Mapping[str, int] = {"grpc": 8500, "rest": 8501}
 
+#: What TF calls tensors that are several in one (struct.proto).
+COMPOSITES: Mapping[str, str] = {"RAGGED_TENSOR_SPEC": "ragged", "SPARSE_TENSOR_SPEC": "sparse"}
+
 DEFAULT_TIMEOUT = 10.0
 """Seconds. The managed service's client had MAX_RESPONSE_TIME = 3000, meant as milliseconds:
 `timeout=3`. (It handed that figure to gRPC, which counts seconds, and so waited for 50 minutes.)"""

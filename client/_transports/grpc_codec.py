@@ -12,7 +12,7 @@ from ..errors import ConnectionFailed, DeadlineExceeded, PredictionError, Server
 from ..results import ModelStatus, VersionStatus
 from ..specs import DTYPES, ModelMetadata, Signature, TensorSpec
 from . import messages
-from .base import Deadline, Endpoint
+from .base import COMPOSITES, Deadline, Endpoint
 from .probe import DROPS, HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
 from .tensors import decode, encode
 from .tls import Security
@@ -72,7 +72,11 @@ class GrpcCodec:
         request = self._addressed(messages.PredictRequest())
         request.model_spec.signature_name = signature.name
         for name, array in inputs.items():
-            encode(array, request.inputs[name])
+            encode(array, signature.inputs[name].dtype, request.inputs[name])
+        # One composite output would fail the whole request.
+        dense = [spec.name for spec in signature.outputs.values() if not spec.composite]
+        if dense and len(dense) < len(signature.outputs):
+            request.output_filter.extend(dense)
         return request
 
     def prediction(self, response: Any) -> tuple[dict[str, Array], int | None]:
@@ -197,9 +201,19 @@ def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
 
 def _spec(name: str, info: Any) -> TensorSpec:
     tf_name = messages.DATA_TYPE_NAMES.get(info.dtype, str(info.dtype))
+    encoding = info.WhichOneof("encoding")
+    composite = ""
+    if encoding == "coo_sparse":
+        composite = "sparse"
+    elif encoding == "composite_tensor":
+        kind = info.composite_tensor.type_spec.type_spec_class
+        composite = COMPOSITES.get(messages.TYPE_SPEC_NAMES.get(kind, ""), "composite")
     shape = tuple(None if dim.size < 0 else int(dim.size) for dim in info.tensor_shape.dim)
     return TensorSpec(
-        name, DTYPES.get(tf_name, tf_name), None if info.tensor_shape.unknown_rank else shape
+        name,
+        DTYPES.get(tf_name, tf_name),
+        None if info.tensor_shape.unknown_rank else shape,
+        composite,
     )
 
 

@@ -56,3 +56,8 @@ STATE_NAMES: dict[int, str] = {
 ERROR_CODE_NAMES: dict[int, str] = {
     value.number: value.name for value in _POOL.FindEnumTypeByName("tensorflow.error.Code").values
 }
+#: 3 to `RAGGED_TENSOR_SPEC` and so on.
+TYPE_SPEC_NAMES: dict[int, str] = {
+    value.number: value.name
+    for value in _POOL.FindEnumTypeByName("tensorflow.TypeSpecProto.TypeSpecClass").values
+}

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import ConnectionFailed, DeadlineExceeded, ServerError
 from ..results import ModelStatus, VersionStatus
 from ..specs import DTYPES, ModelMetadata, Signature, TensorSpec
-from .base import Deadline, Endpoint
+from .base import COMPOSITES, Deadline, Endpoint
 from .probe import DROPS, HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
 from .tls import Security
 
@@ -84,7 +84,7 @@ class RestTransport:
                 name: _from_json(outputs[name], spec)
                 for name, spec in sorted(signature.outputs.items())
             }
-        except (KeyError, TypeError, ValueError) as exc:
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise self._not_serving("an answer without the signature's outputs") from exc
         return arrays, self._version
 
@@ -140,7 +140,8 @@ class RestTransport:
         except (OSError, http.client.HTTPException) as exc:
             raise self._broken(exc, deadline) from exc
         try:
-            result = json.loads(answer)
+            # TF Serving sends strings that are no text as the bytes they are.
+            result = json.loads(answer.decode(errors="surrogateescape"))
         except ValueError as exc:
             raise self._not_serving(f"HTTP status {status} and no JSON") from exc
         if status == 200:
@@ -282,6 +283,8 @@ def _to_json(array: Array) -> Any:
 def _from_json(value: Any, spec: TensorSpec) -> Array:
     if spec.dtype == "string":
         return np.array(_map_leaves(value, _to_bytes), object)
+    if spec.dtype == "bfloat16" or spec.dtype.startswith("float8"):
+        return np.array(value, np.float32)
     # Where numpy has no such type, JSON's numbers are taken as they come.
     known = spec.dtype in DTYPES.values()
     return np.array(value, spec.dtype if known else None)
@@ -289,7 +292,10 @@ def _from_json(value: Any, spec: TensorSpec) -> Array:
 
 def _to_bytes(leaf: Any) -> bytes:
     # Outputs whose names end in `_bytes` come as {"b64": ...}, others as text.
-    return base64.b64decode(leaf["b64"]) if isinstance(leaf, dict) else leaf.encode()
+    if isinstance(leaf, dict):
+        return base64.b64decode(leaf["b64"])
+    text: str = leaf
+    return text.encode(errors="surrogateescape")
 
 
 def _map_leaves(value: Any, convert: Any) -> Any:
@@ -303,11 +309,18 @@ def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
 
 
 def _spec(name: str, info: Mapping[str, Any]) -> TensorSpec:
-    shape = info["tensor_shape"]
+    composite = ""
+    if "coo_sparse" in info:
+        composite = "sparse"
+    elif "composite_tensor" in info:
+        kind = info["composite_tensor"].get("type_spec", {}).get("type_spec_class", "")
+        composite = COMPOSITES.get(kind, "composite")
+    shape = info.get("tensor_shape", {"unknown_rank": True})
     # int64 is a string in protobuf's JSON, and an int for servers that write it by hand.
-    sizes = [int(dim["size"]) for dim in shape["dim"]]
+    sizes = [int(dim["size"]) for dim in shape.get("dim", ())]
     return TensorSpec(
         name,
         DTYPES.get(info["dtype"], info["dtype"]),
-        None if shape["unknown_rank"] else tuple(None if size < 0 else size for size in sizes),
+        None if shape.get("unknown_rank") else tuple(None if size < 0 else size for size in sizes),
+        composite,
     )

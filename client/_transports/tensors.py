@@ -34,12 +34,21 @@ _VALUE_FIELDS = {
     "uint64": "uint64_val",
     "bool": "bool_val",
     "string": "string_val",
+    "complex64": "scomplex_val",
+    "complex128": "dcomplex_val",
+    "bfloat16": "half_val",
+    "float8_e5m2": "float8_val",
+    "float8_e4m3fn": "float8_val",
 }
 
+#: Types that numpy has not, by the type of their bits.
+_BITS = {"bfloat16": "uint16", "float8_e5m2": "uint8", "float8_e4m3fn": "uint8"}
 
-def encode(array: Array, target: Any) -> None:
-    """Fill the TensorProto `target` with `array`; its dtype is one of `DTYPES` (object: string)."""
-    dtype = "string" if array.dtype == object else array.dtype.name
+
+def encode(array: Array, dtype: str, target: Any) -> None:
+    """Fill the TensorProto `target` with `array`, which fits `dtype`, one of `DTYPES`."""
+    if dtype == "bfloat16":
+        array = _rounded(array)
     target.dtype = DATA_TYPE_NUMBERS[_TF_NAMES[dtype]]
     for size in array.shape:
         target.tensor_shape.dim.add(size=size)
@@ -66,10 +75,12 @@ def decode(name: str, proto: Any) -> Array:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     count = int(np.prod(shape, dtype=np.int64))
     if proto.tensor_content:
-        little_endian = np.dtype(dtype).newbyteorder("<")
-        flat = np.frombuffer(proto.tensor_content, little_endian).astype(dtype)
+        little_endian = np.dtype(_BITS.get(dtype, dtype)).newbyteorder("<")
+        flat = np.frombuffer(proto.tensor_content, little_endian).astype(little_endian.name)
     else:
         flat = _from_values(getattr(proto, _VALUE_FIELDS[dtype]), dtype, count)
+    if dtype in _BITS:
+        flat = _widened(flat, dtype)
     if flat.size != count:
         raise InvalidInput(
             f"Output {name!r} holds {flat.size} values for shape {list(shape)}. "
@@ -83,6 +94,14 @@ def _from_values(values: Any, dtype: str, count: int) -> Array:
     if dtype == "float16":
         # half_val holds the 16 bits of each number in an int32.
         flat = np.array(values, np.uint16).view(np.float16)
+    elif dtype == "bfloat16":
+        flat = np.array(values, np.uint16)
+    elif dtype in _BITS:
+        flat = np.frombuffer(values, np.uint8)
+    elif dtype.startswith("complex"):
+        # The real and the imaginary part of each number, one after the other.
+        part = np.float32 if dtype == "complex64" else np.float64
+        flat = np.array(values, part).view(dtype)
     else:
         flat = np.array(values, object if dtype == "string" else dtype)
     if 0 < flat.size < count:
@@ -92,3 +111,27 @@ def _from_values(values: Any, dtype: str, count: int) -> Array:
         # ... and all of them when they are zeros.
         flat = np.full(count, b"" if dtype == "string" else 0, flat.dtype)
     return flat
+
+
+def _rounded(array: Array) -> Array:
+    """Return float32 as the bits of the nearest bfloat16, which are their upper half."""
+    floats = array.astype(np.float32)
+    bits = floats.view(np.uint32)
+    nearest = (bits + (0x7FFF + ((bits >> 16) & 1)).astype(np.uint32)) >> 16
+    # NaN would become infinity.
+    return np.where(np.isnan(floats), bits >> 16 | 0x40, nearest).astype(np.uint16)
+
+
+def _widened(bits: Any, dtype: str) -> Any:
+    """Return the float32 of the same values as numbers that numpy has no type for."""
+    if dtype == "bfloat16":
+        return (bits.astype(np.uint32) << 16).view(np.float32)
+    if dtype == "float8_e5m2":  # The upper half of a float16.
+        return (bits.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
+    # float8_e4m3fn: a sign, 4 bits of exponent with a bias of 7, 3 of fraction; no infinity, and
+    # NaN where all of both are set.
+    exponent, fraction = (bits >> 3) & 15, bits & 7
+    steps = np.where(exponent, fraction + 8, fraction).astype(np.float32)
+    values = np.ldexp(steps, np.maximum(exponent, 1).astype(np.int32) - 10)
+    values = np.where(bits & 127 == 127, np.float32(np.nan), values)
+    return np.where(bits & 128, -values, values).astype(np.float32)

@@ -35,11 +35,11 @@ def cells(result: object) -> list[list[str]]:
 
 RESULTS = [
     Prediction(EVIL, 1, EVIL, {EVIL: np.array([EVIL.encode()], object)}),
-    ExamplePrediction(EVIL, EVIL, False, EVIL, 1, EVIL, (Score(1, 0.5, EVIL),), EVIL),
+    ExamplePrediction(EVIL, EVIL, EVIL, 1, EVIL, (Score(1, 0.5, EVIL),), 0.5, EVIL, EVIL),
     ModelMetadata(EVIL, 1, {EVIL: Signature(EVIL, {EVIL: TensorSpec(EVIL, EVIL, None)}, {})}),
     ModelStatus(EVIL, (VersionStatus(1, "END", "INTERNAL", EVIL),)),
     ExamplePredictions(
-        [ExamplePrediction(EVIL, EVIL, False, EVIL, 1, EVIL, (Score(1, 0.5, EVIL),), EVIL)]
+        [ExamplePrediction(EVIL, EVIL, EVIL, 1, EVIL, (Score(1, 0.5, EVIL),), 0.5, EVIL, EVIL)]
     ),
 ]
 
@@ -61,27 +61,26 @@ def test_a_prediction_is_a_table_of_its_outputs() -> None:
 
 def test_an_example_has_its_answer_and_a_bar_for_each_class() -> None:
     scores = (Score(3, 0.75, "three"), Score(1, -2.0), Score(0, 7.0))
-    example = ExamplePrediction("a.png", 3, True, "m", 1, "s", scores, "three")
+    example = ExamplePrediction("a.png", 3, "m", 1, "s", scores, 0.75, "three", "", {"size": 2})
     assert cells(example) == [
         ["source", "a.png"],
         ["prediction", "3 (three)"],
-        ["inverted", "dark on light"],
+        ["size", "2"],
         ["3", "three", "", "75.00%"],
-        ["1", "", "", "-200.00%"],
-        ["0", "", "", "700.00%"],
+        ["1", "", "", "-2"],
+        ["0", "", "", "7"],
     ]
     bars = [bar.get("style", "") for bar in shown(example).iter("div")][1:]
     assert [bar.rpartition("width:")[2] for bar in bars] == ["75.0%", "0.0%", "100.0%"]
 
 
 def test_several_examples_are_one_table_of_bounded_length() -> None:
-    score = Score(3, 0.75, "three")
-    inverted = ExamplePrediction("a.png", 3, True, "m", 1, "s", (score,), "three")
-    plain = ExamplePrediction("b.png", "no", False, "m", 1, "s")
-    assert cells(ExamplePredictions([inverted, plain])) == [
-        ["source", "prediction", "", "", ""],
-        ["a.png", "3 (three)", "", "75.00%", "inverted"],
-        ["b.png", "no", "", "", ""],
+    sure = ExamplePrediction("a.png", 3, "m", 1, "s", confidence=0.75, label="three")
+    plain = ExamplePrediction("b.csv:2", 430.9212, "m", 1, "s", unit="EUR")
+    assert cells(ExamplePredictions([sure, plain])) == [
+        ["source", "prediction", "", ""],
+        ["a.png", "3 (three)", "", "75.00%"],
+        ["b.csv:2", "430.9212 EUR", "", ""],
     ]
     many = ExamplePredictions([plain] * 10_000)
     html = many._repr_html_()

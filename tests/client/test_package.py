@@ -53,7 +53,10 @@ def test_the_command_answers(
     port = mnist.grpc_port if transport == "grpc" else mnist.rest_port
     where = {"DLSTACK_HOST": "127.0.0.1", "DLSTACK_PORT": str(port), "DLSTACK_MODEL": "mnist"}
     flag = f"--transport={transport}"
-    assert run([installed / "dlstack", "predict", "6.png", flag], tmp_path, **where) == "6.png: 6\n"
+    assert (
+        run([installed / "dlstack", "predict", "6.png", flag], tmp_path, **where)
+        == "6.png: 6 99.70%\n"
+    )
     module = [installed / "python", "-m", "dlstack_client"]
     assert run([*module, "status", flag], tmp_path, **where) == "mnist version 3: AVAILABLE\n"
     answered = json.loads(

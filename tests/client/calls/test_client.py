@@ -22,6 +22,7 @@ from ..conftest import Connect, digit, failure, port_of
 
 def test_public_names_are_these() -> None:
     assert sorted(client.__all__) == [
+        "About",
         "AsyncClient",
         "Client",
         "ConnectionFailed",
@@ -35,10 +36,12 @@ def test_public_names_are_these() -> None:
         "PictureError",
         "Prediction",
         "PredictionError",
+        "PredictionWarning",
         "Score",
         "ServerError",
         "SettingsError",
         "Signature",
+        "TensorAbout",
         "TensorSpec",
         "Tls",
         "VersionStatus",

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client import Client, InvalidInput, Prediction, ServerError, Signature, TensorSpec
+from client import (
+    Client,
+    InvalidInput,
+    ModelMetadata,
+    Prediction,
+    ServerError,
+    Signature,
+    TensorSpec,
+)
 from client._command import cli
 from client._command.bench import BenchResult, bench, bench_text, load
 from tests.serving_fixtures import ModelServer
@@ -114,16 +122,23 @@ def test_what_is_wrong_from_the_start_is_raised() -> None:
 
 
 def test_what_is_sent_is_made_up_or_a_files_example(tmp_path: Path) -> None:
-    (made,) = load(SIGNATURE, None, 3).values()
+    def sent(signature: Signature, file: str | None, rows: int) -> np.ndarray:
+        metadata = ModelMetadata("m", 1, {"s": signature})
+        chosen, inputs = load(metadata, None, file, rows, pytest.fail)
+        assert chosen is signature
+        (only,) = inputs.values()
+        return only
+
+    made = sent(SIGNATURE, None, 3)
     assert (made.shape, made.dtype) == ((3, 784), np.float32)
     np.save(tmp_path / "x.npy", np.arange(2 * 784, dtype=np.float32).reshape(2, 784))
     rows = Signature("s", IMAGES, {"y": TensorSpec("y", "int64", (None,))})
-    (read,) = load(rows, str(tmp_path / "x.npy"), 3).values()
+    read = sent(rows, str(tmp_path / "x.npy"), 3)
     np.testing.assert_array_equal(read, np.tile(np.arange(784), (3, 1)))
     for shape, dtype in [((None, None), "float32"), (None, "float32"), ((None,), "string")]:
         unknown = Signature("s", {"x": TensorSpec("x", dtype, shape)}, {})
         with pytest.raises(InvalidInput, match="cannot be made up"):
-            load(unknown, None, 1)
+            sent(unknown, None, 1)
 
 
 def test_the_command_measures_a_real_server(

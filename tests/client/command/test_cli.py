@@ -50,52 +50,73 @@ def run(
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """A folder with pictures of 3, 5, and 8, the last dark on light."""
+    """A folder with pictures of 3, 5, and 8."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for k in (3, 5, 8):
         pixels = np.uint8(digit(k) * 255).reshape(28, 28)
-        Image.fromarray(255 - pixels if k == 8 else pixels).save(folder / f"{k}.png")
+        Image.fromarray(pixels).save(folder / f"{k}.png")
     return folder
 
 
 def test_predict_prints_the_answer_of_each_picture(run: Run, pictures: Path) -> None:
     status, out, err = run("predict", pictures / "5.png", pictures)
-    assert status == 0
+    assert (status, err) == (0, "")
     assert out.splitlines() == [
-        f"{pictures}/5.png: 5",
-        f"{pictures}/3.png: 3",
-        f"{pictures}/5.png: 5",
-        f"{pictures}/8.png: 8",
+        f"{pictures}/5.png: 5 99.70%",
+        f"{pictures}/3.png: 3 99.70%",
+        f"{pictures}/5.png: 5 99.70%",
+        f"{pictures}/8.png: 8 99.70%",
     ]
-    assert (
-        err
-        == f"Inverted {pictures}/8.png: dark on light. --invert no takes pictures as they are.\n"
+
+
+def test_what_is_guessed_of_pixels_is_said_once(run: Run, pictures: Path) -> None:
+    status, out, err = run("predict", pictures, "--signature=serving_default")
+    assert (status, len(out.splitlines())) == (0, 3)
+    assert err == (
+        "Pixels go to input 'images' (28x28 grey float32) as 0..1: the model does not say which "
+        "range it was trained on. If it was another, say it, as in --scale 0..255 or "
+        "--scale=-1..1.\n"
     )
+    assert run("predict", pictures, "--signature=serving_default", "--scale=0..1") == (0, out, "")
+    _, other, err = run("predict", pictures, "--signature=serving_default", "--scale=-1..1")
+    assert (other == out, err) == (False, "")
 
 
-def test_top_adds_the_most_probable_classes(run: Run, pictures: Path) -> None:
+def test_dark_on_light_pixels_are_said_once_and_inverted_on_order(run: Run, tmp_path: Path) -> None:
+    for k in (1, 2):
+        pixels = 255 - np.uint8(digit(k) * 255).reshape(28, 28)
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    arguments = ["predict", tmp_path, "--signature=serving_default", "--scale=0..1"]
+    status, _, err = run(*arguments)
+    assert (status, err.count("\n")) == (0, 1)
+    assert "1.png' is dark on light, and goes so." in err
+    status, out, err = run(*arguments, "--invert=yes")
+    assert (status, err) == (0, "")
+    assert [line.split()[1] for line in out.splitlines()] == ["1", "2"]
+
+
+def test_top_shows_the_surest_classes(run: Run, pictures: Path) -> None:
     status, out, _ = run("predict", pictures / "3.png", "--top=2")
     assert status == 0
-    assert out == f"{pictures}/3.png: 3  3 99.70%, 0 0.03%\n"
+    assert out == f"{pictures}/3.png: 3 99.70%, 0 0.03%\n"
 
 
-def test_top_of_a_signature_without_probabilities_fails(run: Run, pictures: Path) -> None:
-    status, out, err = run("predict", pictures / "3.png", "--top=2", "--signature=predict_object")
+def test_top_of_a_signature_without_numbers_fails(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", digit(3))
+    arguments = ["predict", tmp_path / "a.npy", "--top=2", "--signature=predict_object"]
+    status, out, err = run(*arguments)
     assert (status, out) == (1, "")
-    assert "gives no output 'probabilities' in signature predict_object" in err
+    assert "The signature gives no output 'probabilities'" in err
 
 
-def test_a_folder_of_more_pictures_than_a_request_takes(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("client._inputs.examples.ROWS_PER_REQUEST", 4)
+def test_a_folder_of_more_pictures_than_a_request_takes(run: Run, tmp_path: Path) -> None:
     for index in range(10):
         pixels = np.uint8(digit(index) * 255).reshape(28, 28)
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
-    status, out, _ = run("predict", tmp_path)
-    assert status == 0
-    assert [line[-1] for line in out.splitlines()] == list("0123456789")
+    status, out, err = run("predict", tmp_path, "--rows=4")
+    assert (status, err) == (0, "")
+    assert [line.split()[1] for line in out.splitlines()] == list("0123456789")
 
 
 def test_predict_json(run: Run, pictures: Path, transport: str) -> None:
@@ -107,21 +128,22 @@ def test_predict_json(run: Run, pictures: Path, transport: str) -> None:
     assert answer == {
         "model": "mnist",
         "version": 3 if transport == "grpc" else None,
-        "signature": "serving_default",
+        "signature": "image_bytes",
         "predictions": [
             {
                 "source": f"{pictures}/8.png",
                 "prediction": 8,
-                "inverted": True,
+                "confidence": probability,
                 "scores": [{"class": 8}],
             }
         ],
+        "errors": [],
     }
 
 
 def test_encoded_pictures_go_to_models_that_take_them(run: Run, pictures: Path) -> None:
     status, out, err = run("predict", pictures / "3.png", "--signature=image_bytes")
-    assert (status, out, err) == (0, f"{pictures}/3.png: 3\n", "")
+    assert (status, out, err) == (0, f"{pictures}/3.png: 3 99.70%\n", "")
 
 
 def test_status(run: Run) -> None:
@@ -148,19 +170,20 @@ def test_metadata(run: Run) -> None:
 
 def test_verbose_says_where_each_setting_is_from(run: Run, pictures: Path) -> None:
     _, out, err = run("predict", pictures / "3.png", "--verbose")
-    assert out == f"{pictures}/3.png: 3\n"
+    assert out == f"{pictures}/3.png: 3 99.70%\n"
     assert "host = 127.0.0.1 (--host)\n" in err
     assert "timeout = 10.0 (default)\n" in err
-    assert "signature = predict_object (called)\n" in err
+    assert "signature = image_bytes (called)\n" in err
 
 
-def test_an_unreadable_picture_does_not_lose_the_others(run: Run, pictures: Path) -> None:
+def test_a_picture_that_can_not_be_read_does_not_lose_the_others(run: Run, pictures: Path) -> None:
     (pictures / "broken.png").write_bytes(b"no picture")
     status, out, err = run("predict", pictures, pictures / "missing.png")
     assert status == 1
-    assert [line[-1] for line in out.splitlines()] == ["3", "5", "8"]
-    broken, missing, _ = err.splitlines()
-    assert broken.startswith(f"python -m client: Cannot read picture '{pictures}/broken.png' (")
+    assert [line.split()[1] for line in out.splitlines()] == ["3", "5", "8"]
+    broken, missing = err.splitlines()
+    assert broken.startswith(f"python -m client: '{pictures}/broken.png': 127.0.0.1:")
+    assert "answered INVALID_ARGUMENT" in broken
     assert missing == (
         f"python -m client: There is no file '{pictures}/missing.png'. Check the path."
     )
@@ -202,6 +225,11 @@ def test_a_host_that_is_nowhere_is_a_matter_of_usage(
         ["predict", "a.png", "--port=x"],
         ["predict", "a.png", "--top=0"],
         ["predict", "a.png", "--invert=maybe"],
+        ["predict", "a.png", "--scale=1"],
+        ["predict", "a.png", "--scale=1..1"],
+        ["predict", "a.png", "--scale=0..inf"],
+        ["predict", "a.png", "--rows=0"],
+        ["predict", "a.png", "--json", "--to=a.csv"],
         ["status", "--transport=smtp"],
     ],
 )
@@ -248,7 +276,7 @@ def test_an_answer_is_one_line_whatever_a_files_name_is(run: Run, pictures: Path
     """A name with an escape sequence would otherwise reach the terminal."""
     (pictures / "3.png").rename(pictures / "a\nb\x1b[31m.png")
     status, out, _ = run("predict", pictures / "a\nb\x1b[31m.png")
-    assert (status, out) == (0, f"{pictures}/a\\nb\\x1b[31m.png: 3\n")
+    assert (status, out) == (0, f"{pictures}/a\\nb\\x1b[31m.png: 3 99.70%\n")
 
 
 def test_labels_name_the_answer_and_the_classes(run: Run, pictures: Path, tmp_path: Path) -> None:
@@ -257,7 +285,7 @@ def test_labels_name_the_answer_and_the_classes(run: Run, pictures: Path, tmp_pa
     arguments = ("predict", pictures / "3.png", "--top=2", f"--labels={labels}")
     assert run(*arguments) == (
         0,
-        f"{pictures}/3.png: 3 (three)  3 (three) 99.70%, 0 (zero) 0.03%\n",
+        f"{pictures}/3.png: 3 (three) 99.70%, 0 (zero) 0.03%\n",
         "",
     )
     _, out, _ = run(*arguments, "--json")
@@ -318,11 +346,13 @@ def test_json_is_valid_whatever_a_model_answers(
 def test_json_is_one_object_even_without_answers(run: Run, tmp_path: Path) -> None:
     status, out, err = run("predict", tmp_path / "missing.png", "--json")
     assert (status, err.count("\n")) == (1, 1)
+    missing = f"There is no file '{tmp_path}/missing.png'. Check the path."
     assert json.loads(out) == {
         "model": "mnist",
         "version": None,
         "signature": None,
         "predictions": [],
+        "errors": [{"source": f"{tmp_path}/missing.png", "error": missing}],
     }
 
 

@@ -59,7 +59,7 @@ def test_a_name_that_is_no_text_is_printed_as_it_is(
     name = os.fsencode(three).replace(b"3.png", b"\xff.png")
     os.rename(three, name)
     done = process("predict", os.fsdecode(name), env=environment)
-    assert (done.returncode, done.stdout, done.stderr) == (0, name + b": 3\n", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, name + b": 3 99.70%\n", b"")
 
 
 def test_a_label_that_the_terminal_has_no_letters_for_is_escaped(
@@ -70,7 +70,7 @@ def test_a_label_that_the_terminal_has_no_letters_for_is_escaped(
         "predict", three, f"--labels={tmp_path / 'labels'}",
         env=environment | {"PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, f"{three}: 3 (drei\\xdfig)\n".encode())
+    assert (done.returncode, done.stdout) == (0, f"{three}: 3 (drei\\xdfig) 99.70%\n".encode())
 
 
 def test_there_is_no_traceback_and_nothing_of_grpcs_own_log() -> None:
@@ -108,12 +108,12 @@ def test_what_cannot_be_complained_of_does_not_go_among_the_answers(
     environment: dict[str, str], three: str
 ) -> None:
     done = shell(f"client predict missing.png {three} 2>&-", environment)
-    assert (done.returncode, done.stdout) == (1, f"{three}: 3\n".encode())
+    assert (done.returncode, done.stdout) == (1, f"{three}: 3 99.70%\n".encode())
 
 
 def test_a_pipe_may_stand_for_a_file(environment: dict[str, str], three: str) -> None:
     done = shell(f"client predict <(cat {three}) | cut -d: -f2", environment)
-    assert (done.stdout, done.stderr) == (b" 3\n", b"")
+    assert (done.stdout, done.stderr) == (b" 3 99.70%\n", b"")
 
 
 def test_a_large_picture_comes_without_pillows_warning(
@@ -121,7 +121,8 @@ def test_a_large_picture_comes_without_pillows_warning(
 ) -> None:
     path = tmp_path / "large.png"
     Image.new("1", (10_000, 10_000)).save(path)
-    done = process("predict", str(path), env=environment)
+    arguments = ["--signature=serving_default", "--scale=0..1"]
+    done = process("predict", str(path), *arguments, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
 
 

@@ -78,4 +78,4 @@ def test_texts_are_answered_with_the_names_of_their_classes(
 def test_a_picture_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     assert cli.main(["predict", "a.png"]) == 1
-    assert "would go as a picture to input 'text', which takes text" in capsys.readouterr().err
+    assert "takes no pictures: predict_object takes text (string [?])" in capsys.readouterr().err

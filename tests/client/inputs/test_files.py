@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client import FileError, InvalidInput, Prediction, Signature, TensorSpec
-from client._inputs.examples import answers
-from client._inputs.files import Example, Reader
+from client import FileError, InvalidInput, ModelMetadata, Signature, TensorSpec
+from client._inputs.choice import Choice
+from client._inputs.example import Example
+from client._inputs.files import Reader
+from client._inputs.notes import Notes
 from tests.serving_fixtures import ModelServer
 
 from ..conftest import Connect, digit
@@ -55,11 +57,11 @@ def rows(*digits: int) -> np.ndarray:
     return np.stack([digit(k) for k in digits])
 
 
-def test_files_of_all_kinds_go_in_one_request(
+def test_files_of_one_signature_go_in_one_request(
     mnist: ModelServer, connect: Connect, write: Write
 ) -> None:
     paths = [
-        write("a.png", png(4)),
+        write("a.csv", ",".join(map(str, digit(4)))),
         write("b.npy", rows(1, 2)),
         write("c.npy", digit(3)),
         write("d.json", rows(7).tolist()),
@@ -73,10 +75,43 @@ def test_files_of_all_kinds_go_in_one_request(
         return real(signature, inputs, deadline)
 
     one._transport.predict = count  # type: ignore[method-assign]
-    answers = [(answer.source, answer.prediction) for answer in one.predict_files(paths)]
+    found = one.predict_files(paths, on_note=lambda _: None)
+    answers = [(answer.source, answer.prediction) for answer in found]
     a, b, c, d = paths
-    assert answers == [(a, 4), (f"{b}[0]", 1), (f"{b}[1]", 2), (c, 3), (f"{d}[0]", 7)]
+    assert answers == [(f"{a}:1", 4), (f"{b}[0]", 1), (f"{b}[1]", 2), (c, 3), (f"{d}[0]", 7)]
     assert requests == [5]
+
+
+def test_pictures_go_to_the_signature_of_files_and_arrays_to_that_of_pixels(
+    mnist: ModelServer, connect: Connect, write: Write
+) -> None:
+    paths = [write("a.npy", digit(1)), write("b.png", png(2)), write("c.npy", digit(3))]
+    answers = list(connect(mnist).predict_files(paths))
+    assert [(answer.signature, answer.prediction) for answer in answers] == [
+        ("serving_default", 1),
+        ("image_bytes", 2),
+        ("serving_default", 3),
+    ]
+    assert all(answer.confidence and answer.confidence > 0.99 for answer in answers)
+
+
+def test_a_picture_file_goes_as_it_is(mnist: ModelServer, connect: Connect, write: Write) -> None:
+    """Whatever it is: preparation is the model's."""
+    one = connect(mnist)
+    sent: list[bytes] = []
+    real = one._transport.predict
+
+    def see(signature: Any, inputs: Any, deadline: Any) -> Any:
+        sent.extend(inputs["image_bytes"].tolist())
+        return real(signature, inputs, deadline)
+
+    one._transport.predict = see  # type: ignore[method-assign]
+    buffer = io.BytesIO()
+    Image.new("RGBA", (40, 20), (0, 0, 0, 0)).save(buffer, "PNG")
+    assert len(list(one.predict_files([write("a.png", buffer.getvalue())]))) == 1
+    assert sent == [buffer.getvalue()]
+    with pytest.raises(InvalidInput, match="Leave out the inversion"):
+        list(one.predict_files([write("a.png", png(1))], invert=True))
 
 
 @pytest.mark.parametrize(
@@ -138,19 +173,20 @@ def test_where_a_model_knows_no_rows_a_file_is_one_request(
         ("x.json", "[1, 2", "is not JSON"),
         ("x.json", "[" * 100_000, "is not JSON"),
         ("x.json", {"nope": [1]}, "has no input 'nope'"),
+        ("x.png", b"", "is empty"),
         ("x.json", {"instances": [{"images": [0]}, {}]}, "do not all have the same inputs"),
         ("x.json", {"signature_name": "other", "inputs": [[0]]}, "asks for signature 'other'"),
+        ("x.csv", "", "is empty"),
+        ("x.csv", "a,b\n1,2\n", "has 2 columns, and input 'images'"),
         ("x.json", [[1, 2], [3]], "not a regular array"),
         ("x.json", {"b64": "%"}, "b64"),
-        ("x.txt", b"\xff", "not UTF-8 text"),
-        ("x.txt", "\n \n", "holds no text"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_said_and_does_not_lose_the_others(
     mnist: ModelServer, connect: Connect, write: Write, name: str, content: Any, said: str
 ) -> None:
     path = write(name, content)
-    errors: list[FileError] = []
+    errors: list[Any] = []
     answers = connect(mnist).predict_files([path, write("b.png", png(2))], on_error=errors.append)
     assert [answer.prediction for answer in answers] == [2]
     (error,) = errors
@@ -164,6 +200,7 @@ def test_every_damage_of_an_array_is_a_file_error_or_still_an_array(tmp_path: Pa
     """numpy reads the header as Python: bytes overwritten at random find out what that raises."""
     random = np.random.default_rng(1)
     signature = Signature("s", {"x": TensorSpec("x", "float32", (None, 3))}, {})
+    choice = Choice(ModelMetadata("m", 1, {"s": signature}))
     buffer = io.BytesIO()
     np.save(buffer, np.ones((2, 3), np.float32))
     for _ in range(500):
@@ -171,7 +208,7 @@ def test_every_damage_of_an_array_is_a_file_error_or_still_an_array(tmp_path: Pa
         for position in random.integers(6, 128, 3):
             content[position] = random.integers(0, 256)
         (tmp_path / "x.npy").write_bytes(content)
-        for found in Reader(signature, None, "no").files([tmp_path / "x.npy"]):
+        for found in Reader(choice, Notes(None)).files([tmp_path / "x.npy"]):
             assert isinstance(found, FileError | Example)
             assert not isinstance(found, FileError) or len(str(found)) < 600
 
@@ -200,7 +237,9 @@ def test_standard_input_is_known_by_its_content(
     assert (answer.source, answer.prediction) == ("-", 9)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"", "empty"), (b"a word\n", "of no known format")])
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "'-' is empty"), (b"a word\n", "has 1 columns, and input 'images'")]
+)
 def test_standard_input_that_is_nothing_of_the_kind_is_said(
     mnist: ModelServer,
     connect: Connect,
@@ -209,8 +248,18 @@ def test_standard_input_that_is_nothing_of_the_kind_is_said(
     said: str,
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
-    with pytest.raises(FileError, match=rf"Cannot read picture '-' \({said}\)"):
+    with pytest.raises(FileError, match=said):
         list(connect(mnist).predict_files(["-"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"\xff", "not UTF-8 text"), (b"\n \n", "holds no text")]
+)
+def test_a_file_of_no_texts_is_said(
+    kinds: ModelServer, connect: Connect, write: Write, content: bytes, said: str
+) -> None:
+    with pytest.raises(FileError, match=said):
+        list(connect(kinds, signature="echo_string").predict_files([write("x.txt", content)]))
 
 
 def test_texts_find_the_signature_that_takes_them(
@@ -238,16 +287,19 @@ def test_a_picture_is_not_sent_to_an_input_of_texts_unless_it_is_named(
     """A model of texts would make something up."""
     one = connect(kinds, signature="echo_string")
     path = write("a.png", png(1))
-    with pytest.raises(FileError, match="would go as a picture to input 'x', which takes text"):
+    with pytest.raises(InvalidInput, match="takes no pictures: echo_string takes x "):
         list(one.predict_files([path]))
     (answer,) = one.predict_files([path], input="x")
     assert answer.source == path
+    # What is no text comes back as it was, over JSON too.
+    raw = one.predict(np.array([png(1)], object)).outputs["y"]
+    assert raw.tolist() == [png(1)]
 
 
 def test_requests_are_bounded_in_bytes_too(
     mnist: ModelServer, connect: Connect, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("client._inputs.examples.BYTES_PER_REQUEST", 2 * len(png(1)) + 10)
+    monkeypatch.setattr("client._inputs.batches.BYTES_PER_REQUEST", 2 * len(png(1)) + 10)
     one = connect(mnist, signature="image_bytes")
     sent: list[int] = []
     real = one._transport.predict
@@ -262,36 +314,11 @@ def test_requests_are_bounded_in_bytes_too(
     assert sent == [2, 2, 1]
 
 
-def test_the_names_a_model_gives_its_answers_are_taken_unless_others_are_given() -> None:
-    """The text example has an output `labels` beside `predictions`."""
-    outputs = {
-        "predictions": np.array([1, 0]),
-        "labels": np.array([b"delivery", b"returns"], object),
-        "probabilities": np.array([[0.2, 0.8], [0.9, 0.1]]),
-    }
-    prediction = Prediction("text", 1, "serving_default", outputs)
-    batch = [Example("a", {}), Example("b", {})]
-
-    def named(**options: Any) -> list[Any]:
-        given = {"output": None, "top": 0, "labels": {}} | options
-        return [
-            (answer.prediction, answer.label, [score.label for score in answer.scores])
-            for answer in answers(batch, prediction, **given)
-        ]
-
-    assert named(top=2) == [
-        (1, "delivery", ["delivery", None]),
-        (0, "returns", ["returns", None]),
-    ]
-    assert named(labels={1: "Lieferung"}) == [(1, "Lieferung", []), (0, "returns", [])]
-    assert named(output="probabilities", top=1) == [(1, None, [None]), (0, None, [None])]
-
-
 def test_texts_for_a_model_that_takes_numbers_are_refused(
     mnist: ModelServer, connect: Connect
 ) -> None:
     one = connect(mnist, signature="predict_object")
-    with pytest.raises(InvalidInput, match="takes no text in signature predict_object"):
+    with pytest.raises(InvalidInput, match="takes no text: predict_object takes images"):
         list(one.predict_texts(["abc"]))
 
 
@@ -299,7 +326,7 @@ def test_texts_for_a_model_that_takes_numbers_are_refused(
 def test_an_input_or_output_that_no_signature_has_is_said(
     mnist: ModelServer, connect: Connect, write: Write, keys: dict[str, str]
 ) -> None:
-    with pytest.raises(InvalidInput, match="'nope' in signature predict_object, serving_default"):
+    with pytest.raises(InvalidInput, match="'nope' or takes no pictures: predict_object takes"):
         list(connect(mnist).predict_files([write("a.png", png(1))], **keys))
 
 

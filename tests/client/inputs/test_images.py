@@ -1,4 +1,4 @@
-"""Pictures to rows: modes, sizes, inversion, and what is no picture. No server is asked here."""
+"""Pictures to rows: modes, sizes, ranges, inversion, what is none. No server is asked here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from client import InvalidInput, PictureError, TensorSpec
-from client._inputs.images import Frame, Picture, find_pictures, load_picture
+from client._inputs.frames import Frame, takes_encoded
+from client._inputs.images import Picture, load_picture
+from client._inputs.paths import find_files
 
 DIGIT = Frame.of(TensorSpec("images", "float32", (None, 784)))
 
@@ -25,13 +27,14 @@ def load(tmp_path: Path) -> Any:
         pixels: np.ndarray | Image.Image,
         frame: Frame = DIGIT,
         suffix: str = ".png",
-        invert: Any = "auto",
+        scale: Any = None,
+        invert: bool = False,
         **options: Any,
     ) -> Picture:
         path = tmp_path / f"picture{suffix}"
         picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
         picture.save(path, **options)
-        return load_picture(str(path), frame, invert)
+        return load_picture(str(path), frame, scale, invert=invert)
 
     return save_and_load
 
@@ -49,27 +52,47 @@ def test_a_28x28_grey_picture_is_taken_pixel_for_pixel(load: Any) -> None:
     picture = load(pixels)
     assert picture.row.dtype == np.float32
     np.testing.assert_array_equal(picture.row, pixels.ravel() / np.float32(255))
-    assert not picture.inverted
 
 
-def test_dark_on_light_is_inverted_and_said(load: Any) -> None:
+def test_dark_on_light_stays_so_and_is_seen(load: Any) -> None:
     picture = load(255 - stroke())
-    assert picture.inverted
-    np.testing.assert_array_equal(picture.row, stroke().ravel() / np.float32(255))
+    assert picture.dark_on_light
+    np.testing.assert_array_equal(picture.row, 1 - stroke().ravel() / np.float32(255))
 
 
 def test_a_digit_that_touches_the_border_does_not_fool_the_detection(load: Any) -> None:
     pixels = stroke()
     pixels[:, 10:18] = 255
-    assert not load(pixels).inverted
-    assert load(255 - pixels).inverted
+    assert not load(pixels).dark_on_light
+    assert load(255 - pixels).dark_on_light
 
 
-@pytest.mark.parametrize(("invert", "first"), [("no", 1.0), ("yes", 0.0)])
-def test_inversion_can_be_ordered_and_forbidden(load: Any, invert: str, first: float) -> None:
-    picture = load(255 - stroke(), invert=invert)
-    assert picture.row[0] == first
-    assert picture.inverted is (invert == "yes")
+def test_inversion_is_ordered(load: Any) -> None:
+    picture = load(255 - stroke(), invert=True)
+    assert not picture.dark_on_light
+    np.testing.assert_array_equal(picture.row, stroke().ravel() / np.float32(255))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "black", "white"),
+    [
+        ("float32", None, 0, 1),
+        ("float32", (0, 255), 0, 255),
+        ("float64", (-1, 1), -1, 1),
+        ("float16", (1, 0), 1, 0),
+        ("bfloat16", None, 0, 1),
+        ("uint8", None, 0, 255),
+        ("int32", (0, 1), 0, 1),
+        ("int8", None, -128, 127),
+    ],
+)
+def test_black_and_white_are_what_the_scale_says(
+    load: Any, dtype: str, scale: Any, black: float, white: float
+) -> None:
+    frame = Frame.of(TensorSpec("x", dtype, (None, 28, 28)))
+    row = load(stroke(), frame, scale=scale).row
+    assert (row[0, 0], row[14, 14]) == (black, white)
+    assert row.dtype == ("float32" if dtype == "bfloat16" else dtype)
 
 
 @pytest.mark.parametrize("ink", [1, 200, 40_000, 2**31 - 1])
@@ -104,7 +127,6 @@ def test_every_mode_gives_the_same_row(load: Any, mode: str) -> None:
     else:
         source = Image.fromarray(stroke()).convert(mode)
         picture = load(source, suffix=".tif" if mode in ("CMYK", "PA") else ".png")
-    assert not picture.inverted
     np.testing.assert_allclose(picture.row, stroke().ravel() / 255, atol=0.01)
 
 
@@ -113,8 +135,9 @@ def test_ink_on_transparent_ground_is_seen_whatever_its_colour(load: Any, ink: i
     pixels = np.full((28, 28, 4), ink, np.uint8)
     pixels[..., 3] = stroke()
     picture = load(pixels)
-    np.testing.assert_array_equal(picture.row, stroke().ravel() / np.float32(255))
-    assert picture.inverted is (ink == 0)
+    expected = stroke().ravel() / np.float32(255)
+    np.testing.assert_array_equal(picture.row, expected if ink else 1 - expected)
+    assert picture.dark_on_light is (ink == 0)
 
 
 @pytest.mark.parametrize("shape", [(280, 280), (7, 7), (300, 100), (31, 1000), (1, 1)])
@@ -122,7 +145,7 @@ def test_pictures_of_any_size_fit_without_being_stretched(
     load: Any, shape: tuple[int, int]
 ) -> None:
     pixels = np.full(shape, 255, np.uint8)
-    picture = load(pixels, invert="no")
+    picture = load(pixels)
     assert picture.row.shape == (784,)
     assert picture.row.min() == 1  # The background fills the rest, with no frame around it.
 
@@ -171,7 +194,7 @@ def test_rows_have_the_shape_dtype_and_range_of_the_input(
     load: Any, shape: tuple[int | None, ...], dtype: str, row: tuple[int, ...], top: int
 ) -> None:
     frame = Frame.of(TensorSpec("x", dtype, shape))
-    picture = load(np.full((30, 30, 3), 255, np.uint8), frame, invert="no")
+    picture = load(np.full((30, 30, 3), 255, np.uint8), frame)
     assert (picture.row.shape, picture.row.dtype.name) == (row, dtype)
     assert picture.row.max() == picture.row.min() == top
 
@@ -197,59 +220,15 @@ def test_colour_pictures_keep_their_colours_and_are_not_inverted_unasked(load: A
     frame = Frame.of(TensorSpec("x", "uint8", (None, 2, 2, 3)))
     picture = load(np.full((2, 2, 3), (200, 220, 240), np.uint8), frame)
     assert picture.row[0, 0].tolist() == [200, 220, 240]
-    assert not picture.inverted
 
 
-ENCODED = Frame.of(TensorSpec("image_bytes", "string", (None,)))
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_inputs_of_strings_take_the_file_as_it_is(
-    load: Any, tmp_path: Path, suffix: str, mode: str
-) -> None:
-    picture = load(Image.fromarray(255 - stroke()).convert(mode), ENCODED, suffix)
-    assert picture.row.item() == (tmp_path / f"picture{suffix}").read_bytes()
-    assert not picture.inverted
-
-
-def reencoded(picture: Picture) -> Image.Image:
-    found = Image.open(io.BytesIO(picture.row.item()))
-    assert found.format == "PNG"
-    return found
-
-
-def test_an_encoded_picture_is_inverted_on_order(load: Any) -> None:
-    picture = load(255 - stroke(), ENCODED, invert="yes")
-    assert picture.inverted
-    np.testing.assert_array_equal(np.asarray(reencoded(picture)), stroke())
-
-
-@pytest.mark.parametrize(
-    ("mode", "suffix"),
-    [("LA", ".png"), ("I;16", ".png"), ("CMYK", ".jpg"), ("RGB", ".webp"), ("L", ".tif")],
-)
-def test_what_decoders_differ_in_is_encoded_anew(load: Any, mode: str, suffix: str) -> None:
-    if mode == "I;16":
-        source = Image.fromarray(stroke(dtype="uint16", ink=65535))
-    else:
-        source = Image.fromarray(stroke()).convert(mode)
-    found = reencoded(load(source, ENCODED, suffix)).convert("L")
-    assert np.abs(np.asarray(found, float) - stroke()).mean() < 3
-
-
-def test_a_picture_taken_sideways_is_encoded_upright(load: Any) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    found = reencoded(load(stroke(20, 40), ENCODED, ".jpg", exif=exif))
-    assert found.size == (20, 40)
-
-
-def test_a_broken_file_is_not_sent_to_inputs_of_strings_either(tmp_path: Path) -> None:
-    """It would fail the request, and with it all other files in it."""
-    (tmp_path / "broken.png").write_bytes(png()[:-20])
-    with pytest.raises(PictureError, match="Cannot read picture"):
-        load_picture(str(tmp_path / "broken.png"), ENCODED)
+def test_only_strings_named_as_bytes_take_encoded_pictures_unasked() -> None:
+    assert takes_encoded(TensorSpec("image_bytes", "string", (None,)))
+    assert takes_encoded(TensorSpec("photo_bytes", "string", None))
+    assert not takes_encoded(TensorSpec("photo", "string", (None,)))
+    assert takes_encoded(TensorSpec("photo", "string", (None,)), named=True)
+    assert not takes_encoded(TensorSpec("image_bytes", "string", (None, 2)), named=True)
+    assert not takes_encoded(TensorSpec("image_bytes", "uint8", (None,)), named=True)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +238,8 @@ def test_a_broken_file_is_not_sent_to_inputs_of_strings_either(tmp_path: Path) -
         ("float32", (None,)),
         ("float32", ()),
         ("float32", (None, 785)),
+        ("float32", (None, 4)),
+        ("float32", (None, 49)),
         ("float32", (None, 28, 28, None)),
         ("float32", (None, 28, 28, 4)),
         ("string", (None, 3)),
@@ -318,9 +299,7 @@ def test_folders_give_their_pictures_by_name_and_files_stay_in_order(tmp_path: P
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "empty").mkdir()
-    last, error, first, second = find_pictures(
-        [tmp_path / "notes.txt", tmp_path / "empty", tmp_path]
-    )
+    last, error, first, second = find_files([tmp_path / "notes.txt", tmp_path / "empty", tmp_path])
     assert (last, first, second) == (
         str(tmp_path / "notes.txt"),
         str(tmp_path / "a.jpeg"),

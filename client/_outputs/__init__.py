@@ -1,0 +1,1 @@
+"""What the server answers to what each example is told: classes, confidences, numbers."""

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ def export_model(
     """Write `<folder>/model`, over an older one; it is never seen half written.
 
     Args:
-        module: a tf.Module or a Keras model that holds all variables which the signatures use.
+        module: a tf.Module or a Keras model that holds all variables and lookup tables which the
+            signatures use, or a list of such and of Keras layers.
         signatures: name -> tf.function with an input signature that returns name -> tensor.
         about: title, meaning of inputs and names of classes, for the page and the client
             (docs/contracts.md). It becomes one more signature.
@@ -37,7 +38,9 @@ def export_model(
     target = folder / MODEL_FOLDER
     temporary = folder / f".{MODEL_FOLDER}.part"
     shutil.rmtree(temporary, ignore_errors=True)
-    root = module if isinstance(module, tf.Module) else _holder_of_variables(module)
+    root = module
+    if not isinstance(module, tf.Module):
+        root = _holder_of(module if isinstance(module, list | tuple) else [module])
     # Given as it was, a function would be traced a second time.
     concrete = {name: concrete_function(function) for name, function in signatures.items()}
     tf.saved_model.save(root, str(temporary), signatures=concrete)
@@ -46,15 +49,25 @@ def export_model(
     return target
 
 
-def _holder_of_variables(model: Any) -> "tf.Module":
-    """Return a module that tracks TensorFlow's variables below those of a Keras model.
+def _holder_of(parts: Sequence[Any]) -> "tf.Module":
+    """Return a module that tracks what TensorFlow keeps for modules and Keras models.
 
     Saved as it is, a Keras 3 model restores copies of its variables that no signature reads:
     `tf.saved_model.load` still works, but every graph session, TensorFlow Serving's first of all,
-    answers "Could not find variable". `keras.export.ExportArchive` unwraps them in the same way.
+    answers "Could not find variable". `keras.export.ExportArchive` unwraps them in the same way,
+    and looks for the tables of layers such as `StringLookup` as here.
     """
     holder = tf.Module()
-    holder.weights = [variable.value for variable in model.variables]
+    holder.modules = [part for part in parts if isinstance(part, tf.Module)]
+    keras = [part for part in parts if not isinstance(part, tf.Module)]
+    holder.weights = [variable.value for part in keras for variable in part.variables]
+    resource = tf.saved_model.experimental.TrackableResource
+    holder.tables = [
+        found
+        for part in keras
+        for found in tf.train.TrackableView(part).descendants()
+        if isinstance(found, resource)
+    ]
     return holder
 
 

@@ -26,7 +26,7 @@ def decode_picture(
 
     Args:
         channels: 1: grey; 3: red, green, blue.
-        name: what the text begins with.
+        name: what follows the text.
     """
     formats = (png, jpeg, webp, gif, bmp)
     is_it = tf.stack(

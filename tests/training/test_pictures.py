@@ -161,7 +161,7 @@ ANIMATED = encoded(COLOURED, "WEBP", save_all=True, append_images=[ImageOps.inve
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        (b"", "The picture: it cannot be read as PNG, JPEG, WebP, GIF or BMP"),
+        (b"", "it cannot be read as PNG, JPEG, WebP, GIF or BMP"),
         (b"%PDF-1.7", "it cannot be read as PNG"),
         (FILES["PNG L"][:200], "Invalid PNG data"),
         (FILES["JPEG L"][:300], "Invalid JPEG data"),

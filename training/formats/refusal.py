@@ -12,17 +12,17 @@ transparency."""
 def refuse_if(
     fault: "tf.Tensor", name: "tf.Tensor | str", *words: "tf.Tensor | str | int"
 ) -> "tf.Operation":
-    """Return the operation that fails with the text `name: words`, if there is the fault.
+    """Return the operation that fails if there is the fault, with words for people.
 
-    Clients find the text between `assertion failed: [` and `]` (docs/contracts.md). It is ASCII:
-    TensorFlow escapes all else.
+    Clients find them between `assertion failed: [` and `]`, with the name after it
+    (docs/contracts.md). They are ASCII and have no brackets: TensorFlow escapes all else.
 
     Args:
         name: of the picture: `image_bytes[0]`.
-        words: the text; numbers are written out.
+        words: numbers are written out.
     """
     said = [word if isinstance(word, str) else _written(word) for word in words]
-    return tf.debugging.Assert(tf.logical_not(fault), [tf.strings.join([name, ": ", *said])])
+    return tf.debugging.Assert(tf.logical_not(fault), [tf.strings.join(said), name])
 
 
 def within_memory(

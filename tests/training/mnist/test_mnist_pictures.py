@@ -169,7 +169,6 @@ def test_what_shows_no_digit_is_refused(content: bytes, text: str, read: Reader)
 
 def test_the_picture_that_is_refused_is_named(read: Reader) -> None:
     files = [encoded(seven()), encoded(seven()), encoded(Image.new("L", (280, 280)))]
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match=r"assertion failed: \[image_bytes\[2\]: it is empty"
-    ):
+    text = r"assertion failed: \[it is empty: [a-z ]+\] \[image_bytes\[2\]\]"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=text):
         read(*files)

@@ -14,6 +14,9 @@ from . import json_numbers, json_parser
 from .json_errors import shown
 from .json_parser import WINDOW, Json
 
+MOST_AT_ONCE = 2**20
+"""Bytes of a body that simdjson reads at once: in about two milliseconds."""
+
 
 def parse(content: bytes) -> dict[str, Json]:
     """Parse the body of a request for predict; lists of numbers alone become `Numbers`.
@@ -21,12 +24,11 @@ def parse(content: bytes) -> dict[str, Json]:
     Raises:
         InvalidArgument: no JSON object.
     """
-    if len(content) <= WINDOW:
+    if len(content) <= MOST_AT_ONCE:
         found = json_numbers.read_document(content)
         if found is not None:
             return found
-        return _parse(content, None)
-    return _parse(content, json_numbers.read_list)
+    return _parse(content, json_numbers.read_list if len(content) > WINDOW else None)
 
 
 def parse_plain(content: bytes) -> dict[str, Json]:

@@ -17,8 +17,9 @@ import numpy as np
 from ..data_types import NUMPY_TYPES, STRING
 from ..errors import Code, InvalidArgument, ServingError
 from ..models.signature import Signature
+from . import json_document
 from .json_errors import element_error, format_error, shown, type_name
-from .json_numbers import Numbers
+from .json_numbers import Numbers, Quick
 from .json_parser import WINDOW, Doubled, Json
 from .tensor_proto import data_type_name
 
@@ -47,6 +48,15 @@ def read_inputs(
     Raises:
         ServingError: the request does not fit the signature.
     """
+    try:
+        return _read(document, signature)
+    except ServingError:
+        if not isinstance(document, Quick):
+            raise
+    return _read(json_document.parse_plain(document.content), signature)
+
+
+def _read(document: dict[str, Json], signature: Signature) -> tuple[dict[str, np.ndarray], bool]:
     if not signature.inputs:
         raise InvalidArgument(f"Failed to get input map for signature: {signature.key}")
     if "instances" in document:
@@ -155,7 +165,8 @@ def _read_numbers(numbers: Numbers, data_type: int, *, by_row: bool) -> np.ndarr
                 raise
             row = position // row_size
             raise element_error(row, "", error.message, error.code.name) from None
-    raise AssertionError("one number is not of the type")
+    # Of a short request the text is not at hand here, but whoever catches this has it.
+    raise InvalidArgument("One of the numbers is not of the expected type.")
 
 
 def _from_numbers(dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray | None] | None:

@@ -23,9 +23,9 @@ from .turns import piece
 
 _SPACES = b" \t\n\r"
 _OF_NUMBERS = b"0123456789+-.eENaInfity"
+_OF_LISTS = _OF_NUMBERS + _SPACES + b"[],"
 _DIGITS = bytes.maketrans(_OF_NUMBERS, b"0" * len(_OF_NUMBERS))
 _ONE_LIST = bytes.maketrans(b"[]", b"  ")
-_OTHER = re.compile(rb"[^-+0-9.eENaInfity, \t\n\r\[\]]")
 _TOKEN = re.compile(rb"[^, \t\n\r\[\]]+")
 _MOST_DIMENSIONS = 64
 """numpy's."""
@@ -33,6 +33,8 @@ _SHORTEST_ROW = 32
 """Bytes; rows shorter on average are told apart by the structure of the text."""
 
 Parsed = simdjson.Object | simdjson.Array
+_SHORTEST_OBJECT = 1024
+"""Bytes; rows that are objects shorter than that on average are quicker read by orjson."""
 
 _of_this_thread = threading.local()
 
@@ -46,10 +48,10 @@ class Numbers:
     """The numbers in order: int64 or uint64 where all of a part are whole in the text, else
     float64.
     """
-    content: bytes
-    start: int
-    end: int
-    """The text is `content[start:end]`."""
+    content: bytes = b""
+    start: int = 0
+    end: int = 0
+    """The text is `content[start:end]`; of a short request it is not kept."""
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -85,56 +87,113 @@ class Numbers:
             yield value
 
 
-def read_document(content: bytes) -> dict[str, object] | None:
-    """Return a request whose inputs are one list of numbers; None: it is another one.
+class Quick(dict[str, object]):
+    """A request that `read_document` has read, whose errors the text itself will tell."""
+
+    content: bytes
+
+
+def read_document(content: bytes) -> Quick | None:
+    """Return a request whose inputs are numbers in lists; None: it is another one.
 
     Args:
         content: a short body.
     """
     try:
-        return _read_document(_parsed(content), content)
+        document = _parsed(content)
+        found = _Reader(content).document(document)
     except (ValueError, TypeError, RuntimeError, UnicodeDecodeError):
         return None
+    return found
 
 
-def _read_document(document: Parsed, content: bytes) -> dict[str, object] | None:
-    if not isinstance(document, simdjson.Object):
-        return None
-    members: dict[str, object] = {}
-    lists = None
-    for name in document:
-        value: object = document[name]
-        if name in ("instances", "inputs") and lists is None and isinstance(value, simdjson.Array):
-            lists, value = name, _read_lists(value, content)
-        elif name != "signature_name" or not isinstance(value, str):
+class _Reader:
+    """Reads the numbers of one document that simdjson has parsed, all of them or none.
+
+    simdjson gives all numbers of nested lists at once, and tells nothing of the inner lists: that
+    they are what they should be is known by the count of brackets.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._lists = 0
+        """How many brackets the lists have that were looked at."""
+
+    def document(self, document: Parsed) -> Quick | None:
+        if not isinstance(document, simdjson.Object):
             return None
-        if value is None or name in members:
-            return None
-        members[name] = value
-    return members if lists else None
+        request = Quick()
+        request.content = self._content
+        for name in document:
+            value: object = document[name]
+            if name in request:
+                return None
+            if name in ("instances", "inputs"):
+                value = self._inputs(value, by_row=name == "instances")
+            elif name != "signature_name" or not isinstance(value, str):
+                return None
+            if value is None:
+                return None
+            request[name] = value
+        return request if self._content.count(b"[") == self._lists else None
 
-
-def _read_lists(lists: simdjson.Array, content: bytes) -> Numbers | None:
-    shape: list[int] = []
-    element = lists
-    while isinstance(element, simdjson.Array):
-        shape.append(len(element))
-        if not shape[-1] or len(shape) > _MOST_DIMENSIONS:
+    def _inputs(self, value: object, *, by_row: bool) -> object:
+        if isinstance(value, simdjson.Object):
+            return None if by_row else self._object(value)
+        if not isinstance(value, simdjson.Array) or not len(value):
             return None
-        element = element[0]
-    values = _values(lists, element)
-    if values is None or len(values) != math.prod(shape):
-        return None
-    start, end = content.find(b"["), content.rfind(b"]") + 1
-    brackets = 1 + (shape[0] if len(shape) == 2 else 0)
-    if len(shape) < 3 and shape[0] * _SHORTEST_ROW <= len(content):
-        # As many brackets as that: no list is inside a row, and none in a name.
-        regular = content.count(b"[") == brackets and (
-            len(shape) == 1 or {shape[1]}.issuperset(map(len, lists))
-        )
-    else:
-        regular = tuple(shape) == _shape(_structure(content, start, end))
-    return Numbers(tuple(shape), [values], content, start, end) if regular else None
+        if not by_row or not isinstance(value[0], simdjson.Object):
+            return self._numbers(value)
+        if len(value) * _SHORTEST_OBJECT > len(self._content):
+            return None
+        self._lists += 1
+        rows = []
+        for row in value:
+            members = self._object(row) if isinstance(row, simdjson.Object) else None
+            if members is None:
+                return None
+            rows.append(members)
+        return rows
+
+    def _object(self, value: simdjson.Object) -> dict[str, object] | None:
+        members: dict[str, object] = {}
+        for name in value:
+            member = value[name]
+            found: object = self._numbers(member) if isinstance(member, simdjson.Array) else member
+            if name in members or type(found) not in (Numbers, int, float):
+                return None
+            members[name] = found
+        return members
+
+    def _numbers(self, lists: simdjson.Array) -> Numbers | None:
+        shape: list[int] = []
+        element: object = lists
+        while isinstance(element, simdjson.Array):
+            shape.append(len(element))
+            if not shape[-1] or len(shape) > _MOST_DIMENSIONS:
+                return None
+            element = element[0]
+        values = _values(lists, element)
+        if values is None or len(values) != math.prod(shape):
+            return None
+        if len(shape) > 2 or (len(shape) == 2 and shape[0] * _SHORTEST_ROW > len(self._content)):
+            if not self._is_regular(tuple(shape)):
+                return None
+        elif len(shape) == 2:
+            if any(len(row) != shape[1] for row in lists):  # type: ignore[arg-type]
+                return None
+            self._lists += 1 + shape[0]
+        else:
+            self._lists += 1
+        return Numbers(tuple(shape), [values])
+
+    def _is_regular(self, shape: tuple[int, ...]) -> bool:
+        """Whether the lists are what they should be, if they are the only ones."""
+        content = self._content
+        text = content[content.find(b"[") : content.rfind(b"]") + 1]
+        structure = text.translate(None, _OF_NUMBERS + _SPACES)
+        self._lists += structure.count(b"[")
+        return _shape(structure) == shape
 
 
 def read_list(content: bytes, start: int) -> tuple[Numbers, int] | None:
@@ -142,13 +201,7 @@ def read_list(content: bytes, start: int) -> tuple[Numbers, int] | None:
 
     None: they hold something else, or are of different lengths.
     """
-    end = start
-    while end < len(content):
-        other = _OTHER.search(content, end, end + WINDOW)
-        if other:
-            end = other.start()
-            break
-        end += WINDOW
+    end = _end_of_numbers(content, start)
     text_end = content.rfind(b"]", start, end) + 1
     structure = _structure(content, start, text_end)
     shape = _shape(structure)
@@ -165,6 +218,15 @@ def read_list(content: bytes, start: int) -> tuple[Numbers, int] | None:
     if sum(map(len, parts)) != math.prod(shape):
         return None
     return Numbers(shape, parts, content, start, text_end), text_end
+
+
+def _end_of_numbers(content: bytes, start: int) -> int:
+    """Return where the first character is that belongs to no list of numbers."""
+    for position in range(start, len(content), WINDOW):
+        other = content[position : position + WINDOW].translate(None, _OF_LISTS)
+        if other:
+            return content.find(other[:1], position)
+    return len(content)
 
 
 def _pieces(content: bytes, start: int, end: int) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ in between.
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,10 @@ def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> bytes:
     if not outputs:
         raise InvalidArgument("Cannot convert empty tensor map to JSON")
     if not by_row:
-        columns = [(alias, _dump(array, alias)) for alias, array in outputs.items()]
-        return b'{\n    "outputs": %s\n}' % (
-            columns[0][1] if len(columns) == 1 else _object(columns)
-        )
+        [text, *more] = [_dump(array, alias) for alias, array in outputs.items()]
+        if more:
+            text = _object(outputs) % (text, *more)
+        return b'{\n    "outputs": %s\n}' % text
     batch = None
     for alias, array in outputs.items():
         if not array.ndim:
@@ -51,11 +51,9 @@ def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> bytes:
     if len(outputs) == 1:
         [(alias, array)] = outputs.items()
         return b'{\n    "predictions": %s\n    ]\n}' % _dump(array, alias)[:-1]
-    by_alias = {alias: _rows(array, alias) for alias, array in outputs.items()}
-    rows = [
-        _object(list(zip(by_alias, row, strict=True)), indent=8)
-        for row in zip(*by_alias.values(), strict=True)
-    ]
+    template = _object(outputs, indent=8)
+    columns = [_rows(array, alias) for alias, array in outputs.items()]
+    rows = [template % row for row in zip(*columns, strict=True)]
     return b'{\n    "predictions": [' + b", ".join(rows) + b"\n    ]\n}"
 
 
@@ -64,14 +62,15 @@ def float_texts(values: np.ndarray) -> list[bytes]:
     return _dump_numbers(values)[1:-1].split(b",") if len(values) else []
 
 
-def _object(members: list[tuple[str, bytes]], indent: int = 4) -> bytes:
+def _object(aliases: Iterable[str], indent: int = 4) -> bytes:
+    """Return an object with `%s` for each value."""
     inner = b"\n" + b" " * (indent + 4)
-    lines = b",".join(inner + _name(alias) + b": " + text for alias, text in members)
+    lines = b",".join(inner + _name(alias) + b": %s" for alias in aliases)
     return b"{" + lines + b"\n" + b" " * indent + b"}"
 
 
 def _name(alias: str) -> bytes:
-    return text_bytes(alias.encode(errors="surrogateescape"))
+    return text_bytes(alias.encode(errors="surrogateescape")).replace(b"%", b"%%")
 
 
 def _rows(array: np.ndarray, alias: str) -> list[bytes]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 import numpy as np
 
 from ..errors import InvalidArgument
-from .json_numbers import Numbers
+from .json_numbers import Irregular, Numbers
 from .json_parser import Doubled, Json
 from .json_texts import float_text, text_bytes
 
@@ -47,13 +47,13 @@ def _parts(value: Json, line: str) -> Iterator[str]:
             yield from _parts(member, inner)
             separator = "," + inner
         yield line + "}" if value else "{}"
-    elif isinstance(value, list):
+    elif isinstance(value, list | Irregular):
         separator = "["
         for element in value:
             yield separator
             yield from _parts(element, line + "    ")
             separator = ", "
-        yield "]" if value else "[]"
+        yield "[]" if separator == "[" else "]"
     elif isinstance(value, Numbers):
         yield from _number_parts(value)
     elif isinstance(value, str):
@@ -100,7 +100,7 @@ def type_name(value: Json) -> str:
     """Return rapidjson's name for the type of a value."""
     if isinstance(value, bool):
         return str(value)
-    names = {type(None): "Null", str: "String", list: "Array", Numbers: "Array"}
+    names = {type(None): "Null", str: "String", list: "Array", Numbers: "Array", Irregular: "Array"}
     if isinstance(value, dict):
         return "Object"
     return names.get(type(value), "Number")

@@ -7,10 +7,11 @@ converted part by part, so that no single call holds up the other threads for lo
 from __future__ import annotations
 
 import binascii
+import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from ..data_types import NUMPY_TYPES, STRING
 from ..errors import Code, InvalidArgument, ServingError
 from ..models.signature import Signature
 from . import json_document
+from .json_document import Long
 from .json_errors import element_error, format_error, shown, type_name
-from .json_numbers import Numbers, Quick
+from .json_numbers import Irregular, Numbers, Quick
 from .json_parser import WINDOW, Doubled, Json
 from .tensor_proto import data_type_name
 
@@ -48,12 +50,16 @@ def read_inputs(
     Raises:
         ServingError: the request does not fit the signature.
     """
+    if isinstance(document, Quick):
+        try:
+            return _read(document, signature)
+        except ServingError:
+            document = json_document.parse_plain(document.content)
     try:
         return _read(document, signature)
-    except ServingError:
-        if not isinstance(document, Quick):
-            raise
-    return _read(json_document.parse_plain(document.content), signature)
+    finally:
+        if isinstance(document, Long):
+            document.free()
 
 
 def _read(document: dict[str, Json], signature: Signature) -> tuple[dict[str, np.ndarray], bool]:
@@ -67,9 +73,9 @@ def _read(document: dict[str, Json], signature: Signature) -> tuple[dict[str, np
                 "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to "
                 "exist ",
             )
-        if not isinstance(rows, list | Numbers):
+        if not isinstance(rows, list | Numbers | Irregular):
             raise format_error(document, "Expecting 'instances' to be an list/array")
-        if not len(rows):
+        if rows == []:
             raise format_error(document, "No values in 'instances' array")
         return _read_rows(rows, signature), True
     if "inputs" in document:
@@ -77,15 +83,19 @@ def _read(document: dict[str, Json], signature: Signature) -> tuple[dict[str, np
     raise InvalidArgument("Missing 'inputs' or 'instances' key")
 
 
-def _read_rows(rows: list[Json] | Numbers, signature: Signature) -> dict[str, np.ndarray]:
+def _read_rows(
+    rows: list[Json] | Numbers | Irregular, signature: Signature
+) -> dict[str, np.ndarray]:
     aliases = sorted(signature.inputs)
-    if len(aliases) > 1 and (isinstance(rows, Numbers) or not isinstance(rows[0], dict)):
+    if len(aliases) > 1 and not (isinstance(rows, list) and isinstance(rows[0], dict)):
         raise InvalidArgument(
             "instances is a plain list, but expecting list of objects as multiple "
             "input tensors required as per tensorinfo_map"
         )
     if isinstance(rows, Numbers):
         return {aliases[0]: _read_numbers(rows, signature.inputs[aliases[0]].dtype, by_row=True)}
+    if isinstance(rows, Irregular):
+        return {aliases[0]: _stack(rows, signature.inputs[aliases[0]].dtype, "")}
     by_name = _is_object(rows[0])
     for position, row in enumerate(rows):
         if _is_object(row) != by_name:
@@ -113,25 +123,51 @@ def _read_rows(rows: list[Json] | Numbers, signature: Signature) -> dict[str, np
     }
 
 
-def _stack(values: list[Json], data_type: int, key: str) -> np.ndarray:
+def _stack(values: list[Json] | Irregular, data_type: int, key: str) -> np.ndarray:
     """Return one value per row as one array; errors name the row."""
-    whole = _convert_in_parts(values, data_type)
-    if whole is not None:
-        return whole
-    arrays: list[np.ndarray] = []
-    for position, value in enumerate(values):
+    parts: list[np.ndarray] = []
+    position = 0
+    for rows in _in_parts(values):
+        part = _convert_rows(rows, data_type)
+        shape = parts[0].shape[1:] if parts else None
+        if part is None or shape not in (None, part.shape[1:]):
+            _explain_rows(rows, position, shape, data_type, key)
+            # Only reached for rows that the two disagree on; say so rather than guess.
+            raise InvalidArgument(f"JSON Value: {shown(rows)} can't be made a tensor.")
+        parts.append(part)
+        position += len(rows)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _explain_rows(
+    rows: list[Json], start: int, shape: tuple[int, ...] | None, data_type: int, key: str
+) -> None:
+    """Raise the error of the first row that does not fit, or differs from those before."""
+    for position, value in enumerate(rows, start):
         try:
             array = _to_array(value, data_type)
         except ServingError as error:
             raise element_error(position, key, error.message, error.code.name) from None
-        if arrays and array.size != arrays[0].size:
-            text = f"Expecting tensor size: {arrays[0].size} but got: {array.size}"
+        if shape is None:
+            shape = array.shape
+        elif array.size != math.prod(shape):
+            text = f"Expecting tensor size: {math.prod(shape)} but got: {array.size}"
             raise element_error(position, key, text)
-        if arrays and array.shape != arrays[0].shape:
-            text = f"Expecting shape {_listed(arrays[0].shape)} but got: {_listed(array.shape)}"
+        elif array.shape != shape:
+            text = f"Expecting shape {_listed(shape)} but got: {_listed(array.shape)}"
             raise element_error(position, key, text)
-        arrays.append(array)
-    return np.stack(arrays)
+
+
+def _in_parts(values: list[Json] | Irregular) -> Iterator[list[Json]]:
+    """Return a list in parts that are quickly converted."""
+    first = next(iter(values), None)
+    step = max(1, _MOST_ELEMENTS // max(1, _count(first)))
+    if isinstance(values, list) and len(values) <= step:
+        yield values
+        return
+    rest = iter(values)
+    while part := list(islice(rest, step)):
+        yield part
 
 
 def _read_columns(value: Json, signature: Signature) -> dict[str, np.ndarray]:
@@ -156,14 +192,19 @@ def _read_numbers(numbers: Numbers, data_type: int, *, by_row: bool) -> np.ndarr
     array = numbers.array(NUMPY_TYPES[data_type], convert) if convert else None
     if array is not None:
         return array
-    row_size = int(np.prod(numbers.shape[1:]))
-    for position, value in enumerate(numbers.tokens()):
+    wrong = next(
+        part
+        for part, values in enumerate(numbers.parts)
+        if convert is None or convert(values) is None
+    )
+    first = sum(map(len, numbers.parts[:wrong]))
+    for position, value in enumerate(numbers.tokens(wrong), first):
         try:
             _check_element(value, data_type)
         except ServingError as error:
             if not by_row:
                 raise
-            row = position // row_size
+            row = position // math.prod(numbers.shape[1:])
             raise element_error(row, "", error.message, error.code.name) from None
     # Of a short request the text is not at hand here, but whoever catches this has it.
     raise InvalidArgument("One of the numbers is not of the expected type.")
@@ -212,28 +253,23 @@ def _to_array(value: Json, data_type: int) -> np.ndarray:
 
 def _convert_in_parts(values: list[Json], data_type: int) -> np.ndarray | None:
     """Return the array for a list, or None when it is not a valid one."""
-    if any(isinstance(value, Numbers) for value in values):
-        return _join(values, data_type)
-    first = values[0] if values else None
-    row_size = _count(first) if isinstance(first, list) else 1
-    step = max(1, _MOST_ELEMENTS // max(1, row_size))
-    if len(values) <= step:
-        return _convert(values, data_type)
     parts: list[np.ndarray] = []
-    for start in range(0, len(values), step):
-        part = _convert(values[start : start + step], data_type)
+    for rows in _in_parts(values):
+        part = _convert_rows(rows, data_type)
         if part is None or (parts and part.shape[1:] != parts[0].shape[1:]):
             return None
         parts.append(part)
-    return np.concatenate(parts)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _join(values: list[Json], data_type: int) -> np.ndarray | None:
-    """Return the array for a list whose elements may be `Numbers`."""
+def _convert_rows(rows: list[Json], data_type: int) -> np.ndarray | None:
+    """Return the array for a list of values, which may be `Numbers`; None: it is no valid one."""
+    if Numbers not in set(map(type, rows)):
+        return _convert(rows, data_type)
     arrays: list[np.ndarray] = []
     dtype = NUMPY_TYPES[data_type]
     convert = _from_numbers(dtype)
-    for value in values:
+    for value in rows:
         if isinstance(value, Numbers):
             array = value.array(dtype, convert) if convert else None
         else:
@@ -313,6 +349,10 @@ def _explain(value: Json, level: int, shape: tuple[int, ...], data_type: int) ->
     """Raise the error of the first element that does not fit; walks as TensorFlow Serving does."""
     if isinstance(value, Numbers):
         value = value.listed()
+    if isinstance(value, Irregular):
+        for element in value:
+            _explain(element, level + 1, shape, data_type)
+        return
     if isinstance(value, list):
         if level >= len(shape):
             raise InvalidArgument(
@@ -356,9 +396,9 @@ def _check_element(value: Json, data_type: int) -> None:
 
 def _dense_shape(value: Json) -> tuple[int, ...]:
     shape: list[int] = []
-    while isinstance(value, list):
+    while isinstance(value, list | Irregular):
         shape.append(len(value))
-        value = value[0] if value else None
+        value = next(iter(value), None)
     return (*shape, *value.shape) if isinstance(value, Numbers) else tuple(shape)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import simdjson
 
 from . import json_parser
-from .json_parser import WINDOW, Json
+from .json_parser import WINDOW, Json, Reserve, free_of_charge
 from .turns import piece
 
 _SPACES = b" \t\n\r"
@@ -49,9 +49,9 @@ class Numbers:
     float64.
     """
     content: bytes = b""
-    start: int = 0
+    starts: tuple[int, ...] = ()
+    """Where the text of each part begins in `content`; of a short request it is not kept."""
     end: int = 0
-    """The text is `content[start:end]`; of a short request it is not kept."""
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -76,15 +76,16 @@ class Numbers:
 
     def listed(self) -> list[Json]:
         """Return them as lists of int and float."""
-        found: list[Json] = json_parser.parse(self.content[self.start : self.end])
+        found: list[Json] = json_parser.parse(self.content[self.starts[0] : self.end])
         return found
 
-    def tokens(self) -> Iterator[int | float]:
-        """Return the numbers one by one, whole ones as int."""
-        for match in _TOKEN.finditer(self.content, self.start, self.end):
-            value = json_parser.number(match.group())
-            assert value is not None
-            yield value
+    def tokens(self, part: int = 0) -> Iterator[int | float]:
+        """Return the numbers one by one, whole ones as int, from the first of a part on."""
+        for start in self.starts[part : part + 1]:
+            for match in _TOKEN.finditer(self.content, start, self.end):
+                value = json_parser.number(match.group())
+                assert value is not None
+                yield value
 
 
 class Quick(dict[str, object]):
@@ -196,41 +197,71 @@ class _Reader:
         return _shape(structure) == shape
 
 
-def read_list(content: bytes, start: int) -> tuple[Numbers, int] | None:
+@dataclass(frozen=True, slots=True)
+class Irregular:
+    """A long list of numbers, or lists of them, that are of no one length: no tensor.
+
+    It is kept as text: as objects it could take 30 times the memory, for an error.
+    """
+
+    content: bytes
+    start: int
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[Json]:
+        return json_parser.elements(self.content, self.start)
+
+
+def read_list(
+    content: bytes, start: int, reserve: Reserve = free_of_charge
+) -> tuple[Numbers | Irregular, int] | None:
     """Return the lists of numbers that begin at a position, and where they end.
 
-    None: they hold something else, or are of different lengths.
+    None: they hold something else.
+
+    Raises:
+        InvalidArgument: they are no JSON.
+        ServingError: `reserve` refuses.
     """
-    end = _end_of_numbers(content, start)
-    text_end = content.rfind(b"]", start, end) + 1
-    structure = _structure(content, start, text_end)
-    shape = _shape(structure)
-    if shape is None:
+    end = content.rfind(b"]", start, _end_of_numbers(content, start)) + 1
+    shape = _shape(_structure(content, start, end))
+    parts = _parts(content, start, end, reserve) if shape else None
+    if shape and parts and sum(map(len, parts.values())) == math.prod(shape):
+        return Numbers(shape, list(parts.values()), content, tuple(parts), end), end
+    if end - start <= WINDOW:
         return None
-    del structure
-    parts = []
-    for text in _pieces(content, start, text_end):
+    return Irregular(content, start), json_parser.check_list(content, start)
+
+
+def _parts(content: bytes, start: int, end: int, reserve: Reserve) -> dict[int, np.ndarray] | None:
+    """Return numbers by where their text begins; None: there is something else."""
+    parts = {}
+    for position, text in _pieces(content, start, end):
         with piece():
             part = _read_flat(text)
         if part is None:
             return None
-        parts.append(part)
-    if sum(map(len, parts)) != math.prod(shape):
-        return None
-    return Numbers(shape, parts, content, start, text_end), text_end
+        reserve(part.nbytes)
+        parts[position] = part
+    return parts
 
 
 def _end_of_numbers(content: bytes, start: int) -> int:
     """Return where the first character is that belongs to no list of numbers."""
-    for position in range(start, len(content), WINDOW):
-        other = content[position : position + WINDOW].translate(None, _OF_LISTS)
+    size = 256
+    while start < len(content):
+        other = content[start : start + size].translate(None, _OF_LISTS)
         if other:
-            return content.find(other[:1], position)
+            return content.find(other[:1], start)
+        start += size
+        size = min(2 * size, WINDOW)
     return len(content)
 
 
-def _pieces(content: bytes, start: int, end: int) -> Iterator[bytes]:
-    """Return the text cut at commas, each piece as one flat list."""
+def _pieces(content: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Return the text cut at commas: where a piece begins, and the piece as one flat list."""
     while start < end:
         stop = end
         if end - start > WINDOW:
@@ -239,7 +270,7 @@ def _pieces(content: bytes, start: int, end: int) -> Iterator[bytes]:
                 stop = content.find(b",", start + WINDOW, end)
             if stop < 0:
                 stop = end
-        yield b"[" + content[start:stop].translate(_ONE_LIST) + b"]"
+        yield start, b"[" + content[start:stop].translate(_ONE_LIST) + b"]"
         start = stop + 1
 
 

@@ -35,10 +35,11 @@ def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> bytes:
     if not outputs:
         raise InvalidArgument("Cannot convert empty tensor map to JSON")
     if not by_row:
-        [text, *more] = [_dump(array, alias) for alias, array in outputs.items()]
-        if more:
-            text = _object(outputs) % (text, *more)
-        return b'{\n    "outputs": %s\n}' % text
+        if len(outputs) == 1:
+            [(alias, array)] = outputs.items()
+            return b"".join((b'{\n    "outputs": ', *_parts(array, alias), b"\n}"))
+        texts = tuple(_dump(array, alias) for alias, array in outputs.items())
+        return b'{\n    "outputs": ' + _object(outputs) % texts + b"\n}"
     batch = None
     for alias, array in outputs.items():
         if not array.ndim:
@@ -50,7 +51,8 @@ def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> bytes:
         batch = len(array)
     if len(outputs) == 1:
         [(alias, array)] = outputs.items()
-        return b'{\n    "predictions": %s\n    ]\n}' % _dump(array, alias)[:-1]
+        *parts, last = _parts(array, alias)
+        return b"".join((b'{\n    "predictions": ', *parts, last[:-1], b"\n    ]\n}"))
     template = _object(outputs, indent=8)
     columns = [_rows(array, alias) for alias, array in outputs.items()]
     rows = [template % row for row in zip(*columns, strict=True)]
@@ -93,21 +95,34 @@ def _each(array: np.ndarray) -> list[np.ndarray]:
 
 def _dump(array: np.ndarray, alias: str) -> bytes:
     """Return an array as JSON on one line."""
+    return b"".join(_parts(array, alias))
+
+
+def _parts(array: np.ndarray, alias: str) -> list[bytes]:
+    """Return an array as JSON on one line, in parts, of which the last ends with the last bracket.
+
+    They are joined once: a copy of 40 MB takes 10 ms.
+    """
     if not array.ndim:
-        return _dump(array.reshape(1), alias)[1:-1]
+        return [_dump(array.reshape(1), alias)[1:-1]]
     texts = array.dtype == object
     most = _most_texts(array) if texts else _MOST_ELEMENTS
     if array.size <= most:
-        return _dump_texts(array, alias) if texts else _dump_numbers(array)
+        return [_dump_texts(array, alias) if texts else _dump_numbers(array)]
     step = most * len(array) // array.size
-    if not step:
-        return b"[" + b",".join([_dump(row, alias) for row in _each(array)]) + b"]"
-    parts = []
-    for start in range(0, len(array), step):
-        part = array[start : start + step]
-        with piece():
-            parts.append((_dump_texts(part, alias) if texts else _dump_numbers(part))[1:-1])
-    return b"[" + b",".join(parts) + b"]"
+    parts: list[bytes] = []
+    if step:
+        for start in range(0, len(array), step):
+            part = array[start : start + step]
+            with piece():
+                text = _dump_texts(part, alias) if texts else _dump_numbers(part)
+                parts += (b",", text[1:-1])
+    else:
+        for row in _each(array):
+            parts += (b",", *_parts(row, alias))
+    parts[0] = b"["
+    parts.append(b"]")
+    return parts
 
 
 def _most_texts(array: np.ndarray) -> int:

@@ -9,12 +9,12 @@ numbers go to orjson, which reads them nine times as fast.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import orjson
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, ServingError
 
 Json = Any
 """What JSON is read into. Bytes that are no UTF-8 are surrogate escapes, as Python has them."""
@@ -24,6 +24,13 @@ WINDOW = 256 * 2**10
 """
 
 _MOST_LISTS = 256
+_MOST_FREED = 10_000
+_OBJECT_BYTES = 64
+"""That an element takes on average: its place in the list and itself."""
+_MEMBER_BYTES = 200
+"""That a member takes on average, with its share of the object."""
+_RESERVED_BYTES = 4 * 2**20
+"""Are reserved at once."""
 _SPACE = re.compile(rb"[ \t\n\r]*")
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
 _NUMBER = re.compile(rb"(-?(?:0|[1-9][0-9]*))(\.[0-9]*)?([eE][-+]?[0-9]*)?")
@@ -55,17 +62,43 @@ ReadList = Callable[[bytes, int], "tuple[Json, int] | None"]
 """Reads the list that begins at a position; returns it and where it ends, or None: it can't."""
 
 
-def parse(content: bytes, read_list: ReadList | None = None) -> Json:
+Reserve = Callable[[int], None]
+"""Is told of bytes of memory before they are taken; raises ServingError if there are too few."""
+
+
+def free_of_charge(size: int) -> None:
+    """Take memory without asking."""
+
+
+def parse(
+    content: bytes, read_list: ReadList | None = None, reserve: Reserve = free_of_charge
+) -> Json:
     """Return the JSON value that content begins with.
 
     Args:
         content: a body; whatever follows the value is ignored.
         read_list: is asked first for each list that is a member of an object and not flat.
+        reserve: memory for the objects of a long body.
 
     Raises:
         InvalidArgument: there is no JSON value.
+        ServingError: `reserve` refuses.
     """
-    return _Parser(content, read_list).document()
+    return _Parser(content, read_list, reserve).document()
+
+
+def check_list(content: bytes, start: int) -> int:
+    """Return where the list ends that begins at a position; nothing is made of it.
+
+    Raises:
+        InvalidArgument: it is no JSON.
+    """
+    return _Parser(content, keep=False).value(start, 1)[1]
+
+
+def elements(content: bytes, start: int) -> Iterator[Json]:
+    """Return the elements of a list that `check_list` has found to be one, one by one."""
+    return _Parser(content).elements(start)
 
 
 def number(text: bytes) -> int | float | None:
@@ -95,9 +128,21 @@ _INFINITIES = {
 
 
 class _Parser:
-    def __init__(self, content: bytes, read_list: ReadList | None) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        read_list: ReadList | None = None,
+        reserve: Reserve = free_of_charge,
+        *,
+        keep: bool = True,
+    ) -> None:
         self._content = content
         self._read_list = read_list
+        self._reserve = reserve
+        self._keep = keep
+        """Whether lists have their elements."""
+        self._taken = 0
+        """Bytes that objects take and that are not reserved yet."""
 
     def document(self) -> Json:
         start = 0
@@ -106,7 +151,7 @@ class _Parser:
         start = self._behind_space(start)
         if not self._character(start):
             _fail("The document is empty.", start)
-        return self._value(start, 0)[0]
+        return self.value(start, 0)[0]
 
     def _character(self, position: int) -> bytes:
         """Return the byte at a position; nothing at the end, which a NUL is as well."""
@@ -116,7 +161,7 @@ class _Parser:
     def _behind_space(self, position: int) -> int:
         return _SPACE.match(self._content, position).end()  # type: ignore[union-attr]
 
-    def _value(self, position: int, depth: int) -> tuple[Json, int]:
+    def value(self, position: int, depth: int) -> tuple[Json, int]:
         """Return the value at a position, and where it ends."""
         character = self._character(position)
         if character == b'"':
@@ -144,23 +189,50 @@ class _Parser:
         flat = _FLAT_LIST.match(self._content, start, start + WINDOW)
         if flat:
             try:
-                return orjson.loads(flat.group()), flat.end()
+                numbers = orjson.loads(flat.group())
+                self._take(len(numbers) * _OBJECT_BYTES)
+                return numbers, flat.end()
             except orjson.JSONDecodeError:
                 pass
-        elements: list[Json] = []
+        found: list[Json] = []
         position = self._behind_space(start + 1)
         if self._character(position) == b"]":
-            return elements, position + 1
-        while True:
-            element, position = self._value(position, depth)
-            elements.append(element)
-            position = self._behind_space(position)
-            character = self._character(position)
-            if character == b"]":
-                return elements, position + 1
-            if character != b",":
-                _fail("Missing a comma or ']' after an array element.", position)
-            position = self._behind_space(position + 1)
+            return found, position + 1
+        try:
+            while True:
+                element, position = self.value(position, depth)
+                if self._keep:
+                    found.append(element)
+                    self._take(_OBJECT_BYTES)
+                position, more = self._behind_element(position)
+                if not more:
+                    return found, position
+        except ServingError:
+            release(found)
+            raise
+
+    def elements(self, start: int) -> Iterator[Json]:
+        position, more = self._behind_space(start + 1), True
+        while more:
+            element, position = self.value(position, 1)
+            yield element
+            position, more = self._behind_element(position)
+
+    def _take(self, size: int) -> None:
+        self._taken += size
+        if self._taken > _RESERVED_BYTES:
+            taken, self._taken = self._taken, 0
+            self._reserve(taken)
+
+    def _behind_element(self, position: int) -> tuple[int, bool]:
+        """Return where the next element or the list ends, and whether there is one."""
+        position = self._behind_space(position)
+        character = self._character(position)
+        if character == b"]":
+            return position + 1, False
+        if character != b",":
+            _fail("Missing a comma or ']' after an array element.", position)
+        return self._behind_space(position + 1), True
 
     def _object(self, start: int, depth: int) -> tuple[Json, int]:
         members: list[tuple[str, Json]] = []
@@ -176,6 +248,7 @@ class _Parser:
                 _fail("Missing a colon after a name of object member.", position)
             value, position = self._member(self._behind_space(position + 1), depth)
             members.append((name, value))
+            self._take(_MEMBER_BYTES)
             position = self._behind_space(position)
             character = self._character(position)
             if character == b"}":
@@ -186,11 +259,15 @@ class _Parser:
             position = self._behind_space(position + 1)
 
     def _member(self, position: int, depth: int) -> tuple[Json, int]:
-        if self._read_list is not None and self._character(position) == b"[":
+        if (
+            self._read_list is not None
+            and self._character(position) == b"["
+            and not _FLAT_LIST.match(self._content, position, position + WINDOW)
+        ):
             found = self._read_list(self._content, position)
             if found is not None:
                 return found
-        return self._value(position, depth)
+        return self.value(position, depth)
 
     def _string(self, start: int) -> tuple[str, int]:
         parts: list[bytes] = []
@@ -253,6 +330,12 @@ class _Parser:
         if value is None:
             _fail("Number too big to be stored in double.", start)
         return value, end
+
+
+def release(values: list[Json]) -> None:
+    """Free a long list in parts: a million objects at once take a fifth of a second."""
+    while len(values) > _MOST_FREED:
+        del values[-_MOST_FREED:]
 
 
 def _fail(text: str, offset: int) -> NoReturn:

@@ -32,8 +32,6 @@ _TARGET = (
 )
 _RUN = re.compile(_TARGET + r":(?P<method>(?i:classify|regress|predict))")
 _LOOK = re.compile(_TARGET + r"(?P<metadata>(?i:/metadata))?")
-_PARSED = 4
-"""Bytes that a byte of a long body becomes while it is read: lists of lists of short numbers."""
 
 _MAX_INT64 = 2**63 - 1
 _NOT_FOUND_PAGE = (
@@ -77,8 +75,9 @@ class Prediction:
             content = unpack(content)
             hold.add(len(content))
         if len(content) > LARGE_BYTES:
-            hold.add(_PARSED * len(content))
-        return self.method.parse(content)
+            # For the brackets of all lists.
+            hold.add(len(content))
+        return self.method.parse(content, hold.add)
 
     def is_long(self, content: bytes, *, gzip: bool) -> bool:
         """Whether reading this body would hold up an event loop."""

@@ -17,7 +17,7 @@ from ...predict import examples, predict
 from ...predict.call import Call
 from ...wire import json_document, json_examples, json_inputs, json_outputs
 from ...wire.json_document import signature_name
-from ...wire.json_parser import Json
+from ...wire.json_parser import Json, Reserve
 
 R = TypeVar("R", classification_pb2.ClassificationRequest, regression_pb2.RegressionRequest)
 
@@ -26,7 +26,7 @@ R = TypeVar("R", classification_pb2.ClassificationRequest, regression_pb2.Regres
 class Method:
     """One of them."""
 
-    parse: Callable[[bytes], Any]
+    parse: Callable[[bytes, Reserve], Any]
     """Body to a request. Its errors come before those of an unknown model."""
     read: Callable[[Version, Any], Call[bytes]]
     """Read such a request into a call, whose answer is the body to send."""
@@ -54,9 +54,9 @@ def _read_predict(version: Version, document: dict[str, Json]) -> Call[bytes]:
     )
 
 
-def _parse_examples(kind: type[R], content: bytes) -> R:
+def _parse_examples(kind: type[R], content: bytes, reserve: Reserve) -> R:
     request = kind()
-    document = json_document.parse_plain(content)
+    document = json_document.parse_plain(content, reserve)
     name = signature_name(document)
     try:
         request.model_spec.signature_name = name

@@ -16,7 +16,7 @@ import grpc.aio
 from ..results import ModelStatus
 from ..specs import ModelMetadata, Signature
 from .base import Deadline, Endpoint
-from .grpc_codec import METADATA, OPTIONS, PREDICT, STATUS, GrpcCodec, Method
+from .grpc_codec import METADATA, PREDICT, STATUS, GrpcCodec, Method, options
 from .rest import RestTransport
 from .tls import Security
 
@@ -61,9 +61,11 @@ class AsyncGrpcTransport:
             # Not before: a channel belongs to the event loop that runs when it is made.
             address, credentials = self._codec.address, self._credentials
             self._channel = (
-                grpc.aio.insecure_channel(address, options=OPTIONS)
+                grpc.aio.insecure_channel(address, options=options(self._codec.proxy))
                 if credentials is None
-                else grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+                else grpc.aio.secure_channel(
+                    address, credentials, options=options(self._codec.proxy)
+                )
             )
         if method not in self._methods:
             self._methods[method] = self._channel.unary_unary(

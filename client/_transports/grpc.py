@@ -10,7 +10,7 @@ import grpc
 from ..results import ModelStatus
 from ..specs import ModelMetadata, Signature
 from .base import Deadline, Endpoint
-from .grpc_codec import METADATA, OPTIONS, PREDICT, STATUS, GrpcCodec, Method
+from .grpc_codec import METADATA, PREDICT, STATUS, GrpcCodec, Method, options
 from .tls import Security
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ class GrpcTransport:
     def __init__(self, endpoint: Endpoint, security: Security) -> None:
         self._codec = GrpcCodec(endpoint, security)
         self._channel = (
-            grpc.insecure_channel(self._codec.address, options=OPTIONS)
+            grpc.insecure_channel(self._codec.address, options=options(self._codec.proxy))
             if security.tls is None
             else grpc.secure_channel(
-                self._codec.address, security.tls.grpc_credentials(), options=OPTIONS
+                self._codec.address,
+                security.tls.grpc_credentials(),
+                options=options(self._codec.proxy),
             )
         )
         self._headers = tuple(security.headers().items())

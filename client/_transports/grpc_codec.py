@@ -5,6 +5,7 @@ The blocking and the asyncio transport share it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,23 +15,33 @@ from ..specs import DTYPES, ModelMetadata, Signature, TensorSpec
 from . import messages
 from .base import COMPOSITES, Deadline, Endpoint
 from .probe import DROPS, HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
+from .proxies import Proxy, proxy_for
 from .tensors import decode, encode
 from .tls import Security
 
 if TYPE_CHECKING:
     from ..specs import Array
 
-OPTIONS = [
+_OPTIONS: list[tuple[str, int | str]] = [
     # TF Serving sends up to 2 GiB; gRPC's own limit for answers is 4 MiB, which is a few pictures.
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # gRPC would send even calls to 127.0.0.1 through $http_proxy, which proxies rarely allow.
-    ("grpc.enable_http_proxy", 0),
     # gRPC waits 1 s and more before it connects anew, and until then every call fails at once:
     # retries would be over before that.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
 ]
+
+
+def options(proxy: Proxy | None) -> list[tuple[str, int | str]]:
+    """Return the options of a channel, by way of a proxy or not.
+
+    gRPC's core reads the environment by rules of its own: it would send even calls to 127.0.0.1
+    through $http_proxy, and knows neither upper case nor ranges of addresses.
+    """
+    if proxy is None:
+        return [*_OPTIONS, ("grpc.enable_http_proxy", 0)]
+    return [*_OPTIONS, ("grpc.enable_http_proxy", 1), ("grpc.http_proxy", proxy.url())]
 
 
 class Method(NamedTuple):
@@ -65,6 +76,8 @@ class GrpcCodec:
         self.address = endpoint.address
         self._endpoint = endpoint
         self._tls = security.tls
+        tls = security.tls is not None
+        self.proxy = proxy_for(os.environ, "grpc", endpoint.host, endpoint.port, tls=tls)
         self._answered = False
 
     def predict_request(self, signature: Signature, inputs: Mapping[str, Array]) -> Any:
@@ -134,6 +147,8 @@ class GrpcCodec:
             return self.too_late(deadline)  # What listens there is known.
         if code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
             return ServerError(self.address, code, details)
+        if self.proxy is not None:
+            return self._behind_proxy(code, details, deadline)
         # gRPC says UNAVAILABLE for whatever it met on the way, and waits out the deadline where
         # nothing answers its greeting. Its texts change from release to release: ask the port.
         timeout = min(1.0, deadline.seconds)
@@ -177,6 +192,19 @@ class GrpcCodec:
         return ConnectionFailed(
             f"{self.address} is open but does not speak {kind} ({_reason(details)}). "
             "Check the port, and whether it asks for TLS."
+        )
+
+    def _behind_proxy(self, code: str, details: str, deadline: Deadline) -> PredictionError:
+        """Return the error of a call by way of a proxy, behind which no port can be asked."""
+        if code == "DEADLINE_EXCEEDED":
+            return self.too_late(deadline)
+        if self._answered:
+            return ServerError(self.address, code, details)
+        return ConnectionFailed(
+            f"No connection to {self.address} by way of the proxy {self.proxy} "
+            f"({_reason(details)}). Check that the proxy lets CONNECT through to that port, or "
+            f"have no_proxy name {self._endpoint.host}.",
+            transient=True,
         )
 
     def too_late(self, deadline: Deadline) -> DeadlineExceeded:

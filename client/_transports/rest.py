@@ -1,7 +1,6 @@
 """The REST transport: TF Serving's JSON interface over kept-alive HTTP/1.1 connections.
 
-Only the standard library is used. Proxies of the environment are not: as over gRPC, the
-connection is direct.
+Only the standard library is used.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import socket
 from collections import deque
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from ..results import ModelStatus, VersionStatus
 from ..specs import DTYPES, ModelMetadata, Signature, TensorSpec
 from .base import COMPOSITES, Deadline, Endpoint
 from .probe import DROPS, HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
+from .proxies import proxy_for
 from .tls import Security
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class RestTransport:
             self._path += f"/versions/{endpoint.version}"
         elif endpoint.version_label is not None:
             self._path += f"/labels/{quote(endpoint.version_label, safe='')}"
+        tls = security.tls is not None
+        self._proxy = proxy_for(os.environ, "rest", endpoint.host, endpoint.port, tls=tls)
+        if self._proxy is not None and not tls:
+            # A proxy is asked for the whole address, and is told who asks.
+            self._path = f"http://{endpoint.address}{self._path}"
+            self._headers |= self._proxy.headers()
         # Appending to a deque and popping from it are atomic: no lock is needed.
         self._idle: deque[http.client.HTTPConnection] = deque()
         self._closed = False
@@ -211,13 +218,15 @@ class RestTransport:
 
     def _connect(self, deadline: Deadline) -> http.client.HTTPConnection:
         left = deadline.left()
+        proxy = self._proxy
+        host, port = (self._host, self._port) if proxy is None else (proxy.host, proxy.port)
         connection = (
-            http.client.HTTPConnection(self._host, self._port, timeout=left)
+            http.client.HTTPConnection(host, port, timeout=left)
             if self._context is None
-            else http.client.HTTPSConnection(
-                self._host, self._port, timeout=left, context=self._context
-            )
+            else http.client.HTTPSConnection(host, port, timeout=left, context=self._context)
         )
+        if proxy is not None and self._context is not None:
+            connection.set_tunnel(self._host, self._port, proxy.headers())
         try:
             connection.connect()
         except (OSError, UnicodeError) as exc:  # UnicodeError: not a name that DNS can have.
@@ -225,6 +234,12 @@ class RestTransport:
             if self._context is not None and not refused:
                 raise  # Something listens: the caller finds out whether it is TLS.
             reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+            if proxy is not None:
+                raise ConnectionFailed(
+                    f"No connection to the proxy {proxy} ({reason}). Check that it runs, or have "
+                    f"no_proxy name {self._host}.",
+                    transient=True,
+                ) from exc
             raise ConnectionFailed(
                 f"No connection to {self._address} ({reason}). "
                 "Check host and port, and that the server runs.",
@@ -238,6 +253,12 @@ class RestTransport:
         if self._answered:
             # It is the right port: a server that is about to die takes connections and drops them.
             return ConnectionFailed(f"{broke} Check that the server runs.", transient=True)
+        if self._proxy is not None:
+            # No port can be asked behind it.
+            return ConnectionFailed(
+                f"No connection to {self._address} by way of the proxy {self._proxy} ({error}). "
+                f"Check that the proxy lets it through, or have no_proxy name {self._host}."
+            )
         timeout = min(1.0, deadline.seconds)
         listens = what_listens(self._host, self._port, timeout)
         if self._tls is not None and listens != NOTHING:
@@ -268,6 +289,12 @@ class RestTransport:
         )
 
     def _not_serving(self, what: str) -> ConnectionFailed:
+        if self._proxy is not None:
+            return ConnectionFailed(
+                f"{self._address}, or the proxy {self._proxy} before it, gave {what}, which is not "
+                f"TensorFlow Serving's REST interface. Check the port, or have no_proxy name "
+                f"{self._host}."
+            )
         return ConnectionFailed(
             f"{self._address} gave {what}, which is not TensorFlow Serving's REST interface. "
             "Check the port."

@@ -127,7 +127,7 @@ def test_a_large_picture_comes_without_pillows_warning(
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
-def test_proxies_of_the_environment_are_not_asked(
+def test_proxies_of_the_environment_are_not_asked_for_this_machine(
     environment: dict[str, str], mnist: ModelServer, transport: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as proxy:

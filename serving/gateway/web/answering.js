@@ -127,7 +127,9 @@ function drawList(run) {
 
 function thumbnail(question) {
   question.url ??= URL.createObjectURL(question.thumbnail);
-  return element("img", { src: question.url, alt: "", loading: "lazy" });
+  const image = element("img", { src: question.url, alt: "", loading: "lazy" });
+  image.onerror = () => image.remove(); // No picture, or none that this browser knows.
+  return image;
 }
 
 function show(run) {

@@ -6,7 +6,7 @@ import { exampleBody } from "/web/examples.js";
 import { FieldError, Form } from "/web/form.js";
 import * as json from "/web/json.js";
 import { described, takesRows } from "/web/model.js";
-import { base64, pixels, RANGES, rangeOf } from "/web/pictures.js";
+import { base64, MOST_SIDE, pixels, RANGES, rangeOf } from "/web/pictures.js";
 import { Question } from "/web/questions.js";
 
 const MOST_ROWS = 256; // In one request; more rows go in several.
@@ -55,7 +55,9 @@ export class Asking {
     const { about, kind } = this.picture;
     const parts = [];
     if (about.description) parts.push(element("p", {}, about.description));
-    const file = element("input", { id: "file", className: "hidden", type: "file", multiple: true, accept: "image/*" });
+    // What ends in `_bytes` may be sounds as well.
+    const accept = kind === "picture" || /ima?ge?|pic|photo/i.test(this.picture.alias) ? "image/*" : "";
+    const file = element("input", { id: "file", className: "hidden", type: "file", multiple: true, accept });
     const camera = element("input", { id: "camera", className: "hidden camera", type: "file", accept: "image/*" });
     camera.setAttribute("capture", "environment");
     for (const input of [file, camera])
@@ -63,13 +65,13 @@ export class Asking {
         this.useFiles([...input.files]);
         input.value = "";
       });
-    const choose = [file, element("label", { className: "button", for: "file" }, "Choose pictures"),
-      camera, element("label", { className: "button camera", for: "camera" }, "Take a photo")];
+    const choose = [file, element("label", { className: "button", for: "file" }, accept ? "Choose pictures" : "Choose files")];
+    if (accept) choose.push(camera, element("label", { className: "button camera", for: "camera" }, "Take a photo"));
     if (about.drawing) {
       this.drawing = drawingPad((drawn) => this.askFiles([drawn]), () => this.page.clear());
       parts.push(this.drawing.pad, element("div", { className: "buttons" }, this.drawing.cleared, ...choose), this.drawing.how);
     } else {
-      parts.push(element("div", { id: "pad", className: "drop" }, element("p", {}, "Drop or paste pictures here, or"), element("div", { className: "buttons" }, ...choose)));
+      parts.push(element("div", { id: "pad", className: "drop" }, element("p", {}, accept ? "Drop or paste pictures here, or" : "Drop or paste files here, or"), element("div", { className: "buttons" }, ...choose)));
     }
     if (kind === "picture") parts.push(this.rangeParts());
     return parts;
@@ -79,7 +81,7 @@ export class Asking {
     const { range, known: how } = rangeOf(this.picture);
     this.range = range;
     const { width, height, channels } = this.picture;
-    const size = width && height ? `fitted into ${width}×${height}` : "in their own size";
+    const size = width && height ? `fitted into ${width}×${height}` : `in their own size, at most ${MOST_SIDE} pixels a side`;
     const colours = { 1: "grey", 3: "RGB", 4: "RGBA" }[channels];
     const facts = element("p", { className: "quiet" }, `Pictures are ${size}, ${colours}.`);
     if (how) {

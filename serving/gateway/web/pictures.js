@@ -2,6 +2,7 @@
 
 import { isFloat } from "/web/model.js";
 
+export const MOST_SIDE = 640; // Pixels, of pictures as numbers for models that take any size.
 export const RANGES = [[0, 1], [0, 255], [-1, 1]];
 
 /** Return the range of a picture's values, and how it is known; empty: it is a guess. */
@@ -35,8 +36,9 @@ export async function pixels(file, input, [low, high]) {
   } catch {
     throw new Error(`'${file.name}' is not a picture that this browser can read.`);
   }
-  const width = input.width || bitmap.width;
-  const height = input.height || bitmap.height;
+  const scale = Math.min(1, MOST_SIDE / Math.max(bitmap.width, bitmap.height));
+  const width = input.width || Math.max(1, Math.round(bitmap.width * scale));
+  const height = input.height || Math.max(1, Math.round(bitmap.height * scale));
   const data = fitted(bitmap, width, height, input.channels === 4);
   bitmap.close();
   const whole = !isFloat(input.dtype);

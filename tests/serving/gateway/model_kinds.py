@@ -254,8 +254,18 @@ def _save_sundry(tf, spec, signature, save):  # type: ignore[no-untyped-def]
         classes = tf.argmax(x, 1, output_type=tf.int32)
         return {"labels": classes, "confidences": tf.reduce_max(tf.nn.softmax(x), 1)}
 
+    @signature(spec([None, None, None, 3], tf.float32, "photo"))
+    def sizes(photo):  # type: ignore[no-untyped-def]
+        return {"size": tf.tile(tf.shape(photo)[None, 1:3], [tf.shape(photo)[0], 1])}
+
+    @signature(spec([None], tf.string, "sound_bytes"))
+    def sound(sound_bytes):  # type: ignore[no-untyped-def]
+        return {"length": tf.strings.length(sound_bytes)}
+
     save(
         "sundry",
+        sizes=sizes,
+        sound=sound,
         add=add,
         scale=scale,
         next_number=next_number,

@@ -132,6 +132,27 @@ def test_a_model_that_says_what_it_is_is_asked_so(visit: Open, tmp_path: Path) -
     assert ranged.best == "red"
 
 
+def test_a_model_of_any_size_gets_no_more_pixels_than_json_can_carry(
+    visit: Open, tmp_path: Path
+) -> None:
+    Image.new("RGB", (4000, 1000), "teal").save(tmp_path / "wide.jpg")
+    sundry = visit("sundry")
+    sundry.choose_signature("sizes")
+    assert "in their own size, at most 640 pixels a side" in sundry.question
+    sundry.give(tmp_path / "wide.jpg")
+    assert "0 160 1 640" in sundry.answer
+
+
+def test_files_that_are_no_pictures_are_taken_as_they_are(visit: Open, tmp_path: Path) -> None:
+    (tmp_path / "tone.wav").write_bytes(bytes(1234))
+    sundry = visit("sundry")
+    sundry.choose_signature("sound")
+    assert "Choose files" in sundry.question
+    assert "Take a photo" not in sundry.question
+    sundry.give(tmp_path / "tone.wav")
+    assert sundry.best == "1234"
+
+
 def test_fields_of_a_table_become_a_price(visit: Open) -> None:
     houses = visit("houses")
     assert houses.text("h1") == "What is a house worth?"

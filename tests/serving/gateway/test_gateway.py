@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from serving.gateway import form_predictions
 from tests.serving.gateway.conftest import OfModel
 from tests.serving.gateway.running import (
     FORM,
@@ -149,6 +150,23 @@ def test_a_picture_that_the_model_refuses_is_named(of_model: OfModel) -> None:
     status, answer = of_model("digits").post(band(1), encoded(Image.new("L", (50, 50))), band(2))
     assert status == 400
     assert answer["error"] == "Picture '1.png' can't be used: The picture is empty."
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "assertion failed: [it is empty] [Condition x > y] [x = ] [0]\n\t [[{{node A}}]]",
+            "it is empty",
+        ),
+        ("assertion failed: [image_bytes[2]: it is empty: [nothing]]", "it is empty: [nothing]"),
+        ("assertion failed: [a[0]: too dark]\n\t [[{{node A}}]]", "too dark"),
+        ("Invalid PNG data, size 200\n\t [[{{node decode}}]]", "Invalid PNG data, size 200"),
+        ("Invalid PNG data, size 200 [[{{node decode}}]]", "Invalid PNG data, size 200"),
+    ],
+)
+def test_what_a_graph_refuses_is_told_without_its_nodes(text: str, words: str) -> None:
+    assert form_predictions._for_people(text) == words
 
 
 def test_pictures_reach_the_model_as_they_are(of_model: OfModel) -> None:

@@ -17,9 +17,15 @@ let current = null; // The questions being answered: `{questions, results, stop,
 export function forget() {
   current?.stop.abort();
   current = null;
-  for (const id of ["error", "waiting", "saving", "code"]) $(id).hidden = true;
+  for (const id of ["waiting", "saving", "code"]) $(id).hidden = true;
+  hideError();
   $("more").replaceChildren();
   $("answer").replaceChildren(element("p", { className: "quiet" }, "Nothing is asked yet."));
+}
+
+function hideError() {
+  $("error").replaceChildren();
+  $("error").hidden = true;
 }
 
 /** Show an error in place of the answer. */
@@ -35,7 +41,7 @@ export async function ask(questions) {
   current?.stop.abort(new DOMException("superseded", "AbortError"));
   const run = { questions, results: questions.map(() => ({ state: "waiting" })), stop: new AbortController(), chosen: 0, touched: false };
   current = run;
-  $("error").hidden = true;
+  hideError();
   const stopWaiting = showWaiting(run);
   drawList(run);
   const left = questions.map((_, i) => i);
@@ -136,7 +142,7 @@ function show(run) {
   const question = run.questions[run.chosen];
   const result = run.results[run.chosen];
   $("answer").classList.remove("old");
-  $("error").hidden = true;
+  hideError();
   if (result.state === "waiting") return;
   const failed = question.thumbnail ? (result.state === "failed" ? [result] : []) : run.results.filter(({ state }) => state === "failed");
   if (failed.length) {

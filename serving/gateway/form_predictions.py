@@ -12,8 +12,8 @@ from typing import Any
 from . import signatures
 from .backend import Backend, BackendError
 
-_ASSERTION = re.compile(r"assertion failed: \[(?:\w+\[\d+\]: )?(.+?)\](?= \[|\s*\n|\s*$)", re.S)
-"""What a graph refuses: `assertion failed: [image_bytes[2]: it is empty] [other values]`."""
+_ASSERTION = re.compile(r"assertion failed: \[(.+?)\](?= \[|\s*\n|\s*$)", re.S)
+"""What a graph refuses: `assertion failed: [it is empty] [image_bytes[2]]`."""
 _WHERE = re.compile(r"\n|\s*\[\[\{\{node")
 
 
@@ -115,8 +115,7 @@ class _Question:
 def _for_people(text: str) -> str:
     """Return what an error of TensorFlow says to people; the page does the same (server.js).
 
-    Of an assertion in a graph that is its message (docs/contracts.md), without the input's name,
-    which stands for the file, and before the values that failed. Other texts go on
+    Of an assertion in a graph that is its first value (docs/contracts.md). Other texts go on
     with names of the graph's nodes, and where in the source they come from.
     """
     if asserted := _ASSERTION.search(text):

@@ -101,9 +101,8 @@ const WORDS = {
 
 /** Return what an error of TensorFlow says to people; the gateway's form does the same. */
 function forPeople(text) {
-  // Of an assertion in a graph that is its message (docs/contracts.md), without the input's name and
-  // before the values that failed.
-  const asserted = /assertion failed: \[(?:\w+\[\d+\]: )?(.+?)\](?= \[|\s*\n|\s*$)/s.exec(text);
+  // Of an assertion in a graph that is its first value (docs/contracts.md).
+  const asserted = /assertion failed: \[(.+?)\](?= \[|\s*\n|\s*$)/s.exec(text);
   // Below the first line are names of a graph's nodes and where in the source they come from.
   return (asserted?.[1] ?? text.split(/\n|\s*\[\[\{\{node/)[0]).trim().slice(0, 500);
 }

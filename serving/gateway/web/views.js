@@ -13,10 +13,11 @@ const KINDS = { iVBOR: "image/png", "/9j/": "image/jpeg", R0lGO: "image/gif", Uk
 /** Return the element of a view. `large` marks the first one, which is the answer in short. */
 export function render(view, large) {
   const made = RENDERERS[view.kind](view, large);
-  const { description } = view.about ?? {};
   const title = view.kind === "classes" && large ? null : element("h3", {}, view.alias);
-  return element("section", { className: "view" }, title, description ? element("p", { className: "quiet" }, description) : null,
-    made, view.note ? element("p", { className: "note" }, view.note) : null);
+  const { description } = view.about ?? {};
+  const described = description ? element("p", { className: "quiet" }, description) : null;
+  const note = view.note ? element("p", { className: "note" }, view.note) : null;
+  return element("section", { className: "view" }, title, made, described, note);
 }
 
 const RENDERERS = { classes, number: plain, text, file, picture, classmap, table, json: tree };

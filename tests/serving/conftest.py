@@ -57,6 +57,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def front_end() -> str:
+    """Which front end servers have: the one that they choose, unless a folder's tests say more."""
+    return "auto"
+
+
 def served(models: Path, base: Path, kind: str, version: int) -> Path:
     """Put a SavedModel below a base path as a version, whole at once; return the base path."""
     base.mkdir(parents=True, exist_ok=True)
@@ -65,7 +71,9 @@ def served(models: Path, base: Path, kind: str, version: int) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kinds(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+def kinds(
+    models: Path, tmp_path_factory: pytest.TempPathFactory, front_end: str
+) -> Iterator[ModelServer]:
     """A server with many signatures, version 3."""
     base = served(models, tmp_path_factory.mktemp("serving") / "kinds", "kinds", 3)
     with running_server(base, "kinds", ["--rest_api_enable_cors_support"]) as server:
@@ -73,7 +81,9 @@ def kinds(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mo
 
 
 @pytest.fixture(scope="session")
-def examples(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+def examples(
+    models: Path, tmp_path_factory: pytest.TempPathFactory, front_end: str
+) -> Iterator[ModelServer]:
     """A server of a model that takes Examples, version 5."""
     base = served(models, tmp_path_factory.mktemp("serving") / "examples", "examples", 5)
     with running_server(base, "examples") as server:
@@ -81,7 +91,9 @@ def examples(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def mnist(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+def mnist(
+    models: Path, tmp_path_factory: pytest.TempPathFactory, front_end: str
+) -> Iterator[ModelServer]:
     """A server of the MNIST-like model, version 7."""
     base = served(models, tmp_path_factory.mktemp("serving") / "mnist", "mnist", 7)
     with running_server(base, "mnist") as server:

@@ -46,7 +46,7 @@ def folder(authority: Issued) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(models: Path, folder: Path, authority: Issued) -> Iterator[ModelServer]:
+def server(models: Path, folder: Path, authority: Issued, front_end: str) -> Iterator[ModelServer]:
     """A server with a certificate on the gRPC port, a token on both, and a fixed list of models."""
     config = write_ssl_config(folder / "ssl.pbtxt", issue(folder, "server", authority, "127.0.0.1"))
     (folder / "token").write_text(f"{TOKEN}\n")

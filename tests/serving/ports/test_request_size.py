@@ -26,7 +26,9 @@ HEAD = "POST /v1/models/half:predict HTTP/1.1\r\nHost: x\r\n"
 
 
 @pytest.fixture(scope="module")
-def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+def server(
+    models: Path, tmp_path_factory: pytest.TempPathFactory, front_end: str
+) -> Iterator[ModelServer]:
     base = served(models, tmp_path_factory.mktemp("size") / "half", "half_plus_two", 1)
     with running_server(base, "half", [f"--max_request_bytes={MOST}"]) as running:
         yield running

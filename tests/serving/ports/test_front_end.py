@@ -1,0 +1,180 @@
+"""The native front end's own: which one runs, and what happens when one of the two sides ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from serving.ports.native.frames import HEADER, PROTOCOL, Kind
+from serving.ports.native.program import NAME
+from tests.frontend import program
+from tests.serving.asking import eventually, http_call
+from tests.serving.conftest import predict_request, predict_stub, served, slow_request
+from tests.serving_fixtures import (
+    FRONT_END,
+    ROOT,
+    ModelServer,
+    free_port,
+    running_server,
+    server_command,
+)
+
+ONE = predict_request("m", x=np.array([2], np.float32))
+
+
+@pytest.fixture
+def base(models: Path, tmp_path: Path) -> Path:
+    return served(models, tmp_path / "m", "half_plus_two", 1)
+
+
+@pytest.fixture
+def only_native(front_end: str) -> None:
+    if front_end != "native":
+        pytest.skip("of the native front end")
+
+
+def child(server: ModelServer) -> int:
+    """Return the process id of a server's front end."""
+    done = subprocess.run(
+        ["pgrep", "-f", "-P", str(server.process.pid), NAME], capture_output=True, text=True
+    )
+    return int(done.stdout)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_log_says_which_one_runs(base: Path, front_end: str) -> None:
+    with running_server(base, "m") as server:
+        assert f"Front end: {front_end}" in server.log()
+
+
+@pytest.mark.usefixtures("only_native")
+class TestNative:
+    def test_auto_takes_the_program_if_there_is_one(
+        self, base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv(FRONT_END, "")
+        with running_server(base, "m", [f"--front_end_program={program()}"]) as server:
+            assert "Front end: native" in server.log()
+        with running_server(base, "m", [f"--front_end_program={tmp_path}/none"]) as server:
+            assert f"Front end: python. {tmp_path}/none: No such file" in server.log()
+            assert predict_stub(server).Predict(ONE).outputs["y"].float_val == [3]
+
+    def test_on_demand_a_missing_program_is_a_start_failure(
+        self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(FRONT_END, "")
+        flags = ["--front_end=native", f"--front_end_program={tmp_path}/none"]
+        done = subprocess.run(
+            server_command(base, "m", free_port(), free_port(), flags),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 255
+        assert f"{tmp_path}/none: No such file or directory" in done.stdout
+
+    def test_a_program_of_another_version_is_not_used(
+        self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = tmp_path / "other"
+        hello = HEADER.pack(Kind.HELLO, PROTOCOL + 1, 0, 0, 0, 0)
+        other.write_text(
+            f"#!{sys.executable}\nimport os, sys, time\n"
+            f"os.write(int(sys.argv[1].partition('=')[2]), {hello!r})\ntime.sleep(60)\n"
+        )
+        other.chmod(0o755)
+        monkeypatch.setenv(FRONT_END, "")
+        with running_server(base, "m", [f"--front_end_program={other}"]) as server:
+            assert f"speaks version {PROTOCOL + 1} of the protocol" in server.log()
+            assert predict_stub(server).Predict(ONE).outputs["y"].float_val == [3]
+
+    def test_without_its_front_end_the_server_ends_to_be_started_anew(self, base: Path) -> None:
+        with running_server(base, "m") as server:
+            os.kill(child(server), signal.SIGKILL)
+            assert server.process.wait(10) == 1
+            assert "has ended with status -9" in server.log()
+
+    def test_without_its_server_the_front_end_ends(self, base: Path) -> None:
+        with running_server(base, "m") as server:
+            pid = child(server)
+            server.process.kill()
+            server.process.wait()
+            eventually(lambda: not is_running(pid), 5)
+
+    def test_a_terminals_ctrl_c_meets_both_and_requests_end_first(
+        self, models: Path, tmp_path: Path
+    ) -> None:
+        base = served(models, tmp_path / "kinds", "kinds", 1)
+        with running_server(base, "kinds") as server:
+            future = predict_stub(server).Predict.future(slow_request(server, 0.5), timeout=30)
+            predict_stub(server).Predict(
+                predict_request("kinds", "echo_float32", x=np.zeros(1, np.float32))
+            )
+            for pid in (child(server), server.process.pid):
+                os.kill(pid, signal.SIGINT)
+            assert future.result().model_spec.name == "kinds"
+            assert server.process.wait(10) == 0
+
+    def test_a_watcher_of_health_is_told_of_the_end(self, base: Path) -> None:
+        with running_server(base, "m") as server:
+            watch = health_pb2_grpc.HealthStub(server.channel).Watch(
+                health_pb2.HealthCheckRequest()
+            )
+            assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+            started = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            with pytest.raises(grpc.RpcError):
+                next(watch)
+            assert server.process.wait(10) == 0
+            assert time.monotonic() - started < 1.5, "no watcher holds it up"
+
+    def test_a_socket_that_a_killed_server_has_left_is_taken_over(
+        self, base: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "grpc.sock"
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(path))
+        with running_server(base, "m", [f"--grpc_socket_path={path}"]) as server:
+            with grpc.insecure_channel(f"unix:{path}") as channel:
+                assert channel.unary_unary("/grpc.health.v1.Health/Check")(b"") == b"\x08\x01"
+            assert predict_stub(server).Predict(ONE).outputs["y"].float_val == [3]
+
+    def test_large_requests_and_answers_go_their_own_way(self, base: Path) -> None:
+        many = np.arange(3_000_000, dtype=np.float32)
+        with running_server(base, "m") as server:
+            unlimited = [("grpc.max_receive_message_length", -1)]
+            address = f"127.0.0.1:{server.grpc_port}"
+            with grpc.insecure_channel(address, options=unlimited) as channel:
+                server.channel.close()
+                server.channel = channel
+                answer = predict_stub(server).Predict(predict_request("m", x=many), timeout=60)
+                np.testing.assert_array_equal(answer.outputs["y"].float_val[-3:], many[-3:] / 2 + 2)
+            body = json.dumps({"instances": many[:300_000].tolist()}).encode()
+            status, text = http_call(server, "POST", "/v1/models/m:predict", body)
+            assert status == 200
+            assert json.loads(text)["predictions"][-1] == 299_999 / 2 + 2
+
+    def test_arguments_without_an_effect_are_said(self, base: Path) -> None:
+        flag = "--grpc_channel_arguments=grpc.lb_policy_name=x,grpc.max_concurrent_streams=7"
+        with running_server(base, "m", [flag]) as server:
+            assert "grpc.lb_policy_name has no effect on the native front end" in server.log()
+            assert "grpc.max_concurrent_streams has no effect" not in server.log()

@@ -33,6 +33,7 @@ type grpcPort struct {
 	listeners []net.Listener
 	link      *link
 	bodies    *budget
+	receiving *receiving
 	refusal   string
 	tooMuch   string
 	token     *token
@@ -42,7 +43,7 @@ type grpcPort struct {
 func newGRPCPort(wanted *config, l *link, health *health, bodies *budget, limit limit, guard *token) (*grpcPort, error) {
 	port := &grpcPort{
 		link: l, bodies: bodies, refusal: wanted.GRPC.Refusal, tooMuch: wanted.TooMuchWaits,
-		token: guard,
+		token: guard, receiving: newReceiving(wanted.MostWaitingBytes),
 	}
 	options, err := serverOptions(&wanted.GRPC)
 	if err != nil {
@@ -97,13 +98,13 @@ func (p *grpcPort) drain(grace time.Duration) {
 
 // admit refuses calls by their headers, before anything of their message is kept.
 func (p *grpcPort) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
-	if p.token == nil || strings.HasPrefix(info.FullMethodName, healthPrefix) {
+	if strings.HasPrefix(info.FullMethodName, healthPrefix) {
 		return ctx, nil
 	}
 	if !p.token.isIn(first(info.Header, "authorization"), first(info.Header, "x-auth-token")) {
 		return nil, status.Error(codes.Unauthenticated, p.refusal)
 	}
-	return ctx, nil
+	return p.receiving.cancellable(ctx), nil
 }
 
 // handler returns what has Python answer a method.
@@ -112,11 +113,18 @@ func (p *grpcPort) handler(method string) grpc.MethodHandler {
 		_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor,
 	) (any, error) {
 		var message mem.BufferSlice
-		if err := decode(&message); err != nil {
+		received := p.receiving.begin(ctx)
+		err := decode(&message)
+		received()
+		if errors.Is(context.Cause(ctx), errTooMuch) {
+			message.Free()
+			return nil, status.Error(codes.ResourceExhausted, p.tooMuch)
+		}
+		if err != nil {
 			return nil, err
 		}
 		size := message.Len()
-		if !p.bodies.take(int64(size)) {
+		if !p.bodies.takeOrAlone(int64(size)) {
 			message.Free()
 			return nil, status.Error(codes.ResourceExhausted, p.tooMuch)
 		}

@@ -21,6 +21,15 @@ func (b *budget) take(bytes int64) bool {
 	return true
 }
 
+// takeOrAlone is take for bytes that are here already: if nobody else holds any, they may be more.
+func (b *budget) takeOrAlone(bytes int64) bool {
+	if held := b.held.Add(bytes); held > b.most && held > bytes && b.most > 0 {
+		b.held.Add(-bytes)
+		return false
+	}
+	return true
+}
+
 func (b *budget) giveBack(bytes int64) { b.held.Add(-bytes) }
 
 // limitedListener closes connections above a number at once: those that are open go on, and the

@@ -24,10 +24,7 @@ const (
 	firstBodyBytes = 16 << 10
 )
 
-var (
-	errTooLarge = errors.New("longer than it may be")
-	errTooMuch  = errors.New("too much waits")
-)
+var errTooLarge = errors.New("longer than it may be")
 
 // restPort answers HTTP/1.1.
 type restPort struct {

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -178,3 +179,27 @@ class TestNative:
         with running_server(base, "m", [flag]) as server:
             assert "grpc.lb_policy_name has no effect on the native front end" in server.log()
             assert "grpc.max_concurrent_streams has no effect" not in server.log()
+
+    def test_messages_that_come_in_at_the_same_time_are_bounded(self, base: Path) -> None:
+        """960 MB of messages, of which the front end may have a part only."""
+        content = bytes(40 * 2**20)
+        with running_server(base, "m", [f"--max_waiting_bytes={64 * 2**20}"]) as server:
+            address = f"127.0.0.1:{server.grpc_port}"
+
+            def ask(_: int) -> str:
+                with grpc.insecure_channel(address) as channel:
+                    call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+                    try:
+                        call(content, timeout=60)
+                    except grpc.RpcError as error:
+                        return error.code().name
+                return "OK"
+
+            with ThreadPoolExecutor(24) as threads:
+                codes = set(threads.map(ask, range(24)))
+            # Zeros are no message, which Python says of those that it was handed.
+            assert codes <= {"INTERNAL", "RESOURCE_EXHAUSTED"}
+            status = Path(f"/proc/{child(server)}/status").read_text()
+            most = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+            assert most < 400 * 2**20
+            assert predict_stub(server).Predict(ONE).outputs["y"].float_val == [3]

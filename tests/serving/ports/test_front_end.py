@@ -181,8 +181,8 @@ class TestNative:
             assert "grpc.max_concurrent_streams has no effect" not in server.log()
 
     def test_messages_that_come_in_at_the_same_time_are_bounded(self, base: Path) -> None:
-        """960 MB of messages, of which the front end may have a part only."""
-        content = bytes(40 * 2**20)
+        """320 MB of messages, of which the front end may have a part only."""
+        content = bytes(20 * 2**20)
         with running_server(base, "m", [f"--max_waiting_bytes={64 * 2**20}"]) as server:
             address = f"127.0.0.1:{server.grpc_port}"
 
@@ -195,11 +195,12 @@ class TestNative:
                         return error.code().name
                 return "OK"
 
-            with ThreadPoolExecutor(24) as threads:
-                codes = set(threads.map(ask, range(24)))
+            with ThreadPoolExecutor(16) as threads:
+                codes = set(threads.map(ask, range(16)))
             # Zeros are no message, which Python says of those that it was handed.
-            assert codes <= {"INTERNAL", "RESOURCE_EXHAUSTED"}
+            # Calls that are given up end as CANCELLED where the client still sends.
+            assert codes <= {"INTERNAL", "RESOURCE_EXHAUSTED", "CANCELLED"}
             status = Path(f"/proc/{child(server)}/status").read_text()
             most = int(status.partition("VmHWM:")[2].split()[0]) * 1024
-            assert most < 400 * 2**20
+            assert most < 250 * 2**20
             assert predict_stub(server).Predict(ONE).outputs["y"].float_val == [3]

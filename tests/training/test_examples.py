@@ -2,13 +2,18 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
+from client import Client
+from tests.serving.gateway.running import running_gateway
+from tests.serving_fixtures import running_server
 from tests.training.conftest import ROOT, scalars
 from training.quiet_tensorflow import tf
 
@@ -48,8 +53,11 @@ def run_example(name: str, data: Path, output: Path, *arguments: str) -> str:
     return done.stdout
 
 
+WITH_PICTURES = "with_pictures.py"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != WITH_PICTURES])
 def test_each_way_leaves_a_model_and_metrics(name: str, data: Path, tmp_path: Path) -> None:
     run_example(name, data, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["loss"] < 2 * NOISE**2
@@ -74,3 +82,43 @@ def test_fit_with_the_callback_logs_saves_and_goes_on_after_the_last_epoch(
     assert sorted(step for step, _ in scalars(output / "evaluation")["loss"]) == [
         *(13, 26, 39, 52, 65)
     ]
+
+
+def picture_of(kind: str, random: np.random.Generator) -> Image.Image:
+    """A round or a square spot, of any size and place, on grey paper."""
+    paper = Image.new("RGB", (90, 70), tuple(random.integers(150, 255, 3).tolist()))
+    left, top = random.integers(5, 30, 2).tolist()
+    side = int(random.integers(25, 38))
+    draw = ImageDraw.Draw(paper)
+    shape = draw.ellipse if kind == "round" else draw.rectangle
+    shape([left, top, left + side, top + side], fill=tuple(random.integers(0, 90, 3).tolist()))
+    return paper
+
+
+@pytest.mark.slow
+def test_pictures_in_folders_make_a_model_that_page_and_client_know(tmp_path: Path) -> None:
+    """Told nothing, they name the classes; a turned photo is seen as it is."""
+    random = np.random.default_rng(1)
+    for kind in ("round", "square"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for number in range(100):
+            ending = ("jpg", "png")[number % 2]
+            picture_of(kind, random).save(tmp_path / "data" / kind / f"{number}.{ending}")
+    output = tmp_path / "models" / "1"
+    output.parent.mkdir()
+    run_example(WITH_PICTURES, tmp_path / "data", tmp_path / "out", "--epochs=20")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["accuracy"] > 0.9
+    shutil.copytree(tmp_path / "out" / "model", output)
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for kind in ("round", "square"):
+        picture_of(kind, random).save(tmp_path / f"{kind}.jpg", exif=exif)
+    files = [tmp_path / "round.jpg", tmp_path / "square.jpg"]
+    with running_server(output.parent, "shapes") as server:
+        with Client("127.0.0.1", "shapes", port=server.grpc_port) as client:
+            answers = list(client.predict_files(files))
+        with running_gateway(server.rest_url, tmp_path, model="shapes") as gateway:
+            status, answer = gateway.post(*(file.read_bytes() for file in files))
+    assert [answer.label for answer in answers] == ["round", "square"]
+    assert (status, answer["labels"]) == (200, ["round", "square"])

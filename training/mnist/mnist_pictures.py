@@ -22,6 +22,11 @@ _INK = 5
 _LEAST_CONTRAST = 24
 """Of 255: below it a picture shows nothing but its background."""
 
+_UNEVEN, _DIMMEST = 8, 48
+"""Of 255: differences of light between the edges of a photo of paper, and of the darkest edge."""
+_PHOTO_SIDE = 1024
+"""Pixels of the longer side of such a photo: it takes floats, and is blurred by nature."""
+
 _SMALL_GREY = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x1c\0\0\0\x1c\x08\0"
 """How a PNG file of 28x28 grey pixels begins."""
 _SECOND_PART = 37
@@ -85,6 +90,7 @@ def _read_digit(encoded: "tf.Tensor", name: "tf.Tensor") -> "tf.Tensor":
 
 
 def _prepared(grey: "tf.Tensor", name: "tf.Tensor") -> "tf.Tensor":
+    grey = _in_even_light(grey)
     ink_of, strongest = _ink(grey)
     empty = refuse_if(
         strongest < _LEAST_CONTRAST, name, "it is empty: nothing stands out from its background"
@@ -93,6 +99,31 @@ def _prepared(grey: "tf.Tensor", name: "tf.Tensor") -> "tf.Tensor":
         least = (strongest + _INK - 1) // _INK
     digit = _cut_out(grey, ink_of, tf.cast(least, tf.uint8))
     return tf.reshape(_centred(_fitted(digit)), [SIDE * SIDE])
+
+
+def _in_even_light(grey: "tf.Tensor") -> "tf.Tensor":
+    """Return a photo of paper as if the light came from everywhere: uint8 [h, w] -> [h', w'].
+
+    Light falls from one side, mostly: it is taken to change evenly from edge to edge.
+    """
+    sides = [grey[0], grey[-1], grey[:, 0], grey[:, -1]]
+    light = tf.stack([tf.cast(tf.sort(side)[tf.shape(side)[0] // 2], tf.float32) for side in sides])
+    darkest, lightest = tf.reduce_min(light), tf.reduce_max(light)
+
+    def levelled() -> "tf.Tensor":
+        shape = tf.cast(tf.shape(grey), tf.float32)
+        size = tf.cast(shape * tf.minimum(1.0, _PHOTO_SIDE / tf.reduce_max(shape)), tf.int32)
+        photo = tf.raw_ops.ResizeArea(images=grey[None, :, :, None], size=tf.maximum(1, size))
+        top, bottom, left, right = tf.unstack(light)
+        down = tf.linspace(top, bottom, tf.shape(photo)[1])[:, None]
+        across = tf.linspace(left, right, tf.shape(photo)[2])
+        middle = tf.reduce_mean(light)
+        # It makes ink lighter as it does paper.
+        even = photo[0, :, :, 0] * middle / tf.maximum(1.0, down + across - middle)
+        return tf.cast(tf.clip_by_value(tf.round(even), 0, 255), tf.uint8)
+
+    uneven = (lightest - darkest >= _UNEVEN) & (darkest >= _DIMMEST)
+    return tf.cond(uneven, levelled, lambda: grey)
 
 
 def _ink(grey: "tf.Tensor") -> "tuple[Callable[[tf.Tensor], tf.Tensor], tf.Tensor]":

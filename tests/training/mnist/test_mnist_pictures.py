@@ -112,6 +112,15 @@ def test_a_picture_that_is_mnist_already_keeps_its_pixels(read: Reader) -> None:
     assert read().shape == (0, SIDE, SIDE)
 
 
+def test_light_from_one_side_does_not_matter(read: Reader) -> None:
+    """Paper in the shadow was darker than a fifth of the ink, and taken for ink."""
+    ink = np.asarray(seven(2000, (300, 200), 900), np.float32) / 255
+    light = 170 + np.linspace(-50, 50, 2000) + np.linspace(20, -20, 2000)[:, None]
+    photo = Image.fromarray(np.uint8(light * (1 - 0.8 * ink)))
+    found, expected = read(encoded(photo, "JPEG", quality=90), encoded(seven()))
+    assert np.abs(found - expected).mean() < 8
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
 def test_usual_kinds_are_read(kind: str, read: Reader) -> None:
     (prepared,) = read(encoded(seven(ink=0, paper=255), kind))

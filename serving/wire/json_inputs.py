@@ -350,8 +350,11 @@ def _explain(value: Json, level: int, shape: tuple[int, ...], data_type: int) ->
     if isinstance(value, Numbers):
         value = value.listed()
     if isinstance(value, Irregular):
-        for element in value:
-            _explain(element, level + 1, shape, data_type)
+        for rows in _in_parts(value):
+            part = _convert_rows(rows, data_type)
+            if part is None or part.shape[1:] != shape[1:]:
+                for element in rows:
+                    _explain(element, level + 1, shape, data_type)
         return
     if isinstance(value, list):
         if level >= len(shape):

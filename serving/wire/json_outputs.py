@@ -147,11 +147,22 @@ def _dump_numbers(array: np.ndarray) -> bytes:
     return text
 
 
+def _base64(value: bytes) -> bytes:
+    if len(value) <= _MOST_BYTES:
+        return b2a_base64(value, newline=False)
+    # Of whole groups of three bytes.
+    step = _MOST_BYTES // 3 * 3
+    return b"".join(
+        b2a_base64(value[start : start + step], newline=False)
+        for start in range(0, len(value), step)
+    )
+
+
 def _dump_texts(array: np.ndarray, alias: str) -> bytes:
     flat = array.ravel()
     texts: list[Any]
     if alias.endswith("_bytes"):
-        texts = [{"b64": b2a_base64(value, newline=False).decode()} for value in flat]
+        texts = [orjson.Fragment(b'{"b64":"%s"}' % _base64(value)) for value in flat]
     else:
         try:
             texts = [value.decode() for value in flat]

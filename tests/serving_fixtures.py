@@ -239,6 +239,16 @@ def _main(kind: str, path: str, argument: str) -> None:
         signatures = _half_plus_two_of_version_2(tf, signature, model)
     elif kind == "colours":
         signatures = _colours(tf, signature, argument)
+    elif kind == "large":
+        constants = [tf.random.stateless_uniform([1024, 1024], [n, n]) for n in range(6)]
+
+        @signature(tf.TensorSpec([None, 1024], tf.float32, "x"))
+        def serving_default(x):
+            for constant in constants:
+                x = tf.matmul(x, constant)
+            return {"y": x[:, :1]}
+
+        signatures = {"serving_default": serving_default}
     else:
         signatures = _kinds(tf, signature)
     tf.saved_model.save(model, path, signatures=signatures)

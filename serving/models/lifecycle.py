@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from .. import metrics
+from ..engine import memory
 from ..engine.operations import MissingOperation
 from ..errors import NotFound, ServingError, as_serving_error
 from . import folders
@@ -311,6 +312,7 @@ class Model:
                 except Exception as failure:
                     error = as_serving_error(failure)
                     version.close()
+                memory.give_back()
         with self._changed:
             version.busy = False
             if error is not None:
@@ -362,6 +364,7 @@ class Model:
             self._changed.wait_for(lambda: not version.leases)
         with self._unloads:
             version.close()
+            memory.give_back()
         with self._changed:
             version.state = State.END
             self._look_again = self._look_again or version.number in self._wanted

@@ -31,6 +31,9 @@ _OUTPUTS = predict_pb2.PredictResponse.DESCRIPTOR.fields_by_name["outputs"].numb
 _KEY, _VALUE = 1, 2
 """Fields of an entry of a map."""
 
+_MOST_FIELDS = 1000
+"""Without values, of a request or a tensor."""
+
 
 def read_request(data: bytes) -> tuple[predict_pb2.PredictRequest, dict[str, Values]]:
     """Return a request without the values of its inputs, and these by the input's name.
@@ -42,7 +45,7 @@ def read_request(data: bytes) -> tuple[predict_pb2.PredictRequest, dict[str, Val
     found: dict[str, Values] = {}
     for number, wire_type, field, content in _fields(memoryview(data)):
         if number != _INPUTS or wire_type != _LENGTH_DELIMITED:
-            rest.append(field)
+            _keep(rest, field)
             continue
         parts = list(_fields(content))
         if [part[:2] for part in parts] != [(_KEY, _LENGTH_DELIMITED), (_VALUE, _LENGTH_DELIMITED)]:
@@ -57,7 +60,7 @@ def read_request(data: bytes) -> tuple[predict_pb2.PredictRequest, dict[str, Val
 
 def _read_tensor(content: memoryview) -> tuple[bytes, dict[str, list[memoryview]]]:
     """Return a serialised `TensorProto` without its values, and these."""
-    rest: list[memoryview] = []
+    rest: Pieces = []
     values: dict[str, list[memoryview]] = {}
     for number, wire_type, field, value in _fields(content):
         name = _TENSOR_FIELDS.get(number, "")
@@ -70,8 +73,16 @@ def _read_tensor(content: memoryview) -> tuple[bytes, dict[str, list[memoryview]
                 raise ValueError("a varint without an end")
             values.setdefault(name, []).append(value)
         else:
-            rest.append(field)
+            _keep(rest, field)
     return b"".join(rest), values
+
+
+def _keep(rest: Pieces, field: memoryview) -> None:
+    """Add a field to those that are left."""
+    if len(rest) >= _MOST_FIELDS:
+        # Scanned here, megabytes of fields of two bytes would take minutes.
+        raise ValueError("more fields than a message has")
+    rest.append(field)
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int, memoryview, memoryview]]:

@@ -16,6 +16,9 @@ from ...models.registry import Models
 from .asgi import RestApplication
 from .protocol import BoundedHttpToolsProtocol
 
+KEEP_ALIVE_SECONDS = 75
+"""Longer than proxies and load balancers keep an idle connection: they must not find it closed."""
+
 
 class RestServer:
     """The HTTP port of a server, on an event loop of its own.
@@ -38,6 +41,7 @@ class RestServer:
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 ws="none",
                 server_header=False,
                 date_header=False,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.installing import CACHE, PEERS, ROOT
+from benchmarks.installing import CACHE, PEERS, ROOT, frontend
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Contestant:
     def arguments(self, port: int) -> list[str]:
         """Return the command line of the server."""
         bin_folder = CACHE / self.name / "bin" if self.package else Path(sys.executable).parent
-        places = {"bin": bin_folder, "program": CACHE / self.program}
+        places = {"bin": bin_folder, "program": CACHE / self.program, "frontend": frontend()}
         return [word.format(port=port, rest=port + 1, **places) for word in self.command]
 
 
@@ -146,10 +146,12 @@ _NATIVE_BOUND = Contestant(
     program="native_bound",
 )
 
+NATIVE = ("--front_end=native", "--front_end_program={frontend}")
+
 CONTESTANTS = [
     # "batch": with --enable_batching. "Python": with the pure Python front end.
-    *ours("dlstack", "--front_end=native"),
-    *ours("dlstack batch", "--front_end=native", "--enable_batching"),
+    *ours("dlstack", *NATIVE),
+    *ours("dlstack batch", *NATIVE, "--enable_batching"),
     *ours("dlstack Python", "--front_end=python"),
     *ours("dlstack Python batch", "--front_end=python", "--enable_batching"),
     _NATIVE_BOUND,

@@ -7,6 +7,7 @@ requirements.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -14,6 +15,9 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from local.build.programs import FRONTEND, programs_of
+from local.home import Home
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "benchmarks" / "peers"
@@ -57,6 +61,12 @@ def go_program(name: str) -> Path:
         env=os.environ | _tensorflow_for_c(),
     )
     return program
+
+
+@functools.cache
+def frontend() -> Path:
+    """Build the model server's front end unless it is there, and return it."""
+    return programs_of(Home.from_environment()).build(FRONTEND)
 
 
 def _go() -> str:

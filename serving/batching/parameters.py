@@ -7,14 +7,14 @@ TensorFlow's `shared_batch_scheduler.h`.
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from google.protobuf import wrappers_pb2  # type: ignore[import-untyped]
 
 from .. import text_protos
 from ..errors import InvalidArgument
+from ..machine import cpus
 from ..text_protos import INT64, message_type
 
 PER_MODEL_FILE = "batching_params.pbtxt"
@@ -56,7 +56,7 @@ class BatchingParameters:
     """Longest wait for a fuller batch while a thread is free."""
     max_enqueued_batches: int = 10
     """Batches that may wait; a request that needs one more is refused."""
-    num_batch_threads: int = os.cpu_count() or 1
+    num_batch_threads: int = field(default_factory=cpus)
     """Batches that run at the same time, of all models together."""
     allowed_batch_sizes: tuple[int, ...] = ()
     """Sizes that batches are filled up to; none: any."""

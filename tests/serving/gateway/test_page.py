@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from client import Client
 from tests.serving.gateway.chromium import PROGRAM, Page, chromium
 from tests.serving.gateway.conftest import OfModel
 from tests.serving.gateway.running import band_picture
 from tests.serving.gateway.visit import Visit
+from tests.serving_fixtures import ModelServer
 
 pytestmark = [
     pytest.mark.slow,
@@ -130,6 +132,26 @@ def test_a_model_that_says_what_it_is_is_asked_so(visit: Open, tmp_path: Path) -
     transparent.save(tmp_path / "transparent.png")
     ranged.give(tmp_path / "transparent.png")
     assert ranged.best == "red"
+
+
+@pytest.mark.parametrize("size", [(800, 200), (90, 300)])
+def test_page_and_client_give_the_same_answer_for_a_picture(
+    visit: Open, kinds_server: ModelServer, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """Both fit it in, fill the rest with the border's colour, and lay what is clear on paper."""
+    photo = Image.new("RGBA", size, (0, 0, 0, 0))
+    photo.paste((90, 20, 30, 255), (20, 50, 80, 150))
+    photo.save(tmp_path / "photo.png")
+    ranged = visit("ranged")
+    ranged.give(tmp_path / "photo.png")
+    shares = ranged.value(
+        "Object.fromEntries([...document.querySelectorAll('.bars li')].map((each) =>"
+        " [each.querySelector('.name').textContent, parseFloat(each.lastChild.textContent)]))"
+    )
+    with Client("127.0.0.1", "ranged", port=kinds_server.rest_port, transport="rest") as client:
+        [answer] = client.predict_files([tmp_path / "photo.png"], top=3)
+    expected = {score.label: 100 * score.probability for score in answer.scores}
+    assert shares == pytest.approx(expected, abs=1)
 
 
 def test_a_model_of_any_size_gets_no_more_pixels_than_json_can_carry(

@@ -1,0 +1,198 @@
+"""How long small requests and health checks wait while one client sends large requests.
+
+    .venv/bin/python benchmarks/stalls.py [--root CHECKOUT] [-- --front_end=python ...]
+
+For each kind of large request, a process sends it again and again for some seconds. Beside it one
+client sends rows of ten numbers over gRPC, one over REST, and one asks for the health. Printed are
+the median, the 99th percentile and the longest of their times, in milliseconds. `--root` measures the server of another
+checkout, with the same requests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from serving.engine.c_api import skip_tensorflow_import  # noqa: E402
+
+skip_tensorflow_import()
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: E402
+from tensorflow_serving.apis import predict_pb2  # noqa: E402
+
+from serving.wire import tensor_proto  # noqa: E402
+from tests import serving_fixtures  # noqa: E402
+
+SECONDS = 5.0
+_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+_NUMBERS = itertools.count()
+
+Ask = Callable[[], Any]
+
+
+class Ports(NamedTuple):
+    """Where a server is asked."""
+
+    grpc_port: int
+    rest_port: int
+
+
+class Asker:
+    """What a client needs to ask over both ports, on connections of its own."""
+
+    def __init__(self, server: Ports) -> None:
+        # Of one process, clients with equal arguments would share a connection.
+        own = [*_UNLIMITED, ("dlstack.client", next(_NUMBERS))]
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", own)
+        self._predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        self._health = health_pb2_grpc.HealthStub(channel)
+        self._rest = http.client.HTTPConnection("127.0.0.1", server.rest_port)
+
+    def grpc(self, signature: str, array: np.ndarray) -> Ask:
+        """Return what sends an array to an echo; the answer stays serialised."""
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = "kinds"
+        request.model_spec.signature_name = signature
+        tensor_proto.write(request.inputs["x"], array)
+        data = request.SerializeToString()
+        return lambda: self._predict(data, timeout=120)
+
+    def rest(self, body: bytes) -> Ask:
+        """Return what posts a body."""
+
+        def ask() -> None:
+            self._rest.request("POST", "/v1/models/kinds:predict", body)
+            response = self._rest.getresponse()
+            text = response.read()
+            if response.status != 200:
+                raise RuntimeError(f"{response.status}: {text[:200]!r}")
+
+        return ask
+
+    def health(self) -> Ask:
+        """Return what asks for the health over gRPC."""
+        return lambda: self._health.Check(health_pb2.HealthCheckRequest(), timeout=120)
+
+
+def _json(rows: str, count: int) -> bytes:
+    head = '{"signature_name": "echo_float32", "instances": ['
+    return (head + ",".join([rows] * count) + "]}").encode()
+
+
+def large(asker: Asker) -> dict[str, Callable[[], Ask]]:
+    """Return what makes each large request, by what it is."""
+    random = np.random.default_rng(0)
+    numbers = json.dumps([0.123456789] * 784)
+    return {
+        "nothing beside": lambda: lambda: time.sleep(0.1),
+        "gRPC, 2 million int64": lambda: asker.grpc(
+            "echo_int64", random.integers(-(2**62), 2**62, 2_000_000)
+        ),
+        "gRPC, [1, 512, 512, 21] float32": lambda: asker.grpc(
+            "echo_float32", random.random((1, 512, 512, 21), np.float32)
+        ),
+        "gRPC, 100,000 strings": lambda: asker.grpc(
+            "echo_string", np.array([b"a text of some letters"] * 100_000, object)
+        ),
+        "REST, 30 MB of rows": lambda: asker.rest(_json(numbers, 3000)),
+        "REST, 12 MB of [0.5]": lambda: asker.rest(_json("[0.5]", 2_000_000)),
+    }
+
+
+def send(server: Ports, name: str) -> None:
+    """Send a large request again and again; say so on stdout once the first was answered."""
+    ask = large(Asker(server))[name]()
+    while True:
+        ask()
+        print("answered", flush=True)
+
+
+@contextmanager
+def sending(server: Ports, name: str) -> Iterator[None]:
+    """Have another process send: the Python of this one must not be busy with it."""
+    command = [sys.executable, __file__, "--send", name]
+    ports = [f"--ports={server.grpc_port},{server.rest_port}"]
+    with subprocess.Popen([*command, *ports], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def measure(server: Ports) -> dict[str, list[float]]:
+    """Return the times of the small requests, in seconds, by what they are."""
+    one, two, three = Asker(server), Asker(server), Asker(server)
+    small = {
+        "gRPC": one.grpc("echo_float32", np.zeros(10, np.float32)),
+        "REST": two.rest(_json("[0.5]", 10)),
+        "health": three.health(),
+    }
+    times: dict[str, list[float]] = {name: [] for name in small}
+    end = time.monotonic() + SECONDS
+
+    def again_and_again(name: str, ask: Ask) -> None:
+        ask()
+        while time.monotonic() < end:
+            started = time.perf_counter()
+            ask()
+            times[name].append(time.perf_counter() - started)
+            time.sleep(0.005)
+
+    threads = [threading.Thread(target=again_and_again, args=item) for item in small.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return times
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=ROOT, help="checkout of the server")
+    parser.add_argument("--send", help="used by this program itself")
+    parser.add_argument("--ports", help="used by this program itself")
+    parser.add_argument("flags", nargs="*", help="of the server, after --")
+    given = parser.parse_args()
+    if given.send:
+        send(Ports(*map(int, given.ports.split(","))), given.send)
+    serving_fixtures.ROOT = given.root.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder) / "kinds"
+        serving_fixtures.export_models(("kinds", base / "1", ""))
+        with serving_fixtures.running_server(base, "kinds", given.flags) as server:
+            ports = Ports(server.grpc_port, server.rest_port)
+            print(f"{'median / p99 / longest, ms':34}{'gRPC':>18}{'REST':>18}{'health':>18}")
+            for name in large(Asker(ports)):
+                with sending(ports, name):
+                    times = measure(ports)
+                cells = [
+                    f"{statistics.median(found) * 1e3:.1f} / "
+                    f"{statistics.quantiles(found, n=100)[-1] * 1e3:.0f} / {max(found) * 1e3:.0f}"
+                    for found in times.values()
+                ]
+                print(f"{name:34}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,8 +4,8 @@
 
 For each kind of large request, a process sends it again and again for some seconds. Beside it one
 client sends rows of ten numbers over gRPC, one over REST, and one asks for the health. Printed are
-the median, the 99th percentile and the longest of their times, in milliseconds. `--root` measures the server of another
-checkout, with the same requests.
+the median, the 99th percentile and the longest of their times, in milliseconds. `--root` measures
+the server of another checkout, with the same requests.
 """
 
 from __future__ import annotations

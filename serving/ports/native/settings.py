@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import resource
 from typing import Any
 
 from google.protobuf import descriptor_pb2  # type: ignore[import-untyped]
@@ -15,6 +14,7 @@ from ...authentication import REFUSAL, Token
 from ...config import ServerConfig
 from ...predict.call import too_late
 from ...wire import json_errors
+from ..connections import BODY_SECONDS, HEADER_SECONDS, KEEP_ALIVE_SECONDS, most_connections
 from ..grpc import credentials
 from ..grpc.api import HEALTH_SERVICES, MODEL_SERVICE, PREDICTION_SERVICE
 from ..grpc.arguments import channel_arguments
@@ -45,15 +45,6 @@ _COMING_SHARE = 4
 once more while it is handed over, and Python counts it from then on."""
 
 _HEADER_BYTES = 64 * 2**10
-_KEEP_ALIVE_MS = 75_000
-"""Longer than proxies and load balancers keep an idle connection: they must not find it closed."""
-
-_HEADER_MS = 30_000
-_BODY_MS = 30_000
-"""For each part of a body."""
-
-_MOST_CONNECTIONS = 10_000
-_OWN_FILES = 100
 
 _PASSED_HEADERS = (
     "content-encoding",
@@ -86,7 +77,7 @@ def settings(
             "health_services": HEALTH_SERVICES,
             "most_waiting_bytes": coming_bytes,
             "too_much_waits": _too_much(coming_bytes),
-            "most_connections": _most_connections(),
+            "most_connections": most_connections(),
             "most_request_bytes": min(config.max_request_bytes, coming_bytes),
         }
     ).encode()
@@ -127,9 +118,9 @@ def _rest(
         "too_late": _json(too_late().message),
         "timeout_ms": config.rest_api_timeout_in_ms,
         "unavailable": _json("The server is stopping."),
-        "keep_alive_ms": _KEEP_ALIVE_MS,
-        "header_timeout_ms": _HEADER_MS,
-        "body_timeout_ms": _BODY_MS,
+        "keep_alive_ms": KEEP_ALIVE_SECONDS * 1000,
+        "header_timeout_ms": HEADER_SECONDS * 1000,
+        "body_timeout_ms": BODY_SECONDS * 1000,
     }
 
 
@@ -152,11 +143,6 @@ def _too_much(coming_bytes: int) -> str:
 
 def _json(text: str) -> str:
     return json_errors.body(text).decode()
-
-
-def _most_connections() -> int:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST_CONNECTIONS if hard < 0 else max(1, min(_MOST_CONNECTIONS, hard - _OWN_FILES))
 
 
 def _files(services: Any) -> bytes:

@@ -13,6 +13,7 @@ from ...config import ServerConfig
 from ...errors import Code, ServingError
 from ...event_loop import EventLoop
 from ...models.registry import Models
+from ..connections import KEEP_ALIVE_SECONDS
 from .asgi import RestApplication
 from .protocol import BoundedHttpToolsProtocol
 

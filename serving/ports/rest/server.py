@@ -17,9 +17,6 @@ from ..connections import KEEP_ALIVE_SECONDS
 from .asgi import RestApplication
 from .protocol import BoundedHttpToolsProtocol
 
-KEEP_ALIVE_SECONDS = 75
-"""Longer than proxies and load balancers keep an idle connection: they must not find it closed."""
-
 
 class RestServer:
     """The HTTP port of a server, on an event loop of its own.

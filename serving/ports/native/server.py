@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -45,6 +45,10 @@ log = logging.getLogger(__name__)
 
 _OPEN_SECONDS = 10
 _LOOKING_THREADS = 2
+_KNOWN_PATHS = 256
+"""So many paths of at most `_KNOWN_PATH` characters are not taken apart again."""
+
+_KNOWN_PATH = 256
 
 GrpcCall = Callable[[int, int, bytes], None]
 """Gets id, microseconds left and message of a call."""
@@ -79,6 +83,7 @@ class NativePorts:
         self._stopping = False
         self._lost = on_lost
         self._rest = RestApi(models, config, metrics_path)
+        self._known = lru_cache(_KNOWN_PATHS)(self._rest.prediction)
         self._rest_seconds = config.rest_api_timeout_in_ms / 1000
         self._settings = settings(config, budget.most, self._rest.headers)
         self._told: SimpleQueue[tuple[int, str]] = SimpleQueue()
@@ -243,7 +248,8 @@ class NativePorts:
                 return
             response = self._rest.answer_unread(method, path, headers)
             if response is None:
-                prediction = self._rest.prediction(method, path)
+                known = len(path) <= _KNOWN_PATH
+                prediction = (self._known if known else self._rest.prediction)(method, path)
                 if prediction is None:
                     self._looking.submit(self._look, id, method, path, headers)
                     return

@@ -26,7 +26,7 @@ STORE_SECONDS = 60
 
 _NEXT = """
 Next:
-  make predict IMAGE=picture.png   # any picture of a digit
+  make predict IMAGE=picture.png   # what the model says of a picture
   make status                      # the parts, the job, the models and the addresses
   make logs                        # what the training job said
   eval "$(make env)"               # pulumi, kubectl and the client in this shell

@@ -57,7 +57,7 @@ def predict(
             files.append(f"{folder}/{number:05d}.png")
             image.save(files[-1])
         done = subprocess.run(
-            [sys.executable, "-m", "client", "predict", "--json", "--invert=no", *files],
+            [sys.executable, "-m", "client", "predict", "--json", *files],
             cwd=REPOSITORY,
             env={**os.environ, **variables},
             stdout=subprocess.PIPE,

@@ -107,6 +107,8 @@ def _advice(code: str, message: str) -> str:
     """Return what to do about a server's error; the texts it looks for are TF Serving's."""
     if code == "NOT_FOUND":
         return "Check the model's name and version, and with the command `status` what is loaded."
+    if code == "HTTP 413" or "Send less at once" in message:
+        return "Send fewer rows at once, or smaller ones."
     if "version label" in message:
         return "Give one of the server's configuration; --labels is the file of class names."
     if "signature" in message.lower() and "not found" in message:

@@ -35,7 +35,7 @@ _TOO_MANY_ROWS = re.compile(r"larger than maximum input batch size (\d+)")
 
 #: Statuses by which a server refuses what some example of a request holds; over REST every one of
 #: TF's own for that is INVALID_ARGUMENT or INTERNAL.
-_OF_AN_EXAMPLE = ("INVALID_ARGUMENT", "OUT_OF_RANGE", "INTERNAL", "UNKNOWN")
+_OF_AN_EXAMPLE = ("INVALID_ARGUMENT", "OUT_OF_RANGE", "INTERNAL", "UNKNOWN", "HTTP 413")
 
 #: When this many examples of one request fail in the same words, it is no matter of examples.
 _ALIKE = 32
@@ -194,9 +194,16 @@ def _rows_to_take(error: PredictionError, rows: int) -> int:
     if found := _TOO_MANY_ROWS.search(error.message):
         most = max(int(found[1]), 1)
         return most if most < rows else half
-    # gRPC's own limit for a message, and HTTP's status for a body that is too large.
-    too_large = error.code == "RESOURCE_EXHAUSTED" and "larger than max" in error.message
-    return half if too_large or error.code == "HTTP 413" else 0
+    # HTTP's status for a body that is too large, this server's budget of memory, gRPC's own limit
+    # for a message.
+    too_large = (
+        error.code == "HTTP 413"
+        or "--max_waiting_bytes allows" in error.message
+        and error.code == "INVALID_ARGUMENT"
+        or "larger than max" in error.message
+        and error.code == "RESOURCE_EXHAUSTED"
+    )
+    return half if too_large else 0
 
 
 def _words(found: ExamplePrediction | PredictionError) -> str:

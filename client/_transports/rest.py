@@ -146,6 +146,10 @@ class RestTransport:
             raise self._too_late(deadline) from exc
         except (OSError, http.client.HTTPException) as exc:
             raise self._broken(exc, deadline) from exc
+        if status == 413:
+            # Proxies say so in HTML.
+            said = "The body is too large for the server, or for a proxy before it."
+            raise ServerError(self._address, f"HTTP {status}", said)
         try:
             # TF Serving sends strings that are no text as the bytes they are.
             result = json.loads(answer.decode(errors="surrogateescape"))

@@ -8,7 +8,9 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -116,6 +118,49 @@ def test_requests_that_take_too_long_are_halved(
         "No answer within 10 s: 5 rows go in a request now, not 10.",
         "No answer within 10 s: 3 rows go in a request now, not 5.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("HTTP 413", "too large"),
+        ("INVALID_ARGUMENT", "needs 9 bytes of memory, and --max_waiting_bytes allows 8 for all"),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (9 vs. 8)"),
+    ],
+)
+def test_requests_that_are_too_large_are_halved(
+    mnist: ModelServer, connect: Connect, ten: Path, code: str, message: str
+) -> None:
+    one, notes = connect(mnist), []
+
+    def fails(rows: int) -> None:
+        if rows > 5:
+            raise ServerError(one.address, code, message)
+
+    with counted(one, fails) as sent:
+        found = one.predict_files([ten, ten], rows=10, on_note=notes.append)
+        assert [answer.prediction for answer in found] == [*range(10)] * 2
+    assert sent == [10, 5, 5, 5, 5]
+    assert len(notes) == 1
+
+
+def test_a_body_that_a_proxy_takes_for_too_large_is_no_other_kind_of_server() -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(413)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        with (
+            Client("127.0.0.1", "m", port=server.server_port, transport="rest") as one,
+            pytest.raises(ServerError, match="HTTP 413: .* Send fewer rows at once"),
+        ):
+            one.status()
 
 
 def test_a_single_row_that_takes_too_long_ends_it(

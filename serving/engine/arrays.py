@@ -83,6 +83,10 @@ def to_array(lib: Library, tensor: int) -> np.ndarray:
         dtype = NUMPY_TYPES.get(data_type)
         if dtype is None:
             raise ServingError(Code.UNIMPLEMENTED, f"Output of data type {data_type}.")
+        if size > _LARGE:
+            array = np.empty(shape, dtype)
+            _copy_slowly(array.ctypes.data, address, size)
+            return array
         return np.frombuffer(ctypes.string_at(address, size), dtype).reshape(shape)
     values = np.empty(size // _TSTRING_BYTES, dtype=object)
     for position in range(values.size):

@@ -326,29 +326,31 @@ def _parsed(text: bytes) -> Parsed:
     raise TypeError("neither an object nor a list")
 
 
-def _structure(content: bytes, start: int, end: int) -> bytes:
+def _structure(content: bytes, start: int, end: int) -> bytearray:
     """Return brackets and commas of a text, and whatever belongs to no number.
 
     Nothing where a number is behind a list or before one: without brackets it would pass.
     """
-    parts = []
+    # Grows without a copy of all of it.
+    structure = bytearray()
     last = b""
     for position in range(start, end, WINDOW):
         part = content[position : min(end, position + WINDOW)]
         part = last + part.translate(_DIGITS, _SPACES)
         if b"]0" in part or b"0[" in part:
-            return b""
-        parts.append(part[len(last) :].translate(None, b"0"))
+            return bytearray()
+        structure += part[len(last) :].translate(None, b"0")
         last = part[-1:]
-    return b"".join(parts)
+    return structure
 
 
-def _shape(structure: bytes) -> tuple[int, ...] | None:
+def _shape(structure: bytes | bytearray) -> tuple[int, ...] | None:
     """Return the shape of lists by their brackets and commas; None: there is no such array.
 
     A list of one element and one of none look the same: whoever asks counts the numbers.
     """
-    rank = len(structure) - len(structure.lstrip(b"["))
+    head = structure[: _MOST_DIMENSIONS + 1]
+    rank = len(head) - len(head.lstrip(b"["))
     close = structure.find(b"]")
     if not 0 < rank <= _MOST_DIMENSIONS or structure[rank:close] != b"," * (close - rank):
         return None

@@ -92,8 +92,8 @@ class Asker:
         return lambda: self._health.Check(health_pb2.HealthCheckRequest(), timeout=120)
 
 
-def _json(rows: str, count: int) -> bytes:
-    head = '{"signature_name": "echo_float32", "instances": ['
+def _json(rows: str, count: int, signature: str = "echo_float32") -> bytes:
+    head = f'{{"signature_name": "{signature}", "instances": ['
     return (head + ",".join([rows] * count) + "]}").encode()
 
 
@@ -114,6 +114,15 @@ def large(asker: Asker) -> dict[str, Callable[[], Ask]]:
         ),
         "REST, 30 MB of rows": lambda: asker.rest(_json(numbers, 3000)),
         "REST, 12 MB of [0.5]": lambda: asker.rest(_json("[0.5]", 2_000_000)),
+        "REST, [1, 512, 512, 21] float32": lambda: asker.rest(
+            _json(json.dumps(random.random((512, 512, 21)).round(6).tolist()), 1)
+        ),
+        "REST, 100,000 objects": lambda: asker.rest(
+            _json('{"a": [1.5, 2], "b": [0.5, 3]}', 100_000, "add")
+        ),
+        "REST, 200,000 texts": lambda: asker.rest(
+            _json('"a text of some letters"', 200_000, "echo_string")
+        ),
     }
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from . import metrics, text_protos
+from . import machine, metrics, text_protos
 from .batching import parameters
 from .batching.parameters import BatchingConfig, BatchingParameters
 from .batching.scheduler import BatchScheduler
@@ -166,6 +166,9 @@ def _session_config(config: ServerConfig) -> config_pb2.ConfigProto:
     session_config = config_pb2.ConfigProto()
     if config.tensorflow_session_config_file:
         text_protos.read(config.tensorflow_session_config_file, session_config)
+    if not session_config.intra_op_parallelism_threads and machine.cpus() < (os.cpu_count() or 1):
+        # TensorFlow doesn't see the limit of a container: its threads would wait for each other.
+        session_config.intra_op_parallelism_threads = machine.cpus()
     # What flags say has the last word.
     if within := config.tensorflow_intra_op_parallelism or config.tensorflow_session_parallelism:
         session_config.intra_op_parallelism_threads = within

@@ -96,9 +96,11 @@ def _parse_quickly(content: bytes) -> dict[str, Json] | None:
         document = orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(document, dict) or _count_members(document) != content.count(b":"):
-        return None
-    return document
+    try:
+        quick = isinstance(document, dict) and _count_members(document) == content.count(b":")
+    except RecursionError:
+        return None  # It is nested more deeply than Python calls functions.
+    return document if quick else None
 
 
 def _count_members(value: Json) -> int:

@@ -11,7 +11,7 @@ import ctypes
 import importlib.util
 import os
 import sys
-from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, c_bool, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -53,6 +53,7 @@ _PROTOTYPES: dict[str, tuple[object, list[object]]] = {
     "TF_DeleteBuffer": (None, [POINTER(Buffer)]),
     "TF_NewGraph": (c_void_p, []),
     "TF_DeleteGraph": (None, [c_void_p]),
+    "TF_SetRequireShapeInferenceFns": (None, [c_void_p, c_bool]),
     "TF_GraphOperationByName": (c_void_p, [c_void_p, c_char_p]),
     "TF_NewSessionOptions": (c_void_p, []),
     "TF_DeleteSessionOptions": (None, [c_void_p]),

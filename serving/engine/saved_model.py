@@ -34,6 +34,8 @@ class SavedModel:
         self._lib = lib = library()
         self._outputs: dict[str, Output] = {}
         self._graph = lib.TF_NewGraph()
+        # As in Python and TensorFlow Serving: many operations of others have no shape function.
+        lib.TF_SetRequireShapeInferenceFns(self._graph, False)
         options = lib.TF_NewSessionOptions()
         meta_graph = lib.TF_NewBuffer()
         try:

@@ -26,6 +26,7 @@ SOURCE = """
 
 REGISTER_OP("Test>AddSeven").Input("x: float").Output("y: float").SetShapeFn(
     tensorflow::shape_inference::UnchangedShape);
+REGISTER_OP("Test>WithoutShape").Input("x: float").Output("y: float");
 
 class AddSeven : public tensorflow::OpKernel {
  public:
@@ -38,6 +39,7 @@ class AddSeven : public tensorflow::OpKernel {
   }
 };
 REGISTER_KERNEL_BUILDER(Name("Test>AddSeven").Device(tensorflow::DEVICE_CPU), AddSeven);
+REGISTER_KERNEL_BUILDER(Name("Test>WithoutShape").Device(tensorflow::DEVICE_CPU), AddSeven);
 """
 
 EXPORT = """
@@ -54,7 +56,12 @@ module = tf.Module()
 def serve(x):
     return {"y": operations.test_add_seven(x)}
 
-tf.saved_model.save(module, model, signatures={"serving_default": serve})
+@tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+def shapeless(x):
+    return {"y": operations.test_without_shape(x)}
+
+signatures = {"serving_default": serve, "shapeless": shapeless}
+tf.saved_model.save(module, model, signatures=signatures)
 """
 
 
@@ -90,11 +97,13 @@ def failed_start(base: Path, flags: Sequence[str] = ()) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["libraries/add_seven.so", "libraries"])
 def test_a_model_with_such_an_operation_is_served(folder: Path, tmp_path: Path, path: str) -> None:
+    """One of them says nothing of its output's shape, like some of TensorFlow Text's."""
     base = served(folder, tmp_path / "m", "model", 1)
     with running_server(base, "m", [f"--custom_op_libraries={folder / path}"]) as server:
-        body = {"instances": [1.0, -7.5]}
-        status, text = http_call(server, "POST", "/v1/models/m:predict", body)
-    assert (status, json.loads(text)) == (200, {"predictions": [8.0, -0.5]})
+        for signature in ("serving_default", "shapeless"):
+            body = {"signature_name": signature, "instances": [1.0, -7.5]}
+            status, text = http_call(server, "POST", "/v1/models/m:predict", body)
+            assert (status, json.loads(text)) == (200, {"predictions": [8.0, -0.5]})
 
 
 @pytest.mark.slow

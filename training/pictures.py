@@ -7,6 +7,7 @@ transparency, turned as cameras do.
 from collections.abc import Callable
 from typing import Any
 
+from training.apart import apart
 from training.formats import bmp, gif, jpeg, png, webp
 from training.formats.exif import orientation, upright
 from training.formats.refusal import refuse_if
@@ -37,7 +38,7 @@ def decode_picture(
     )
 
     def decoder(one: Any) -> "Callable[[], tuple[tf.Tensor, tf.Tensor]]":
-        return lambda: one.decode(encoded, name, channels)
+        return lambda: one.decode(encoded, tf.convert_to_tensor(name), channels)
 
     with tf.control_dependencies([unknown]):
         which = tf.argmax(tf.cast(is_it, tf.int32), output_type=tf.int32)
@@ -61,8 +62,9 @@ def each_picture(
         rows: which of them, int64.
         like: what the function returns for one.
     """
+    one = apart(function)
     return tf.map_fn(
-        lambda row: function(
+        lambda row: one(
             encoded[row], tf.strings.join(["image_bytes[", tf.strings.as_string(row), "]"])
         ),
         rows,

@@ -4,6 +4,7 @@ TensorFlow's own operation takes numbers of a palette for brightness, and no 1 o
 is Microsoft's BITMAPINFOHEADER.
 """
 
+from training.apart import apart
 from training.formats.colours import in_channels
 from training.formats.content import LITTLE, is_one_of, numbers, text
 from training.formats.exif import NONE
@@ -17,6 +18,7 @@ _MASKS = 3
 """How 32 bits may be packed, in the usual order nevertheless; 0 is as they are."""
 
 
+@apart
 def decode(
     data: "tf.Tensor", name: "tf.Tensor | str", channels: int
 ) -> "tuple[tf.Tensor, tf.Tensor]":

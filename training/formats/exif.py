@@ -3,6 +3,7 @@
 Exif 2.32, 4.6.4: a TIFF file whose first directory has the tag 0x0112, a number from 1 to 8.
 """
 
+from training.apart import apart
 from training.formats.content import BIG, LITTLE, numbers, text
 from training.quiet_tensorflow import tf
 
@@ -18,14 +19,15 @@ _MOST_BYTES = 1 << 16
 
 def orientation(data: "tf.Tensor", at: "tf.Tensor") -> "tf.Tensor":
     """Return the orientation that the TIFF file at a place of a file says: int32, 1 to 8."""
+    return tf.cond(at == NONE, lambda: _UPRIGHT, lambda: _orientation(data, at))
 
-    def read() -> "tf.Tensor":
-        tiff = text(data, at, _MOST_BYTES)
-        little = tf.strings.substr(tiff, 0, 1) == "I"
-        found = tf.where(little, _read(tiff, LITTLE), _read(tiff, BIG))
-        return tf.where((found >= 1) & (found <= 8), found, _UPRIGHT)
 
-    return tf.cond(at == NONE, lambda: _UPRIGHT, read)
+@apart
+def _orientation(data: "tf.Tensor", at: "tf.Tensor") -> "tf.Tensor":
+    tiff = text(data, at, _MOST_BYTES)
+    little = tf.strings.substr(tiff, 0, 1) == "I"
+    found = tf.where(little, _read(tiff, LITTLE), _read(tiff, BIG))
+    return tf.where((found >= 1) & (found <= 8), found, _UPRIGHT)
 
 
 def _read(tiff: "tf.Tensor", order: str) -> "tf.Tensor":

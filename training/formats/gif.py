@@ -1,5 +1,6 @@
 """GIF: its first frame, transparent or not (CompuServe, GIF89a)."""
 
+from training.apart import apart
 from training.formats.colours import in_channels
 from training.formats.content import LITTLE, MOST_PARTS, numbers, text
 from training.formats.exif import NONE
@@ -12,6 +13,7 @@ _EXTENSION, _FRAME, _CONTROL = 0x21, 0x2C, 0xF9
 _HAS_TABLE = 0x80
 
 
+@apart
 def decode(
     data: "tf.Tensor", name: "tf.Tensor | str", channels: int
 ) -> "tuple[tf.Tensor, tf.Tensor]":

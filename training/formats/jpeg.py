@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from training.apart import apart
 from training.formats.colours import in_channels
 from training.formats.content import BIG, MOST_PARTS, code, is_one_of, numbers
 from training.formats.exif import NONE
@@ -23,6 +24,7 @@ _EXIF_BYTES = 10
 """From the marker to Exif: the marker, a length and the name Exif, filled up to 6 bytes."""
 
 
+@apart
 def decode(
     data: "tf.Tensor", name: "tf.Tensor | str", channels: int
 ) -> "tuple[tf.Tensor, tf.Tensor]":

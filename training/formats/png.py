@@ -1,5 +1,6 @@
 """PNG: of 8 and 16 bits, with a palette, interlaced, transparent (W3C, PNG Specification)."""
 
+from training.apart import apart
 from training.formats.colours import on_paper
 from training.formats.content import BIG, MOST_PARTS, code, is_one_of, numbers
 from training.formats.exif import NONE
@@ -12,6 +13,7 @@ _SIGNATURE = 8
 _WITH_ALPHA = (4, 6)
 
 
+@apart
 def decode(
     data: "tf.Tensor", name: "tf.Tensor | str", channels: int
 ) -> "tuple[tf.Tensor, tf.Tensor]":

@@ -1,5 +1,6 @@
 """WebP, with transparency, turned, not animated (RFC 9649). Older TensorFlow can't decode it."""
 
+from training.apart import apart
 from training.formats.colours import in_channels, on_paper
 from training.formats.content import LITTLE, MOST_PARTS, code, numbers
 from training.formats.exif import NONE
@@ -11,6 +12,7 @@ _FIRST_CHUNK = 12
 _ANIMATED = 0x02
 
 
+@apart
 def decode(
     data: "tf.Tensor", name: "tf.Tensor | str", channels: int
 ) -> "tuple[tf.Tensor, tf.Tensor]":

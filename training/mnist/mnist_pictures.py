@@ -10,8 +10,10 @@ in floats a photo would take a hundred megabytes.
 
 from collections.abc import Callable
 
+import numpy as np
 from mnist_data import SIDE  # type: ignore[import-not-found]  # beside the boot file
 
+from training.apart import apart
 from training.pictures import decode_picture, each_picture, refuse_if
 from training.quiet_tensorflow import tf, without_autograph
 
@@ -32,6 +34,10 @@ _SMALL_GREY = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x1c\0\0\0\x1c\x08\0"
 _SECOND_PART = 37
 """Where the second part's name stands: IDAT if the file has pixels alone."""
 
+_PLACES = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+_EDGE = np.concatenate([_PLACES[0], _PLACES[-1], _PLACES[:, 0], _PLACES[:, -1]])
+"""Where the outermost of 28x28 pixels stand."""
+
 
 @without_autograph
 def read_digits(encoded: "tf.Tensor") -> "tf.Tensor":
@@ -46,47 +52,48 @@ def read_digits(encoded: "tf.Tensor") -> "tf.Tensor":
     has_pixels_alone = tf.strings.substr(encoded, place, tf.fill(tf.shape(place), 4)) == "IDAT"
     small = tf.where(begins & has_pixels_alone)
     pictures = tf.map_fn(
-        lambda one: tf.ensure_shape(tf.io.decode_png(one, 1), [SIDE, SIDE, 1])[:, :, 0],
+        lambda one: tf.reshape(tf.io.decode_png(one, 1), [SIDE * SIDE]),
         tf.gather_nd(encoded, small),
-        fn_output_signature=tf.TensorSpec([SIDE, SIDE], tf.uint8),
+        fn_output_signature=tf.TensorSpec([SIDE * SIDE], tf.uint8),
     )
-    ready = _is_ready(pictures)
-    known = tf.boolean_mask(small, ready)
-    rows = tf.size(encoded, tf.int64)
-    digits = tf.scatter_nd(known, _flat(tf.boolean_mask(pictures, ready)), [rows, SIDE * SIDE])
-    others = tf.where(tf.scatter_nd(known, tf.ones_like(known[:, 0]), [rows]) == 0)
+    ready = tf.where(_is_ready(pictures, tf.gather(pictures, _EDGE, axis=1)))
+    shape = tf.stack([tf.size(encoded, tf.int64), SIDE * SIDE])
+    digits = tf.scatter_nd(
+        tf.gather_nd(small, ready), _scaled(tf.gather_nd(pictures, ready)), shape
+    )
+    # What is ready shows something.
+    others = tf.where(tf.reduce_max(digits, axis=1) == 0)
     found = each_picture(
         _read_digit, encoded, others[:, 0], tf.TensorSpec([SIDE * SIDE], tf.float32)
     )
     return tf.tensor_scatter_nd_update(digits, others, found)
 
 
-def _is_ready(pictures: "tf.Tensor") -> "tf.Tensor":
-    """Say which of uint8 [n, h, w] have 28x28 pixels, a black edge and something on it."""
-    edge = _edge(pictures)
-    black = tf.reduce_sum(tf.cast(edge == 0, tf.int32), axis=1)
-    return (
-        tf.reduce_all(tf.shape(pictures)[1:] == SIDE)
-        & (black > tf.shape(edge)[1] // 2)
-        & (tf.reduce_max(pictures, axis=[1, 2]) >= _LEAST_CONTRAST)
-    )
+def _is_ready(pixels: "tf.Tensor", edge: "tf.Tensor") -> "tf.Tensor":
+    """Say of pictures whether they have a black edge and something on it: uint8 [..., pixels]."""
+    black = tf.reduce_mean(tf.cast(edge == 0, tf.float32), axis=-1)
+    return (black > 0.5) & (tf.reduce_max(pixels, axis=-1) >= _LEAST_CONTRAST)
 
 
-def _edge(pictures: "tf.Tensor") -> "tf.Tensor":
-    """Return the outermost pixels: [n, h, w] -> [n, 2 * (w + h)]."""
-    lines = [pictures[:, 0], pictures[:, -1], pictures[:, :, 0], pictures[:, :, -1]]
-    return tf.concat(lines, axis=1)
+def _sides(picture: "tf.Tensor") -> "list[tf.Tensor]":
+    """Return the outermost pixels, above, below, left and right: [h, w] -> [w], [w], [h], [h]."""
+    return [picture[0], picture[-1], picture[:, 0], picture[:, -1]]
 
 
-def _flat(pictures: "tf.Tensor") -> "tf.Tensor":
-    return tf.reshape(tf.cast(pictures, tf.float32) / 255.0, [-1, SIDE * SIDE])
+def _median(values: "tf.Tensor") -> "tf.Tensor":
+    return tf.raw_ops.NthElement(input=values, n=tf.size(values) // 2)
+
+
+def _scaled(pixels: "tf.Tensor") -> "tf.Tensor":
+    return tf.cast(pixels, tf.float32) / 255.0
 
 
 def _read_digit(encoded: "tf.Tensor", name: "tf.Tensor") -> "tf.Tensor":
     """Return one picture file as float32 [784]."""
     grey = decode_picture(encoded, 1, name)[:, :, 0]
-    ready = _is_ready(grey[None])[0]
-    return tf.cond(ready, lambda: _flat(grey)[0], lambda: _prepared(grey, name))
+    pixels = tf.reshape(grey, [-1])
+    ready = tf.reduce_all(tf.shape(grey) == SIDE) & _is_ready(pixels, tf.concat(_sides(grey), 0))
+    return tf.cond(ready, lambda: _scaled(pixels), lambda: _prepared(grey, name))
 
 
 def _prepared(grey: "tf.Tensor", name: "tf.Tensor") -> "tf.Tensor":
@@ -106,24 +113,29 @@ def _in_even_light(grey: "tf.Tensor") -> "tf.Tensor":
 
     Light falls from one side, mostly: it is taken to change evenly from edge to edge.
     """
-    sides = [grey[0], grey[-1], grey[:, 0], grey[:, -1]]
-    light = tf.stack([tf.cast(tf.sort(side)[tf.shape(side)[0] // 2], tf.float32) for side in sides])
+    light = tf.cast(tf.stack([_median(side) for side in _sides(grey)]), tf.float32)
     darkest, lightest = tf.reduce_min(light), tf.reduce_max(light)
-
-    def levelled() -> "tf.Tensor":
-        shape = tf.cast(tf.shape(grey), tf.float32)
-        size = tf.cast(shape * tf.minimum(1.0, _PHOTO_SIDE / tf.reduce_max(shape)), tf.int32)
-        photo = tf.raw_ops.ResizeArea(images=grey[None, :, :, None], size=tf.maximum(1, size))
-        top, bottom, left, right = tf.unstack(light)
-        down = tf.linspace(top, bottom, tf.shape(photo)[1])[:, None]
-        across = tf.linspace(left, right, tf.shape(photo)[2])
-        middle = tf.reduce_mean(light)
-        # It makes ink lighter as it does paper.
-        even = photo[0, :, :, 0] * middle / tf.maximum(1.0, down + across - middle)
-        return tf.cast(tf.clip_by_value(tf.round(even), 0, 255), tf.uint8)
-
     uneven = (lightest - darkest >= _UNEVEN) & (darkest >= _DIMMEST)
-    return tf.cond(uneven, levelled, lambda: grey)
+    return tf.cond(uneven, lambda: _levelled(grey, light), lambda: grey)
+
+
+@apart
+def _levelled(grey: "tf.Tensor", light: "tf.Tensor") -> "tf.Tensor":
+    """Return a photo in even light.
+
+    Args:
+        light: at its edges, above, below, left and right: float32 [4].
+    """
+    shape = tf.cast(tf.shape(grey), tf.float32)
+    size = tf.cast(shape * tf.minimum(1.0, _PHOTO_SIDE / tf.reduce_max(shape)), tf.int32)
+    photo = tf.raw_ops.ResizeArea(images=grey[None, :, :, None], size=tf.maximum(1, size))
+    top, bottom, left, right = tf.unstack(light)
+    down = tf.linspace(top, bottom, tf.shape(photo)[1])[:, None]
+    across = tf.linspace(left, right, tf.shape(photo)[2])
+    middle = tf.reduce_mean(light)
+    # It makes ink lighter as it does paper.
+    even = photo[0, :, :, 0] * middle / tf.maximum(1.0, down + across - middle)
+    return tf.cast(tf.clip_by_value(tf.round(even), 0, 255), tf.uint8)
 
 
 def _ink(grey: "tf.Tensor") -> "tuple[Callable[[tf.Tensor], tf.Tensor], tf.Tensor]":
@@ -131,9 +143,7 @@ def _ink(grey: "tf.Tensor") -> "tuple[Callable[[tf.Tensor], tf.Tensor], tf.Tenso
 
     The edge is paper. Ink is whatever differs from it, dark on light or light on dark.
     """
-    edge = tf.sort(_edge(grey[None])[0])
-    middle = tf.shape(edge)[0] // 2
-    paper = edge[middle]
+    paper = _median(tf.concat(_sides(grey), 0))
     black, white = (tf.constant(value, tf.uint8) for value in (0, 255))
     # On grey paper either counts: then both are the paper's value.
     lightest = tf.where(paper < 192, paper, white)
@@ -152,9 +162,8 @@ def _cut_out(
     """Return the ink of the part of a picture that has some: uint8 [h, w] -> [h', w']."""
 
     def with_ink(lines: "tf.Tensor") -> "tf.Tensor":
-        darkest, lightest = tf.reduce_min(lines, axis=1), tf.reduce_max(lines, axis=1)
-        inked = tf.maximum(ink_of(darkest), ink_of(lightest)) >= least
-        return tf.where(inked)[:, 0]
+        extremes = tf.stack([tf.reduce_min(lines, axis=1), tf.reduce_max(lines, axis=1)])
+        return tf.where(tf.reduce_max(ink_of(extremes), axis=0) >= least)[:, 0]
 
     rows = with_ink(grey)
     part = grey[rows[0] : rows[-1] + 1]

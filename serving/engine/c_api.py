@@ -88,6 +88,7 @@ _PROTOTYPES: dict[str, tuple[object, list[object]]] = {
             c_void_p,
         ],
     ),
+    "TF_GetAllOpList": (POINTER(Buffer), []),
     "TF_LoadLibrary": (c_void_p, [c_char_p, c_void_p]),
     "TF_CloseSession": (None, [c_void_p, c_void_p]),
     "TF_DeleteSession": (None, [c_void_p, c_void_p]),
@@ -123,6 +124,9 @@ class Library:
     def __init__(self) -> None:
         # Level 1 drops the advice on oneDNN and CPU instructions that each start would print.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+        # Threads within operations: of each session as many as its config says, not of all as many
+        # as the first one's.
+        os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "true")
         folder = Path(_package().submodule_search_locations[0])  # type: ignore[index]
         suffix = ".2.dylib" if sys.platform == "darwin" else ".so.2"
         # The framework library must be global before the other: its symbols are resolved there.

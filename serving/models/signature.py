@@ -28,6 +28,9 @@ class Signature:
         definition: the `SignatureDef`.
         inputs, outputs: alias to `TensorInfo`, sorted by alias.
         output_sizes: how large its outputs will be.
+        single: the same model with one thread within operations, for what is quick; None: it has
+            none.
+        is_bounded: whether the graph has no operation that can go on for ever.
         queue: where requests meet to run together; None: each runs alone.
         response_head: what all answers to Predict begin with, serialised, once it is known.
 
@@ -36,6 +39,7 @@ class Signature:
     """
 
     queue: BatchQueue | None = None
+    single: SavedModel | None = None
     response_head: bytes | None = None
 
     def __init__(
@@ -48,6 +52,7 @@ class Signature:
         self._odd_inputs = _odd(self.inputs)
         self._odd_outputs = _odd(self.outputs)
         self.output_sizes = OutputSizes()
+        self.is_bounded = bounded
         self._quickness = Quickness(bounded=bounded)
 
     def check(self, fetch: Sequence[str]) -> None:
@@ -82,6 +87,8 @@ class Signature:
         """
         size = sum(_size(part) for parts in inputs.values() for part in parts)
         quick = self._quickness.expected(size)
+        if quick and self.single is not None:
+            model = self.single
         started = time.perf_counter()
         values = model.run(
             {self.inputs[alias].name: value for alias, value in inputs.items()},

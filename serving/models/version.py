@@ -9,16 +9,20 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from ..batching.parameters import BatchingConfig
 from ..batching.queue import BatchQueue
 from ..batching.scheduler import BatchScheduler
+from ..engine import stateful
 from ..engine.saved_model import SavedModel
 from ..errors import Code, ServingError
 from . import folders
 from .quickness import Graph
 from .signature import DEFAULT_SIGNATURE, Signature
+
+_SMALL_BYTES = 32 * 2**20
+"""Of the files of a model that may be in memory twice: one that is quick has no more."""
 
 
 class State(IntEnum):
@@ -62,6 +66,8 @@ class Version:
     state: State = State.START
     error: ServingError | None = None
     saved_model: SavedModel | None = None
+    single: SavedModel | None = None
+    """The same, with one thread within operations: for what is quick. Only of a small model."""
     signatures: dict[str, Signature] = field(default_factory=dict)
     check_method_names: bool = False
     files: folders.Fingerprint = ()
@@ -125,14 +131,36 @@ class Version:
             )
             for key, definition in meta_graph.signature_def.items()
         }
+        self.single = self._load_single(graph, options)
+        for signature in self.signatures.values():
+            signature.single = self.single
         if batching is not None:
             for signature in self.signatures.values():
                 run = partial(signature.run, self.saved_model)
                 signature.queue = BatchQueue(options.batch_scheduler, run, batching)
 
+    def _load_single(self, graph: Graph, options: LoadOptions) -> SavedModel | None:
+        """Load a small model once more, if two of it always give the same."""
+        config = config_pb2.ConfigProto.FromString(options.session_config)
+        if (
+            config.intra_op_parallelism_threads == 1
+            or sum(size for _, size, _ in self.files) > _SMALL_BYTES
+            or not any(signature.is_bounded for signature in self.signatures.values())
+        ):
+            return None
+        outputs = {info.name for one in self.signatures.values() for info in one.outputs.values()}
+        if graph.operations(outputs) & stateful.changing():
+            return None
+        config.intra_op_parallelism_threads = 1
+        single = SavedModel(self.path, options.tags, config.SerializeToString())
+        single.take_meta_graph()
+        return single
+
     def close(self) -> None:
         """Free what `load` took, also after it failed; nothing may run or follow."""
         self.signatures = {}
-        saved_model, self.saved_model = self.saved_model, None
-        if saved_model is not None:
-            saved_model.close()
+        loaded = self.saved_model, self.single
+        self.saved_model = self.single = None
+        for saved_model in loaded:
+            if saved_model is not None:
+                saved_model.close()

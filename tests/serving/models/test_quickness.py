@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tensorflow.core.framework import graph_pb2
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
+from serving.engine.stateful import changing
 from serving.models.quickness import Graph, Quickness
+from serving.models.version import LoadOptions, Version
 
 
 def test_nothing_is_expected_to_be_quick_before_it_was() -> None:
@@ -86,3 +89,54 @@ def test_loops_of_tensorflow_1_and_functions_that_call_themselves_have_no_bound(
     assert not bounds.is_bounded(["exit:0"])
     assert bounds.is_bounded(["twice:0", "x:0"])
     assert not bounds.is_bounded(["called:0"])
+
+
+def test_what_takes_longer_with_one_thread_again_and_again_is_no_longer_expected_to_be_quick() -> (
+    None
+):
+    quickness = Quickness(bounded=True)
+    quickness.learn(100, 0.0005)
+    for seconds in (0.02, 0.02, 0.0005, 0.02, 0.02, 0.02):
+        quickness.learn(100, seconds)
+    assert quickness.expected(100), "others had the processor now and then"
+    quickness.learn(100, 0.02)
+    assert not quickness.expected(100)
+
+
+def test_operations_in_functions_are_found() -> None:
+    graph = graph_pb2.GraphDef()
+    graph.node.add(name="x", op="Placeholder")
+    graph.node.add(name="call", op="StatefulPartitionedCall", input=["x"])
+    graph.node[-1].attr["f"].func.name = "count"
+    graph.node.add(name="other", op="Neg", input=["x"])
+    function = graph.library.function.add()
+    function.signature.name = "count"
+    function.node_def.add(name="add", op="AssignAddVariableOp")
+    function.node_def.add(name="again", op="PartitionedCall").attr["f"].func.name = "count"
+    found = Graph(graph)
+    assert found.operations(["other:0"]) == {"Placeholder", "Neg"}
+    assert found.operations(["call:0"]) == {
+        *("Placeholder", "StatefulPartitionedCall", "AssignAddVariableOp", "PartitionedCall")
+    }
+    assert "AssignAddVariableOp" in changing()
+
+
+@pytest.mark.parametrize(("threads", "single"), [(0, True), (1, False)])
+def test_a_small_model_is_there_with_one_thread_within_operations_too(
+    models: Path, threads: int, single: bool
+) -> None:
+    config = config_pb2.ConfigProto(intra_op_parallelism_threads=threads)
+    version = Version("mnist", 1, models / "mnist")
+    version.load(LoadOptions(session_config=config.SerializeToString()))
+    try:
+        assert (version.single is not None) is single
+        signature = version.signatures["serving_default"]
+        images = {"images": np.random.default_rng(0).random((3, 784), np.float32)}
+        fetch = list(signature.outputs)
+        first = version.run(signature, images, fetch, 0)
+        for _ in range(3):  # At the latest the third one is quick.
+            again = version.run(signature, images, fetch, 0)
+        for name, array in first.items():
+            np.testing.assert_allclose(again[name], array, rtol=1e-5)
+    finally:
+        version.close()

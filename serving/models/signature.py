@@ -36,6 +36,7 @@ class Signature:
 
     Args:
         bounded: whether the graph has no operation that can go on for ever.
+        no_animations: whether the graph must not get some animated pictures.
     """
 
     queue: BatchQueue | None = None
@@ -43,7 +44,12 @@ class Signature:
     response_head: bytes | None = None
 
     def __init__(
-        self, key: str, definition: meta_graph_pb2.SignatureDef, *, bounded: bool = False
+        self,
+        key: str,
+        definition: meta_graph_pb2.SignatureDef,
+        *,
+        bounded: bool = False,
+        no_animations: bool = False,
     ) -> None:
         self.key = key
         self.definition = definition
@@ -51,6 +57,7 @@ class Signature:
         self.outputs = dict(sorted(definition.outputs.items()))
         self._odd_inputs = _odd(self.inputs)
         self._odd_outputs = _odd(self.outputs)
+        self.no_animations = no_animations
         self.output_sizes = OutputSizes()
         self.is_bounded = bounded
         self._quickness = Quickness(bounded=bounded)

@@ -17,7 +17,7 @@ from ..batching.scheduler import BatchScheduler
 from ..engine import stateful
 from ..engine.saved_model import SavedModel
 from ..errors import Code, ServingError
-from . import folders
+from . import animations, folders
 from .quickness import Graph
 from .signature import DEFAULT_SIGNATURE, Signature
 
@@ -122,12 +122,14 @@ class Version:
             )
         meta_graph = meta_graph_pb2.MetaGraphDef.FromString(self.saved_model.take_meta_graph())
         graph = Graph(meta_graph.graph_def)
+        no_animations = animations.write_past_memory(meta_graph.graph_def)
         self.signatures = {
             key: Signature(
                 key,
                 # A part of a message keeps the whole of it in memory, here all of the graph.
                 meta_graph_pb2.SignatureDef.FromString(definition.SerializeToString()),
                 bounded=graph.is_bounded(info.name for info in definition.outputs.values()),
+                no_animations=no_animations,
             )
             for key, definition in meta_graph.signature_def.items()
         }

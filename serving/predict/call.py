@@ -17,6 +17,7 @@ from .. import metrics
 from ..budget import LARGE_BYTES, Hold
 from ..errors import Code, ServingError
 from ..event_loop import EventLoop
+from ..models import animations
 from ..models.signature import Signature
 from ..models.version import Version
 
@@ -37,7 +38,11 @@ _LONG_ELEMENTS = 1000
 
 @dataclass(kw_only=True, slots=True)
 class Call(Generic[Answer]):
-    """What a request asks of a version."""
+    """What a request asks of a version.
+
+    Raises:
+        InvalidArgument: to run it could end the process.
+    """
 
     api: str
     """As the metrics call it: `Predict`, `Classify`, `Regress`, `MultiInference`."""
@@ -53,6 +58,10 @@ class Call(Generic[Answer]):
 
     reserved: int = 0
     """Bytes held for the answer before there is one."""
+
+    def __post_init__(self) -> None:
+        if self.signature.no_animations:
+            animations.refuse(self.inputs)
 
     def reserve(self, hold: Hold) -> None:
         """Hold what outputs and answer will take, as far as that is known; before the run.

@@ -110,7 +110,9 @@ def read_multi_inference(
             joint.outputs[signature.outputs[alias].name].CopyFrom(signature.outputs[alias])
         tasks.append((task, signature, aliases))
     examples = serialized_examples(request.input)
-    together = Signature("", joint)
+    together = Signature(
+        "", joint, no_animations=any(signature.no_animations for _, signature, _ in tasks)
+    )
     metrics.EXAMPLE_COUNTS.add(len(examples), version.model_name)
     metrics.EXAMPLE_COUNT_TOTAL.add(version.model_name, amount=len(examples))
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from ..errors import InvalidArgument
 from ..wire.tensor_proto import STRING_BYTES
 
 _LONGEST_HEADER = 2**20
@@ -15,10 +14,6 @@ _LONGEST_HEADER = 2**20
 
 _BYTES_PER_VALUE = 5
 """A decoded picture as bytes, and once more as float32: what most graphs make of it."""
-
-_ANIMATED, _ALPHA = 0x02, 0x10
-"""Flags of a WebP. TensorFlow 2.21 writes past its memory where an animation has no alpha: the
-process would die, and all other requests with it."""
 
 
 def input_bytes(inputs: Mapping[str, np.ndarray]) -> int:
@@ -44,11 +39,7 @@ def _texts(array: np.ndarray) -> int:
 
 
 def picture_bytes(data: bytes) -> int:
-    """Return the memory that a picture file takes once decoded, by its header; no picture: 0.
-
-    Raises:
-        InvalidArgument: to decode it would end the process.
-    """
+    """Return the memory that a picture file takes once decoded, by its header; no picture: 0."""
     if len(data) < 24:
         return 0
     start = data[:4]
@@ -102,11 +93,6 @@ def _webp_pixels(data: bytes) -> int:
     """Return width times height: RFC 9649, 2.5 to 2.7."""
     kind, head = data[12:16], data[20:30].ljust(10, b"\0")
     if kind == b"VP8X":
-        if head[0] & _ANIMATED and not head[0] & _ALPHA:
-            raise InvalidArgument(
-                "A picture is an animated WebP without transparency, which TensorFlow can't "
-                "decode. Send a still picture, or another format."
-            )
         width, height = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (4, 7))
     elif kind == b"VP8L":
         bits = int.from_bytes(head[1:5], "little")

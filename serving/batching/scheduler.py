@@ -23,13 +23,6 @@ _QUICK_SECONDS = 0.005
 """While a model's batches take less, they run one at a time. On two CPUs, two at a time were a
 third slower: they were smaller, and their threads waited up to this long for each other's Python.
 """
-_PATIENCE = 3
-"""After a quick batch the next one waits until as many requests are there as callers were answered
-or waited; at most this many times as long as the batch took. Else batches get ever smaller: what is
-there when one ends is the next, and most of a small batch's time is TensorFlow's own for a run.
-"""
-_PATIENCE_SECONDS = 0.002
-"""And at most so long."""
 
 
 class BatchScheduler:
@@ -56,8 +49,6 @@ class BatchScheduler:
         self._timer = Timer()
         self._look_at = _NEVER
         """When the timer starts what may start then."""
-        self._held = False
-        """Whether a batch waits for callers who may ask again."""
         self._to_run: SimpleQueue[Batch] = SimpleQueue()
         self._threads = 0
         self._most_threads = 2 * threads
@@ -67,13 +58,11 @@ class BatchScheduler:
 
     def flush(self) -> None:
         """Let run what was submitted; to be called when no more is at hand. From any thread."""
-        if self._fresh or self._held:
+        if self._fresh:
             with self.lock:
                 fresh, self._fresh = self._fresh, []
                 for batch in fresh:
                     self.offer(batch)
-                if self._held:
-                    self._start_next()
 
     def begun(self, batch: Batch, seconds: float) -> None:
         """Let a new batch wait so long for more requests; 0: for `flush`. Under the lock."""
@@ -94,7 +83,6 @@ class BatchScheduler:
 
     def _time_is_up(self, batch: Batch) -> None:
         with self.lock:
-            batch.line.returning = 0  # It has waited for them long enough.
             self.offer(batch)
 
     def _look_again(self) -> None:
@@ -120,17 +108,12 @@ class BatchScheduler:
         """Return the batches whose turn it is; from now on they count as running."""
         found: list[Batch] = []
         passed_over, now = 0, self.clock()
-        self._held = False
         while self._free and passed_over < len(self._turns):
             line = self._turns.popleft()
             if line.quick_until > now:
                 passed_over += 1
                 # In case that it isn't quick this time.
                 self._look(line.quick_until, now)
-            elif line.is_waited_for(now):
-                passed_over += 1
-                self._held = True
-                self._look(line.returning_until, now)
             else:
                 passed_over = 0
                 found.append(self._begin(line, now))
@@ -177,7 +160,6 @@ class BatchScheduler:
                 self._hand_out(batch.tasks)
                 with self.lock:
                     self._end(batch, rows, seconds)
-                    self._expect(batch, seconds)
                     found = self._next()
                     self._hand_over(found[1:])
                 batch = found[0] if found else None
@@ -185,12 +167,6 @@ class BatchScheduler:
                 self._finished(batch, rows, seconds)
                 self._hand_out(batch.tasks)
                 batch = None
-
-    def _expect(self, batch: Batch, seconds: float) -> None:
-        """Let the next batch wait for those who have just been answered."""
-        line = batch.line
-        line.returning = len(batch.tasks) + sum(len(one.tasks) for one in line.waiting)
-        line.returning_until = self.clock() + min(_PATIENCE * seconds, _PATIENCE_SECONDS)
 
     def _hand_on(self, hand_on: HandOn, batch: Batch, rows: int, seconds: float) -> None:
         hand_on(self._finished, batch, rows, seconds)

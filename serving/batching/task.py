@@ -75,13 +75,3 @@ class Line:
     """The most rows known to run quickly; -1: none."""
     quick_until: float = 0
     """Until then, by the scheduler's clock, a batch runs that is expected to end quickly."""
-    returning: int = 0
-    """So many callers have just been answered, who may ask again at once."""
-    returning_until: float = 0
-    """How long the next batch waits for them, by the scheduler's clock."""
-
-    def is_waited_for(self, now: float) -> bool:
-        """Whether the next batch had better wait for more requests."""
-        if self.returning and now >= self.returning_until:
-            self.returning = 0
-        return len(self.waiting) == 1 and len(self.waiting[0].tasks) < self.returning

@@ -203,8 +203,7 @@ def test_threads_may_submit_and_flush_side_by_side(model: Doubler) -> None:
         assert found.tolist() == [2 * (1000 * number + n) for n in range(200)]
 
 
-def answered_two(model: Doubler) -> tuple[BatchScheduler, BatchQueue, Answers]:
-    """Return a queue of which two callers have just had their answers, 1 ms after they asked."""
+def test_a_batch_never_waits_for_those_who_were_just_answered(model: Doubler) -> None:
     scheduler = BatchScheduler(1, clock=lambda: model.now)
     queue = BatchQueue(scheduler, model, BatchingParameters())
     answers = Answers()
@@ -213,29 +212,8 @@ def answered_two(model: Doubler) -> tuple[BatchScheduler, BatchQueue, Answers]:
         submit(queue, answers, n)
     scheduler.flush()
     answers.values(2)
-    eventually(lambda: not queue.line.running)
-    return scheduler, queue, answers
-
-
-def test_a_quick_batch_waits_for_those_who_were_just_answered(model: Doubler) -> None:
-    scheduler, queue, answers = answered_two(model)
     submit(queue, answers, 3)
     scheduler.flush()
-    assert len(queue.line.waiting) == 1
-    submit(queue, answers, 4)
-    scheduler.flush()
-    answers.values(4)
-    assert model.runs == [[1, 2], [3, 4]]
-
-
-def test_who_was_answered_and_does_not_ask_again_is_waited_for_a_moment_only(
-    model: Doubler,
-) -> None:
-    scheduler, queue, answers = answered_two(model)
-    submit(queue, answers, 3)
-    scheduler.flush()
-    assert len(queue.line.waiting) == 1
-    model.now += 0.003
     assert answers.values(3)[2] == [6]
     assert model.runs == [[1, 2], [3]]
 

@@ -17,6 +17,8 @@ func (codec) Marshal(message any) (mem.BufferSlice, error) {
 	switch message := message.(type) {
 	case []byte:
 		return mem.BufferSlice{mem.SliceBuffer(message)}, nil
+	case *answer:
+		return mem.BufferSlice{message.buffer()}, nil
 	case proto.Message:
 		content, err := proto.Marshal(message)
 		return mem.BufferSlice{mem.SliceBuffer(content)}, err

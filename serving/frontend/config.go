@@ -13,6 +13,9 @@ type config struct {
 	// MostWaitingBytes is the most that bodies may take here before Python has them.
 	MostWaitingBytes int64  `json:"most_waiting_bytes"`
 	TooMuchWaits     string `json:"too_much_waits"`
+	// MostUntakenBytes is the most that answers may take here until their clients have them.
+	MostUntakenBytes int64  `json:"most_untaken_bytes"`
+	TooMuchUntaken   string `json:"too_much_untaken"`
 	MostConnections  int    `json:"most_connections"`
 	MostRequestBytes int64  `json:"most_request_bytes"`
 }
@@ -30,6 +33,9 @@ type grpcConfig struct {
 	MostSentBytes    int     `json:"most_sent_bytes"`
 	MostHeaderBytes  uint32  `json:"most_header_bytes"`
 	MostStreams      uint32  `json:"most_streams"`
+	// MostCalls are those of all connections together, streams included.
+	MostCalls    int64  `json:"most_calls"`
+	TooManyCalls string `json:"too_many_calls"`
 	// In milliseconds.
 	KeepaliveTime         int64 `json:"keepalive_time_ms"`
 	KeepaliveTimeout      int64 `json:"keepalive_timeout_ms"`
@@ -54,12 +60,13 @@ type restConfig struct {
 	// PassedHeaders are those that Python is told, in lower case.
 	PassedHeaders []string `json:"passed_headers"`
 	// Headers are part of every answer.
-	Headers      [][2]string `json:"headers"`
-	Refusal      string      `json:"refusal"`
-	TooLarge     string      `json:"too_large"`
-	TooMuchWaits string      `json:"too_much_waits"`
-	Unavailable  string      `json:"unavailable"`
-	TooLate      string      `json:"too_late"`
+	Headers        [][2]string `json:"headers"`
+	Refusal        string      `json:"refusal"`
+	TooLarge       string      `json:"too_large"`
+	TooMuchWaits   string      `json:"too_much_waits"`
+	TooMuchUntaken string      `json:"too_much_untaken"`
+	Unavailable    string      `json:"unavailable"`
+	TooLate        string      `json:"too_late"`
 	// In milliseconds.
 	Timeout       int64 `json:"timeout_ms"`
 	KeepAlive     int64 `json:"keep_alive_ms"`

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/gzip" // Requests may be compressed.
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -36,6 +37,8 @@ type grpcPort struct {
 	receiving *receiving
 	refusal   string
 	tooMuch   string
+	untaken   string
+	calls     *calls
 	token     *token
 }
 
@@ -43,13 +46,16 @@ type grpcPort struct {
 func newGRPCPort(wanted *config, l *link, health *health, bodies *budget, limit limit, guard *token) (*grpcPort, error) {
 	port := &grpcPort{
 		link: l, bodies: bodies, refusal: wanted.GRPC.Refusal, tooMuch: wanted.TooMuchWaits,
-		token: guard, receiving: newReceiving(wanted.MostWaitingBytes),
+		token: guard, receiving: newReceiving(wanted.MostWaitingBytes, limit.answers),
+		untaken: wanted.TooMuchUntaken,
+		calls:   &calls{most: wanted.GRPC.MostCalls, refusal: wanted.GRPC.TooManyCalls},
 	}
 	options, err := serverOptions(&wanted.GRPC)
 	if err != nil {
 		return nil, err
 	}
-	port.server = grpc.NewServer(append(options, grpc.InTapHandle(port.admit))...)
+	options = append(options, grpc.InTapHandle(port.admit), grpc.StreamInterceptor(port.calls.ofStream))
+	port.server = grpc.NewServer(options...)
 	for service, methods := range wanted.GRPC.Services {
 		description := &grpc.ServiceDesc{ServiceName: service, HandlerType: (*any)(nil)}
 		for _, method := range methods {
@@ -112,6 +118,10 @@ func (p *grpcPort) handler(method string) grpc.MethodHandler {
 	return func(
 		_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor,
 	) (any, error) {
+		if err := p.calls.begin(); err != nil {
+			return nil, err
+		}
+		defer p.calls.end()
 		var message mem.BufferSlice
 		received := p.receiving.begin(ctx)
 		err := decode(&message)
@@ -132,7 +142,7 @@ func (p *grpcPort) handler(method string) grpc.MethodHandler {
 		for _, buffer := range message {
 			parts = append(parts, buffer.ReadOnlyData())
 		}
-		answer, err := p.link.ask(ctx, kindGRPC, method, parts, size, func() {
+		got, err := p.link.ask(ctx, kindGRPC, method, parts, size, func() {
 			message.Free()
 			p.bodies.giveBack(int64(size))
 		})
@@ -141,11 +151,25 @@ func (p *grpcPort) handler(method string) grpc.MethodHandler {
 			return nil, status.Error(codes.Unavailable, err.Error())
 		case err != nil:
 			return nil, status.FromContextError(err).Err()
-		case answer.status != 0:
-			return nil, status.Error(codes.Code(answer.status), string(answer.content))
+		case got.status != 0:
+			return nil, status.Error(codes.Code(got.status), string(got.content))
 		}
-		return answer.content, nil
+		return p.counted(ctx, got.content)
 	}
+}
+
+// counted returns an answer that counts until its client has taken it.
+func (p *grpcPort) counted(ctx context.Context, content []byte) (any, error) {
+	found := &answer{content, connOfCall(ctx)}
+	if !found.isCounted() {
+		return content, nil
+	}
+	if !found.conn.carry(int64(len(content))) {
+		return nil, status.Error(codes.ResourceExhausted, p.untaken)
+	}
+	// As the official server answers, however it was asked; what was compressed would not count.
+	grpc.SetSendCompressor(ctx, encoding.Identity)
+	return found, nil
 }
 
 func serverOptions(wanted *grpcConfig) ([]grpc.ServerOption, error) {
@@ -175,13 +199,15 @@ func serverOptions(wanted *grpcConfig) ([]grpc.ServerOption, error) {
 	if wanted.MostStreams > 0 {
 		options = append(options, grpc.MaxConcurrentStreams(wanted.MostStreams))
 	}
+	secured := trackedPlain()
 	if wanted.TLS != nil {
-		secured, err := transportCredentials(wanted.TLS)
+		found, err := transportCredentials(wanted.TLS)
 		if err != nil {
 			return nil, err
 		}
-		options = append(options, grpc.Creds(secured))
+		secured = tracked{found}
 	}
+	options = append(options, grpc.Creds(secured))
 	return options, nil
 }
 

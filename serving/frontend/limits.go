@@ -2,7 +2,6 @@ package main
 
 import (
 	"net"
-	"sync"
 	"sync/atomic"
 )
 
@@ -32,12 +31,20 @@ func (b *budget) takeOrAlone(bytes int64) bool {
 
 func (b *budget) giveBack(bytes int64) { b.held.Add(-bytes) }
 
+// limit is the most connections of all ports together, and what they share.
+type limit struct {
+	most    int64
+	open    *atomic.Int64
+	answers *answers
+}
+
+func (l limit) of(listener net.Listener) net.Listener { return &limitedListener{listener, l} }
+
 // limitedListener closes connections above a number at once: those that are open go on, and the
 // process never runs out of file descriptors.
 type limitedListener struct {
 	net.Listener
-	most int64
-	open *atomic.Int64
+	limit
 }
 
 func (l *limitedListener) Accept() (net.Conn, error) {
@@ -46,32 +53,11 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) > l.most {
+		if open := l.open.Add(1); open > l.most && l.most > 0 {
 			l.open.Add(-1)
 			conn.Close()
 			continue
 		}
-		return &countedConn{Conn: conn, open: l.open}, nil
+		return &trackedConn{Conn: conn, open: l.open, answers: l.answers}, nil
 	}
-}
-
-// countedConn gives its place back once it is closed.
-type countedConn struct {
-	net.Conn
-	open *atomic.Int64
-	once sync.Once
-}
-
-func (c *countedConn) Close() error {
-	c.once.Do(func() { c.open.Add(-1) })
-	return c.Conn.Close()
-}
-
-// CloseWrite lets Go's HTTP server end an answer before it closes a connection with unread data:
-// otherwise the client's side would throw the answer away.
-func (c *countedConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -89,19 +88,6 @@ func run(small, large uintptr) error {
 	}
 }
 
-// limit is the most connections of all ports together.
-type limit struct {
-	most int64
-	open *atomic.Int64
-}
-
-func (l limit) of(listener net.Listener) net.Listener {
-	if l.most <= 0 {
-		return listener
-	}
-	return &limitedListener{listener, l.most, l.open}
-}
-
 // ports are all that this program serves.
 type ports struct {
 	grpc   *grpcPort
@@ -113,9 +99,10 @@ func open(wanted *config, l *link) (*ports, error) {
 	bodies := &budget{most: wanted.MostWaitingBytes}
 	if wanted.MostWaitingBytes > 0 {
 		// Buffers grow by doubling: of what they leave behind, much is only collected when it is needed.
-		debug.SetMemoryLimit(wanted.MostWaitingBytes + ownBytes)
+		debug.SetMemoryLimit(wanted.MostWaitingBytes + wanted.MostUntakenBytes + ownBytes)
 	}
-	connections := limit{int64(wanted.MostConnections), &atomic.Int64{}}
+	untaken := &answers{most: wanted.MostUntakenBytes}
+	connections := limit{int64(wanted.MostConnections), &atomic.Int64{}, untaken}
 	found := &ports{health: newHealth(wanted.Health)}
 	guard, err := newToken(wanted.TokenDigest)
 	if err != nil {

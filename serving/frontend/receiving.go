@@ -21,7 +21,8 @@ var errTooMuch = errors.New("too much waits")
 // shows any of it, so that nobody can count its bytes beforehand. Instead memory is watched, and
 // when there is too much of it the latest calls are given up.
 type receiving struct {
-	most int64
+	most    int64
+	answers *answers
 
 	lock    sync.Mutex
 	last    uint64
@@ -29,8 +30,8 @@ type receiving struct {
 	watched bool
 }
 
-func newReceiving(most int64) *receiving {
-	return &receiving{most: most, cancels: map[uint64]context.CancelCauseFunc{}}
+func newReceiving(most int64, answers *answers) *receiving {
+	return &receiving{most: most, answers: answers, cancels: map[uint64]context.CancelCauseFunc{}}
 }
 
 // cancelKey is where a call's context has what ends it.
@@ -70,9 +71,9 @@ func (r *receiving) begin(ctx context.Context) (end func()) {
 // watch gives up the latest call while there is too much, and looks again for as long as messages
 // come in.
 func (r *receiving) watch() {
-	if heapBytes() > r.most+ownBytes {
+	if r.isTooMuch() {
 		runtime.GC()
-		if heapBytes() > r.most+ownBytes {
+		if r.isTooMuch() {
 			r.giveUpOne()
 		}
 	}
@@ -81,6 +82,10 @@ func (r *receiving) watch() {
 	if r.watched = len(r.cancels) > 0; r.watched {
 		time.AfterFunc(watchEvery, r.watch)
 	}
+}
+
+func (r *receiving) isTooMuch() bool {
+	return heapBytes() > r.most+r.answers.held.Load()+ownBytes
 }
 
 func (r *receiving) giveUpOne() {

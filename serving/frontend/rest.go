@@ -52,6 +52,7 @@ func newRESTPort(wanted *config, l *link, bodies *budget, limit limit, guard *to
 		Handler:                      port,
 		MaxHeaderBytes:               rest.MostHeaderBytes,
 		ReadHeaderTimeout:            milliseconds(rest.HeaderTimeout),
+		ConnContext:                  withConn,
 		IdleTimeout:                  milliseconds(rest.KeepAlive),
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     log.New(io.Discard, "", 0),
@@ -124,6 +125,12 @@ func (p *restPort) ServeHTTP(writer http.ResponseWriter, request *http.Request) 
 		answerJSON(writer, http.StatusServiceUnavailable, p.wanted.Unavailable)
 		return
 	}
+	conn, size := connOfRequest(request), int64(len(answer.content))
+	if !conn.carry(size) {
+		answerJSON(writer, http.StatusTooManyRequests, p.wanted.TooMuchUntaken)
+		return
+	}
+	defer conn.carried(size)
 	for line := range strings.Lines(answer.headText) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
 		headers.Set(name, value)

@@ -44,6 +44,13 @@ _COMING_SHARE = 4
 """A quarter of the memory for requests is for bodies that the front end is receiving: each is there
 once more while it is handed over, and Python counts it from then on."""
 
+_UNTAKEN_SHARE = 2
+"""Half as much as requests may hold is for answers that Python has given and no longer counts, and
+that their clients have not taken yet."""
+
+_CALLS_THAT_COME = 1000
+"""Over gRPC, besides those that Python has: it refuses what is above that by itself."""
+
 _HEADER_BYTES = 64 * 2**10
 
 _PASSED_HEADERS = (
@@ -69,14 +76,17 @@ def settings(
     """
     token = Token.read(config.token_file)
     coming_bytes = most_bytes // _COMING_SHARE
+    untaken_bytes = most_bytes // _UNTAKEN_SHARE
     return json.dumps(
         {
             "grpc": _grpc(config),
-            "rest": _rest(config, coming_bytes, headers),
+            "rest": _rest(config, coming_bytes, untaken_bytes, headers),
             "token_digest": token.digest if token is not None else "",
             "health_services": HEALTH_SERVICES,
             "most_waiting_bytes": coming_bytes,
             "too_much_waits": _too_much(coming_bytes),
+            "most_untaken_bytes": untaken_bytes,
+            "too_much_untaken": _untaken(untaken_bytes),
             "most_connections": most_connections(),
             "most_request_bytes": min(config.max_request_bytes, coming_bytes),
         }
@@ -100,11 +110,16 @@ def _grpc(config: ServerConfig) -> dict[str, Any]:
         "files": base64.b64encode(_files(services)).decode(),
         "tls": vars(certificates) if certificates is not None else None,
         "refusal": REFUSAL,
+        "most_calls": config.grpc_threads + config.max_waiting_requests + _CALLS_THAT_COME,
+        "too_many_calls": "Too many calls are open on all connections together. Try again later.",
     }
 
 
 def _rest(
-    config: ServerConfig, coming_bytes: int, headers: tuple[tuple[bytes, bytes], ...]
+    config: ServerConfig,
+    coming_bytes: int,
+    untaken_bytes: int,
+    headers: tuple[tuple[bytes, bytes], ...],
 ) -> dict[str, Any]:
     return {
         "port": config.rest_api_port,
@@ -115,6 +130,7 @@ def _rest(
         "refusal": json.dumps({"error": REFUSAL}),
         "too_large": _json(_too_large(config, coming_bytes)),
         "too_much_waits": _json(_too_much(coming_bytes)),
+        "too_much_untaken": _json(_untaken(untaken_bytes)),
         "too_late": _json(too_late().message),
         "timeout_ms": config.rest_api_timeout_in_ms,
         "unavailable": _json("The server is stopping."),
@@ -138,6 +154,13 @@ def _too_much(coming_bytes: int) -> str:
     return (
         "Requests that are on their way have too many bytes already: with --max_waiting_bytes as "
         f"it is, they may have {coming_bytes} together. Try again later."
+    )
+
+
+def _untaken(untaken_bytes: int) -> str:
+    return (
+        "Answers that their clients have not taken yet have too many bytes: with "
+        f"--max_waiting_bytes as it is, they may have {untaken_bytes} together. Try again later."
     )
 
 

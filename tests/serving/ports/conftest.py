@@ -19,3 +19,10 @@ def front_end(request: pytest.FixtureRequest) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FRONT_END, flags)
         yield request.param
+
+
+@pytest.fixture
+def only_native(front_end: str) -> None:
+    """Skip the test for the front end of Python."""
+    if front_end != "native":
+        pytest.skip("of the native front end")

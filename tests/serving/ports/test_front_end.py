@@ -39,12 +39,6 @@ def base(models: Path, tmp_path: Path) -> Path:
     return served(models, tmp_path / "m", "half_plus_two", 1)
 
 
-@pytest.fixture
-def only_native(front_end: str) -> None:
-    if front_end != "native":
-        pytest.skip("of the native front end")
-
-
 def child(server: ModelServer) -> int:
     """Return the process id of a server's front end."""
     done = subprocess.run(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+import socket
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from PIL import Image
 
 import tests.serving_fixtures
-from tests.serving.asking import http_call, outcome
+from tests.serving.asking import eventually, http_call, outcome
 from tests.serving.conftest import predict_request, predict_stub, served
 from tests.serving.memory_group import memory_group
 from tests.serving_fixtures import ModelServer, running_server
@@ -102,3 +104,59 @@ def test_a_body_that_can_never_fit_is_told_so_and_not_read(models: Path, tmp_pat
         assert code in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED")
         small = {"signature_name": "echo_float32", "instances": [1]}
         assert http_call(server, "POST", path, small)[0] == 200
+
+
+def test_answers_that_rest_clients_do_not_take_are_bounded(models: Path, tmp_path: Path) -> None:
+    base = served(models, tmp_path / "kinds", "kinds", 1)
+    with running_server(base, "kinds", ["--max_waiting_bytes=268435456"]) as server:
+        body = {"signature_name": "echo_float32", "instances": [1] * 4_000_000}
+        content = json.dumps(body, separators=(",", ":")).encode()
+        path = "/v1/models/kinds:predict"
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+        with ExitStack() as clients:
+            begins = []
+            for _ in range(20):
+                client = clients.enter_context(socket.socket())
+                client.settimeout(30)
+                # The system takes a part of each answer; the rest waits in the server.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+                client.connect(("127.0.0.1", server.rest_port))
+                client.sendall(head.encode() + content)
+                begins.append(client.recv(12).decode())
+            assert set(begins) == {"HTTP/1.1 200", "HTTP/1.1 429"}
+            small = {"signature_name": "echo_float32", "instances": [1]}
+            assert http_call(server, "POST", path, small)[0] == 200
+        eventually(lambda: http_call(server, "POST", path, content)[0] == 200)
+
+
+@pytest.mark.usefixtures("only_native")
+def test_answers_that_grpc_clients_do_not_take_are_bounded(models: Path, tmp_path: Path) -> None:
+    base = served(models, tmp_path / "kinds", "kinds", 1)
+    with running_server(base, "kinds", ["--max_waiting_bytes=67108864"]) as server:
+        request = predict_request("kinds", "echo_float32", x=np.ones(1, np.float32))
+        request.inputs["x"].tensor_shape.dim[0].size = 2_000_000
+        options = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.use_local_subchannel_pool", 1),
+            # Its window stays small: it would hold whole answers otherwise.
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", 2**16),
+        ]
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options) as channel:
+            # A message of a stream is only received once it is asked for.
+            ask = channel.unary_stream("/tensorflow.serving.PredictionService/Predict")
+            calls = []
+            for _ in range(30):
+                calls.append(ask(request.SerializeToString(), timeout=60))
+                calls[-1].initial_metadata()
+            refused = [call for call in calls if not call.is_active()]
+            assert 0 < len(refused) < 30
+            assert {call.code() for call in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+            assert "not taken yet" in refused[0].details()
+            assert (30 - len(refused)) * 8_000_000 <= 67108864
+            small = predict_request("kinds", "echo_float32", x=np.ones(1, np.float32))
+            assert outcome(predict_stub(server).Predict.future(small)) == ("OK", "")
+            [message] = next(call for call in calls if call.is_active())
+            assert len(message) > 8_000_000
+        large = predict_stub(server).Predict
+        eventually(lambda: outcome(large.future(request))[0] != "UNAVAILABLE")

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+func trackedPair(t *testing.T, most int64) (*trackedConn, net.Conn) {
+	here, there := pair(t)
+	open := &atomic.Int64{}
+	open.Add(1)
+	return &trackedConn{Conn: here, open: open, answers: &answers{most: most}}, there
+}
+
+func TestAnswersThatNobodyTakesAreBounded(t *testing.T) {
+	conn, _ := trackedPair(t, 2*largeBytes)
+	if !conn.carry(2*largeBytes + 1) {
+		t.Fatal("one alone may be larger")
+	}
+	if conn.carry(largeBytes + 1) {
+		t.Fatal("too many bytes")
+	}
+	if !conn.carry(largeBytes) {
+		t.Fatal("small answers have room beside large ones")
+	}
+	conn.carried(2*largeBytes + 1)
+	if held := conn.answers.held.Load(); held != largeBytes {
+		t.Fatalf("%d bytes are held", held)
+	}
+	conn.Close()
+	conn.Close()
+	conn.carried(largeBytes)
+	if held, open := conn.answers.held.Load(), conn.open.Load(); held != 0 || open != 0 {
+		t.Fatalf("%d bytes are held, %d connections are open", held, open)
+	}
+}
+
+func TestAClientThatTakesNothingIsCutOff(t *testing.T) {
+	const soon = 20 * time.Millisecond
+	conn, client := trackedPair(t, 0)
+	conn.carry(1)
+	go io.Copy(io.Discard, client)
+	conn.watch(soon)
+	for range 5 {
+		conn.Write(make([]byte, leastTaken))
+		time.Sleep(soon / 2)
+	}
+	if _, err := conn.Write(nil); err != nil {
+		t.Fatal("a client that takes its answer is cut off")
+	}
+	for start := time.Now(); conn.open.Load() > 0; time.Sleep(time.Millisecond) {
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("a client that takes nothing stays")
+		}
+	}
+}
+
+func TestCallsAreBoundedAndStreamsAmongThem(t *testing.T) {
+	c := &calls{most: 1, refusal: "too many"}
+	nested := func(any, grpc.ServerStream) error { return c.begin() }
+	if err := c.ofStream(nil, nil, nil, nested); status.Code(err) != codes.Unavailable {
+		t.Fatal(err)
+	}
+	if err := c.begin(); err != nil {
+		t.Fatal("a stream that has ended still counts")
+	}
+}

@@ -14,9 +14,13 @@ Every message is one line: what was wrong, with the value, then what to do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 _LONGEST_QUOTE = 300
+
+#: What a model's graph refuses, in words for people, and then of which row: docs/contracts.md.
+_REFUSED = re.compile(r"assertion failed: \[(.+?)\](?= \[|\s*\n|\s*$)", re.DOTALL)
 
 
 class PredictionWarning(UserWarning):
@@ -69,11 +73,17 @@ class ServerError(PredictionError):
     """
 
     def __init__(self, address: str, code: str, message: str) -> None:
+        refused = _REFUSED.search(message)
         # TF's messages may be whole stack traces: one line of them is shown, `message` has all.
-        line = " ".join(message.split())
+        line = " ".join((refused[1] if refused else message).split())
         if len(line) > _LONGEST_QUOTE:
             line = line[:_LONGEST_QUOTE] + "..."
-        super().__init__(f"{address} answered {code}: {line.rstrip('.')}. {_advice(code, message)}")
+        line = line.rstrip(".")
+        super().__init__(
+            f"The model at {address} refuses this: {line}."
+            if refused
+            else f"{address} answered {code}: {line}. {_advice(code, message)}"
+        )
         self.code = code
         self.message = message
 

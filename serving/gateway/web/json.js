@@ -1,13 +1,15 @@
 // JSON as model servers write it: NaN and Infinity as they are, integers of 64 bits to the last digit.
 
-const TOKEN = /"(?:[^"\\]|\\.)*"|-?Infinity|NaN|-?\d{16,}(?![\d.eE])/g;
+// Numbers are taken whole: the digits behind a point are no integer.
+const TOKEN = /"(?:[^"\\]|\\.)*"|-?Infinity|NaN|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 const ODD = /NaN|Infinity|\d{16}/;
+const MARKED = /^(?:NaN|-?Infinity|-?\d{16,})$/;
 const MARK = "\u0001number:";
 
 /** Parse JSON; NaN, Infinity and long integers (as BigInt) included. */
 export function parse(text) {
   if (!ODD.test(text)) return JSON.parse(text);
-  const marked = text.replace(TOKEN, (token) => (token[0] === '"' ? token : `"${MARK.replace("\u0001", "\\u0001")}${token}"`));
+  const marked = text.replace(TOKEN, (token) => (!MARKED.test(token) ? token : `"${MARK.replace("\u0001", "\\u0001")}${token}"`));
   return JSON.parse(marked, (_, value) => {
     if (typeof value !== "string" || !value.startsWith(MARK)) return value;
     const token = value.slice(MARK.length);

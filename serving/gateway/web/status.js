@@ -10,7 +10,7 @@ const words = (name) => name.replaceAll("_", " ");
 const figure = (name, value) => (/accuracy/.test(name) ? `${(value * 100).toFixed(2)} %` : String(+value.toPrecision(4)));
 const STATES = {
   AVAILABLE: "available", LOADING: "loading", START: "starting", UNLOADING: "going away", END: "not loaded",
-  UNREACHABLE: "model server not reachable", GONE: "no connection", LOCKED: "locked",
+  UNREACHABLE: "model server not reachable", GONE: "no connection", LOCKED: "locked", UNKNOWN: "unknown",
 };
 
 let known = { state: "" };
@@ -24,8 +24,11 @@ export const status = () => known;
  */
 export async function watchStatus(onVersion) {
   let version = null;
+  let looking = false;
   const look = async () => {
+    looking = true;
     known = await asked();
+    looking = false;
     show();
     if (known.state === "AVAILABLE" && known.model_version !== version) {
       version = known.model_version;
@@ -38,7 +41,8 @@ export async function watchStatus(onVersion) {
       known = { ...known, state: "GONE", error: "" };
       show();
     }
-    if (answers && known.state === "GONE") look();
+    // An answer to `look` itself is no reason for another one.
+    if (answers && known.state === "GONE" && !looking) look();
   });
   setInterval(() => document.hidden || look(), EVERY_MS);
   document.addEventListener("visibilitychange", () => document.hidden || look());
@@ -55,7 +59,9 @@ async function asked() {
   try {
     return (await call("/status")).answer;
   } catch (failure) {
-    return { ...known, state: failure.status === 401 ? "LOCKED" : "GONE", error: "" };
+    if (!failure.status) return { ...known, state: "GONE", error: "" };
+    if (failure.status === 401) return { ...known, state: "LOCKED", error: "" };
+    return { ...known, state: "UNKNOWN", error: failure.message };
   }
 }
 

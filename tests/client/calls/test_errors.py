@@ -187,3 +187,16 @@ def test_ipv6_addresses_are_put_in_brackets(transport: str) -> None:
         with Client(host, "mnist", port=port, transport=transport, retries=0) as one:
             assert one.address.startswith("[::1]:")
             failure(one.status, ConnectionFailed)
+
+
+def test_what_a_models_graph_refuses_is_said_in_its_words_alone() -> None:
+    """Symptom: names of the graph's nodes, and advice about metadata, for blank paper."""
+    message = (
+        "assertion failed: [it is empty: nothing stands out] [image_bytes[0]]\n"
+        "\t [[{{function_node map_1_while_body_1}}{{node map/while/Assert}}]]"
+    )
+    error = ServerError("somewhere:8500", "INVALID_ARGUMENT", message)
+    assert str(error) == (
+        "The model at somewhere:8500 refuses this: it is empty: nothing stands out."
+    )
+    assert error.message == message

@@ -21,7 +21,7 @@ from client._transports.messages import PredictRequest, PredictResponse
 from client._transports.tensors import decode, encode
 request = PredictRequest()
 request.model_spec.name = "mnist"
-encode(np.arange(6, dtype=np.float32).reshape(2, 3), request.inputs["images"])
+encode(np.arange(6, dtype=np.float32).reshape(2, 3), "float32", request.inputs["images"])
 Client("127.0.0.1", "mnist").close()
 """
 _USE_OFFICIAL = """

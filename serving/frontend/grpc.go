@@ -23,6 +23,8 @@ import (
 )
 
 const (
+	// mostEarly is how long before its deadline a call ends, at most.
+	mostEarly    = 5 * time.Millisecond
 	healthPrefix = "/grpc.health.v1.Health/"
 	// handshakeTimeout is how long a connection may take to begin.
 	handshakeTimeout = 20 * time.Second
@@ -142,7 +144,9 @@ func (p *grpcPort) handler(method string) grpc.MethodHandler {
 		for _, buffer := range message {
 			parts = append(parts, buffer.ReadOnlyData())
 		}
-		got, err := p.link.ask(ctx, kindGRPC, method, parts, size, func() {
+		asking, answered := inTime(ctx)
+		defer answered()
+		got, err := p.link.ask(asking, kindGRPC, method, parts, size, func() {
 			message.Free()
 			p.bodies.giveBack(int64(size))
 		})
@@ -156,6 +160,17 @@ func (p *grpcPort) handler(method string) grpc.MethodHandler {
 		}
 		return p.counted(ctx, got.content)
 	}
+}
+
+// inTime ends a moment before a call's deadline, so that it is said to be exceeded. At the deadline
+// itself grpc-go resets the stream, and a client whose clock is a little behind takes that for
+// CANCELLED (internal/transport/http2_server.go, operateHeaders).
+func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, is := ctx.Deadline()
+	if !is {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/10, mostEarly)))
 }
 
 // counted returns an answer that counts until its client has taken it.

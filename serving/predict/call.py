@@ -55,9 +55,10 @@ class Call(Generic[Answer]):
     """Write the answer; raises ServingError for outputs that the API can't return."""
     one_by_one: bool = False
     """Whether `answer` handles each element by itself."""
-
+    input_size: int = 0
+    """Bytes of all inputs, and"""
     reserved: int = 0
-    """Bytes held for the answer before there is one."""
+    """bytes held for the answer before there is one; both from `reserve` on."""
 
     def __post_init__(self) -> None:
         if self.signature.no_animations:
@@ -69,18 +70,16 @@ class Call(Generic[Answer]):
         Raises:
             ServingError: there is no memory for them.
         """
-        expected = self.signature.output_sizes.expected(self._input_bytes())
+        self.input_size = sum(array.nbytes for array in self.inputs.values())
+        expected = self.signature.output_sizes.expected(self.input_size)
         hold.add(_COPIES * expected)
         self.reserved = _COPIES * expected
 
     def settle(self, hold: Hold, outputs: Outputs) -> None:
-        """Hold what they really take; after the run."""
+        """Hold what they really take; after the run, so after `reserve`."""
         size = output_bytes(outputs)
-        self.signature.output_sizes.learn(self._input_bytes(), size)
+        self.signature.output_sizes.learn(self.input_size, size)
         hold.note(_COPIES * size - self.reserved)
-
-    def _input_bytes(self) -> int:
-        return sum(array.nbytes for array in self.inputs.values())
 
     def is_long(self, outputs: Outputs) -> bool:
         """Whether writing the answer would hold up an event loop."""

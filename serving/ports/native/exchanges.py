@@ -172,9 +172,11 @@ class Exchange(ABC):
         try:
             if self._gone:
                 raise _gone()
-            self._answer(run_here(self._version, self._call, self.deadline))
+            outputs = run_here(self._version, self._call, self.deadline)
         except Exception as error:
             self._fail(error)
+        else:
+            self._answer(outputs)
 
     def _ran(self, task: Task) -> None:
         """Take the outputs of the batch."""
@@ -183,26 +185,27 @@ class Exchange(ABC):
             metrics.count_run(
                 self._version.model_name, self._call.api, time.perf_counter() - self._run_started
             )
-            if self._call.is_long(outputs):
-                self._carrier.workers.submit(self._answer_long, outputs)
-            else:
-                self._answer(outputs)
+            long = self._call.is_long(outputs)
         except Exception as error:
             self._fail(error)
-
-    def _answer_long(self, outputs: Outputs) -> None:
-        try:
+            return
+        if long:
+            self._carrier.workers.submit(self._answer, outputs)
+        else:
             self._answer(outputs)
-        except Exception as error:
-            self._fail(error)
 
     def _answer(self, outputs: Outputs) -> None:
-        if not self._gone:
-            self._call.settle(self._hold, outputs)
-            self._send(self._call.answer(outputs))
-        assert self._model is not None
-        metrics.count_success(self._model, self._api, self.entrypoint, self._started)
-        self._end()
+        """Send the answer, or why there is none."""
+        try:
+            if not self._gone:
+                self._call.settle(self._hold, outputs)
+                self._send(self._call.answer(outputs))
+            assert self._model is not None
+            metrics.count_success(self._model, self._api, self.entrypoint, self._started)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._end()
 
     def _fail(self, error: Exception) -> None:
         if self._model is not None:

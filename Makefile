@@ -21,9 +21,9 @@ MADE := $(if $(wildcard $(BIN)/python),setup,nothing-yet)
 export IMAGE RUN
 # Two begin with the chains of tests on the cluster, which wait most of the time; the third takes the rest.
 WORKERS ?= 3
-CHECKED := infra training serving client store local tools tests benchmarks __main__.py
+CHECKED := infra training serving client store local tools tests benchmarks examples __main__.py
 
-.PHONY: help setup nothing-yet doctor up predict status logs cancel env stop destroy down data film frontend check test test-cluster test-fast test-kills release
+.PHONY: help setup nothing-yet doctor up predict status logs cancel env stop destroy down data film frontend check test test-cluster test-fast test-kills test-stores release
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
@@ -50,7 +50,7 @@ nothing-yet:
 doctor: ## whether this machine can host the cluster, and the cure for what it lacks (JSON=1: for programs)
 	@$(if $(wildcard $(STAMP)),$(BIN)/python,$(PYTHON)) -B -m local.doctor $(if $(JSON),--json)
 
-up: setup ## the whole system on this machine (or the cluster of KUBECONFIG), ending with a prediction
+up: setup ## the whole system on this machine (or the cluster of KUBECONFIG), ending with a prediction; NODES=3: on three nodes
 	@$(LOCAL) up
 	@$(AS_PERSON) $(BIN)/python -m local deploy
 
@@ -97,8 +97,7 @@ check: setup frontend ## format, lint, types, fast tests
 test: setup frontend ## everything: check, the slow tests, and a real `pulumi up` on a real cluster
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
-	@$(BIN)/mypy
-	@$(BIN)/pytest -n $(WORKERS)
+	@$(BIN)/mypy & types=$$!; $(BIN)/pytest -n $(WORKERS); tests=$$?; wait $$types && exit $$tests
 
 test-cluster: setup ## only the tests on a real cluster
 	@$(BIN)/pytest -n $(WORKERS) -m cluster
@@ -108,6 +107,10 @@ test-fast: setup ## one stack's life on a real cluster: up, a change, a roll-bac
 
 test-kills: setup ## kill pulumi in each way at each moment of a stack's life, on a real cluster; over an hour
 	@$(BIN)/pytest tests/cluster/killed --all-kills
+
+test-stores: setup ## the suite of object stores, versitygw among them, which is built first; 2 minutes
+	@$(BIN)/python -m tests.versitygw
+	@$(BIN)/pytest tests/store
 
 release: setup ## what a release consists of, in dist/: archive, client wheel, image recipe, notes
 	@$(BIN)/python -m tools.release

@@ -51,14 +51,15 @@ def install(name: str, package: str, python: str) -> None:
 def go_program(name: str) -> Path:
     """Build a program below `benchmarks/` unless it is there, and return it."""
     source, program = ROOT / "benchmarks" / name, CACHE / name
-    if program.exists() and program.stat().st_mtime > (source / "main.go").stat().st_mtime:
+    newest = max(file.stat().st_mtime for file in source.iterdir())
+    if program.exists() and program.stat().st_mtime > newest:
         return program
     CACHE.mkdir(parents=True, exist_ok=True)
     subprocess.run(
         [_go(), "build", "-o", program, "."],
         cwd=source,
         check=True,
-        env=os.environ | _tensorflow_for_c(),
+        env=os.environ | (_tensorflow_for_c() if name == "native_bound" else {}),
     )
     return program
 
@@ -109,3 +110,12 @@ def checkout(commit: str, folder: Path) -> None:
     words = ["git", "-C", ROOT, "archive", commit, "serving", "store"]
     archive = subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout
     subprocess.run(["tar", "-x", "-C", folder], check=True, input=archive)
+
+
+def native_of(folder: Path) -> list[str]:
+    """Return the flags by which a checkout's server has a front end of its own sources, if any."""
+    source, program = folder / "serving" / "frontend", folder / "dlstack-frontend"
+    if not source.exists():
+        return []
+    subprocess.run([_go(), "build", "-o", program, "."], cwd=source, check=True)
+    return ["--front_end=native", f"--front_end_program={program}"]

@@ -28,6 +28,8 @@ import numpy as np  # noqa: E402
 from mnist_data import read_mnist  # type: ignore[import-not-found]  # noqa: E402
 from mnist_networks import RECIPES  # type: ignore[import-not-found]  # noqa: E402
 
+from training.schedules import learning_rate  # noqa: E402
+
 #: So many steps in one call: Python takes longer for it than a GPU for a step.
 STEPS_PER_CALL = 16
 
@@ -69,8 +71,10 @@ def train(name: str, data: Path, epochs: int | None, precision: str | None) -> d
     if precision:
         keras.mixed_precision.set_global_policy(f"mixed_{precision}")
     network = recipe.build()
+    total = count * steps_per_epoch
+    rate = learning_rate(defaults.learning_rate, total, defaults.schedule, defaults.warmup)
     network.compile(
-        recipe.optimizer(recipe.learning_rate(defaults.learning_rate, count * steps_per_epoch)),
+        recipe.optimizer(rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         steps_per_execution=STEPS_PER_CALL,
     )

@@ -1,11 +1,14 @@
 """How long small requests and health checks wait while one client sends large requests.
 
-    .venv/bin/python benchmarks/stalls.py [--root CHECKOUT] [-- --front_end=python ...]
+    .venv/bin/python benchmarks/stalls.py [--before COMMIT] [--rounds 3] [-- --enable_batching ...]
 
 For each kind of large request, a process sends it again and again for some seconds. Beside it one
-client sends rows of ten numbers over gRPC, one over REST, and one asks for the health. Printed are
-the median, the 99th percentile and the longest of their times, in milliseconds. `--root` measures
-the server of another checkout, with the same requests.
+client sends rows of ten numbers over gRPC, one over REST, and one asks for the health. One asks a
+bare process that sends back each byte: what that waits, the machine and this client have it wait,
+not the server. Printed are the median, the 99th percentile and the longest of their times in all
+rounds, in milliseconds.
+`--before` also measures the server of another commit: each kind of request meets one server, then
+the other, so that whatever else the machine does meets both.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import argparse
 import http.client
 import itertools
 import json
+import socket
 import statistics
 import subprocess
 import sys
@@ -21,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,8 +33,10 @@ import grpc
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+# Not this script's folder: there, `serving` would be a file.
+sys.path[0] = str(ROOT)
 
+from benchmarks.installing import checkout, frontend, native_of  # noqa: E402
 from serving.engine.c_api import skip_tensorflow_import  # noqa: E402
 
 skip_tensorflow_import()
@@ -148,15 +154,46 @@ def sending(server: Ports, name: str) -> Iterator[None]:
             process.kill()
 
 
-def measure(server: Ports) -> dict[str, list[float]]:
-    """Return the times of the small requests, in seconds, by what they are."""
+_ECHO = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+connection, _ = listener.accept()
+while data := connection.recv(1):
+    connection.sendall(data)
+"""
+
+
+@contextmanager
+def bare_echo() -> Iterator[Ask]:
+    """Yield what asks a process that does nothing but answer."""
+    with subprocess.Popen([sys.executable, "-c", _ECHO], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        with socket.create_connection(("127.0.0.1", int(process.stdout.readline()))) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+            def ask() -> None:
+                connection.sendall(b"x")
+                connection.recv(1)
+
+            yield ask
+
+
+SMALL = ("gRPC", "REST", "health", "bare echo")
+
+Times = dict[str, list[float]]
+"""In seconds, by what was asked for."""
+
+
+def measure(server: Ports, echo: Ask, times: Times) -> None:
+    """Add the times of small requests."""
     one, two, three = Asker(server), Asker(server), Asker(server)
     small = {
         "gRPC": one.grpc("echo_float32", np.zeros(10, np.float32)),
         "REST": two.rest(_json("[0.5]", 10)),
         "health": three.health(),
+        "bare echo": echo,
     }
-    times: dict[str, list[float]] = {name: [] for name in small}
     end = time.monotonic() + SECONDS
 
     def again_and_again(name: str, ask: Ask) -> None:
@@ -172,35 +209,54 @@ def measure(server: Ports) -> dict[str, list[float]]:
         thread.start()
     for thread in threads:
         thread.join()
-    return times
+
+
+def row(name: str, times: Times) -> str:
+    """Return a line of the table."""
+    line = f"{name:42}"
+    for found in times.values():
+        median, p99 = statistics.median(found), statistics.quantiles(found, n=100)[-1]
+        cell = f"{median * 1e3:.1f} / {p99 * 1e3:.0f} / {max(found) * 1e3:.0f}"
+        line += f"{cell:>20}"
+    return line
 
 
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, default=ROOT, help="checkout of the server")
+    parser.add_argument("--before", metavar="COMMIT", help="also measure the server of this commit")
+    parser.add_argument("--rounds", type=int, default=1, help="default: 1")
+    parser.add_argument("--only", metavar="TEXT", default="", help="requests with it in their name")
     parser.add_argument("--send", help="used by this program itself")
     parser.add_argument("--ports", help="used by this program itself")
     parser.add_argument("flags", nargs="*", help="of the server, after --")
     given = parser.parse_args()
     if given.send:
         send(Ports(*map(int, given.ports.split(","))), given.send)
-    serving_fixtures.ROOT = given.root.resolve()
-    with tempfile.TemporaryDirectory() as folder:
+    native = ["--front_end=native", f"--front_end_program={frontend()}"]
+    servers = {"now": (ROOT, [*native, *given.flags])}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        if given.before:
+            before = Path(folder) / "before"
+            checkout(given.before, before)
+            servers["before"] = before, [*native_of(before), *given.flags]
         base = Path(folder) / "kinds"
         serving_fixtures.export_models(("kinds", base / "1", ""))
-        with serving_fixtures.running_server(base, "kinds", given.flags) as server:
-            ports = Ports(server.grpc_port, server.rest_port)
-            print(f"{'median / p99 / longest, ms':34}{'gRPC':>18}{'REST':>18}{'health':>18}")
-            for name in large(Asker(ports)):
-                with sending(ports, name):
-                    times = measure(ports)
-                cells = [
-                    f"{statistics.median(found) * 1e3:.1f} / "
-                    f"{statistics.quantiles(found, n=100)[-1] * 1e3:.0f} / {max(found) * 1e3:.0f}"
-                    for found in times.values()
-                ]
-                print(f"{name:34}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+        ports = {}
+        for name, (root, flags) in servers.items():
+            serving_fixtures.ROOT = root
+            server = stack.enter_context(serving_fixtures.running_server(base, "kinds", flags))
+            ports[name] = Ports(server.grpc_port, server.rest_port)
+        print(f"{'median / p99 / longest, ms':42}" + "".join(f"{name:>20}" for name in SMALL))
+        kinds = [name for name in large(Asker(ports["now"])) if given.only in name]
+        for kind in kinds:
+            found: dict[str, Times] = {name: {small: [] for small in SMALL} for name in servers}
+            for _ in range(given.rounds):
+                for name in servers:
+                    with sending(ports[name], kind), bare_echo() as echo:
+                        measure(ports[name], echo, found[name])
+            for name in servers:
+                print(row(f"{kind}, {name}" if given.before else kind, found[name]), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,13 @@ _LONGEST_QUOTE = 300
 
 #: What a model's graph refuses, in words for people, and then of which row: docs/contracts.md.
 _REFUSED = re.compile(r"assertion failed: \[(.+?)\](?= \[|\s*\n|\s*$)", re.DOTALL)
+#: In it, as TensorFlow writes quotes, ends of lines and bytes that are no text.
+_ESCAPED = re.compile(r"\\([0-7]{3}|.)", re.DOTALL)
+#: Of TensorFlow's decoders.
+_DAMAGED = re.compile(
+    r"\bInvalid (?:PNG|JPEG|GIF)\b|Incomplete bmp content"
+    r"|Input size should match \(header_size|Failed to decode WebP"
+)
 
 
 class PredictionWarning(UserWarning):
@@ -73,9 +80,9 @@ class ServerError(PredictionError):
     """
 
     def __init__(self, address: str, code: str, message: str) -> None:
-        refused = _REFUSED.search(message)
+        refused = _refusal(message)
         # TF's messages may be whole stack traces: one line of them is shown, `message` has all.
-        line = " ".join((refused[1] if refused else message).split())
+        line = " ".join((refused or message).split())
         if len(line) > _LONGEST_QUOTE:
             line = line[:_LONGEST_QUOTE] + "..."
         line = line.rstrip(".")
@@ -111,6 +118,16 @@ class PictureError(FileError):
 
 class SettingsError(PredictionError):
     """A setting is missing, or its value makes no sense."""
+
+
+def _refusal(message: str) -> str:
+    """Return what a model refuses, in words for people; empty where the message is of another kind.
+
+    The page and the gateway's form say the same.
+    """
+    if refused := _REFUSED.search(message):
+        return _ESCAPED.sub(lambda found: found[1] if found[1] in "\\\"'?" else " ", refused[1])
+    return "the file is damaged or incomplete" if _DAMAGED.search(message) else ""
 
 
 def _advice(code: str, message: str) -> str:

@@ -27,7 +27,7 @@ COMMANDS = {
     )
 }
 
-ROOTS = ("up", "stop", "destroy", "down")
+ROOTS = ("up", "stop", "destroy", "down", "node")
 """Commands that need root for a cluster on this machine."""
 
 
@@ -42,6 +42,9 @@ def main() -> int:
     doctor.add_flags(doctors)
     runs = parsers.add_parser("run", help=commands.run.__doc__, description=commands.run.__doc__)
     runs.add_argument("words", nargs="+", metavar="WORD", help="the command, behind `--`")
+    node = parsers.add_parser("node", help=commands.node.__doc__, description=commands.node.__doc__)
+    node.add_argument("name", metavar="NAME", help="as in `kubectl get nodes`")
+    node.add_argument("act", choices=commands.NODE_ACTS, help="what becomes of it")
     arguments = parser.parse_args()
     end_as_by_ctrl_c()
     try:
@@ -56,6 +59,8 @@ def main() -> int:
         platform.pass_by_proxies()
         if arguments.command == "run":
             commands.run(platform, arguments.words)
+        elif arguments.command == "node":
+            commands.node(platform, arguments.name, arguments.act)
         else:
             COMMANDS[arguments.command](platform)
         # Here and not at the end of the process, where a broken pipe could not be caught.

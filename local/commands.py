@@ -21,6 +21,10 @@ from .stack.stack import EXAMPLE, Stack, data_folder, data_set
 IMAGE_GIBIBYTES = 4
 """The image in an archive, on its way into a cluster of kind, k3d or minikube."""
 DIGITS = 10
+NODE_ACTS = ("cut", "join", "kill", "start")
+ON_THIS_MACHINE = {"host": "127.0.0.1", "tensorboardServiceType": "NodePort"}
+"""Set on the embedded platform unless set otherwise: its node ports answer on this machine only.
+Pulumi.yaml has an empty default for each, or it would count as set."""
 STORE_SECONDS = 60
 """After the start of a cluster a stack's store answers within seconds, on a slow machine longer."""
 
@@ -51,6 +55,7 @@ def up(platform: Platform) -> None:
                 platform.cluster.start_runtime()
                 with platform.cluster.images.loading(platform.cluster.ctr):
                     platform.cluster.start()
+                platform.cluster.start_workers()
             except BaseException:
                 # Nobody can use half a cluster, and its processes would be left behind.
                 if not ran_before:
@@ -63,6 +68,8 @@ def up(platform: Platform) -> None:
 def _use_brought(platform: Platform, kubeconfig: Kubeconfig) -> None:
     context = kubeconfig.current()
     say(f"using the cluster of KUBECONFIG={kubeconfig}, context '{context.name}'")
+    for name in platform.settings_of_own_cluster():
+        say(f"{name} is for a cluster that is made here, and changes nothing in this one")
     platform.runtime_image  # noqa: B018  (says what is missing before anything is made)
     gibibytes = WARM_GIBIBYTES if platform.tool_cluster is None else IMAGE_GIBIBYTES
     with platform.locked(gibibytes), platform.prepared():
@@ -72,7 +79,7 @@ def _use_brought(platform: Platform, kubeconfig: Kubeconfig) -> None:
 
 def frontend(platform: Platform) -> None:
     """Build the front end of the model server, for `python -m serving` on this machine."""
-    platform.place_frontend(build=True)
+    print(f"{platform.place_frontend(build=True)} is the front end of `python -m serving` here.")
 
 
 def deploy(platform: Platform) -> None:
@@ -86,8 +93,8 @@ def deploy(platform: Platform) -> None:
         data_dir = data_folder(platform.home)
         defaults = {"dataDir": str(data_dir)}
         if platform.brought_kubeconfig is None:
-            defaults |= {"host": "127.0.0.1"}
-            if ports.is_free(ports.GRPC_NODE_PORT):
+            defaults |= ON_THIS_MACHINE
+            if ports.GRPC_NODE_PORT in ports.node_ports() and ports.is_free(ports.GRPC_NODE_PORT):
                 defaults |= {"grpcNodePort": str(ports.GRPC_NODE_PORT)}
         with ThreadPoolExecutor(1) as pool:
             data = pool.submit(data_set, platform.home)
@@ -103,8 +110,12 @@ def deploy(platform: Platform) -> None:
             deployed = time.monotonic()
             # Beside the client: most of both is the start of a Python.
             table = pool.submit(stack.status)
-            # Code of one's own answers other questions than which digit it is.
-            is_example = settings["codeDir"] == EXAMPLE
+            # A model of one's own answers other questions than which digit it is.
+            is_example = (
+                settings["codeDir"] == EXAMPLE
+                and settings.get("deploy", "true").lower() == "true"
+                and not settings.get("model")
+            )
             truths, answers = (
                 held_out.predict(variables, data_dir, DIGITS) if is_example else ([], [])
             )
@@ -134,6 +145,9 @@ def status(platform: Platform) -> None:
             pid = daemon.pid()
             state = f"running, process {pid}" if pid else "stopped"
             print(f"{daemon.name:<24} {state:<24} {daemon.log}")
+        for worker in platform.cluster.workers.all():
+            state = "running" if worker.is_running() else "stopped"
+            print(f"node {worker.node.name:<19} {state:<24} {worker.folder / 'logs'}")
         if not platform.cluster.is_running():
             print("\nthe cluster is stopped. `make up` starts it, with all that it kept.")
             return
@@ -169,6 +183,23 @@ def run(platform: Platform, words: Sequence[str]) -> None:
     if not stack.resources():
         raise LocalError(f"the stack '{stack.name}' is not deployed.", "`make up` deploys it.")
     os.execvpe(words[0], list(words), {**os.environ, **stack.variables})
+
+
+def node(platform: Platform, name: str, act: str) -> None:
+    """Cut one node beside the first off (`cut`, `join`), or its power (`kill`, `start`)."""
+    if platform.brought_kubeconfig is not None or not platform.cluster.is_running():
+        raise LocalError("no cluster of this machine runs.", "`NODES=3 make up` starts one.")
+    with platform.locked(0):
+        worker = platform.cluster.workers.named(name)
+        if act == "start":
+            platform.cluster.start_worker(name)
+        elif not worker.is_running():
+            raise LocalError(
+                f"{name} does not run.", f"`python -m local node {name} start` starts it."
+            )
+        else:
+            {"cut": worker.cut, "join": worker.join, "kill": worker.kill}[act]()
+    say(f"{name}: {act}")
 
 
 def destroy(platform: Platform) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from . import node_count
 from .console import LocalError, say
 from .home import Home
 from .machine.doctor import examination, kernel, report
@@ -46,6 +47,7 @@ def needs(home: Home) -> Needs:
         ports={GRPC_NODE_PORT: "the predictions of a new stack (gRPC)"},
         addresses=tuple(addresses()),
         made=made,
+        nodes=node_count.asked() or node_count.count(home.platform),
         processes=tuple(pid for name in names if (pid := Daemon(name, (), home.platform).pid())),
     )
 
@@ -62,13 +64,15 @@ def check(home: Home) -> None:
 
 
 def try_out(home: Home) -> None:
-    """Refuse a kernel or a disk that fails a trial, before the first start; later ones have passed.
+    """Refuse a kernel or a disk that fails a trial, before the first start and that of more nodes.
+
+    Later starts have passed.
 
     Raises:
         LocalError: it names each problem with its cure.
     """
     need = needs(home)
-    if not need.made:
+    if not need.made or need.nodes > node_count.count(home.platform):
         _judge(kernel.trial(Machine(), need))
 
 

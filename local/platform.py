@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from . import preparation
+from . import node_count, preparation
 from .brought import images, tools
 from .brought.kubeconfig import Kubeconfig
 from .build import pulumi
 from .build.programs import FRONTEND, programs_of
 from .console import LocalError, say
 from .home import Home
-from .kubernetes import proxy_relay
-from .kubernetes.cluster import PROGRAMS, Cluster
+from .kubernetes import addons, proxy_relay
+from .kubernetes.cluster import Cluster
 from .machine import proxies
 from .person import home_folder
 from .stack import leftovers
@@ -108,24 +108,28 @@ class Platform:
             variables["PATH"] = f"{self.cluster.programs_folder()}{os.pathsep}{variables['PATH']}"
         return {**variables, **proxies.exceptions(os.environ)}
 
-    def place_frontend(self, *, build: bool) -> None:
+    def place_frontend(self, *, build: bool) -> Path | None:
         """Have the model server's front end beside this Python, where `python -m serving` looks.
 
         Args:
             build: if it isn't built yet. Else nothing is done then.
+
+        Returns:
+            Where it is; None: nothing was done.
 
         Raises:
             LocalError: it can't be built.
         """
         programs = programs_of(self.home)
         if not build and not programs.is_there(FRONTEND):
-            return
+            return None
         built, place = programs.build(FRONTEND), Path(sys.executable).with_name(FRONTEND.name)
         if not place.exists() or not filecmp.cmp(built, place, shallow=False):
             # One that runs is not written into.
             unfinished = place.with_suffix(f".{os.getpid()}")
             shutil.copy2(built, unfinished)
             unfinished.replace(place)
+        return place
 
     def pass_by_proxies(self) -> None:
         """Have this process, and all that it starts, ask no proxy for what is the platform's."""
@@ -153,7 +157,7 @@ class Platform:
         if self.brought_kubeconfig is None:
             runtime = self.cluster.images
             of_image = [] if runtime.is_runtime_built() else [FRONTEND]
-            programs = [*PROGRAMS, *of_image, *programs]
+            programs = [*self.cluster.needed_programs(), *of_image, *programs]
         with preparation.begun(self.home, programs, runtime):
             yield
 
@@ -165,6 +169,11 @@ class Platform:
             for name in ("PULUMI_STACK", "PULUMI_BACKEND_URL", "KUBECONFIG", "DLSTACK_CONTEXT")
             if os.environ.get(name) and _place(os.environ[name]) != _place(own.get(name, ""))
         )
+
+    def settings_of_own_cluster(self) -> list[str]:
+        """The variables of the shell that say how a cluster is to be made here."""
+        names = (node_count.VARIABLE, addons.VARIABLE)
+        return [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
 
     @contextlib.contextmanager
     def locked(self, gibibytes: int) -> Iterator[None]:

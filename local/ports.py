@@ -9,10 +9,36 @@ import socket
 from .console import LocalError
 
 VARIABLE = "DLSTACK_ADDRESS"
+RANGE_VARIABLE = "DLSTACK_NODE_PORTS"
+_DEFAULT_RANGE = range(30000, 32768)
+"""As Kubernetes has it."""
+_LOWEST = 1024
+_RANGE_EXAMPLE = "28000-28999"
 LOOPBACK = "127.0.0.1"
 _EVERYWHERE = "0.0.0.0"
 GRPC_NODE_PORT = 31670
 """Of a new stack's predictions. If it is not free, the cluster gives another."""
+
+
+def node_ports() -> range:
+    """The node ports that the cluster gives to Services: those of DLSTACK_NODE_PORTS, if it is set.
+
+    Two clusters of one machine, each of which chooses by itself, choose the same port some time.
+
+    Raises:
+        LocalError: the variable is no range, or has ports that programs choose by themselves.
+    """
+    text = os.environ.get(RANGE_VARIABLE, "")
+    if not text:
+        return _DEFAULT_RANGE
+    low, _, high = text.partition("-")
+    last = _DEFAULT_RANGE.stop - 1
+    if not (low.isdecimal() and high.isdecimal() and _LOWEST <= int(low) < int(high) <= last):
+        raise LocalError(
+            f"{RANGE_VARIABLE} is '{text}', no range of ports from {_LOWEST} to {last}.",
+            f"Set it to a range such as {_RANGE_EXAMPLE}, or unset it.",
+        )
+    return range(int(low), int(high) + 1)
 
 
 def is_free(port: int) -> bool:

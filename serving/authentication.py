@@ -82,23 +82,25 @@ class Token:
         """Return an ASGI application that answers 401 in place of `app` without the token.
 
         Args:
-            app: answers the other requests, and OPTIONS: a browser asks by that whether it may send
-                a token, and never sends one with it.
+            app: answers the other requests, and OPTIONS without a body: a browser asks by that
+                whether it may send a token, and never sends one with it.
             is_open: path -> whether it needs none.
             headers: further ones of the answer 401.
         """
         further = tuple(headers)
 
         async def guarded(scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
-            if (
-                scope["type"] != "http"
-                or scope["method"] == "OPTIONS"
-                or is_open(scope["path"])
-                or self.is_in(_headers(scope))
-            ):
+            if scope["type"] != "http" or is_open(scope["path"]):
                 await app(scope, receive, send)
                 return
-            await _read_away(receive)
+            given = _headers(scope)
+            asks = scope["method"] == "OPTIONS" and not _has_body(given)
+            if asks or self.is_in(given):
+                await app(scope, receive, send)
+                return
+            # A client that asks before it sends its body would be told to.
+            if "expect" not in given:
+                await _read_away(receive)
             body = json.dumps({"error": REFUSAL}).encode()
             headers = [
                 (b"content-type", b"application/json"),
@@ -128,6 +130,10 @@ async def _read_away(receive: _Receive) -> None:
                     return
     except TimeoutError:
         return
+
+
+def _has_body(headers: Mapping[str, bytes]) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", b"0") != b"0"
 
 
 def _headers(scope: Mapping[str, Any]) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ others still have the memory that they need; without it the whole container is k
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 from . import machine
 from .errors import Code, ServingError, TooLarge
@@ -20,6 +21,11 @@ _SHARE = 0.5
 """Of the memory that is free: the other half is for what the graph makes of its inputs."""
 
 _LITTLE = 0.05
+
+
+def in_words(size: int) -> str:
+    """Return a number of bytes for people: `41 bytes`, `312.5 MiB`."""
+    return f"{size} bytes" if size < 2**20 else f"{size / 2**20:.1f} MiB"
 
 
 class Budget:
@@ -63,16 +69,16 @@ class Budget:
         with self._lock:
             if held + size > self.most:
                 raise TooLarge(
-                    f"This request needs {held + size} bytes of memory, and --max_waiting_bytes "
-                    f"allows {self.most} for all requests together. Send less at once, or give the "
-                    "server more memory."
+                    f"This request needs {in_words(held + size)} of memory, and the server has "
+                    f"{in_words(self.most)} for all requests together (--max_waiting_bytes). "
+                    "Send less at once, or give the server more memory."
                 )
             if self._taken + size > self.most:
                 raise ServingError(
                     Code.RESOURCE_EXHAUSTED,
-                    f"This request needs {held + size} bytes of memory, and others hold "
-                    f"{self._taken - held} of the {self.most} that --max_waiting_bytes allows. "
-                    "Try again later.",
+                    f"This request needs {in_words(held + size)} of memory, and others hold "
+                    f"{in_words(self._taken - held)} of the {in_words(self.most)} that the server "
+                    "has for requests (--max_waiting_bytes). Try again later.",
                 )
             self._taken += size
 
@@ -107,6 +113,19 @@ class Hold:
         """Hold bytes that are there already: they are not refused, but others will be."""
         self._budget.note(size)
         self._size += size
+
+    def join(self, others: Iterable[Hold]) -> None:
+        """Hold what others held: they hold nothing any more."""
+        for other in others:
+            self._size += other._size
+            other._size = 0
+
+    def share(self, parts: int, of: int) -> Hold:
+        """Return another that holds so many of equal parts of what this one held."""
+        other = Hold(self._budget)
+        other._size = self._size * parts // of
+        self._size -= other._size
+        return other
 
     def moved(self) -> Hold:
         """Return another that holds all that this one held: for what outlives a `with`."""

@@ -122,6 +122,11 @@ class ServerConfig:
     rest_api_host: str = _flag(
         "", "Address that the REST port is bound to; empty: all. Not TF Serving's."
     )
+    drain_seconds: float = _flag(
+        2.0,
+        "How long requests under way may take after SIGTERM, and clients of kept connections to"
+        " learn of it. Not TF Serving's.",
+    )
     grpc_channel_arguments: str = _flag("", "Comma-separated key=value list for the gRPC server.")
     enable_serialization_as_tensor_content: bool = _flag(
         False, "Answer with tensor_content instead of float_val and its like."
@@ -205,6 +210,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     types = {spec.name: _PARSERS[str(spec.type)] for spec in fields(ServerConfig)}
     values: dict[str, Any] = {}
     warnings: list[str] = []
+    hints: list[str] = []
     for argument in arguments:
         name, equals, value = argument.removeprefix("--").partition("=")
         if argument == "--help":
@@ -213,6 +219,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
             if not equals and types[name] is _bool:
                 value = "true"
             elif not equals:
+                hints.append(f"{argument} has no value. Write {argument}=VALUE, with no space.")
                 warnings.append(f"unknown argument: {argument}\n{usage()}")
                 continue
             try:
@@ -228,9 +235,13 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         else:
             warnings.append(f"unknown argument: {argument}\n{usage()}")
     config = ServerConfig(**values)
-    if not config.version:
-        _check(config)
-    return CommandLine(config, warnings)
+    try:
+        if not config.version:
+            _check(config)
+    except InvalidArgument as error:
+        # Perhaps the value is there, and was not taken for one.
+        raise InvalidArgument(" ".join([error.message, *hints])) from None
+    return CommandLine(config, [*hints, *warnings])
 
 
 def usage() -> str:

@@ -14,7 +14,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from . import text_protos
 from .errors import Code, InvalidArgument, ServingError, as_serving_error
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
@@ -67,13 +66,13 @@ class Histogram:
         self._sums: dict[tuple[str, ...], float] = {}
         _ALL.append(self)
 
-    def add(self, value: float, *values: str) -> None:
-        """Count one measurement."""
+    def add(self, value: float, *values: str, times: int = 1) -> None:
+        """Count one measurement, or as many alike."""
         bucket = bisect_left(self._bounds, value)
         with self._lock:
             counts = self._counts.get(values) or self._new(values)
-            counts[bucket] += 1
-            self._sums[values] += value
+            counts[bucket] += times
+            self._sums[values] += times * value
 
     def add_all(self, measured: Sequence[float], *values: str) -> None:
         """Count several measurements with the same label values."""
@@ -103,7 +102,32 @@ class Histogram:
             yield f"{name}_count{{{pairs}}} {sum(counts)}"
 
 
-_ALL: list[Counter | Histogram] = []
+class Gauge:
+    """A number that comes and goes.
+
+    Args:
+        name: as it is shown.
+    """
+
+    kind = "gauge"
+    labels = ()
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._value: float | None = None
+        _ALL.append(self)
+
+    def set(self, value: float) -> None:
+        """Have the number be this one from now on."""
+        self._value = value
+
+    def lines(self, name: str) -> Iterator[str]:
+        """Yield its line, once it was set."""
+        if self._value is not None:
+            yield f"{name} {self._value}"
+
+
+_ALL: list[Counter | Histogram | Gauge] = []
 
 
 def exponential(start: float, growth: float, count: int) -> list[float]:
@@ -171,22 +195,25 @@ class counted:  # noqa: N801  # Named as what it is used as: `with metrics.count
             REQUEST_COUNT.add(self._labels[0], Code.CANCELLED.name)
 
 
-def count_success(model_name: str, api: str, entrypoint: str, started: float) -> None:
-    """Count a request that was answered; `started` by `time.perf_counter`."""
-    REQUEST_COUNT.add(model_name, "OK")
-    REQUEST_LATENCY.add((time.perf_counter() - started) * 1e6, model_name, api, entrypoint)
+def count_success(
+    model_name: str, api: str, entrypoint: str, started: float, count: int = 1
+) -> None:
+    """Count requests that were answered together; `started` by `time.perf_counter`."""
+    REQUEST_COUNT.add(model_name, "OK", amount=count)
+    micros = (time.perf_counter() - started) * 1e6
+    REQUEST_LATENCY.add(micros, model_name, api, entrypoint, times=count)
 
 
-def count_failure(model_name: str, error: Exception) -> ServingError:
-    """Count a request that failed; return what its caller may see of the error."""
+def count_failure(model_name: str, error: Exception, count: int = 1) -> ServingError:
+    """Count requests that failed by one error; return what their callers may see of it."""
     known = as_serving_error(error)
-    REQUEST_COUNT.add(model_name, known.code.name)
+    REQUEST_COUNT.add(model_name, known.code.name, amount=count)
     return known
 
 
-def count_run(model_name: str, api: str, seconds: float) -> None:
-    """Count how long the graph took for a request to the API of this name."""
-    RUNTIME_LATENCY.add(seconds * 1e6, model_name, api, "TF1")
+def count_run(model_name: str, api: str, seconds: float, count: int = 1) -> None:
+    """Count how long the graph took for requests to the API of this name."""
+    RUNTIME_LATENCY.add(seconds * 1e6, model_name, api, "TF1", times=count)
 
 
 def page() -> str:
@@ -208,7 +235,14 @@ def path(config_file: str) -> str:
     """
     if not config_file:
         return ""
-    prometheus = text_protos.read(config_file, _monitoring_config()).prometheus_config
+    # Not at the top: the gateway counts, too, and needs no protocol buffers.
+    from . import text_protos
+
+    message = text_protos.message_type("PrometheusConfig", {"enable": (1, bool), "path": (2, str)})
+    monitoring: Any = text_protos.message_type(
+        "MonitoringConfig", {"prometheus_config": (1, message)}
+    )
+    prometheus = text_protos.read(config_file, monitoring()).prometheus_config
     if not prometheus.enable:
         return ""
     chosen: str = prometheus.path or DEFAULT_PATH
@@ -217,13 +251,6 @@ def path(config_file: str) -> str:
             f"prometheus_config has the path '{chosen}' in {config_file}. Begin it with '/'."
         )
     return chosen
-
-
-def _monitoring_config() -> Any:
-    prometheus = text_protos.message_type(
-        "PrometheusConfig", {"enable": (1, bool), "path": (2, str)}
-    )
-    return text_protos.message_type("MonitoringConfig", {"prometheus_config": (1, prometheus)})()
 
 
 def _pairs(names: tuple[str, ...], values: tuple[str, ...]) -> str:

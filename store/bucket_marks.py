@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from store.client import Client
-from store.errors import BucketTaken, NoObject
-from store.objects import create, read
+from store.creation import create
+from store.dialect import OWN_PREFIX
+from store.errors import BucketTaken, NoObject, StoreError
+from store.objects import changed_at, read
 from store.urls import S3Url
 
-KEY = ".dlstack.json"
+KEY = f"{OWN_PREFIX}.json"
 """Of the mark, in each bucket."""
 
 
@@ -46,6 +48,7 @@ def put(client: Client, bucket: str, *, stack_id: str, stack: str) -> BucketMark
 
     Raises:
         BucketTaken: another stack did so at the same time, or something else has the mark's key.
+        StoreError: somebody is about to.
     """
     mark = BucketMark(
         stack_id=stack_id,
@@ -57,6 +60,12 @@ def put(client: Client, bucket: str, *, stack_id: str, stack: str) -> BucketMark
     if create(client, S3Url(bucket, KEY), content):
         return mark
     there = find(client, bucket)
+    if there is None and changed_at(client, S3Url(bucket, KEY)) is None:
+        # Of a store without conditions (`store.creation`).
+        raise StoreError(
+            f"Somebody else is about to mark the bucket '{bucket}', or was killed at that a moment "
+            "ago. Run the command again, in ten minutes at the latest."
+        )
     if there is None or there.stack_id != stack_id:
         raise BucketTaken(
             f"The bucket '{bucket}' has an object '{KEY}' that this stack did not put there. "

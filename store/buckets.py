@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from store.client import Client
-from store.errors import Forbidden, Gone, Unreachable
+from store.errors import Gone, Unreachable
 
 _ASK_AGAIN_SECONDS = 0.2
 
@@ -13,7 +13,7 @@ _ASK_AGAIN_SECONDS = 0.2
 def wait_until_it_answers(client: Client, seconds: float) -> None:
     """Return when the store answers at all; raise Unreachable after `seconds`.
 
-    A Service's node port works a moment after its pod is Ready.
+    Of a store that has just been started, nothing may be Ready yet.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -25,19 +25,6 @@ def wait_until_it_answers(client: Client, seconds: float) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_ASK_AGAIN_SECONDS)
-
-
-def exists(client: Client, bucket: str) -> bool:
-    """Say whether there is such a bucket, whoever owns it."""
-    try:
-        # Unlike HEAD, LIST has a body that tells wrong credentials from somebody else's bucket.
-        with client.explained(f"look for the bucket '{bucket}'"):
-            client.s3.list_objects_v2(Bucket=bucket, MaxKeys=1)
-    except Gone:
-        return False
-    except Forbidden:
-        return True
-    return True
 
 
 def created_at(client: Client, bucket: str) -> datetime | None:
@@ -55,7 +42,7 @@ def create(client: Client, bucket: str) -> None:
 
     Raises:
         BucketTaken: there is one already. AWS answers so of other people's buckets only, so look
-            before (`exists`).
+            for its mark before.
     """
     region = client.s3.meta.region_name
     with client.explained(f"create the bucket '{bucket}'"):

@@ -44,14 +44,14 @@ class Contents:
 
 def look(client: Client, bucket: str) -> Contents:
     """Return what a bucket holds. Raises NoBucket if there is no such bucket."""
-    is_versioned = _is_versioned(client, bucket)
-    if is_versioned:
+    versioned = is_versioned(client, bucket)
+    if versioned:
         versions = tuple(_versions(client, bucket))
     else:
         versions = tuple(
             Version(entry.path, None, False) for entry in list_objects(client, S3Url(bucket))
         )
-    return Contents(is_versioned, versions, tuple(_uploads(client, bucket)))
+    return Contents(versioned, versions, tuple(_uploads(client, bucket)))
 
 
 def delete(client: Client, bucket: str, contents: Contents, *, last: str) -> None:
@@ -69,7 +69,8 @@ def delete(client: Client, bucket: str, contents: Contents, *, last: str) -> Non
     delete_entries(client, bucket, ((version.key, version.id) for version in ordered))
 
 
-def _is_versioned(client: Client, bucket: str) -> bool:
+def is_versioned(client: Client, bucket: str) -> bool:
+    """Say whether a bucket keeps what is deleted or overwritten, as older versions."""
     try:
         with client.explained(f"look whether the bucket '{bucket}' keeps versions"):
             return bool(client.s3.get_bucket_versioning(Bucket=bucket).get("Status"))

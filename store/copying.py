@@ -8,11 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from store.client import CHECKSUM, Client
+from store.client import Client
 from store.errors import Changed
 from store.objects import StoredObject, list_objects
 from store.parallel import in_parallel
-from store.transfers import transfer_config
+from store.sending import PART_BYTES, send
 from store.urls import S3Url
 
 _TELL_SECONDS = 10.0
@@ -88,9 +88,16 @@ def copy_bucket(
         _copy(source, S3Url(bucket, entry.path), target, S3Url(target_bucket, entry.path), entry)
         progress.add(entry)
 
-    names_others = [entry for entry in entries if entry.path.rpartition("/")[2] in _LAST]
-    in_parallel(copy, [entry for entry in entries if entry not in set(names_others)])
-    in_parallel(copy, names_others)
+    def names_others(entry: StoredObject) -> bool:
+        return entry.path.rpartition("/")[2] in _LAST
+
+    first = [entry for entry in entries if not names_others(entry)]
+    in_parallel(copy, (entry for entry in first if entry.size < PART_BYTES))
+    # Each is sent by several threads.
+    for entry in first:
+        if entry.size >= PART_BYTES:
+            copy(entry)
+    in_parallel(copy, filter(names_others, entries))
     for entry in missing(source, bucket, target, target_bucket, but=but, alike=_size):
         raise Changed(
             f"'{S3Url(bucket, entry.path)}' was written while the bucket was copied. "
@@ -105,16 +112,13 @@ def _copy(
     with source.explained(f"read '{url}'"):
         answer = source.s3.get_object(Bucket=url.bucket, Key=url.prefix, IfMatch=entry.etag)
     with target.explained(f"copy '{url}' to '{target_url}'"), answer["Body"] as body:
-        target.s3.upload_fileobj(
+        send(
+            target,
             body,
-            target_url.bucket,
-            target_url.prefix,
-            ExtraArgs={
-                "ChecksumAlgorithm": CHECKSUM,
-                "Metadata": answer["Metadata"],
-                "ContentType": answer["ContentType"],
-            },
-            Config=transfer_config(entry.size),
+            target_url,
+            entry.size,
+            metadata=answer["Metadata"],
+            content_type=answer["ContentType"],
         )
 
 

@@ -4,7 +4,7 @@ boto3 to a few kinds of errors, and what to do about each in the words of whoeve
 Nothing of boto3 is imported before something went wrong.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -48,6 +48,10 @@ class WrongCredentials(StoreError):
     """The store does not know the credentials, or not for this region."""
 
 
+class Expired(WrongCredentials):
+    """The credentials were good for a time that is over, or their login is."""
+
+
 class NoCredentials(WrongCredentials):
     """Nobody said which credentials to use."""
 
@@ -60,6 +64,10 @@ class NotTrusted(Unreachable):
     """The store's certificate is of an authority that this machine does not know, or no TLS."""
 
 
+class WrongAddressing(StoreError):
+    """The store takes a bucket's name in the host's name only."""
+
+
 class WrongClock(StoreError):
     """The clocks of the store and of this machine differ by too much for a signature."""
 
@@ -70,6 +78,18 @@ class WrongRegion(StoreError):
 
 class Unsupported(StoreError):
     """The store knows no such request."""
+
+
+class Unusable(StoreError):
+    """What is in the store can't be used as it is, and will not be another the next time."""
+
+
+class Full(StoreError):
+    """The store has no room left, or the quota is used up."""
+
+
+class NoRoom(StoreError):
+    """The disk of this machine has no room for what is to be fetched."""
 
 
 class BadSettings(StoreError):
@@ -96,12 +116,31 @@ _KINDS: Mapping[str, type[StoreError]] = {
     "InvalidAccessKeyId": WrongCredentials,
     "SignatureDoesNotMatch": WrongCredentials,
     "InvalidToken": WrongCredentials,
-    "ExpiredToken": WrongCredentials,
+    "InvalidTokenId": WrongCredentials,
+    "ExpiredToken": Expired,
+    "ExpiredTokenException": Expired,
+    "TokenRefreshRequired": Expired,
     # S3 names the region that it expected.
     "AuthorizationHeaderMalformed": WrongCredentials,
     "RequestTimeTooSkewed": WrongClock,
     "InvalidLocationConstraint": WrongRegion,
     "IllegalLocationConstraintException": WrongRegion,
+    # Of the bucket: S3 redirects, boto3 follows where it is told the region.
+    "PermanentRedirect": WrongRegion,
+    "301": WrongRegion,
+    # Of OSS and of OBS.
+    "SecondLevelDomainForbidden": WrongAddressing,
+    "VirtualHostDomainRequired": WrongAddressing,
+    # Of MinIO, Ceph, OBS, SeaweedFS and others. AWS itself is never full.
+    "XMinioStorageFull": Full,
+    "XMinioAdminBucketQuotaExceeded": Full,
+    "QuotaExceeded": Full,
+    "BucketQuotaExceeded": Full,
+    "InsufficientStorage": Full,
+    "InsufficientStorageSpace": Full,
+    "InsufficientCapacity": Full,
+    "NotEnoughSpace": Full,
+    "507": Full,
     "NotImplemented": Unsupported,
     "MethodNotAllowed": Unsupported,
     "405": Unsupported,
@@ -117,12 +156,16 @@ _PROBLEMS: Mapping[type[StoreError], str] = {
     Forbidden: "the object store at '{endpoint}' refused access: the credentials may not do that "
     "({detail})",
     WrongCredentials: "the object store at '{endpoint}' refused the credentials ({detail})",
+    Expired: "the credentials for the object store at '{endpoint}' have expired ({detail})",
     NoCredentials: "no credentials for the object store at '{endpoint}'",
     Unreachable: "the object store at '{endpoint}' can't be reached ({detail})",
     NotTrusted: "the certificate of the object store at '{endpoint}' is not trusted ({detail})",
+    WrongAddressing: "the object store at '{endpoint}' wants a bucket's name in the host's name "
+    "({detail})",
     WrongClock: "the object store at '{endpoint}' has another time than this machine ({detail})",
     WrongRegion: "the object store at '{endpoint}' does not know the region ({detail})",
     Unsupported: "the object store at '{endpoint}' can't do that ({detail})",
+    Full: "the object store at '{endpoint}' is full ({detail})",
     BadSettings: "{detail}",
     StoreError: "the object store at '{endpoint}' answers {detail}",
 }
@@ -137,14 +180,20 @@ PROGRAM: Advice = {
     BucketTaken: "Set dlstack:bucketPrefix to another prefix, or delete the bucket.",
     Forbidden: "Check dlstack:s3AccessKey and dlstack:s3SecretKey, grant their user the right to, "
     "or set dlstack:bucketPrefix if the bucket is somebody else's.",
-    WrongCredentials: "Check dlstack:s3AccessKey, dlstack:s3SecretKey and dlstack:s3Region.",
-    NoCredentials: "Set dlstack:s3AccessKey and dlstack:s3SecretKey.",
+    WrongCredentials: "Check dlstack:s3AccessKey, dlstack:s3SecretKey and dlstack:s3Region; "
+    "dlstack:s3SessionToken, too, if they are temporary.",
+    Expired: "Set dlstack:s3AccessKey, dlstack:s3SecretKey and dlstack:s3SessionToken anew, or log "
+    "in again if dlstack:s3Credentials is 'environment', and run 'pulumi up'.",
+    NoCredentials: "Set dlstack:s3AccessKey and dlstack:s3SecretKey. If dlstack:s3Credentials is "
+    "'environment', log in here, and give the pods an identity (dlstack:serviceAccount).",
     Unreachable: "Check that it runs and that dlstack:s3Endpoint is right.",
-    NotTrusted: "Is it https? If its certificate is of an authority of your own, name the "
-    "authority's file in AWS_CA_BUNDLE, here and in the images.",
+    NotTrusted: "Is it https? If its certificate is of an authority of your own, set "
+    "dlstack:s3CaCertificate to the authority's certificate (PEM).",
+    WrongAddressing: "Set dlstack:s3AddressingStyle to 'virtual'.",
     WrongClock: "Set this machine's clock.",
     WrongRegion: "Set dlstack:s3Region to the store's region.",
-    Unsupported: "docs/operations.md says what a store must be able to do.",
+    Unsupported: "docs/stores.md says what a store must be able to do.",
+    Full: "Make room in it, or raise its quota.",
     BadSettings: "Check dlstack:s3Endpoint, and the AWS_* variables of this shell.",
     StoreError: "Try again, or see the store's log.",
 }
@@ -156,6 +205,8 @@ IN_STACK: Advice = {
     WrongCredentials: "Run 'pulumi up --refresh'.",
     Unreachable: "It is the stack's own: 'pulumi up --refresh' starts it again, and "
     "'python -m infra status' says how it is.",
+    StoreError: "Try again. It answers so when its volume is full: "
+    "'kubectl exec deploy/object-store -n NAMESPACE -- df -h /data' says.",
 }
 """The same, of the store that the stack runs itself: no setting names it."""
 
@@ -165,14 +216,19 @@ ENVIRONMENT: Advice = {
     Changed: "Try again.",
     BucketTaken: "Take another name.",
     Forbidden: "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do.",
-    WrongCredentials: "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION.",
-    NoCredentials: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    WrongCredentials: "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION; "
+    "AWS_SESSION_TOKEN, too, if they are temporary.",
+    Expired: "Set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN anew.",
+    NoCredentials: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this process an "
+    "identity that boto3 finds.",
     Unreachable: "Check AWS_ENDPOINT_URL_S3 and the network.",
     NotTrusted: "Is it https? If its certificate is of an authority of your own, name the "
-    "authority's file in AWS_CA_BUNDLE.",
+    "authority's file in AWS_CA_BUNDLE, or set DLSTACK_S3_CA_CERTIFICATE to its text.",
+    WrongAddressing: "Set DLSTACK_S3_ADDRESSING_STYLE to 'virtual'.",
     WrongClock: "Set the clock of this machine.",
     WrongRegion: "Check AWS_REGION.",
-    Unsupported: "The store must know If-None-Match and SHA-256 checksums.",
+    Unsupported: "See what a store must be able to do (docs/stores.md).",
+    Full: "Make room in it, or raise its quota.",
     BadSettings: "Check the URL and the AWS_* variables, AWS_ENDPOINT_URL_S3 among them.",
     StoreError: "Try again, or see the store's log.",
 }
@@ -180,7 +236,9 @@ ENVIRONMENT: Advice = {
 
 
 @contextmanager
-def explained(action: str, endpoint: str, advice: Advice) -> Iterator[None]:
+def explained(
+    action: str, endpoint: str, advice: Advice, why: Callable[[], str] | None = None
+) -> Iterator[None]:
     """Turn an error of boto3 into a StoreError that says what happened, and what to do.
 
     Errors of local files stay what they are (OSError).
@@ -189,6 +247,7 @@ def explained(action: str, endpoint: str, advice: Advice) -> Iterator[None]:
         action: what is tried, after "Can't": `read 's3://bucket/key'`.
         endpoint: the store's, as in its URL.
         advice: in whose words to say what to do.
+        why: says more of a store that can't be reached than boto3 can, if it is not empty.
     """
     try:
         yield
@@ -197,7 +256,9 @@ def explained(action: str, endpoint: str, advice: Advice) -> Iterator[None]:
         if found is None:
             raise
         kind, detail = found
-        problem = _PROBLEMS[kind].format(endpoint=endpoint, detail=detail)
+        if kind is Unreachable and why is not None:
+            detail = why() or detail
+        problem = _PROBLEMS[kind].format(endpoint=endpoint, detail=detail.rstrip("."))
         raise kind(f"Can't {action}: {problem.rstrip('.')}. {advice[kind]}") from error
 
 
@@ -208,12 +269,15 @@ def _kind_and_detail(error: Exception) -> tuple[type[StoreError], str] | None:
         BotoCoreError,
         ClientError,
         ConnectionError,
+        CredentialRetrievalError,
         HTTPClientError,
+        IncompleteReadError,
         NoCredentialsError,
         PartialCredentialsError,
         SSLError,
+        SSOError,
+        TokenRetrievalError,
     )
-    from s3transfer.exceptions import S3DownloadFailedError
 
     if isinstance(error, Boto3Error):
         # A transfer's: what was wrong is in the error that it was made of.
@@ -225,14 +289,16 @@ def _kind_and_detail(error: Exception) -> tuple[type[StoreError], str] | None:
         code, message = str(answer.get("Code", "unknown")), answer.get("Message", "")
         kind = _KINDS.get(code, StoreError)
         return kind, f"{code}: {message}" if kind is StoreError else code
-    if isinstance(error, S3DownloadFailedError):
-        # A large file is fetched in parts: one of them was of another content than the first.
-        return Changed, type(error).__name__
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return NoCredentials, ""
+    if isinstance(error, CredentialRetrievalError | SSOError | TokenRetrievalError):
+        return Expired, " ".join(str(error).split())
     if isinstance(error, SSLError):
-        return NotTrusted, str(error.kwargs["error"])
-    if isinstance(error, ConnectionError | HTTPClientError):
+        problem = str(error.kwargs["error"])
+        # A connection that was cut says nothing of trust.
+        return Unreachable if "EOF occurred" in problem else NotTrusted, problem
+    # The last one: of a connection that was cut in the middle of an answer.
+    if isinstance(error, ConnectionError | HTTPClientError | IncompleteReadError):
         return Unreachable, type(error).__name__
     # Of an endpoint that is not a URL, boto3 raises a plain ValueError.
     if isinstance(error, BotoCoreError | Boto3Error | ValueError):

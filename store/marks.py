@@ -5,7 +5,7 @@ It spares the upload of what is there already, and says who put an object there:
 is somebody else's, and never deleted.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +13,8 @@ from store.client import Client
 from store.errors import Gone, OtherContent, StoreError
 from store.objects import head
 from store.parallel import in_parallel
-from store.transfers import HASHED_IN_PARTS_BYTES, upload_hashed
+from store.sending import PART_BYTES
+from store.transfers import upload_hashed
 from store.urls import S3Url
 
 _MARK = "dlstack-sha256"
@@ -74,11 +75,16 @@ def upload(
             ) from error
 
     large: list[tuple[Path, str, str]] = []
-    small: list[tuple[Path, str, str]] = []
-    for item in files:
-        (large if _size(item[0]) >= HASHED_IN_PARTS_BYTES else small).append(item)
-    in_parallel(put, small)
-    # Each is sent by several threads, and takes memory.
+
+    def small() -> Iterator[tuple[Path, str, str]]:
+        for item in files:
+            if _size(item[0]) < PART_BYTES:
+                yield item
+            else:
+                large.append(item)
+
+    in_parallel(put, small())
+    # Each is sent by several threads.
     for item in large:
         put(item)
 

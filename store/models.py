@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from store.client import Client
+from store.creation import create
 from store.errors import NoObject, StoreError
 from store.objects import StoredObject, list_files, read, read_chunks
 from store.parallel import THREADS, in_parallel
@@ -21,6 +22,8 @@ MANIFEST_FILE = "manifest.json"
 """Put last: a version without it does not exist for readers."""
 CLAIM_FILE = ".claim"
 """Put first: who made it owns the number."""
+SAVED_MODEL = "saved_model.pb"
+"""The file of a SavedModel that every one has."""
 
 
 class Damaged(StoreError):
@@ -98,6 +101,15 @@ def versions(client: Client, model_url: S3Url) -> list[Version]:
 def published(client: Client, model_url: S3Url) -> list[Version]:
     """Return the versions that readers see, the newest first."""
     return [version for version in versions(client, model_url) if version.is_published]
+
+
+def claim(client: Client, model_url: S3Url, run_hash: str) -> int:
+    """Own the next version number, however many others want one at the same time."""
+    version = max((one.number for one in versions(client, model_url)), default=0) + 1
+    content = json.dumps({"run_hash": run_hash}).encode()
+    while not create(client, model_url / f"{version}/{CLAIM_FILE}", content):
+        version += 1
+    return version
 
 
 def newest_of_run(

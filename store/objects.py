@@ -1,17 +1,24 @@
 """Single objects, and the lists of them."""
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from store.client import CHECKSUM, Client
-from store.errors import Changed, Gone, StoreError
+from store import dialect
+from store.client import Client
+from store.errors import Gone, StoreError, Unsupported
+from store.parallel import in_parallel
 from store.urls import S3Url
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, ObjectIdentifierTypeDef
+    from mypy_boto3_s3.type_defs import (
+        GetObjectOutputTypeDef,
+        HeadObjectOutputTypeDef,
+        ObjectIdentifierTypeDef,
+    )
 
 _CHUNK_BYTES = 2**20
 _KEYS_PER_DELETE = 1000
@@ -34,17 +41,18 @@ class StoredObject:
 def list_objects(client: Client, url: S3Url) -> Iterator[StoredObject]:
     """Yield all objects below `url`, in an order of the store's."""
     prefix = url.folder_prefix
-    with client.explained(f"list '{url}'"):
-        pages = client.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=url.bucket, Prefix=prefix
-        )
+    for entry in list_prefix(client, url.bucket, prefix):
+        yield replace(entry, path=entry.path[len(prefix) :])
+
+
+def list_prefix(client: Client, bucket: str, prefix: str) -> Iterator[StoredObject]:
+    """Yield all objects whose keys begin with `prefix`, with these keys as their paths."""
+    with client.explained(f"list '{S3Url(bucket, prefix)}'"):
+        pages = client.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for page in pages:
             for entry in page.get("Contents", []):
                 yield StoredObject(
-                    entry["Key"][len(prefix) :],
-                    entry["Size"],
-                    entry["ETag"],
-                    entry["LastModified"],
+                    entry["Key"], entry["Size"], entry["ETag"], entry["LastModified"]
                 )
 
 
@@ -76,20 +84,25 @@ def read(client: Client, url: S3Url, *, first_byte: int = 0, etag: str | None = 
         NoObject: there is none.
         Changed: it has another content, or no byte at `first_byte`.
     """
+    with client.explained(f"read '{url}'"):
+        return _get(client, url, first_byte, etag)["Body"].read()
+
+
+def read_chunks(
+    client: Client, url: S3Url, *, first_byte: int = 0, etag: str | None = None
+) -> Iterator[bytes]:
+    """Yield what `read` returns in pieces of 1 MiB at most. Raises as it does."""
+    with client.explained(f"read '{url}'"):
+        body = _get(client, url, first_byte, etag)["Body"]
+        with closing(body):
+            yield from body.iter_chunks(_CHUNK_BYTES)
+
+
+def _get(client: Client, url: S3Url, first_byte: int, etag: str | None) -> "GetObjectOutputTypeDef":
     options: dict[str, Any] = {"Range": f"bytes={first_byte}-"} if first_byte else {}
     if etag:
         options["IfMatch"] = etag
-    with client.explained(f"read '{url}'"):
-        answer = client.s3.get_object(Bucket=url.bucket, Key=url.prefix, **options)
-        return answer["Body"].read()
-
-
-def read_chunks(client: Client, url: S3Url) -> Iterator[bytes]:
-    """Yield an object's bytes in pieces of 1 MiB at most. Raises NoObject if there is none."""
-    with client.explained(f"read '{url}'"):
-        body = client.s3.get_object(Bucket=url.bucket, Key=url.prefix)["Body"]
-        with closing(body):
-            yield from body.iter_chunks(_CHUNK_BYTES)
+    return client.s3.get_object(Bucket=url.bucket, Key=url.prefix, **options)
 
 
 def changed_at(client: Client, url: S3Url) -> datetime | None:
@@ -109,26 +122,9 @@ def head(client: Client, url: S3Url, version: str | None = None) -> "HeadObjectO
 
 def write(client: Client, url: S3Url, content: bytes) -> None:
     """Put an object, over an older one if there is one."""
+    how = dialect.of(client, url.bucket)
     with client.explained(f"write '{url}'"):
-        client.s3.put_object(
-            Bucket=url.bucket, Key=url.prefix, Body=content, ChecksumAlgorithm=CHECKSUM
-        )
-
-
-def create(client: Client, url: S3Url, content: bytes) -> bool:
-    """Put an object unless there is one; of several callers at the same time one gets True."""
-    try:
-        with client.explained(f"create '{url}'"):
-            client.s3.put_object(
-                Bucket=url.bucket,
-                Key=url.prefix,
-                Body=content,
-                IfNoneMatch="*",
-                ChecksumAlgorithm=CHECKSUM,
-            )
-    except Changed:
-        return False
-    return True
+        how.s3.put_object(Bucket=url.bucket, Key=url.prefix, Body=content, **how.checksum)
 
 
 def delete(client: Client, url: S3Url) -> None:
@@ -150,6 +146,9 @@ def delete_entries(client: Client, bucket: str, entries: Iterable[tuple[str, str
     ]
     while left:
         some, left = left[:_KEYS_PER_DELETE], left[_KEYS_PER_DELETE:]
+        if not client.deletes_many:
+            _delete_singly(client, bucket, some)
+            continue
         try:
             with client.explained(f"delete objects of the bucket '{bucket}'"):
                 answer = client.s3.delete_objects(
@@ -157,8 +156,34 @@ def delete_entries(client: Client, bucket: str, entries: Iterable[tuple[str, str
                 )
         except Gone:
             return
+        except StoreError as error:
+            # Some stores know no such request, or only with a header that boto3 sends no more.
+            if type(error) not in (StoreError, Unsupported):
+                raise
+            _delete_singly(client, bucket, some)
+            client.deletes_many = False
+            continue
         if errors := answer.get("Errors"):
             raise StoreError(
                 f"{len(errors)} objects of the bucket '{bucket}' can't be deleted, such as "
                 f"'{errors[0].get('Key')}': {errors[0].get('Message')}. Try again, or delete them."
             )
+
+
+def _delete_singly(
+    client: Client, bucket: str, entries: "Sequence[ObjectIdentifierTypeDef]"
+) -> None:
+    """Delete objects one by one. Those of the last one's key go after all others."""
+
+    def one(entry: Mapping[str, Any]) -> None:
+        with (
+            contextlib.suppress(Gone),
+            client.explained(f"delete '{S3Url(bucket, str(entry['Key']))}'"),
+        ):
+            client.s3.delete_object(Bucket=bucket, **entry)
+
+    last = entries[-1]["Key"]
+    in_parallel(one, [entry for entry in entries if entry["Key"] != last])
+    for entry in entries:
+        if entry["Key"] == last:
+            one(entry)

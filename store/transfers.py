@@ -1,50 +1,66 @@
 """Files and folders to and from a store."""
 
-import base64
-import hashlib
+import io
 import os
-from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from store.client import CHECKSUM, Client
-from store.errors import OtherContent, StoreError
-from store.objects import StoredObject, list_files
+from store import dialect
+from store.client import Client
+from store.fetching import RANGE_BYTES, fetch_file
+from store.file_names import require_files
+from store.objects import StoredObject
 from store.parallel import in_parallel
+from store.sending import Sent, send
 from store.urls import S3Url
 
 if TYPE_CHECKING:
-    from boto3.s3.transfer import TransferConfig
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
-_LARGE_FILE_BYTES = 64 * 2**20
-"""Above this size one file is moved in parts, several at a time."""
-
-HASHED_IN_PARTS_BYTES = 16 * 2**20
-"""From this size on, a file that is hashed while it is sent is sent in parts. They are kept until
-they have arrived, ten at a time: such files are best sent one after the other."""
-
-_PART_BYTES = 8 * 2**20
+_COPIED_AT_ONCE_BYTES = 64 * 2**20
+"""By one request, which many a store answers when all of it is copied: that may take longer than
+anybody waits for an answer. What is larger is copied in parts of this size, or of more."""
 _MOST_PARTS = 10_000
-"""Of one object of S3."""
+_COPIES_AT_A_TIME = 8
 
 
 def upload_file(
-    client: Client, file: Path, url: S3Url, *, metadata: Mapping[str, str] | None = None
-) -> None:
-    """Put a file, with a checksum that the store verifies.
+    client: Client,
+    file: Path,
+    url: S3Url,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    after_read: Callable[[], None] | None = None,
+) -> Sent:
+    """Put a file as it is now, with a checksum that the store verifies; return what was put.
+
+    What is appended meanwhile is not sent.
+
+    Args:
+        client, file, url, metadata: what, and where to.
+        after_read: called after each part that is read. If it raises, nothing is put.
 
     Raises:
         OSError: the file can't be read.
     """
-    config = transfer_config(file.stat().st_size)
-    with client.explained(f"upload '{file}' to '{url}'"):
-        client.s3.upload_file(
-            str(file),
-            url.bucket,
-            url.prefix,
-            ExtraArgs={"ChecksumAlgorithm": CHECKSUM, "Metadata": dict(metadata or {})},
-            Config=config,
-        )
+    with file.open("rb") as content:
+        size = os.fstat(content.fileno()).st_size
+        reader = _Watched(content, after_read) if after_read else content
+        return send(client, reader, url, size, metadata=metadata)
+
+
+class _Watched:
+    """A file that calls a function after each read."""
+
+    def __init__(self, file: BinaryIO, after_read: Callable[[], None]) -> None:
+        self._file = file
+        self._after_read = after_read
+
+    def read(self, size: int, /) -> bytes:
+        content = self._file.read(size)
+        self._after_read()
+        return content
 
 
 def upload_hashed(
@@ -64,81 +80,67 @@ def upload_hashed(
         sha256: 64 hexadecimal digits.
 
     Raises:
-        OtherContent: it has another SHA-256, or grows faster than it is sent.
+        OtherContent: it has another SHA-256, or grows.
         OSError: the file can't be read.
     """
-    with client.explained(f"upload to '{url}'"):
-        content = file.read(HASHED_IN_PARTS_BYTES)
-        if len(content) < HASHED_IN_PARTS_BYTES:
-            digest = hashlib.sha256(content)
-            if digest.hexdigest() != sha256:
-                raise _other_content(url)
-            client.s3.put_object(
-                Bucket=url.bucket,
-                Key=url.prefix,
-                Body=content,
-                # The store compares it with what has arrived.
-                ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
-                Metadata=dict(metadata or {}),
+    send(client, file, url, size_of(file), sha256=sha256, metadata=metadata)
+
+
+def size_of(file: BinaryIO) -> int:
+    """Return how many bytes an open file yields at most."""
+    if isinstance(file, io.BytesIO):
+        return file.getbuffer().nbytes
+    return os.fstat(file.fileno()).st_size
+
+
+class Wanted(NamedTuple):
+    """An object that is to be a file."""
+
+    url: S3Url
+    target: Path
+    size: int
+    """Bytes, as it was listed."""
+    sha256: str = ""
+    etag: str = ""
+    """Of its content, as far as they are known."""
+
+
+def _at_once(action: Callable[[], None]) -> None:
+    action()
+
+
+def fetch_all(
+    client: Client,
+    wanted: Iterable[Wanted],
+    ask: Callable[[Callable[[], None]], None] = _at_once,
+) -> None:
+    """Get many objects. Raises as `fetch_file` does.
+
+    Args:
+        client: of the store.
+        wanted: which objects.
+        ask: gets each, maybe again after an error.
+    """
+    large: list[Wanted] = []
+
+    def fetch(one: Wanted) -> None:
+        ask(
+            lambda: fetch_file(
+                client, one.url, one.target, one.size, sha256=one.sha256, etag=one.etag
             )
-            return
-        size = os.fstat(file.fileno()).st_size
-        client.s3.upload_fileobj(
-            cast("IO[bytes]", _Hashed(file, content, size, sha256, url)),
-            url.bucket,
-            url.prefix,
-            ExtraArgs={"ChecksumAlgorithm": CHECKSUM, "Metadata": dict(metadata or {})},
-            Config=_parts_config(size),
         )
 
+    def small() -> Iterator[Wanted]:
+        for one in wanted:
+            if one.size <= RANGE_BYTES:
+                yield one
+            else:
+                large.append(one)
 
-class _Hashed:
-    """Yields a file and raises at its end, before the upload is completed, if it is another one.
-
-    Not seekable, so that boto3 reads it once, in its order, and keeps the parts that it sends.
-    """
-
-    def __init__(self, file: BinaryIO, begun: bytes, size: int, sha256: str, url: S3Url) -> None:
-        """Yield `begun`, which is read already, and then the rest of `file`."""
-        self._file = file
-        self._begun = begun
-        self._left = size
-        self._sha256 = sha256
-        self._digest = hashlib.sha256()
-        self._url = url
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            content = self._begun + self._file.read()
-            self._begun = b""
-        else:
-            content, self._begun = self._begun[:size], self._begun[size:]
-            while len(content) < size and (more := self._file.read(size - len(content))):
-                content += more
-        self._digest.update(content)
-        self._left -= len(content)
-        ended = size < 0 or len(content) < size
-        # What is written to without an end must not be sent without one.
-        if self._left < 0 or (ended and self._digest.hexdigest() != self._sha256):
-            raise _other_content(self._url)
-        return content
-
-
-def _other_content(url: S3Url) -> OtherContent:
-    return OtherContent(f"What was to be sent to '{url}' has changed. Run the command again.")
-
-
-def fetch_file(client: Client, url: S3Url, target: Path, size: int) -> None:
-    """Get an object of `size` bytes as a file, which appears only when it is complete.
-
-    Raises:
-        NoObject: there is none.
-        Changed: it was written anew while it was fetched.
-        OSError: the file can't be written.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with client.explained(f"fetch '{url}'"):
-        client.s3.download_file(url.bucket, url.prefix, str(target), Config=transfer_config(size))
+    in_parallel(fetch, small())
+    # Each is fetched by several threads.
+    for one in large:
+        fetch(one)
 
 
 def fetch_files(client: Client, url: S3Url, files: Iterable[StoredObject], target: Path) -> None:
@@ -146,37 +148,36 @@ def fetch_files(client: Client, url: S3Url, files: Iterable[StoredObject], targe
 
     Raises:
         NoObject: one was deleted since they were listed.
+        Changed: one has another content since they were listed.
+        StoreError: the key of one can't be the path of a file.
     """
     files = list(files)
-    for entry in files:
-        if ".." in PurePosixPath(entry.path).parts or entry.path.startswith("/"):
-            raise StoreError(f"'{url}' has the unsafe key {entry.path!r}. Delete that object.")
-    in_parallel(
-        lambda entry: fetch_file(client, url / entry.path, target / entry.path, entry.size), files
+    require_files(url, files)
+    fetch_all(
+        client,
+        (Wanted(url / one.path, target / one.path, one.size, etag=one.etag) for one in files),
     )
 
 
-def fetch_folder(client: Client, url: S3Url, target: Path) -> list[StoredObject]:
-    """Get all objects below `url` into the folder `target`; return what was there."""
-    files = list(list_files(client, url))
-    fetch_files(client, url, files, target)
-    return files
+def copy_within(client: Client, source: S3Url, target: S3Url, size: int, etag: str = "") -> None:
+    """Have the store copy an object of `size` bytes; with `etag`, only of that content.
 
+    Raises:
+        NoObject: there is none.
+        Changed: it has another content.
+    """
+    s3 = dialect.of(client, target.bucket).s3
+    place: CopySourceTypeDef = {"Bucket": source.bucket, "Key": source.prefix}
+    condition: dict[str, Any] = {"CopySourceIfMatch": etag} if etag else {}
+    with client.explained(f"copy '{source}' to '{target}'"):
+        if size <= _COPIED_AT_ONCE_BYTES:
+            s3.copy_object(Bucket=target.bucket, Key=target.prefix, CopySource=place, **condition)
+        else:
+            from boto3.s3.transfer import TransferConfig
 
-def transfer_config(size: int) -> "TransferConfig":
-    """Return how boto3 moves a file of `size` bytes."""
-    from boto3.s3.transfer import TransferConfig
-
-    # Small files already share one pool of threads; more threads for each only cost start-up time.
-    return TransferConfig(
-        multipart_threshold=_LARGE_FILE_BYTES, use_threads=size > _LARGE_FILE_BYTES
-    )
-
-
-def _parts_config(size: int) -> "TransferConfig":
-    from boto3.s3.transfer import TransferConfig
-
-    return TransferConfig(
-        multipart_threshold=HASHED_IN_PARTS_BYTES,
-        multipart_chunksize=max(_PART_BYTES, -(-size // _MOST_PARTS)),
-    )
+            config = TransferConfig(
+                multipart_threshold=_COPIED_AT_ONCE_BYTES,
+                multipart_chunksize=max(_COPIED_AT_ONCE_BYTES, -(-size // _MOST_PARTS)),
+                max_concurrency=_COPIES_AT_A_TIME,
+            )
+            s3.copy(place, target.bucket, target.prefix, ExtraArgs=condition, Config=config)

@@ -9,6 +9,24 @@ _SCHEME = "s3://"
 _URL = re.compile(rf"{_SCHEME}(?P<bucket>[^/\s]+)(?:/(?P<prefix>.*))?")
 
 
+_MOST_BYTES = 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def unfit_for_a_key(key: str) -> str:
+    """Return why no object can have this key, as `it is longer than …`; empty if one can.
+
+    Some stores take control characters in a key, and then can't delete the object.
+    """
+    try:
+        count = len(key.encode())
+    except UnicodeEncodeError:
+        return "it is not text in UTF-8"
+    if _CONTROL.search(key):
+        return "it has a control character"
+    return f"it is longer than {_MOST_BYTES} bytes" if count > _MOST_BYTES else ""
+
+
 def is_s3(text: str) -> bool:
     """Say whether `text` is meant as a URL of an object store, and not as a local folder."""
     return text.startswith(_SCHEME)

@@ -28,7 +28,9 @@ class Issued(NamedTuple):
     pem: Pem
 
 
-def issue(folder: Path, name: str, issuer: Issued | None, *addresses: str) -> Issued:
+def issue(
+    folder: Path, name: str, issuer: Issued | None, *addresses: str, expired: bool = False
+) -> Issued:
     """Issue a certificate for `addresses`, or an authority where there is no issuer."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -39,12 +41,12 @@ def issue(folder: Path, name: str, issuer: Issued | None, *addresses: str) -> Is
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(now - datetime.timedelta(hours=2))
+        .not_valid_after(now + datetime.timedelta(hours=-1 if expired else 1))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), True)
     )
     if addresses:
-        names = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+        names = [_name(address) for address in addresses]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
     certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
     pem = Pem(folder / f"{name}.pem", folder / f"{name}.key")
@@ -57,3 +59,10 @@ def issue(folder: Path, name: str, issuer: Issued | None, *addresses: str) -> Is
         )
     )
     return Issued(certificate, key, pem)
+
+
+def _name(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)

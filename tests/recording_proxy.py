@@ -15,19 +15,27 @@ _BUFFER = 65536
 
 
 class RecordingProxy:
-    """Listens on a port of 127.0.0.1 while it is entered.
+    """Listens on a port of this machine while it is entered.
 
     Args:
         may: says of a host name or address whether it is passed on; by default nothing is.
+        address: at which it listens.
+        leads: where a name leads that it alone knows, as it may in a company's network.
     """
 
-    def __init__(self, may: Callable[[str], bool] = lambda host: False) -> None:
-        self._may = may
+    def __init__(
+        self,
+        may: Callable[[str], bool] = lambda host: False,
+        *,
+        address: str = "127.0.0.1",
+        leads: Callable[[str], str] = lambda host: host,
+    ) -> None:
+        self._may, self._address, self._leads = may, address, leads
         self.asked: list[str] = []
         """The first line of each request."""
 
     def __enter__(self) -> "RecordingProxy":
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((self._address, 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
         return self
@@ -45,7 +53,7 @@ class RecordingProxy:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._address}:{self.port}"
 
     def hosts(self) -> set[str]:
         """The names and addresses that it was asked for."""
@@ -73,7 +81,7 @@ class RecordingProxy:
             if not self._may(host):
                 connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
                 return
-            with socket.create_connection((host, port), 10) as server:
+            with socket.create_connection((self._leads(host), port), 10) as server:
                 server.settimeout(None)
                 if line.startswith("CONNECT"):
                     connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")

@@ -18,6 +18,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from store.access import Access
+
 READY_WITHIN_SECONDS = 60.0
 REGION = "us-east-1"
 
@@ -28,9 +30,15 @@ class SeaweedFS:
     Buckets that are not empty are never deleted by the store, as on AWS.
     """
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
-        """Prepare a store that will listen at `address` only."""
+    def __init__(self, address: str = "127.0.0.1", data: Path | None = None) -> None:
+        """Prepare a store that will listen at `address` only.
+
+        Args:
+            address: of this machine.
+            data: folder for what is stored; None: one of its own, which is deleted at the end.
+        """
         self._address = address
+        self._data = data
         self.access_key = secrets.token_hex(8)
         self.secret_key = secrets.token_hex(16)
         self.reader_key = secrets.token_hex(8)
@@ -39,6 +47,7 @@ class SeaweedFS:
         self._reader_secret = self.secret_key
         self.endpoint = ""
         self._folder = Path(tempfile.mkdtemp(prefix="dlstack-seaweedfs-"))
+        self._command: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -68,6 +77,11 @@ class SeaweedFS:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ENDPOINT_URL_S3": self.endpoint,
         }
+
+    def access(self, **other: str) -> Access:
+        """How this store is reached, or another way."""
+        present = {"access_key": self.access_key, "secret_key": self.secret_key}
+        return Access(**{"endpoint": self.endpoint, "region": REGION, **present, **other})
 
     def client(self, access_key: str = "", secret_key: str = "") -> Any:
         """A new boto3 S3 client for this store, with its present keys or others."""
@@ -116,6 +130,29 @@ class SeaweedFS:
         if self._process is not None:
             self._process.send_signal(signal.SIGHUP)
 
+    def hang(self) -> None:
+        """Accept connections, and answer nothing, until `go_on`."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Answer again after `hang`."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End without a word, until `start_again`."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+
+    def start_again(self) -> None:
+        """Run on the same ports, with all that was stored."""
+        if not self._run():
+            raise RuntimeError(f"SeaweedFS did not start again:\n{self._log_tail()}")
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     @staticmethod
     def _knows(client: Any) -> bool:
         try:
@@ -140,7 +177,7 @@ class SeaweedFS:
         command = [
             _program(),
             "server",
-            f"-dir={self._folder / 'data'}",
+            f"-dir={self._data or self._folder / 'data'}",
             f"-ip={self._address}",
             f"-ip.bind={self._address}",
             "-s3",
@@ -157,8 +194,8 @@ class SeaweedFS:
             "-s3.port.lance=0",
             "-s3.allowDeleteBucketNotEmpty=false",
             # Each bucket is a collection of several volumes: many small ones, not preallocated.
-            "-volume.max=500",
-            "-volume.minFreeSpace=100MiB",
+            "-volume.max=4000",
+            f"-volume.minFreeSpace={'1MiB' if self._data else '100MiB'}",
             "-master.volumeSizeLimitMB=64",
             "-master.electionTimeout=1s",
             "-master.telemetry=false",
@@ -166,9 +203,13 @@ class SeaweedFS:
         if setpriv := shutil.which("setpriv"):
             # So that a killed test run leaves no store behind.
             command = [setpriv, "--pdeathsig", "KILL", *command]
+        self._command = command
+        return self._run()
+
+    def _run(self) -> bool:
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder
             )
         deadline = time.monotonic() + READY_WITHIN_SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:

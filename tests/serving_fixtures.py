@@ -119,6 +119,21 @@ def server_command(
     ]
 
 
+def failed_start(
+    base: Path, name: str, flags: Sequence[str] = (), ports: tuple[int, int] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Start a server that must refuse; return how it ended, with exit status 255."""
+    done = subprocess.run(
+        server_command(base, name, *(ports or (free_port(), free_port())), flags),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 255, done.stdout + done.stderr
+    return done
+
+
 @contextmanager
 def running_server(
     base_path: Path,
@@ -134,7 +149,8 @@ def running_server(
         base_path: folder with numbered version folders.
         name: the served model name.
         flags: further `--name=value` flags of the server.
-        wait: until the model is AVAILABLE; ports are closed before that.
+        wait: until a version of the model is AVAILABLE, others may come later; ports are closed
+            before that.
         port: without one gRPC is off, or at a Unix socket that `flags` name.
     """
     log_path = base_path.parent / f"{base_path.name}-{time.monotonic_ns()}.log"
@@ -164,7 +180,7 @@ def running_server(
 
 
 def await_ready(server: ModelServer, seconds: float = START_SECONDS) -> None:
-    """Wait until both ports of a server answer; the gRPC port opens once the model is AVAILABLE."""
+    """Wait until both ports of a server answer: they open once a version is AVAILABLE."""
     deadline = time.monotonic() + seconds
     for port in filter(None, (server.grpc_port, server.rest_port)):
         while True:

@@ -15,6 +15,8 @@ class Gate(socketserver.ThreadingTCPServer):
     def __init__(self, store: SeaweedFS) -> None:
         super().__init__(("127.0.0.1", 0), _Passage, bind_and_activate=False)
         address = urlsplit(store.endpoint)
+        self.cuts: list[int] = []
+        """After so many bytes of answers the next connections are cut, each after one of these."""
         self.beyond = (address.hostname, address.port)
         self.server_bind()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
@@ -36,14 +38,20 @@ class _Passage(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         with socket.create_connection(self.server.beyond) as store:
-            answers = threading.Thread(target=_pass_on, args=(store, self.request))
+            most = self.server.cuts.pop(0) if self.server.cuts else None
+            answers = threading.Thread(target=_pass_on, args=(store, self.request, most))
             answers.start()
             _pass_on(self.request, store)
             answers.join()
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
+def _pass_on(source: socket.socket, target: socket.socket, most: int | None = None) -> None:
     with contextlib.suppress(OSError):
-        while data := source.recv(65536):
+        while (most is None or most > 0) and (data := source.recv(min(65536, most or 65536))):
             target.sendall(data)
+            if most is not None:
+                most -= len(data)
         target.shutdown(socket.SHUT_WR)
+        if most is not None:
+            # Whoever asks for more is told that nobody reads it.
+            target.shutdown(socket.SHUT_RD)

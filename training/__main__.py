@@ -1,4 +1,8 @@
-"""`python3 -m training`: the agent of a training Job; `... mirror`: TensorBoard's event files."""
+"""`python3 -m training`: the agent of a training Job.
+
+`… mirror` copies TensorBoard's event files; `… try` runs a boot file on this machine; `… about` has
+a SavedModel say what it is.
+"""
 
 from collections.abc import Sequence
 
@@ -11,6 +15,14 @@ def main(arguments: Sequence[str]) -> int:
         from training.board import event_mirror
 
         return event_mirror.main(arguments[1:])
+    if arguments and arguments[0] == "try":
+        from training.trying import run as trying
+
+        return trying.main(arguments[1:])
+    if arguments and arguments[0] == "about":
+        from training import add_about
+
+        return add_about.main(arguments[1:])
     from training.agent import run as agent
 
     return agent.main(arguments)

@@ -123,6 +123,17 @@ def check_about(about: Mapping[str, Any], signatures: Mapping[str, Any]) -> None
         else:
             count = len(tf.nest.flatten(concrete.structured_outputs))
             outputs |= {f"output_{number}" for number in range(count)}
+    check_names(about, inputs, outputs)
+
+
+def check_names(
+    about: Mapping[str, Any], inputs: Collection[str], outputs: Collection[str]
+) -> None:
+    """Refuse an `about` that tells of a tensor that no signature has.
+
+    Raises:
+        TrainingError: it does.
+    """
     for side, known in (("inputs", inputs), ("outputs", outputs)):
         for alias in about.get(side, {}):
             if alias not in known:

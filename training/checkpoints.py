@@ -98,15 +98,21 @@ class Checkpoints:
 def state_of(module: Any, optimizer: Any, **more: Any) -> "tf.train.Checkpoint":
     """Return what to save of a training, so that it goes on as if it had never stopped.
 
-    Keras 3 hides the random state of layers like Dropout from TensorFlow: without it, a resumed
-    run would drop other units than an undisturbed one.
-
     Args:
         module: a Keras model or a tf.Module.
         more: further objects with variables.
+    """
+    return model_state(module, optimizer=optimizer, **more)
+
+
+def model_state(module: Any, **more: Any) -> "tf.train.Checkpoint":
+    """Return what to save of a model.
+
+    Keras 3 hides the random state of layers like Dropout from TensorFlow: without it, a resumed
+    run would drop other units than an undisturbed one.
     """
     hidden = []
     if isinstance(module, tf.keras.Model):
         weights = {id(weight) for weight in module.weights}
         hidden = [variable.value for variable in module.variables if id(variable) not in weights]
-    return tf.train.Checkpoint(model=module, optimizer=optimizer, hidden=hidden, **more)
+    return tf.train.Checkpoint(model=module, hidden=hidden, **more)

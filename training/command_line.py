@@ -27,6 +27,15 @@ class WorkerLost(TrainingError):
     exit_status = EXIT_WORKER_LOST
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but not of a flag that has none: `(default: )` says nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, "", []):
+            return action.help
+        return super()._get_help_string(action)
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """An argument parser that takes no abbreviations and reports a mistake in one line."""
 
@@ -35,7 +44,7 @@ class ArgumentParser(argparse.ArgumentParser):
             prog=prog,
             description=description,
             allow_abbrev=False,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_HelpFormatter,
         )
 
     def error(self, message: str) -> NoReturn:

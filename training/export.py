@@ -2,14 +2,16 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training import pictures
+from training import export_parts, pictures
 from training.about import SIGNATURE, about_signature, check_about, concrete_function
+from training.command_line import TrainingError
 from training.folders import MODEL_FOLDER
 from training.quiet_tensorflow import tf
+from training.samples import Samples, records, write
 
 
 def export_model(
@@ -18,57 +20,63 @@ def export_model(
     signatures: Mapping[str, Any],
     *,
     about: Mapping[str, Any] | None = None,
+    samples: Samples | None = None,
 ) -> Path:
     """Write `<folder>/model`, over an older one; it is never seen half written.
 
     Args:
-        module: a tf.Module or a Keras model that holds all variables and lookup tables which the
-            signatures use, or a list of such and of Keras layers.
+        module: what the signatures use: a tf.Module, a Keras model, or a list of such, of Keras
+            layers and of what else TensorFlow keeps.
         signatures: name -> tf.function with an input signature that returns name -> tensor.
         about: title, meaning of inputs and names of classes, for the page and the client
             (docs/contracts.md). It becomes one more signature.
+        samples: signature -> a request that it answers, as input -> values, or a list of such.
+            The model is tried with them before it is published, and servers warm up by them.
 
     Raises:
-        TrainingError: see `training.about.check_about`.
+        TrainingError: see `training.about.check_about` and `training.samples.records`; or a
+            signature is none, or uses something that can't be found.
     """
     signatures = dict(signatures)
     if about is not None:
         check_about(about, signatures)
-        signatures[SIGNATURE] = about_signature(about)
+    # Given as it was, a function would be traced a second time. It may also build a Keras model.
+    concrete = {name: _concrete(name, function) for name, function in signatures.items()}
+    warm_up = records(samples, concrete) if samples else []
+    if about is not None:
+        concrete[SIGNATURE] = concrete_function(about_signature(about))
     target = folder / MODEL_FOLDER
     temporary = folder / f".{MODEL_FOLDER}.part"
     shutil.rmtree(temporary, ignore_errors=True)
-    root = module
-    if not isinstance(module, tf.Module):
-        root = _holder_of(module if isinstance(module, list | tuple) else [module])
-    # Given as it was, a function would be traced a second time.
-    concrete = {name: concrete_function(function) for name, function in signatures.items()}
-    tf.saved_model.save(root, str(temporary), signatures=concrete)
+    root = export_parts.root_of(module, concrete.values())
+    try:
+        tf.saved_model.save(root, str(temporary), signatures=concrete)
+    except AssertionError as error:
+        if "'untracked' resource" not in str(error):
+            raise
+        raise TrainingError(
+            "A signature uses a variable or a table that is not in what is exported. Give "
+            f"export_model all that it uses: export_model(folder, [model, lookup], …). {error}"
+        ) from error
+    if warm_up:
+        write(temporary, warm_up)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(temporary, target)
     return target
 
 
-def _holder_of(parts: Sequence[Any]) -> "tf.Module":
-    """Return a module that tracks what TensorFlow keeps for modules and Keras models.
-
-    Saved as it is, a Keras 3 model restores copies of its variables that no signature reads:
-    `tf.saved_model.load` still works, but every graph session, TensorFlow Serving's first of all,
-    answers "Could not find variable". `keras.export.ExportArchive` unwraps them in the same way,
-    and looks for the tables of layers such as `StringLookup` as here.
-    """
-    holder = tf.Module()
-    holder.modules = [part for part in parts if isinstance(part, tf.Module)]
-    keras = [part for part in parts if not isinstance(part, tf.Module)]
-    holder.weights = [variable.value for part in keras for variable in part.variables]
-    resource = tf.saved_model.experimental.TrackableResource
-    holder.tables = [
-        found
-        for part in keras
-        for found in tf.train.TrackableView(part).descendants()
-        if isinstance(found, resource)
-    ]
-    return holder
+def _concrete(name: str, function: Any) -> Any:
+    """Return a signature's graph; raise TrainingError unless it has one."""
+    example = '@tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])'
+    if not hasattr(function, "get_concrete_function") and not hasattr(function, "captured_inputs"):
+        raise TrainingError(
+            f"signatures[{name!r}] is {function!r}. Give a function with {example} above it."
+        )
+    if getattr(function, "input_signature", ()) is None:
+        raise TrainingError(
+            f"signatures[{name!r}] does not say what it takes. Write {example} above it."
+        )
+    return concrete_function(function)
 
 
 def decode_pictures(encoded: "tf.Tensor", height: int, width: int) -> "tf.Tensor":

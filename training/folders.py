@@ -6,19 +6,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from store.client import from_environment
-from store.transfers import fetch_folder
 from store.urls import S3Url, is_s3
 from training.command_line import TrainingError
+from training.stored_paths import stored_folder, used
+from training.streams import Folder
 
 CHECKPOINT_FOLDER = "checkpoints"
 """In `--train_url`: what a run goes on from (docs/contracts.md)."""
 MODEL_FOLDER = "model"
 """In `--train_url`: the SavedModel."""
+EVALUATION_FOLDER = "evaluation"
+"""In `--train_url`: event files of what was measured, for TensorBoard's second curve."""
 
 
 @contextmanager
-def input_folder(url: str) -> Iterator[Path]:
-    """Yield `--data_url` as a folder to read from; what is fetched for it is deleted at the end.
+def input_folder(url: str) -> Iterator[Folder]:
+    """Yield `--data_url` as a folder to read from.
+
+    One in a store is read where it is, by paths that are used as those of `pathlib` are
+    (`training.streams`). What takes paths of this machine only gets copies, deleted at the end.
 
     Raises TrainingError when there is nothing at `url`.
     """
@@ -27,13 +33,8 @@ def input_folder(url: str) -> Iterator[Path]:
             raise TrainingError(f"--data_url={url!r} is not a folder. Give the data set's folder.")
         yield Path(url)
         return
-    place = S3Url.parse(url, "--data_url")
-    with tempfile.TemporaryDirectory(prefix="dlstack-data-") as temporary:
-        if not fetch_folder(from_environment(), place, Path(temporary)):
-            raise TrainingError(
-                f"--data_url={url!r} holds no files. Upload them there, or correct the URL."
-            )
-        yield Path(temporary)
+    with used(stored_folder(url)) as folder:
+        yield folder
 
 
 @contextmanager

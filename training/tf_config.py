@@ -15,6 +15,8 @@ class Cluster:
     workers: int = 1
     index: int = 0
     """Of this one, from 0."""
+    addresses: tuple[str, ...] = ()
+    """Of all, each `host:port`; empty without others."""
 
     @property
     def is_chief(self) -> bool:
@@ -33,7 +35,7 @@ class Cluster:
         try:
             config = json.loads(text)
             addresses, task = config["cluster"]["worker"], config["task"]
-            found = cls(len(addresses), int(task["index"]))
+            found = cls(len(addresses), int(task["index"]), tuple(map(str, addresses)))
             right = task["type"] == "worker" and list(config["cluster"]) == ["worker"]
         except (ValueError, KeyError, TypeError):
             right = False

@@ -9,18 +9,22 @@ from typing import Any
 
 from training.about import check_about
 from training.checkpoints import state_of
+from training.command_line import TrainingError
 from training.export import export_model
+from training.folders import EVALUATION_FOLDER
 from training.metrics import write_metrics
 from training.quiet_tensorflow import tf
 from training.run_settings import RunSettings
+from training.samples import Samples, records
+from training.schedules import learning_rate as scheduled
+from training.steps import faults
 from training.steps.distribution import Distribution
+from training.steps.inputs import Batches, Inputs, Share, inputs_of
 from training.steps.loop import Step, Trained, train
+from training.steps.validation import Validation
 from training.summaries import ScalarWriter
 
-Batches = Callable[["tf.Tensor", "tf.Tensor | int", int], "Sequence[tf.Tensor]"]
-"""Batch number (int64 scalar, from 0), which share of it (from 0), how many equal shares -> the
-tensors of that share. It runs in the training graph, and the same numbers always give the same
-examples: that is what a resumed run relies on."""
+__all__ = ["Batches", "LearningRate", "Model", "run"]
 
 LearningRate = float | Callable[["tf.Tensor"], "tf.Tensor"]
 """A number, or step number (from 0) -> number: a Keras schedule, say."""
@@ -34,45 +38,54 @@ class Model:
     """A Keras model that is built, or a tf.Module. Holds all variables that the rest uses; those in
     `trainable_variables` are trained."""
     loss_fn: Callable[..., Mapping[str, "tf.Tensor"]]
-    """The tensors of a batch, and `training` (bool) by name -> name -> mean over the batch (float32
+    """The parts of a batch, and `training` (bool) by name -> name -> mean over the batch (float32
     scalar). `loss` is minimised; all of them are logged."""
     signatures: Mapping[str, Any]
     """Name -> tf.function with an input signature that returns name -> tensor."""
     about: Mapping[str, Any] | None = None
     """Title, meaning of inputs and names of classes, for people: see `training.export`."""
+    samples: Samples | None = None
+    """Requests that it answers, to try it and to warm servers up with: see `training.export`."""
 
 
 def run(
     *,
-    input_fn: Callable[[], Batches],
+    input_fn: "Callable[[], Batches | tf.data.Dataset]",
     model_fn: Callable[[], Model],
     optimizer_fn: Callable[[LearningRate], Any],
     evaluate_fn: Callable[[Model], Mapping[str, float]],
     output: Path,
     settings: RunSettings,
     learning_rate: LearningRate | None = None,
+    validate_fn: Callable[[Model], Mapping[str, float]] | None = None,
 ) -> dict[str, float]:
     """Train as `settings` say, leaving in `output` all that a boot file has to leave there.
 
     That is event files, checkpoints, `evaluation/`, `model/` and `metrics.json`. It goes on from
     the newest checkpoint that is in `output` already. With several workers (TF_CONFIG) or GPUs
-    each takes its share of every batch, and only the first worker writes. The functions are called
-    once each; nothing of TensorFlow may be created before that.
+    each takes its share of every batch, and only the first worker writes. The first three functions
+    are called once each; nothing of TensorFlow may be created before that.
 
     Args:
-        input_fn: makes the batches.
+        input_fn: makes the batches: a function of their number, or a dataset of batches of
+            `settings.batch_size` examples. A dataset begins anew when it ends, and its last batch
+            is left out if it is smaller. With several workers, it gives each of them whole batches,
+            in the same order, or only the worker's own share of each.
         model_fn: makes the model; the random state is seeded.
         optimizer_fn: the learning rate -> a Keras optimizer.
         evaluate_fn: measures the trained model; see `training.evaluation.evaluate`.
-        learning_rate: default: the constant one of `settings`.
+        learning_rate: default: that of `settings`.
+        validate_fn: measures while the model trains, if `settings.evaluate_every` says so; default:
+            `evaluate_fn`.
 
     Returns:
-        What `evaluate_fn` found, and steps, seconds and speed; nothing for the other workers.
+        What `evaluate_fn` found, and steps, seconds and speed; nothing for the other workers. If
+        the best weights are kept, `best_step` is theirs.
 
     Raises:
         TrainingError: the loss is not finite, `output` has checkpoints of another run, a
-            batch can't be shared equally, another worker is gone, or the model's `about` has a
-            fault.
+            batch can't be shared equally, another worker is gone, or the model's `about` or
+            `samples` have a fault.
     """
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
@@ -82,28 +95,53 @@ def run(
     if settings.mixed_precision is not None:
         tf.keras.mixed_precision.set_global_policy(f"mixed_{settings.mixed_precision}")
     model = model_fn()
+    # Now: a misspelt name would be found after the training only.
     if model.about is not None:
-        # Now: a misspelt name would be found after the training only.
         check_about(model.about, model.signatures)
-    batches = input_fn()
-    rate = settings.learning_rate if learning_rate is None else learning_rate
+    if model.samples is not None:
+        records(model.samples, model.signatures)
+    inputs = inputs_of(input_fn(), settings.batch_size, distribution)
+    rate = _rate(learning_rate, settings)
     optimizer = _built(optimizer_fn(rate), model, settings)
     _announce(model, settings, distribution.replicas)
-    with distribution.explained():
+    validation = None
+    if settings.evaluate_every is not None:
+        measure = validate_fn or evaluate_fn
+        validation = Validation(
+            lambda: measure(model), model.module, output, settings, distribution
+        )
+    with faults.in_words(), distribution.explained():
         trained = train(
-            _step_of(model, batches, optimizer, distribution, xla=settings.xla),
+            _step_of(model, inputs, optimizer, distribution, xla=settings.xla),
             rate if callable(rate) else lambda _: tf.constant(rate),
             state_of(model.module, optimizer),
             [*model.module.variables, *optimizer.variables],
             output,
             settings,
             distribution,
+            inputs,
+            validation,
         )
         metrics = {}
         if distribution.is_chief:
-            metrics = _measure_and_export(model, evaluate_fn, trained, output)
+            metrics = _measure_and_export(model, evaluate_fn, trained, output, validation)
         distribution.await_all()
     return metrics
+
+
+def _rate(given: LearningRate | None, settings: RunSettings) -> LearningRate:
+    if given is None:
+        rate: LearningRate = scheduled(
+            settings.learning_rate, settings.max_steps, settings.schedule, settings.warmup
+        )
+        return rate
+    for flag in ("schedule", "warmup"):
+        if (value := settings.parameters.get(flag)) is not None:
+            raise TrainingError(
+                f"--{flag}={value} has no effect: the boot file has a learning rate of its own. "
+                "Leave the flag out, or let the boot file give `run` no learning_rate."
+            )
+    return given
 
 
 def _built(optimizer: Any, model: Model, settings: RunSettings) -> Any:
@@ -125,12 +163,12 @@ def _announce(model: Model, settings: RunSettings, replicas: int) -> None:
 
 
 def _step_of(
-    model: Model, batches: Batches, optimizer: Any, distribution: Distribution, *, xla: bool
+    model: Model, inputs: Inputs, optimizer: Any, distribution: Distribution, *, xla: bool
 ) -> Step:
     """Return one step of the training: gradients of each replica's share, their mean applied."""
     variables = model.module.trainable_variables
 
-    def gradients(batch: "Sequence[tf.Tensor]") -> "tuple[Mapping[str, tf.Tensor], list[Any]]":
+    def gradients(batch: Sequence[Any]) -> "tuple[Mapping[str, tf.Tensor], list[Any]]":
         with tf.GradientTape() as tape:
             scalars = model.loss_fn(*batch, training=True)
             loss = optimizer.scale_loss(scalars["loss"])
@@ -145,9 +183,8 @@ def _step_of(
         update = tf.function(update, jit_compile=True)
 
     def step(number: "tf.Tensor") -> "Mapping[str, tf.Tensor]":
-        scalars, found = distribution.mean(
-            lambda share, shares: gradients(batches(number, share, shares))
-        )
+        batch: Share = inputs.draw(number)
+        scalars, found = distribution.mean(lambda share, shares: gradients(batch(share, shares)))
         update(found)
         return scalars
 
@@ -159,15 +196,22 @@ def _measure_and_export(
     evaluate_fn: Callable[[Model], Mapping[str, float]],
     trained: Trained,
     output: Path,
+    validation: Validation | None,
 ) -> dict[str, float]:
     """Write `evaluation/`, `model/` and `metrics.json`; return the metrics."""
+    best = {}
+    if validation is not None and validation.keeps_best:
+        validation.restore_best(trained.steps)
+        best = {"best_step": validation.best_step}
     evaluation = dict(evaluate_fn(model))
-    with ScalarWriter(output / "evaluation") as writer:
-        writer.write(trained.steps, evaluation)
+    if validation is None:
+        with ScalarWriter(output / EVALUATION_FOLDER) as writer:
+            writer.write(trained.steps, evaluation)
     began = time.perf_counter()
-    export_model(output, model.module, model.signatures, about=model.about)
+    export_model(output, model.module, model.signatures, about=model.about, samples=model.samples)
     metrics = {
         **evaluation,
+        **best,
         "steps": trained.steps,
         "train_seconds": round(trained.seconds, 3),
         "steps_per_second": round(trained.steps_per_second, 1),

@@ -5,7 +5,8 @@
 //	load_generator -url grpc://127.0.0.1:8500/tensorflow.serving.PredictionService/Predict -body request.bin
 //
 // Requests are the bytes of a file, sent as they are; answers are counted but not decoded. Every
-// client has a connection of its own, which it keeps.
+// client is one goroutine with a connection of its own, which it keeps: what the machine spends on
+// asking, servers lack.
 package main
 
 import (
@@ -15,8 +16,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"sort"
@@ -24,22 +23,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
 )
-
-// raw passes messages through as bytes.
-type raw struct{}
-
-func (raw) Name() string                        { return "proto" }
-func (raw) Marshal(message any) ([]byte, error) { return *message.(*[]byte), nil }
-func (raw) Unmarshal(data []byte, message any) error {
-	// Without a copy the next message would overwrite it.
-	*message.(*[]byte) = append((*message.(*[]byte))[:0], data...)
-	return nil
-}
 
 // client sends the request once and returns the answer's bytes.
 type client interface {
@@ -47,78 +31,11 @@ type client interface {
 	close()
 }
 
-type grpcClient struct {
-	connection *grpc.ClientConn
-	method     string
-	body       []byte
-	answer     []byte
-	metadata   metadata.MD
-}
-
-func (c *grpcClient) call(ctx context.Context) ([]byte, error) {
-	err := c.connection.Invoke(metadata.NewOutgoingContext(ctx, c.metadata), c.method, &c.body, &c.answer)
-	return c.answer, err
-}
-
-func (c *grpcClient) close() { c.connection.Close() }
-
-type httpClient struct {
-	http   http.Client
-	url    string
-	body   []byte
-	answer bytes.Buffer
-	header http.Header
-}
-
-func (c *httpClient) call(ctx context.Context) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(c.body))
-	if err != nil {
-		return nil, err
-	}
-	request.Header = c.header
-	response, err := c.http.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	c.answer.Reset()
-	if _, err = io.Copy(&c.answer, response.Body); err != nil {
-		return nil, err
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("HTTP %d: %.300s", response.StatusCode, c.answer.String())
-	}
-	return c.answer.Bytes(), nil
-}
-
-func (c *httpClient) close() { c.http.CloseIdleConnections() }
-
-func newClient(target *url.URL, body []byte, headers []string) (client, error) {
+func newClient(target *url.URL, body []byte, headers []string) client {
 	if target.Scheme == "grpc" {
-		connection, err := grpc.NewClient(
-			"passthrough:///"+target.Host,
-			grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{})),
-		)
-		if err != nil {
-			return nil, err
-		}
-		pairs := metadata.MD{}
-		for _, header := range headers {
-			name, value, _ := strings.Cut(header, ":")
-			pairs.Set(name, strings.TrimSpace(value))
-		}
-		return &grpcClient{connection: connection, method: target.Path, body: body, metadata: pairs}, nil
+		return newGRPCClient(target, body, headers)
 	}
-	header := http.Header{}
-	for _, line := range headers {
-		name, value, _ := strings.Cut(line, ":")
-		header.Set(name, strings.TrimSpace(value))
-	}
-	transport := &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}
-	return &httpClient{
-		http: http.Client{Transport: transport}, url: target.String(), body: body, header: header,
-	}, nil
+	return newHTTPClient(target, body, headers)
 }
 
 type headerList []string
@@ -222,10 +139,7 @@ func run(
 func loop(
 	target *url.URL, body []byte, headers []string, start, end time.Time,
 ) (millis []float64, answer []byte, failed int, first string) {
-	caller, err := newClient(target, body, headers)
-	if err != nil {
-		return nil, nil, 1, err.Error()
-	}
+	caller := newClient(target, body, headers)
 	defer caller.close()
 	for {
 		began := time.Now()
@@ -257,12 +171,9 @@ func loop(
 func awaitAnswer(target *url.URL, body []byte, headers []string, seconds float64) error {
 	deadline := time.Now().Add(time.Duration(seconds * float64(time.Second)))
 	for {
-		caller, err := newClient(target, body, headers)
-		if err != nil {
-			return err
-		}
+		caller := newClient(target, body, headers)
 		ctx, cancel := context.WithDeadline(context.Background(), deadline)
-		_, err = caller.call(ctx)
+		_, err := caller.call(ctx)
 		cancel()
 		caller.close()
 		if err == nil || time.Now().After(deadline) {

@@ -119,6 +119,12 @@ class ClientCore(Generic[Wire]):
         if retries < 0:
             raise SettingsError(f"Retries {retries} is negative. Give 0 for none.")
         endpoint = Endpoint(host, port, model, version, version_label)
+        # What tells it from others; never the token.
+        self._shown = f"{endpoint.address!r}, {model!r}, transport={transport!r}"
+        for name, value in (("version", version), ("version_label", version_label)):
+            self._shown += "" if value is None else f", {name}={value!r}"
+        self._shown += f", signature={signature!r}" if signature else ""
+        self._shown += ", tls" if tls else ""
         self.address = endpoint.address
         self.model = model
         self.signature = signature
@@ -126,6 +132,9 @@ class ClientCore(Generic[Wire]):
         self.retries = retries
         self._metadata: ModelMetadata | None = None
         self._transport = self._connect(transport, endpoint, Security(tls, token))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._shown}>"
 
     @classmethod
     def from_stack(

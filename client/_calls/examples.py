@@ -198,7 +198,7 @@ def _rows_to_take(error: PredictionError, rows: int) -> int:
     # for a message.
     too_large = (
         error.code == "HTTP 413"
-        or "--max_waiting_bytes allows" in error.message
+        or "for all requests together" in error.message
         and error.code == "INVALID_ARGUMENT"
         or "larger than max" in error.message
         and error.code == "RESOURCE_EXHAUSTED"

@@ -213,7 +213,10 @@ def ranks(outputs: Mapping[str, TensorSpec]) -> bool:
     """Return whether the outputs say by their names which classes are how probable."""
     probabilities = outputs.get(PROBABILITIES)
     if probabilities is not None and probabilities.dtype in _NUMBERS:
-        return True
+        # One number is not one for each class.
+        sizes = (None,) if probabilities.shape is None else probabilities.shape[1:]
+        if any(size != 1 for size in sizes):
+            return True
     return pair_of({name: (spec.dtype, spec.shape) for name, spec in outputs.items()}) is not None
 
 

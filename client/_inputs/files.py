@@ -10,7 +10,6 @@ import binascii
 import io
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +20,11 @@ from ..errors import FileError, InvalidInput
 from ..specs import Signature, TensorSpec
 from .choice import Choice, takes_text
 from .example import Example, scalar
-from .fit import fit_rows, one_input
+from .fit import as_row, fit_rows, one_input
 from .frames import Frame, Scale, takes_encoded
 from .notes import Notes
-from .paths import find_files, is_stream, kind_of, kind_of_content, read
+from .paths import find_files, is_stream, kind_of, kind_of_content
+from .streams import as_text, begin, opened, read
 from .tables import Table
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Reader:
         Raises:
             InvalidInput: the model takes nothing of the kind.
         """
-        for found in find_files(paths):
+        for found in find_files(paths, self._notes):
             if isinstance(found, FileError):
                 yield found
                 continue
@@ -93,31 +93,40 @@ class Reader:
         Raises:
             InvalidInput: the model takes no texts.
         """
+        return self._texts((text, text) for text in texts)
+
+    def _texts(self, texts: Iterable[tuple[str, str]]) -> Iterator[Example]:
+        """Yield one example for each source and text."""
         signature = self._choice.texts()
         named = [spec for spec in signature.inputs.values() if spec.name == self._input]
         taking = named or [spec for spec in signature.inputs.values() if takes_text(spec)]
         spec = taking[0] if len(taking) == 1 else one_input(signature)
-        for text in texts:
-            yield Example(text, signature, {spec.name: scalar(text.encode())})
+        for source, text in texts:
+            yield Example(source, signature, {spec.name: scalar(text.encode())})
 
     def _file(self, path: str) -> Iterator[Example | FileError]:
-        content = read(path) if is_stream(path) else None
-        kind = kind_of(path) if content is None else kind_of_content(content)
-        if kind == "picture":
-            yield self._picture(path, content)
+        piped = is_stream(path)
+        if not piped and kind_of(path) == "picture":
+            yield self._picture(path, None)
             return
-        if content is None:
-            content = read(path)
-        if kind == "array":
-            yield from self._array(path, content)
-        elif kind == "json":
-            yield from self._json(path, content)
-        elif kind == "table" or (is_stream(path) and not self._takes_texts()):
-            yield from Table(self._choice, self._notes, self._input, self._about).examples(
-                path, content
-            )
-        else:
-            yield from self._lines(path, content)
+        with opened(path) as stream:
+            kind = kind_of(path)
+            if piped:
+                head, stream = begin(stream)
+                kind = kind_of_content(head)
+            if kind == "picture":
+                yield self._picture(path, stream.read())
+            elif kind == "array":
+                yield from self._array(path, stream.read())
+            elif kind == "json":
+                yield from self._json(path, stream.read())
+            else:
+                with as_text(path, stream) as text:
+                    if kind == "table" or (piped and not self._takes_texts()):
+                        table = Table(self._choice, self._notes, self._input, self._about)
+                        yield from table.examples(path, text)
+                    else:
+                        yield from self._lines(path, text)
 
     def _takes_texts(self) -> bool:
         try:
@@ -127,7 +136,13 @@ class Reader:
         return True
 
     def _picture(self, path: str, content: bytes | None) -> Example:
-        signature = self._choice.pictures()
+        try:
+            signature = self._choice.pictures()
+        except InvalidInput:
+            if content is None:
+                with opened(path):
+                    pass  # Of a name that was mistyped, the model's inputs say nothing.
+            raise
         spec = self._picture_input(signature)
         if spec.dtype == "string":
             if self._invert:
@@ -166,16 +181,18 @@ class Reader:
         encoded = [spec for spec in signature.inputs.values() if takes_encoded(spec)]
         return encoded[0] if len(encoded) == 1 else one_input(signature)
 
-    def _lines(self, path: str, content: bytes) -> Iterator[Example]:
-        try:
-            lines = content.decode("utf-8-sig").splitlines()
-        except UnicodeDecodeError as exc:
-            raise FileError(path, f"{path!r} is not UTF-8 text ({exc}). Save it as such.") from exc
-        filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-        if not filled:
+    def _lines(self, path: str, lines: Iterable[str]) -> Iterator[Example]:
+        filled = (
+            (f"{path}:{number}", line.rstrip("\r\n"))
+            for number, line in enumerate(lines, 1)
+            if line.strip()
+        )
+        any_text = False
+        for example in self._texts(filled):
+            any_text = True
+            yield example
+        if not any_text:
             raise FileError(path, f"{path!r} holds no text. Write one on each line.")
-        for (number, _), example in zip(filled, self.texts(x for _, x in filled), strict=True):
-            yield replace(example, source=f"{path}:{number}")
 
     def _array(self, path: str, content: bytes) -> Iterator[Example]:
         try:
@@ -212,7 +229,8 @@ class Reader:
                 value = {one_input(signature, self._input).name: value}
             arrays, rows, single = fit_rows(signature, value)
         except InvalidInput as exc:
-            raise FileError(path, f"{path!r} does not fit. {exc}") from exc
+            said = _cure(signature, value) or exc
+            raise FileError(path, f"{path!r} does not fit. {said}") from exc
         if rows is None:
             yield Example(path, signature, arrays, whole=True)
             return
@@ -249,6 +267,20 @@ def _unwrapped(document: Any, signature: Signature) -> Any:
             return {name: [row[name] for row in rows] for name in rows[0]}
         return rows
     return document
+
+
+def _cure(signature: Signature, value: Any) -> str:
+    """Return how to give what is one example without its dimension; empty if it is none."""
+    row = as_row(signature, value) if isinstance(value, dict) else None
+    if row is None:
+        return ""
+    cure = json.dumps({_ROWS: [row]}, ensure_ascii=False, default=lambda _: {"b64": "..."})
+    if len(cure) > _QUOTED:
+        cure = "{" + f'"{_ROWS}": [{{"{next(iter(row))}": ..., ...}}]' + "}"
+    return (
+        "Its inputs lack the first dimension, which counts the examples. Give one example as "
+        f"{cure}."
+    )
 
 
 def _with_bytes(value: Any) -> Any:

@@ -86,6 +86,31 @@ def fit_rows(
     return arrays, counts.pop(), single
 
 
+def as_row(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the row that `inputs` mean, if all of them lack the first dimension; else None.
+
+    Of a single value for an input of [?, 1] it makes a list: each row there has the shape [1].
+    """
+    row = dict(inputs)
+    for name, value in inputs.items():
+        shape = signature.inputs[name].shape if name in signature.inputs else None
+        if not shape:
+            return None
+        try:
+            missing = len(shape) - 1 - np.ndim(value)
+        except ValueError:
+            return None  # Rows of unequal length.
+        if missing < 0:
+            return None
+        for _ in range(missing):
+            row[name] = [row[name]]
+    try:
+        fit(signature, {name: [value] for name, value in row.items()})
+    except InvalidInput:
+        return None
+    return row or None
+
+
 def _unknown_input(signature: Signature, name: str) -> InvalidInput:
     return InvalidInput(
         f"Signature {signature.name!r} has no input {name!r}. "

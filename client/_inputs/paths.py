@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import os
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from stat import S_ISFIFO
 
@@ -17,22 +18,42 @@ PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", 
 
 _KINDS = {".npy": "array", ".json": "json", ".txt": "text", ".csv": "table", ".tsv": "table"}
 
+#: Endings that are listed in a message.
+_SHOWN = 5
+
+#: Characters of JSON that are shown: it may be long.
+_QUOTED = 60
+
 _NPY_MAGIC = b"\x93NUMPY"
 
 
-def find_files(paths: Iterable[str | Path]) -> list[str | FileError]:
+def find_files(
+    paths: Iterable[str | Path], tell: Callable[[str], None] = lambda _: None
+) -> list[str | FileError]:
     """Return the files of `paths`, with folders replaced by the pictures directly in them, by name.
 
-    A path of which nothing comes is replaced by the error that says why.
+    A path of which nothing comes is replaced by the error that says why. `tell` is told what of a
+    folder is left out.
     """
     found: list[str | FileError] = []
     for path in paths:
         given = os.fspath(path)
+        if _is_json_itself(given):
+            found.append(
+                FileError(
+                    given,
+                    f"There is no file {_begun(given)!r}. JSON itself goes through a pipe, as in "
+                    "`echo '{...}' | python -m client predict -`, or in a file whose name ends in "
+                    ".json.",
+                )
+            )
+            continue
         if not os.path.isdir(given):
             found.append(given)
             continue
         try:
-            inside = sorted(filter(_is_picture, Path(given).iterdir()))
+            seen = sorted(each for each in Path(given).iterdir() if not each.name.startswith("."))
+            inside = list(filter(_is_picture, seen))
         except OSError as exc:
             found.append(
                 FileError(
@@ -48,7 +69,24 @@ def find_files(paths: Iterable[str | Path]) -> list[str | FileError]:
                 f"Put files there that end in {', '.join(sorted(PICTURES))}, or name the files."
             )
             found.append(PictureError(given, text))
+        elif others := [each for each in seen if not _is_picture(each)]:
+            tell(f"Left out of folder {given!r}: {_in_short(others)}.")
     return found
+
+
+def _in_short(others: Sequence[Path]) -> str:
+    """Return `3 files that are no pictures by their names (.heic, .txt), 1 folder`."""
+    folders = sum(each.is_dir() for each in others)
+    ends = {each.suffix.lower() or "no ending" for each in others if not each.is_dir()}
+    files = len(others) - folders
+    parts = []
+    if files:
+        some = ", ".join(sorted(ends)[:_SHOWN]) + (", ..." if len(ends) > _SHOWN else "")
+        what = "file that is no picture" if files == 1 else "files that are no pictures"
+        parts.append(f"{files} {what} by the name ({some})")
+    if folders:
+        parts.append(f"{folders} folder{'s' * (folders > 1)}")
+    return ", ".join(parts)
 
 
 def kind_of(path: str) -> str:
@@ -57,7 +95,7 @@ def kind_of(path: str) -> str:
 
 
 def kind_of_content(content: bytes) -> str:
-    """Return `array`, `json`, `text` or `picture`, as the content of a stream tells."""
+    """Return `array`, `json`, `text` or `picture`, as the beginning of a stream tells."""
     if content.startswith(_NPY_MAGIC):
         return "array"
     if content.lstrip()[:1] in (b"[", b"{"):
@@ -93,24 +131,20 @@ def count(files: Iterable[str | FileError]) -> int | None:
     return number
 
 
-def read(path: str) -> bytes:
-    """Return the content of a file, or of standard input.
-
-    Raises:
-        FileError: it cannot be read.
-    """
-    if path == STDIN:
-        if sys.stdin is None:
-            raise FileError(path, "Standard input is closed. Give it a file, or name one.")
-        return sys.stdin.buffer.read()
+def _is_json_itself(given: str) -> bool:
+    """Whether JSON was given in the place of a path: an object or array, and no file's name."""
+    if given.lstrip()[:1] not in ("[", "{") or os.path.lexists(given):
+        return False
     try:
-        return Path(path).read_bytes()
-    except FileNotFoundError as exc:
-        raise FileError(path, f"There is no file {path!r}. Check the path.") from exc
-    except OSError as exc:
-        raise FileError(
-            path, f"Cannot read {path!r} ({exc.strerror or exc}). Check its permissions."
-        ) from exc
+        json.loads(given)
+    except (ValueError, RecursionError):
+        # A name that begins so, or JSON whose quotes the shell has taken: `{plan:basic}`.
+        return ":" in given and given.rstrip().endswith("}")
+    return True
+
+
+def _begun(given: str) -> str:
+    return given if len(given) <= _QUOTED else given[:_QUOTED] + "..."
 
 
 def _is_picture(path: Path) -> bool:
@@ -119,7 +153,8 @@ def _is_picture(path: Path) -> bool:
 
 def _is_text(content: bytes) -> bool:
     try:
-        text = content.decode("utf-8-sig")
+        # Its end may be in the middle of a letter.
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(content)
     except UnicodeDecodeError:
         return False
     return bool(text) and all(char.isprintable() or char in "\t\r\n" for char in text)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
+import itertools
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _DELIMITERS = ",;\t|"
 
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
+
+#: Characters. A quote that is never closed would take the rest of the table for one cell.
+_LONGEST_CELL = 32 << 20
 
 #: Names of columns that are listed in a message.
 _SHOWN = 10
@@ -47,14 +50,18 @@ class Table:
         self._input = input
         self._about = about
 
-    def examples(self, path: str, content: bytes) -> Iterator[Example | FileError]:
+    def examples(self, path: str, text: TextIO) -> Iterator[Example | FileError]:
         """Yield an example for each row, or the error of a row that can't be one.
+
+        Args:
+            path: for errors.
+            text: the table, lines as they end there. A part at a time is read.
 
         Raises:
             FileError: the table has no rows, or its columns are not those of the model.
             InvalidInput: the model has no signature that was asked for.
         """
-        rows = _records(path, content)
+        rows = _records(path, text)
         try:
             line, header = next(rows)
         except StopIteration:
@@ -68,15 +75,14 @@ class Table:
             header = [str(index) for index in range(len(header))]
             self._notes(f"{path!r} has no header: its columns go in their order.")
         elif isinstance(columns, TensorSpec):
-            names = ", ".join(header[:_SHOWN]) + (", ..." if len(header) > _SHOWN else "")
-            self._notes(
-                f"Columns of {path!r} go to input {columns.name!r} in their order: {names}."
-            )
+            some = ", ".join(header[:_SHOWN]) + (", ..." if len(header) > _SHOWN else "")
+            self._notes(f"Columns of {path!r} go to input {columns.name!r} in their order: {some}.")
+        names = _told_apart(header)
         any_row = False
         for line, cells in rows:
             any_row = True
             source = f"{path}:{line}"
-            named = dict(zip(header, cells, strict=False))
+            named = dict(zip(names, cells, strict=False))
             try:
                 inputs = self._row(path, header, cells, columns)
             except ValueError as exc:
@@ -234,29 +240,44 @@ def _array(spec: TensorSpec, values: list[Any], shape: Sequence[int | None], whe
     return array.reshape([-1 if size is None else size for size in shape])
 
 
-def _records(path: str, content: bytes) -> Iterator[tuple[int, list[str]]]:
+def _records(path: str, text: TextIO) -> Iterator[tuple[int, list[str]]]:
     """Yield each record that is not blank, with the number of its first line.
 
     Raises:
         FileError: this is no table.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise FileError(path, f"{path!r} is not UTF-8 text ({exc}). Save it as such.") from exc
-    first = text.lstrip("\r\n").split("\n", 1)[0]
+    blank = 0
+    first = text.readline()
+    while first and not first.strip("\r\n"):
+        blank += 1
+        first = text.readline()
     delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    line = 1
+    # The module's own limit, 128 KiB, is less than a picture's pixels as a list.
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
+    reader = csv.reader(itertools.chain([first], text), delimiter=delimiter, strict=True)
+    line = blank + 1
     try:
         for record in reader:
             if any(cell.strip() for cell in record):
                 yield line, record
-            line = reader.line_num + 1
+            line = blank + reader.line_num + 1
     except csv.Error as exc:
         raise FileError(
-            path, f"{path!r} is no table: {exc} (line {reader.line_num}). Check its quotes."
+            path, f"{path!r} is no table: {exc} (line {blank + reader.line_num}). Check its quotes."
         ) from exc
+
+
+def _told_apart(header: Sequence[str]) -> list[str]:
+    """Return names of columns of which none is there twice: `price`, `price (2)`."""
+    names: list[str] = []
+    for name in header:
+        number = 2
+        given = name
+        while given in names:
+            given = f"{name} ({number})"
+            number += 1
+        names.append(given)
+    return names
 
 
 def _chain(

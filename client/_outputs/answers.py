@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from .._inputs.notes import Notes
     from ..specs import Array
 
-#: Of the text example: the name of each class in `predictions`.
+#: The name of the class that is the answer, as texts: beside `predictions`, or beside
+#: `probabilities` alone.
 _LABELS = "labels"
 
 
@@ -130,15 +131,17 @@ class Answers:
         scores: list[Score] = []
         label = None
         if type(said) is int:
-            if PREDICTIONS in row and isinstance(text := plain(row.get(_LABELS)), str):
-                # The text example's: a name for the answered class only.
-                names = {said: text, **names}
+            if PREDICTIONS in row and _is_text(row.get(_LABELS)):
+                # A name for the answered class only.
+                names = {said: plain(row[_LABELS]), **names}
             label = names.get(said)
         if ranking is not None:
             # The class that is the answer need not be the surest one.
             scores = ranking.best(row, max(self._top, 1), names)
             if said is None:
                 said, label = scores[0].class_, scores[0].label
+                if label is None and ranking.classes is None and _is_text(row.get(_LABELS)):
+                    label = plain(row[_LABELS])
                 if said is None:
                     said, label = label, None
         return ExamplePrediction(
@@ -165,6 +168,8 @@ class Answers:
         if PREDICTIONS in row and (ranking is None or ranking.classes is None):
             rest = {name for name in row if name not in (ranked | {PREDICTIONS, _LABELS})}
             return plain(row[PREDICTIONS]), {name: plain(row[name]) for name in sorted(rest)}
+        if ranking is not None and ranking.classes is None and _is_text(row.get(_LABELS)):
+            ranked |= {_LABELS}
         if ranking is not None and row.keys() <= ranked:
             return None, {}
         if len(row) == 1:
@@ -176,6 +181,10 @@ class Answers:
         if shown is None and len(row) == 1:
             shown = next(iter(row))
         return self._about.output(shown).unit if shown else ""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(plain(value), str)
 
 
 def _confidence(

@@ -2,7 +2,8 @@
 
 Models say it in two ways: as a vector with a number for each class, in the order of the classes,
 or as two outputs, one of classes and one of the confidence of each, which may be sorted. Taken for
-the other, the second way gives wrong classes.
+the other, the second way gives wrong classes. One number alone is neither: that of a sigmoid is the
+probability of class 1, and its position is 0.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Ranking:
             raise InvalidInput(
                 f"Output {self.confidences!r} holds no numbers to rank. Name another one."
             )
+        if self.classes is None and flat.size < 2:
+            raise _one_value(self.confidences)
         # Stable, so that equal confidences come in the order of the classes.
         order = np.argsort(-flat.astype(np.float64), kind="stable")[:count].tolist()
         numbers = plain(flat[order])
@@ -52,7 +55,8 @@ class Ranking:
                 Score(index, float(number), names.get(index))
                 for index, number in zip(order, numbers, strict=True)
             ]
-        classes = plain(np.asarray(row[self.classes]).ravel()[order])
+        # As objects: numpy would make bytes of a fixed length out of a single text.
+        classes = map(plain, np.asarray(row[self.classes], dtype=object).ravel()[order])
         return [
             Score(None, float(number), found)
             if isinstance(found, str)
@@ -82,7 +86,8 @@ def find_ranking(
         return Ranking(output) if asked else None
     if pair is not None:
         return Ranking(pair[1], pair[0])
-    vectors = [name for name, value in outputs.items() if value.ndim == 2 and _is_float(value)]
+    floats = [name for name, value in outputs.items() if value.ndim == 2 and _is_float(value)]
+    vectors = [name for name in floats if outputs[name].shape[1] > 1]
     if PROBABILITIES in vectors:
         return Ranking(PROBABILITIES)
     for name in vectors:
@@ -92,6 +97,8 @@ def find_ranking(
         return Ranking(vectors[0], guessed=True)
     if not asked:
         return None
+    if len(outputs) == 1 and all(_is_float(v) and v[:1].size == 1 for v in outputs.values()):
+        raise _one_value(*outputs)
     if len(vectors) != 1:
         some = ", ".join(vectors) or "none of this one's"
         raise InvalidInput(
@@ -111,6 +118,13 @@ def are_probabilities(rows: Array) -> bool:
         and (numbers >= 0).all()
         and (numbers <= 1).all()
         and (abs(numbers.sum(1) - 1) < _SUM_ERROR).all()
+    )
+
+
+def _one_value(output: str) -> InvalidInput:
+    return InvalidInput(
+        f"Output {output!r} is one value for each example, not one for each class, so there is "
+        "nothing to rank. Ask for no classes (leave out --top), and it comes as it is."
     )
 
 

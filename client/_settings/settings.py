@@ -176,7 +176,8 @@ def resolve(
         if name not in chosen:
             raise SettingsError(
                 f"The stack has no output for the {name}. "
-                f"Give it with --{name} or {variable(name)}, or run `pulumi up` first."
+                f"Give it with --{name} or {variable(name)}, or run `pulumi up` first; with "
+                "dlstack:deploy false it serves nothing."
             )
     chosen.fill("port", DEFAULT_PORTS[transport])
     chosen.fill("timeout", DEFAULT_TIMEOUT)

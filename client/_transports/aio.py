@@ -7,6 +7,7 @@ own pool (a few for each core), over the connections that the blocking transport
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import grpc.aio
 from ..results import ModelStatus
 from ..specs import ModelMetadata, Signature
 from .base import Deadline, Endpoint
-from .grpc_codec import METADATA, PREDICT, STATUS, GrpcCodec, Method, options
+from .grpc_codec import METADATA, PREDICT, STATUS, GrpcCodec, Method, is_answer, options
 from .rest import RestTransport
 from .tls import Security
 
@@ -33,6 +34,8 @@ class AsyncGrpcTransport:
         self._headers = tuple(security.headers().items())
         self._channel: Any = None
         self._methods: dict[Method, Any] = {}
+        self._heard = 0.0
+        """When a server last answered over the channel, by `time.monotonic`."""
 
     async def predict(
         self, signature: Signature, inputs: Mapping[str, Array], deadline: Deadline
@@ -67,21 +70,31 @@ class AsyncGrpcTransport:
                     address, credentials, options=options(self._codec.proxy)
                 )
             )
+        channel, began = self._channel, time.monotonic()
         if method not in self._methods:
-            self._methods[method] = self._channel.unary_unary(
+            self._methods[method] = channel.unary_unary(
                 method.path,
                 request_serializer=method.request.SerializeToString,
                 response_deserializer=method.response.FromString,
             )
         try:
-            return await self._methods[method](
+            answer = await self._methods[method](
                 request, timeout=deadline.left(), metadata=self._headers
             )
         except TimeoutError as exc:
             raise self._codec.too_late(deadline) from exc
         except grpc.RpcError as exc:
+            late = exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            if self._channel is channel and is_answer(exc):
+                self._heard = time.monotonic()
+            elif late and self._channel is channel and self._heard < began:
+                # As in the blocking transport. Calls that are under way keep the old channel.
+                self._channel, self._methods = None, {}
             # It asks the port, which blocks.
             raise await asyncio.to_thread(self._codec.error, exc, deadline) from exc
+        if self._channel is channel:
+            self._heard = time.monotonic()
+        return answer
 
 
 class AsyncRestTransport:

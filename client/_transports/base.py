@@ -29,6 +29,9 @@ DEFAULT_TIMEOUT = 10.0
 
 DEFAULT_RETRIES = 3
 
+CONNECT_SECONDS = 3
+"""How long one attempt to connect may take, if another may lead to another server."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:

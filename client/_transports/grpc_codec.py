@@ -13,8 +13,8 @@ from ..errors import ConnectionFailed, DeadlineExceeded, PredictionError, Server
 from ..results import ModelStatus, VersionStatus
 from ..specs import DTYPES, ModelMetadata, Signature, TensorSpec
 from . import messages
-from .base import COMPOSITES, Deadline, Endpoint
-from .probe import DROPS, HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
+from .base import COMPOSITES, CONNECT_SECONDS, Deadline, Endpoint
+from .probe import DROPS, HTTP1, HTTP2, NOTHING, SILENT, TLS, listens_inside, what_listens
 from .proxies import Proxy, proxy_for
 from .tensors import decode, encode
 from .tls import Security
@@ -30,6 +30,11 @@ _OPTIONS: list[tuple[str, int | str]] = [
     # retries would be over before that.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    # How long one attempt to connect may take, 20 s by default. Behind one address are many
+    # servers; after a node was lost, some lead nowhere until the others have noticed.
+    ("grpc.min_reconnect_backoff_ms", CONNECT_SECONDS * 1000),
+    # A channel that takes the place of another has a connection of its own.
+    ("grpc.use_local_subchannel_pool", 1),
 ]
 
 
@@ -42,6 +47,15 @@ def options(proxy: Proxy | None) -> list[tuple[str, int | str]]:
     if proxy is None:
         return [*_OPTIONS, ("grpc.enable_http_proxy", 0)]
     return [*_OPTIONS, ("grpc.enable_http_proxy", 1), ("grpc.http_proxy", proxy.url())]
+
+
+def is_answer(error: Any) -> bool:
+    """Whether a server has sent the status of an error, and gRPC did not make it up itself."""
+    code = error.code().name
+    if code == "DEADLINE_EXCEEDED":
+        # gRPC's own words; no server has these.
+        return bool(error.details() != "Deadline Exceeded")
+    return bool(code not in ("UNAVAILABLE", "CANCELLED"))
 
 
 class Method(NamedTuple):
@@ -188,6 +202,12 @@ class GrpcCodec:
             return self.too_late(deadline)
         if listens == HTTP2:
             return ServerError(self.address, code, details)
+        if listens == SILENT:
+            return ConnectionFailed(
+                f"{self.address} takes connections and does not answer ({_reason(details)}). "
+                "Check that the server behind it runs, and that it is the gRPC port.",
+                transient=True,
+            )
         kind = "plain gRPC" if self._tls is None else "gRPC"
         return ConnectionFailed(
             f"{self.address} is open but does not speak {kind} ({_reason(details)}). "

@@ -17,6 +17,7 @@ HTTP1 = "HTTP/1"
 HTTP2 = "HTTP/2"
 TLS = "TLS"
 DROPS = "connections dropped"
+SILENT = "silence"
 UNKNOWN = "unknown"
 
 _REQUEST = b"GET / HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
@@ -34,11 +35,11 @@ class TlsProblem(Exception):
 def what_listens(
     host: str, port: int, timeout: float = 1.0, context: ssl.SSLContext | None = None
 ) -> str:
-    """Connect to `host:port` and return NOTHING, DROPS, HTTP1, HTTP2, TLS or UNKNOWN.
+    """Connect to `host:port` and return NOTHING, DROPS, SILENT, HTTP1, HTTP2, TLS or UNKNOWN.
 
     The protocols tell themselves apart whichever is spoken to them, so one request is enough.
     DROPS is what a load balancer does while no server is behind it: it takes the connection and
-    ends it without a word.
+    ends it without a word. SILENT is one that still sends to a machine that was lost.
     With `context` they are asked for inside TLS. Takes about twice `timeout` seconds at most.
 
     Raises:
@@ -69,8 +70,8 @@ def what_listens(
         closed = True
     if context is not None and closed and not answer:
         raise TlsProblem("closed by the server after the handshake")
-    if closed and not answer:
-        return DROPS
+    if not answer:
+        return DROPS if closed else SILENT
     if answer.startswith(b"HTTP/"):
         return HTTP1
     if answer[:2] == _TLS_ALERT:
@@ -100,7 +101,7 @@ def listens_inside(address: str, host: str, port: int, plain: str, timeout: floa
             f"No TLS connection to {address} ({exc}). "
             "Check the authority, the name in the server's certificate, and whether it asks for "
             "a client's certificate.",
-            transient=plain == DROPS,
+            transient=plain in (DROPS, SILENT),
         ) from exc
 
 

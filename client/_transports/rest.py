@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import ConnectionFailed, DeadlineExceeded, ServerError
 from ..results import ModelStatus, VersionStatus
 from ..specs import DTYPES, ModelMetadata, Signature, TensorSpec
-from .base import COMPOSITES, Deadline, Endpoint
+from .base import COMPOSITES, CONNECT_SECONDS, Deadline, Endpoint
 from .probe import DROPS, HTTP1, HTTP2, NOTHING, TLS, listens_inside, what_listens
 from .proxies import proxy_for
 from .tls import Security
@@ -221,18 +221,20 @@ class RestTransport:
         return response.status, b"".join(parts)
 
     def _connect(self, deadline: Deadline) -> http.client.HTTPConnection:
-        left = deadline.left()
-        proxy = self._proxy
-        host, port = (self._host, self._port) if proxy is None else (proxy.host, proxy.port)
-        connection = (
-            http.client.HTTPConnection(host, port, timeout=left)
-            if self._context is None
-            else http.client.HTTPSConnection(host, port, timeout=left, context=self._context)
-        )
-        if proxy is not None and self._context is not None:
-            connection.set_tunnel(self._host, self._port, proxy.headers())
+        proxy, seconds = self._proxy, CONNECT_SECONDS
         try:
-            connection.connect()
+            while True:
+                connection = self._new_connection(min(deadline.left(), seconds))
+                try:
+                    connection.connect()
+                    break
+                except TimeoutError:
+                    # Behind one address are many servers; after a node was lost, some lead nowhere
+                    # until the others have noticed. The next attempt may lead to another.
+                    connection.close()
+                    if not deadline.allows(0):
+                        raise
+                    seconds *= 2
         except (OSError, UnicodeError) as exc:  # UnicodeError: not a name that DNS can have.
             refused = isinstance(exc, (ConnectionRefusedError, socket.gaierror, UnicodeError))
             if self._context is not None and not refused:
@@ -249,6 +251,16 @@ class RestTransport:
                 "Check host and port, and that the server runs.",
                 transient=True,
             ) from exc
+        return connection
+
+    def _new_connection(self, seconds: float) -> http.client.HTTPConnection:
+        proxy, context = self._proxy, self._context
+        host, port = (self._host, self._port) if proxy is None else (proxy.host, proxy.port)
+        if context is None:
+            return http.client.HTTPConnection(host, port, timeout=seconds)
+        connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
+        if proxy is not None:
+            connection.set_tunnel(self._host, self._port, proxy.headers())
         return connection
 
     def _broken(self, error: Exception, deadline: Deadline) -> ConnectionFailed:

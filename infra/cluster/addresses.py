@@ -9,12 +9,19 @@ from typing import Any
 from . import names
 
 
-def of_services(services: Iterable[Mapping[str, Any]], host: str) -> dict[str, str]:
+def of_services(
+    services: Iterable[Mapping[str, Any]],
+    host: str,
+    public_host: str = "",
+    routes: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """Return name -> address of what is for people and clients: `grpc`, `rest`, `page`, …
 
     Args:
         services: of the stack's namespace, as the cluster's API tells them.
         host: under which node ports are reached.
+        public_host: under which the prediction service is, where the user set one.
+        routes: what an Ingress or a Gateway answers, by name.
     """
     by_name = {service["metadata"]["name"]: service for service in services}
     found = {}
@@ -22,15 +29,16 @@ def of_services(services: Iterable[Mapping[str, Any]], host: str) -> dict[str, s
         ("grpc", names.PREDICTION, "grpc"),
         ("rest", names.PREDICTION, "rest"),
         ("page", names.PREDICTION, "page"),
-        ("tensorboard", names.TENSORBOARD, "http"),
+        ("tensorboard", names.TENSORBOARD, names.TENSORBOARD_PORT),
     ):
-        address = _address(by_name[service], port, host) if service in by_name else None
+        public = public_host if service == names.PREDICTION else ""
+        address = _address(by_name[service], port, host, public) if service in by_name else None
         if address:
-            found[name] = address
+            found[name] = (routes or {}).get(name, address)
     return found
 
 
-def _address(service: Mapping[str, Any], port_name: str, node: str) -> str | None:
+def _address(service: Mapping[str, Any], port_name: str, node: str, public: str) -> str | None:
     """Return `host:port`, for people's browsers as a URL; None while there is none."""
     spec = service["spec"]
     port = next((port for port in spec["ports"] if port["name"] == port_name), None)
@@ -41,11 +49,14 @@ def _address(service: Mapping[str, Any], port_name: str, node: str) -> str | Non
         host, number = node, port.get("nodePort")
     elif spec["type"] == "LoadBalancer":
         entries = service.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
-        host, number = entries[0].get("ip") or entries[0].get("hostname"), port["port"]
+        balancer = entries[0].get("ip") or entries[0].get("hostname")
+        host, number = public or balancer, port["port"]
     else:
         metadata = service["metadata"]
-        host, number = f"{metadata['name']}.{metadata['namespace']}.svc", port["port"]
+        host, number = public or f"{metadata['name']}.{metadata['namespace']}.svc", port["port"]
     if not host or not number:
         return None
+    if ":" in host:
+        host = f"[{host}]"
     scheme = "" if port_name == "grpc" else f"{port.get('appProtocol', 'http')}://"
     return f"{scheme}{host}:{number}"

@@ -1,4 +1,5 @@
-"""Requests to the cluster's API: read, make or delete an object, watch a collection, read a log.
+"""Requests to the cluster's API: read, make or delete an object, watch a collection, read a log,
+open a connection to a pod.
 
 Raw requests with the kubeconfig's authentication: typed objects of a big cluster would
 cost more than the rest of a `pulumi up` that changes nothing.
@@ -13,16 +14,22 @@ from typing import Any
 
 import pulumi
 
-from . import kubeconfig
-from .clusters import Cluster, another
+from . import authentication, kubeconfig
+from .clusters import SYSTEM, Cluster, another, known_by
 
 _TIMEOUT_SECONDS = 10
 
-_IDENTITY = "/api/v1/namespaces/kube-system"
-"""What each cluster has once, and keeps as long as it lives: its UID tells clusters apart."""
-
 _EXPECTED = {"POST": (201, 404, 409)}
 """Status of the answers that say something, by method; of others 200, 202 and 404."""
+
+_UPGRADE = {
+    "Accept": "*/*",
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    # It proves that no cache answers. Nothing caches what needs credentials.
+    "Sec-WebSocket-Key": "ZGxzdGFjay1mb3J3YXJkcw==",
+}
 
 _known: set[tuple[str, str, str]] = set()
 """Kubeconfig, context and UID of the clusters that this process has looked at."""
@@ -32,9 +39,28 @@ class NoAnswer(pulumi.RunError):
     """The cluster can't be reached, or an answer broke off: trying again may help."""
 
 
-def identify(context: str) -> Cluster:
-    """Return the cluster that a context of the kubeconfig leads to; empty: its current one."""
-    with _sent(context, _IDENTITY) as answer:
+class Forbidden(pulumi.RunError):
+    """The kubeconfig's user may not do this."""
+
+
+class NotThere(NoAnswer):
+    """What a connection was to be opened to is gone."""
+
+
+def identify(context: str, namespace: str = SYSTEM) -> Cluster:
+    """Return the cluster that a context of the kubeconfig leads to; empty: its current one.
+
+    Args:
+        context: of the kubeconfig.
+        namespace: whose UID tells the cluster from others.
+    """
+    with _sent(context, f"/api/v1/namespaces/{namespace}") as answer:
+        if answer.status == 404 and namespace != SYSTEM:
+            raise pulumi.RunError(
+                f"The cluster at '{kubeconfig.server(context)}' has no namespace '{namespace}', "
+                "and dlstack:createNamespace is false. Ask an administrator to make it, or set "
+                "dlstack:namespace to one that is there."
+            )
         if answer.status == 404:
             raise pulumi.RunError(
                 f"The cluster at '{kubeconfig.server(context)}' has no namespace 'kube-system', "
@@ -42,7 +68,8 @@ def identify(context: str) -> Cluster:
                 "whole."
             )
         uid = str(json.loads(answer.data)["metadata"]["uid"])
-    return Cluster(context=context, uid=uid, server=kubeconfig.server(context))
+    found = Cluster(context=context, uid=uid, server=kubeconfig.server(context))
+    return found if namespace == SYSTEM else {**found, "namespace": namespace}
 
 
 def get(cluster: Cluster, path: str) -> dict[str, Any] | None:
@@ -123,12 +150,29 @@ def lines(cluster: Cluster, path: str, seconds: int) -> Iterator[bytes]:
 
 
 @contextmanager
+def websocket(cluster: Cluster, path: str, protocol: str) -> Iterator[tuple[Any, Any]]:
+    """Give the socket of a WebSocket to `path`, and the buffered file to read from it.
+
+    It takes the same way as all requests: proxies, certificates and tokens are the kubeconfig's.
+
+    Raises:
+        NotThere: there is nothing at `path`.
+        NoAnswer: it can't be opened now.
+    """
+    with _opened(cluster, path, headers={**_UPGRADE, "Sec-WebSocket-Protocol": protocol}) as answer:
+        if answer.status == 404:
+            raise NotThere(f"The cluster has no '{path.partition('?')[0]}'.")
+        # What came with the answer's head is in the buffer of the file.
+        yield answer.connection.sock, answer._fp.fp
+
+
+@contextmanager
 def _opened(cluster: Cluster, path: str, seconds: int = 0, **request: Any) -> Iterator[Any]:
     """Send a request (`_sent`) to `cluster`, or raise if the kubeconfig leads to another one."""
     context, uid = cluster["context"], cluster["uid"]
     looked_at = (kubeconfig.name(), context, uid)
     if uid and looked_at not in _known:
-        found = identify(context)
+        found = identify(context, known_by(cluster))
         if found["uid"] != uid:
             raise another(cluster, found)
         _known.add(looked_at)
@@ -144,40 +188,32 @@ def _sent(
     *,
     method: str = "GET",
     document: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator[Any]:
-    """Send a request; give its answer, of a status in `_EXPECTED`, whose body was not read yet."""
+    """Send a request; give its answer, of a status in `_EXPECTED`, whose body was not read yet.
+
+    With `headers` of an upgrade the only good answer is that it takes place.
+    """
+    expected = (101, 404) if headers else _EXPECTED.get(method, (200, 202, 404))
     # 0.6 s, and the dynamic providers import this module without asking for anything.
     import urllib3
-    from kubernetes import client, config
+    from kubernetes import client
 
-    configuration = client.Configuration()
-    # More would only log the same refusal again before it is reported.
-    configuration.retries = False
-    try:
-        # `load_config` prints to stdout. Of several files the client would take the last one's
-        # context, where kubectl and the stack's provider take the first one's.
-        if kubeconfig.is_of_the_pod():
-            config.load_incluster_config(client_configuration=configuration)
-        else:
-            chosen = kubeconfig.document(context)
-            config.load_kube_config_from_dict(chosen, client_configuration=configuration)
-            if kubeconfig.is_of_this_machine(chosen):
-                # As kubectl and the stack's provider do, whatever NO_PROXY says.
-                configuration.proxy = None
-    except (config.ConfigException, OSError) as exc:
-        raise kubeconfig.unusable(str(exc)) from exc
+    configuration = authentication.configuration(context)
     with client.ApiClient(configuration) as api:
         try:
             answer = api.rest_client.pool_manager.request(
                 method,
                 configuration.host + path,
                 body=None if document is None else json.dumps(document).encode(),
-                headers=_headers(configuration, method),
+                headers={**_headers(configuration, method), **(headers or {})},
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=_TIMEOUT_SECONDS, read=_TIMEOUT_SECONDS + seconds),
             )
             try:
-                if answer.status not in _EXPECTED.get(method, (200, 202, 404)):
+                if answer.status == 401:
+                    authentication.forget()
+                if answer.status not in expected:
                     what = path if method == "GET" else f"{method} {path}"
                     raise _refused(configuration.host, what, answer)
                 yield answer
@@ -205,10 +241,16 @@ def _refused(host: str, what: str, answer: Any) -> pulumi.RunError:
             f"The cluster at '{host}' can't answer '{what}': {problem}. Try again, or look "
             "at its nodes ('kubectl get nodes')."
         )
-    return pulumi.RunError(
-        f"The cluster at '{host}' refuses '{what}': {problem}. Use a kubeconfig whose user may "
-        "read nodes, namespaces and all in the stack's, and make, change and delete ConfigMaps and "
-        "Jobs there."
+    refusal = Forbidden if answer.status == 403 else pulumi.RunError
+    # A stack in a namespace that is given never asks for these.
+    hint = (
+        " Who has them in one namespace only sets dlstack:createNamespace to false."
+        if what in ("/api/v1/namespaces", "/api/v1/namespaces/kube-system")
+        else ""
+    )
+    return refusal(
+        f"The cluster at '{host}' refuses '{what}': {problem}. Use a kubeconfig whose user has "
+        f"the rights of docs/clusters.md.{hint}"
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 GIB = 1024**3
+DISK = "ephemeral-storage"
+"""The resource of a node's disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +42,24 @@ class Toleration:
 
 @dataclass(frozen=True, kw_only=True)
 class Flavour:
-    """What one pod reserves. Cores are never capped: idle cores of a node may be used."""
+    """What one pod reserves. Cores are capped only where it says so: idle ones may be used."""
 
     name: str
     cpu: float
     """Cores reserved."""
+    cpu_limit: float | None = None
+    """So many cores are used at most; None: idle cores of the node as well."""
     memory_gib: float
     """Memory reserved, in GiB."""
     memory_limit_gib: float
     """Above this the pod is killed. Equal to the reservation except for small flavours, where
     TensorFlow's start needs more than its steady state."""
+    disk_gib: float | None = None
+    """Disk of the node that is reserved, in GiB, and above which the pod is evicted; None: as much
+    as the node has."""
+    data_gib: float | None = None
+    """Disk that is reserved for a data set where `disk_gib` is None, without a bound; None: none
+    is."""
     gpus: int = 0
     gpu_resource: str = "nvidia.com/gpu"
     """The extended resource that the cluster's device plugin announces."""
@@ -61,21 +71,37 @@ class Flavour:
     @property
     def requests(self) -> dict[str, str]:
         """Return `resources.requests` of a container."""
-        return self._gpus | {
-            "cpu": f"{round(self.cpu * 1000)}m",
-            "memory": f"{round(self.memory_gib * 1024)}Mi",
-        }
+        reserved = self.disk or _mib(self.data_gib)
+        return (
+            self._gpus
+            | ({DISK: reserved} if reserved else {})
+            | {
+                "cpu": f"{round(self.cpu * 1000)}m",
+                "memory": f"{round(self.memory_gib * 1024)}Mi",
+            }
+        )
 
     @property
     def limits(self) -> dict[str, str]:
         """Return `resources.limits` of a container."""
-        return self._gpus | {"memory": f"{round(self.memory_limit_gib * 1024)}Mi"}
+        cpu = {} if self.cpu_limit is None else {"cpu": f"{round(self.cpu_limit * 1000)}m"}
+        memory = {"memory": f"{round(self.memory_limit_gib * 1024)}Mi"}
+        return self._gpus | self._disk | cpu | memory
 
     @property
     def tolerations(self) -> tuple[Toleration, ...]:
         """Return the pod's tolerations: its own, and the usual taint of nodes with its GPUs."""
         usual = (Toleration(key=self.gpu_resource, operator="Exists"),) if self.gpus else ()
         return (*usual, *self.own_tolerations)
+
+    @property
+    def disk(self) -> str | None:
+        """Return the size of what its pods may write to the node's disk; None: as it is."""
+        return _mib(self.disk_gib)
+
+    @property
+    def _disk(self) -> dict[str, str]:
+        return {DISK: self.disk} if self.disk else {}
 
     @property
     def _gpus(self) -> dict[str, str]:
@@ -85,3 +111,7 @@ class Flavour:
         kind = "" if self.gpu_resource == Flavour.gpu_resource else f" {self.gpu_resource}"
         gpus = f", {self.gpus} GPU{kind}" if self.gpus else ""
         return f"'{self.name}' ({self.cpu:g} cores, {self.memory_gib:g} GiB{gpus})"
+
+
+def _mib(gib: float | None) -> str | None:
+    return None if gib is None else f"{round(gib * 1024)}Mi"

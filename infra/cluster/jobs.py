@@ -5,6 +5,7 @@ from typing import Any
 
 from .last_words import last_words
 from .names import RUN_HASH_ANNOTATION, TRAINING
+from .pod_defaults import QUEUE_LABEL
 
 EXIT_TERMINATED = 143
 """The agent's status after SIGTERM, and of nothing else: the pod was deleted."""
@@ -20,9 +21,18 @@ def is_of_a_run(job: Mapping[str, Any]) -> bool:
     return RUN_HASH_ANNOTATION in pod_annotations(job)
 
 
+def queue_of(job: Mapping[str, Any]) -> str | None:
+    """Return the queue in which the suspended Job waits for room; None: it doesn't.
+
+    Whoever cancels a Job takes it out of its queue (`ending.suspend`).
+    """
+    name = (job["metadata"].get("labels") or {}).get(QUEUE_LABEL)
+    return str(name) if name and job["spec"].get("suspend") else None
+
+
 def is_suspended(job: Mapping[str, Any]) -> bool:
     """Say whether the Job was told to end its pods, as `python -m infra cancel` does."""
-    return bool(job["spec"].get("suspend"))
+    return bool(job["spec"].get("suspend")) and queue_of(job) is None
 
 
 def is_active(job: Mapping[str, Any]) -> bool:
@@ -51,12 +61,46 @@ def container_of(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
+def outlived_by(pod: Mapping[str, Any]) -> list[str]:
+    """Return the containers that run although the one that trains has ended.
+
+    A mesh may put one there, which keeps pod and Job from ending. Those that end with the others by
+    themselves (native sidecars) are among the init containers.
+    """
+    if "terminated" not in container_of(pod) or pod["metadata"].get("deletionTimestamp"):
+        return []
+    listed = pod["status"]["containerStatuses"]
+    return [str(one["name"]) for one in listed if "running" in one.get("state", {})]
+
+
+def outlived(pods: Iterable[Mapping[str, Any]]) -> str:
+    """Return what keeps pods from ending whose training has ended, with advice; empty: nothing."""
+    found = sorted({name for pod in pods for name in outlived_by(pod)})
+    if not found:
+        return ""
+    named = ", ".join(f"'{name}'" for name in found)
+    return (
+        f"The training has ended, but {named}, which the cluster puts into its pods, runs on and "
+        "keeps the Job from ending. Let the mesh use native sidecars, or leave the pods out of it "
+        "with dlstack:podLabels or dlstack:podAnnotations: see docs/clusters.md"
+    )
+
+
+def _ended(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how the training container ended; of a pod that its node threw out, why it did."""
+    ended = container_of(pod).get("terminated", {})
+    status = pod.get("status", {})
+    if status.get("reason") == "Evicted" and ended.get("exitCode"):
+        return {**ended, "reason": "Evicted", "message": str(status.get("message", "")).strip()}
+    return dict(ended)
+
+
 def last_failure(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return how the pod ended that failed last by itself; None if none did.
 
     The agents of other workers wait for it until the Job's end tells them to end as well.
     """
-    ended = [container_of(pod).get("terminated", {}) for pod in pods]
+    ended = [_ended(pod) for pod in pods]
     failed = [end for end in ended if end.get("exitCode") not in (0, None, EXIT_TERMINATED)]
     return max(failed, key=lambda end: str(end.get("finishedAt", "")), default=None)
 
@@ -66,6 +110,8 @@ def in_words(failure: Mapping[str, Any]) -> str:
     status = f"exit status {failure['exitCode']}"
     if failure.get("reason") == "OOMKilled":
         status += " (OOMKilled: it used more memory than dlstack:flavour has)"
+    elif failure.get("reason") == "Evicted":
+        status += " (evicted from its node: see disk in dlstack:flavours)"
     elif failure.get("reason") not in (None, "Error"):
         status += f" ({failure['reason']})"
     return f"{status}: {last_words(failure.get('message', ''))}".strip(": ")

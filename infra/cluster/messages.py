@@ -53,11 +53,27 @@ def image(image: str, message: str, component: str, hopeless: bool = False) -> T
     )
     if "tensorflow/serving" in image:
         advice = "Let the nodes have it, or set dlstack:servingEngine to embedded."
+    elif "for platform" in message:
+        advice = for_other_machines(keys(component).image)
+    elif re.search(r"denied|unauthorized|authorization failed|authentication", message):
+        advice = (
+            f"Set {keys(component).image} to an image that the nodes can get, or "
+            "dlstack:imagePullSecrets to a Secret with which the registry lets them."
+        )
     else:
         advice = f"Set {keys(component).image} to an image that the nodes can get."
     what = f"the image '{image}' can't be pulled" if image else "the image can't be pulled"
     detail = end_of(message)
     return Trouble(f"{what}: {detail}" if detail else what, advice, hopeless or bool(refuses))
+
+
+def for_other_machines(image_key: str) -> str:
+    """Return what to do about an image that is for nodes of another architecture."""
+    return (
+        f"The image is for machines of another kind. Build that of {image_key} for this one, or "
+        'choose nodes: \'pulumi config set --path dlstack:nodeSelector["kubernetes.io/arch"] '
+        "amd64'."
+    )
 
 
 def missing(kind: str, name: str) -> Trouble:
@@ -70,10 +86,27 @@ def missing(kind: str, name: str) -> Trouble:
     )
 
 
+def queued(queue: str, namespace: str) -> Trouble:
+    """Return that a Job waits for its queue to have room."""
+    return Trouble(
+        f"its Job is suspended until the queue '{queue}' has room",
+        f"'kubectl get workloads,localqueues --namespace {namespace}' shows what it waits for.",
+        hopeless=False,
+    )
+
+
 def mount(message: str) -> Trouble:
     """Return why a volume can't be mounted."""
     if gone := re.search(r'(secret|configmap) "([^"]+)" not found', message):
         return missing(gone[1], gone[2])
+    if "Multi-Attach" in message:
+        return Trouble(
+            "its volume is still attached to the node where it was used before",
+            "If that node is lost, Kubernetes detaches it after 6 minutes, or at once: 'kubectl "
+            "taint nodes NODE node.kubernetes.io/out-of-service=nodeshutdown:NoExecute', when the "
+            "machine is off for sure.",
+            hopeless=False,
+        )
     return Trouble(f"a volume can't be mounted: {end_of(message)}", "", hopeless=False)
 
 
@@ -84,6 +117,14 @@ def unschedulable(message: str, component: str, claims: Sequence[Trouble]) -> Tr
     flavour = keys(component).flavour
     # "0/3 nodes are available: 1 Insufficient cpu, 2 …. preemption: …": the rest repeats it.
     nodes = message.partition(". ")[0].rstrip(".")
+    # Of a volume on one node's disk; before 1.33: "had volume node affinity conflict".
+    if re.search(r"PersistentVolume's node affinity|volume node affinity", nodes):
+        return Trouble(
+            f"its volume can't leave its node, which takes no pods now ({nodes})",
+            "Bring that node back, or uncordon it ('kubectl get nodes'): the data is on its disk. "
+            "The volume of a new stack may be one of the network: dlstack:storageClass.",
+            hopeless=False,
+        )
     if "olume" in nodes:
         return Trouble(
             f"no volume for it is free ({nodes})",
@@ -93,9 +134,15 @@ def unschedulable(message: str, component: str, claims: Sequence[Trouble]) -> Tr
         )
     if "Insufficient" in nodes or "Too many pods" in nodes:
         smaller = f"Choose a smaller {flavour}, add" if flavour else "Add"
+        wait = "or wait for what runs there"
+        if component == names.PREDICTION:
+            wait = (
+                "wait for what runs there, or, if an old pod does, have it end first ('pulumi "
+                "config set dlstack:servingSurge never')"
+            )
         return Trouble(
             f"no node has room for its pod ({nodes})",
-            f"{smaller} a node, or wait for what runs there.",
+            f"{smaller} a node, {wait}.",
             hopeless=False,
         )
     if "selector" in nodes or "taint" in nodes:
@@ -107,6 +154,23 @@ def unschedulable(message: str, component: str, claims: Sequence[Trouble]) -> Tr
         )
     return Trouble(
         f"no node takes its pod ({nodes})", "See 'kubectl describe nodes'.", hopeless=False
+    )
+
+
+def scaling(waits: Trouble, reason: str, message: str) -> Trouble:
+    """Return what an autoscaler's event about a pod adds to why no node takes it."""
+    if reason == "NotTriggerScaleUp":
+        why_not = end_of(message.partition(": ")[2] or message)
+        return Trouble(f"{waits.reason}; none is made: {why_not}", waits.advice, waits.hopeless)
+    return Trouble(f"{waits.reason}; one is being made", "", hopeless=False)
+
+
+def leaving(node: str) -> Trouble:
+    """Return that a pod has to leave a node, and has not ended there."""
+    return Trouble(
+        f"its pod has to leave the node '{node}', which may be lost, and has not ended there",
+        "'pulumi up' and 'python -m infra logs -f' give it up if the node does not answer.",
+        hopeless=False,
     )
 
 
@@ -134,6 +198,11 @@ def unbound(claim: Mapping[str, Any], message: str) -> Trouble:
     )
 
 
+def is_of_disk(message: str) -> bool:
+    """Say whether a kubelet has evicted a pod for what it, or others, had on the node's disk."""
+    return "ephemeral" in message or "EmptyDir" in message
+
+
 def refused(message: str, component: str) -> Trouble:
     """Return why the cluster's API refuses to make a pod."""
     flavour = keys(component).flavour
@@ -151,6 +220,11 @@ def refused(message: str, component: str) -> Trouble:
         change = f"Choose another {flavour}, or change" if flavour else "Change"
         advice = f"{change} the LimitRange of the namespace."
         return Trouble(f"a LimitRange refuses the pod: {said}", advice, hopeless=True)
+    if above := _first(r"must be less than or equal to (\S+ limit)", said):
+        field = {"cpu limit": "cpuLimit", "ephemeral-storage limit": "disk"}.get(above)
+        own = f"Give the flavour a {field} in dlstack:flavours, or change" if field else "Change"
+        advice = f"{own} the default of the namespace's LimitRange."
+        return Trouble(f"a default {above} is below what the pod reserves: {said}", advice, True)
     if "being terminated" in said:
         advice = "Wait until it is gone ('kubectl get namespaces'), then run 'pulumi up' again."
         return Trouble("the namespace is being deleted", advice, hopeless=True)

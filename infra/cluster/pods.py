@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import names
+
+_MAIN = (names.TRAINING, names.SERVER)
+"""Containers whose size a flavour decides. Others may stand before them: a mesh's proxy does."""
+
 
 @dataclass(frozen=True)
 class Container:
@@ -12,7 +17,7 @@ class Container:
     name: str
     image: str
     is_main: bool
-    """Whether a flavour decides its size: the first of the pod's containers."""
+    """Whether a flavour decides its size."""
     started: bool
     """Whether it runs, or has ever run."""
     ready: bool
@@ -40,9 +45,8 @@ def containers(pod: Mapping[str, Any]) -> list[Container]:
         ("containers", "containerStatuses"),
     ):
         specs = {one["name"]: one for one in spec.get(kind, [])}
-        first = next(iter(specs), None) if kind == "containers" else None
         for one in status.get(states, []):
-            found.append(_container(one, specs.get(one["name"], {}), one["name"] == first))
+            found.append(_container(one, specs.get(one["name"], {}), one["name"] in _MAIN))
     return found
 
 

@@ -5,7 +5,8 @@ import re
 _UNITS = {"m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", start=1)}
 
-_SIZE = re.compile(rf"[1-9]\d*({'|'.join(_UNITS.keys() - {'m'})})")
+_NO_UNITS = {"", "m"}
+"""Not of bytes: `20` is meant as gigabytes, by whoever forgets the unit, and never as bytes."""
 
 
 def quantity(text: str) -> float:
@@ -16,6 +17,10 @@ def quantity(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def is_size(text: str) -> bool:
-    """Say whether `text` is a size of a volume: a whole number of a unit, above 0."""
-    return _SIZE.fullmatch(text) is not None
+def is_size(text: str, least: int) -> bool:
+    """Say whether `text` is a number with a unit of bytes, and `least` bytes or more."""
+    try:
+        has_unit = text.lstrip("0123456789.") not in _NO_UNITS
+        return has_unit and quantity(text) >= least
+    except ValueError:
+        return False

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from . import messages, names
+from .jobs import queue_of
 from .last_words import last_words
 from .messages import Trouble
 from .pods import Container, containers, owned_by
@@ -18,6 +19,9 @@ Document = Mapping[str, Any]
 _RESTARTS = 3
 """A container that has failed more often than this will not go well the next time: with
 Kubernetes' pauses of 10, 20 and 40 s that is after more than a minute."""
+
+_AUTOSCALERS = ("TriggeredScaleUp", "NotTriggerScaleUp", "Nominated")
+"""Reasons of events about pods that no node takes: Cluster Autoscaler's, and Karpenter's last."""
 
 
 def of_deployment(
@@ -63,9 +67,12 @@ def of_job(
         pods, events, claims: of its namespace. The pods of a Job whose time is over are gone:
             then the events of its pods tell what they waited for.
     """
+    if (queue := queue_of(job)) is not None:
+        return messages.queued(queue, str(job["metadata"].get("namespace", "")))
     mine = [pod for pod in pods if owned_by(pod, job)]
     listed = list(events)
     found = [*_of_pods(mine, names.TRAINING, listed, list(claims), failures=False)]
+    found += [messages.leaving(pod["spec"]["nodeName"]) for pod in mine if leaves_its_node(pod)]
     missing = int(job["spec"].get("parallelism", 1)) - len([pod for pod in mine if _lives(pod)])
     if not found and missing > 0:
         found = [*_of_events(job, listed)]
@@ -111,7 +118,13 @@ def _of_pods(
                 yield _evicted(pod, component)
             continue
         if (message := _why_unscheduled(pod)) is not None:
-            yield messages.unschedulable(message, component, [*_of_claims(pod, claims, events)])
+            waits = messages.unschedulable(message, component, [*_of_claims(pod, claims, events)])
+            about = _events_of(pod["metadata"]["uid"], events)
+            scaled = [one for one in about if one.get("reason") in _AUTOSCALERS]
+            for event in scaled[-1:]:
+                said = str(event.get("message", ""))
+                waits = messages.scaling(waits, event["reason"], said)
+            yield waits
             continue
         for container in containers(pod):
             yield from _of_container(container, component, failures)
@@ -149,6 +162,8 @@ def _crashed(container: Container, component: str) -> Trouble:
         return Trouble(what, advice, hopeless=container.restarts >= 1)
     said = last_words(container.end_message) or container.end_reason
     advice = ""
+    if "exec format error" in said:
+        often, advice = True, messages.for_other_machines(messages.keys(component).image)
     if "Loading servable" in said:
         # The next one gets the same files.
         often = container.restarts >= 1
@@ -160,12 +175,12 @@ def _crashed(container: Container, component: str) -> Trouble:
 
 def _evicted(pod: Document, component: str) -> Trouble:
     status = pod["status"]
+    message = str(status.get("message", "")).rstrip(". ")
     flavour = messages.keys(component).flavour
-    return Trouble(
-        f"a pod ended: {status['reason']}: {str(status.get('message', '')).rstrip('. ')}",
-        f"Choose a bigger {flavour}, or free that resource on the node." if flavour else "",
-        hopeless=False,
-    )
+    advice = f"Choose a bigger {flavour}, or free that resource on the node." if flavour else ""
+    if flavour and messages.is_of_disk(message):
+        advice = f"Give {flavour} a disk that is big enough: see dlstack:flavours."
+    return Trouble(f"a pod ended: {status['reason']}: {message}", advice, hopeless=False)
 
 
 def _why_unscheduled(pod: Document) -> str | None:
@@ -209,6 +224,19 @@ def _of_mounts(pod: Document, events: Sequence[Document]) -> Iterator[Trouble]:
 def _worst(found: Sequence[Trouble]) -> Trouble | None:
     """Return the first one that is hopeless, or else the first."""
     return next((one for one in found if one.hopeless), found[0] if found else None)
+
+
+def leaves_its_node(pod: Document) -> bool:
+    """Say whether a pod was told to end since its node is lost or tainted, and has not ended."""
+    status = pod.get("status", {})
+    return (
+        bool(pod["metadata"].get("deletionTimestamp"))
+        and status.get("phase") not in ("Failed", "Succeeded")
+        and any(
+            one["type"] == "DisruptionTarget" and one.get("reason") == "DeletionByTaintManager"
+            for one in status.get("conditions") or []
+        )
+    )
 
 
 def _lives(pod: Document) -> bool:

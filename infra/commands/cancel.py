@@ -22,7 +22,7 @@ def cancel(stack: Deployed, say: Callable[[str], None]) -> bool:
         say(f"Ending the run {short(job_state.run_hash(job))}; it saves its log and checkpoints.")
     for job in active:
         label = ending.of_job(job["metadata"]["name"])
-        ending.await_pods(stack.cluster, stack.namespace, label)
+        ending.await_pods(stack.cluster, stack.namespace, label, say)
         say(
             f"The run {short(job_state.run_hash(job))} is cancelled. The version that is served "
             "stays. 'pulumi up' goes on from the last checkpoint."

@@ -8,9 +8,9 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import yaml
 
 from store.client import Client
 
-from ..cluster import api, clusters, description, names
+from ..cluster import api, clusters, description
 from ..cluster.clusters import Cluster
+from ..cluster.served import Served
 from ..resources import connection, deployed_store
 from ..resources.connection import Store
 
@@ -39,6 +40,10 @@ class Selected:
     """Of the kubeconfig; empty for its current one."""
     identity: Mapping[str, Any] | None = None
     """What the state knows of it (`resources.identity`); None: never deployed."""
+    folders: frozenset[str] = frozenset()
+    """Digests of code and data that it has in the bucket, by its state."""
+    versions: frozenset[Served] = frozenset()
+    """Those that it publishes and serves, by its state."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,17 @@ class Deployed:
     output_bucket: str
     model_name: str
     store: Store
+    data_bucket: str = ""
+    stack_id: str = ""
+    """That of its buckets' marks."""
+    public_host: str = ""
+    """Address under which clients reach the prediction service, where one was set."""
+    routes: Mapping[str, str] = field(default_factory=dict)
+    """What an Ingress or a Gateway answers, by name."""
     pinned_version: int | None = None
-    """The version that `dlstack:modelVersion` names; None: the newest is served."""
+    """The version that `dlstack:modelVersion` names; None: that of the configured run is."""
+    deploys: bool = True
+    """Whether what is published is served: `dlstack:deploy`."""
 
     def connect(self) -> Client:
         """Return a client of the object store, with the credentials of the stack's Secret."""
@@ -77,6 +91,15 @@ class Deployed:
         return api.items(self.cluster, self.path(kind))
 
 
+class NotDeployed(pulumi.RunError):
+    """The cluster knows nothing of the stack yet."""
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f"{problem} {advice}")
+        self.problem = problem
+        """Without what to do."""
+
+
 def selected(stack: str | None) -> Selected:
     """Return the stack named `stack`, or else the one that Pulumi has selected.
 
@@ -87,48 +110,59 @@ def selected(stack: str | None) -> Selected:
     name = stack or os.environ.get("PULUMI_STACK") or _pulumi("stack", "--show-name").strip()
     with ThreadPoolExecutor() as threads:
         asked = (("config", "--json"), ("stack", "export"))
-        config, state = threads.map(lambda words: _pulumi(*words, "--stack", name), asked)
+        config, exported = threads.map(lambda words: _pulumi(*words, "--stack", name), asked)
     project = yaml.safe_load((folder / "Pulumi.yaml").read_text())["name"]
     # `organization/project/stack` is one of its full names.
     full = f"{project}-{name.rpartition('/')[2]}"
-    values = json.loads(config)
+    values, state = json.loads(config), json.loads(exported)
     return Selected(
         full,
         _value(values, "dlstack:namespace") or _value(values, f"{project}:namespace") or full,
         _value(values, "kubernetes:context"),
-        _identity(json.loads(state)),
+        next(iter(_outputs(state, "stack:Identity")), None),
+        frozenset(one["digest"] for one in _outputs(state, "s3:Folder") if one.get("digest")),
+        frozenset(
+            Served(one["model_name"], int(one["version"]))
+            for kind in ("PublishedModel", "ImportedModel")
+            for one in _outputs(state, f"models:{kind}")
+            if one.get("version")
+        ),
     )
 
 
-def _identity(state: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _outputs(state: Mapping[str, Any], kind: str) -> Iterator[dict[str, Any]]:
+    """Yield the outputs of the dynamic resources of a kind."""
     for resource in (state.get("deployment") or {}).get("resources") or ():
-        if resource["type"] == "pulumi-python:dynamic/stack:Identity":
-            return dict(resource["outputs"])
-    return None
+        if resource["type"] == f"pulumi-python:dynamic/{kind}":
+            yield dict(resource.get("outputs") or {})
 
 
 def find(stack: Selected) -> Deployed:
     """Return what the stack says of itself.
 
     Raises:
-        pulumi.RunError: it is not deployed, or not in this cluster, or `pulumi up` has not got that
-            far.
+        NotDeployed: it is not, or `pulumi up` has not got that far.
+        pulumi.RunError: it is not in this cluster.
     """
     cluster = Cluster(context=stack.context, uid="", server="")
     known = stack.identity
     place = known["namespace"] if known else stack.namespace
-    found = api.get(cluster, f"/api/v1/namespaces/{place}/configmaps/{names.DESCRIPTION}")
-    told = description.read(found["data"]) if found else None
+    told = description.find(cluster, place)
     own = told is not None and (
         told.stack_id == known["stack_id"] if known else told.stack == stack.name
     )
     if not told or not own:
-        if known and (here := api.identify(stack.context))["uid"] != known["cluster"]["uid"]:
+        if (
+            known
+            and (here := _known_as(known["cluster"], stack.context))["uid"]
+            != known["cluster"]["uid"]
+        ):
             raise clusters.another(known["cluster"], here)
         if not told:
-            raise pulumi.RunError(
+            raise NotDeployed(
                 f"The stack '{stack.name}' is not deployed in the namespace '{place}', or "
-                "'pulumi up' has not got that far. Run it, or wait a moment."
+                "'pulumi up' has not got that far.",
+                "Run it, or wait a moment.",
             )
         raise pulumi.RunError(
             f"The namespace '{place}' belongs to the stack '{told.stack}', and not to the stack "
@@ -140,11 +174,20 @@ def find(stack: Selected) -> Deployed:
         namespace=place,
         cluster=cluster,
         host=told.host,
+        public_host=told.public_host,
+        routes=told.routes,
         output_bucket=told.output_bucket,
+        data_bucket=told.data_bucket,
+        stack_id=told.stack_id,
         model_name=told.model_name,
         pinned_version=told.pinned_version,
+        deploys=told.deploys,
         store=deployed_store.of(told, cluster, place),
     )
+
+
+def _known_as(cluster: Cluster, context: str) -> Cluster:
+    return api.identify(context, clusters.known_by(cluster))
 
 
 def _project_folder(folder: Path) -> Path:

@@ -5,9 +5,12 @@ was killed; the pod's is up to the moment, but goes with the pod, as do those of
 So one is shown and then what the other has more.
 """
 
+import contextlib
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -19,8 +22,11 @@ from store.objects import read
 from store.urls import S3Url
 
 from ..cluster import api, names, troubles
-from ..cluster.jobs import end_of
+from ..cluster.jobs import end_of, is_suspended
+from ..cluster.lost_pods import LostPods
+from ..run import run_record
 from ..run.run_hash import short
+from ..run.run_record import progress_text
 from . import job_state
 from .deployed import Deployed
 
@@ -35,6 +41,9 @@ _AWAY_SECONDS = 30.0
 """How long the cluster may be unreachable while a log is followed."""
 _SNAPSHOT_SECONDS = 3.0
 """The same where the bucket has the log as well."""
+_PROGRESS_SECONDS = 15.0
+_PROGRESS_SHARE = 0.05
+"""How often to say how far the run is: every 15 s at first, of a run of days every hour."""
 
 _Answer = TypeVar("_Answer")
 
@@ -68,6 +77,7 @@ class RunLog:
         """Time of the last line that was shown of `_pod`."""
         self._pod = ""
         """Uid of the pod that was shown last."""
+        self._lost = LostPods(stack.cluster, stack.namespace)
 
     def show(self, job: Mapping[str, Any] | None) -> bool:
         """Write what there is now, return whether there is anything.
@@ -96,17 +106,25 @@ class RunLog:
         return bool(lines)
 
     def follow(self, job: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Write what comes after `show`, until the Job ends; return it as it is then.
+        """Write what comes after `show`, until the Job ends or is cancelled; return it then.
 
         Raises:
             pulumi.RunError: the Job was deleted meanwhile, or the cluster went away.
         """
+        with self._told_how_far():
+            return self._to_the_end(job)
+
+    def _to_the_end(self, job: Mapping[str, Any]) -> Mapping[str, Any]:
         name = job["metadata"]["name"]
         complete = waiting = ""
         broken = 0
         while True:
             job = self._patiently(self._job, name)
-            pod = self._patiently(self._worker_pod, job)
+            pods = self._patiently(self._pods, job)
+            # As a `pulumi up` does that waits: the Job makes no other pod before.
+            for sentence in self._patiently(self._lost.give_up, pods):
+                self._say(f"{sentence[0].upper()}{sentence[1:]}")
+            pod = job_state.worker_pod(pods, job, self._worker)
             unread = pod is not None and pod["metadata"]["uid"] != complete
             if pod is not None and unread and job_state.has_log(pod):
                 # Looked at before the log is read: then nothing came after what was read.
@@ -119,7 +137,7 @@ class RunLog:
                 if not whole:
                     time.sleep(_PAUSE_SECONDS)
                     continue
-            elif end_of(job) is not None:
+            elif end_of(job) is not None or is_suspended(job) and not unread:
                 return job
             elif pod is None or unread:
                 reason = self._patiently(self._why_waiting, job, pod)
@@ -131,6 +149,29 @@ class RunLog:
                 self._await_change("api/v1/pods", pod)
             else:
                 self._await_change("apis/batch/v1/jobs", job)
+
+    @contextlib.contextmanager
+    def _told_how_far(self) -> Iterator[None]:
+        """Say now and then how far the run is, while the log is written by another thread."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._tell_how_far, args=(over,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(_PAUSE_SECONDS)
+
+    def _tell_how_far(self, over: threading.Event) -> None:
+        began = time.monotonic()
+        last = None
+        while not over.wait(max(_PROGRESS_SECONDS, _PROGRESS_SHARE * (time.monotonic() - began))):
+            progress = run_record.progress_of(self._client, self._stack.output_bucket, self._run)
+            if progress is None:
+                continue
+            if last not in (None, progress.at) and not over.is_set():
+                self._say(f"[{progress_text(progress, datetime.now(UTC))}]")
+            last = progress.at
 
     def _stored(self) -> bytes:
         key = log_key(self._run, self._worker)

@@ -16,7 +16,10 @@ from ..cluster.jobs import (
     in_words,
     is_suspended,
     last_failure,
+    outlived,
+    outlived_by,
     pod_annotations,
+    queue_of,
 )
 from ..cluster.names import ATTEMPT_ANNOTATION, REASON_ANNOTATION, RUN_HASH_ANNOTATION
 from ..cluster.pods import owned_by
@@ -62,10 +65,13 @@ def state_of(
     """
     mine = [pod for pod in pods if owned_by(pod, job)]
     state, reason = _state(job, mine, events)
-    started, ended = job.get("status", {}).get("startTime"), _ended(job)
+    started = job.get("status", {}).get("startTime")
     seconds = None
     if started:
-        seconds = ((_time(ended) if ended else now) - _time(started)).total_seconds()
+        until = ended(job) or (
+            now if state in ("pending", "running") else _trained_until(mine, now)
+        )
+        seconds = (until - _time(started)).total_seconds()
     return JobState(
         name=job["metadata"]["name"],
         run_hash=run_hash(job),
@@ -86,6 +92,16 @@ def run_hash(job: Mapping[str, Any]) -> str:
 def nodes(job: Mapping[str, Any]) -> int:
     """Return how many workers `job` has."""
     return int(job["spec"].get("completions") or 1)
+
+
+def ended(job: Mapping[str, Any]) -> datetime | None:
+    """Return when `job` succeeded, failed or was cancelled; None if it goes on."""
+    end = end_of(job)
+    if end is None and is_suspended(job):
+        conditions = job.get("status", {}).get("conditions", [])
+        end = next((one for one in conditions if one["type"] == "Suspended"), None)
+    moment = end.get("lastTransitionTime") if end else None
+    return _time(moment) if moment else None
 
 
 def newest(jobs: Iterable[Mapping[str, Any]], run: str = "") -> Mapping[str, Any] | None:
@@ -143,14 +159,21 @@ def _state(
         return "failed", said or _why_ended(job, end, pods, events)
     if is_suspended(job):
         return "cancelled", "" if _have_ended(pods) else "its pods are ending"
+    if queue_of(job) is not None:
+        return "pending", str(troubles.of_job(job, pods, events))
     newest_pods = [pod for n in range(nodes(job)) if (pod := worker_pod(pods, job, n))]
     # All workers or none: with one missing the others wait for it.
-    waiting = [pod for pod in newest_pods if not has_log(pod)]
+    waiting = [pod for pod in newest_pods if not has_log(pod) or troubles.leaves_its_node(pod)]
     if waiting or len(newest_pods) < nodes(job):
         trouble = troubles.of_job(job, pods, events)
         if trouble is not None:
             return "pending", str(trouble)
         return "pending", waits_for(waiting[0]) if waiting else "no pod yet"
+    if any(map(outlived_by, newest_pods)):
+        if last_failure(newest_pods) is not None:
+            return "failed", f"{_last_words_of(newest_pods)}. {outlived(newest_pods)}"
+        if all(map(has_ended, newest_pods)):
+            return "succeeded", ""
     if any(container_of(pod).get("terminated", {}).get("exitCode") for pod in newest_pods):
         said = _last_words_of(newest_pods)
         return "pending", f"to be started again after {said}" if said else "to be started again"
@@ -171,6 +194,12 @@ def _why_ended(
     return end_in_words(end, troubles.of_job(job, pods, events))
 
 
+def _trained_until(pods: Sequence[Mapping[str, Any]], now: datetime) -> datetime:
+    """Return when the last training container ended, of a Job that others keep from ending."""
+    ends = [container_of(pod).get("terminated", {}).get("finishedAt") for pod in pods]
+    return max((_time(end) for end in ends if end), default=now)
+
+
 def _have_ended(pods: Sequence[Mapping[str, Any]]) -> bool:
     """Say whether no pod of a Job runs any more."""
     return all(has_ended(pod) for pod in pods)
@@ -180,11 +209,6 @@ def _last_words_of(pods: Sequence[Mapping[str, Any]]) -> str:
     """Return the last words of the pod that failed last by itself; empty if none did."""
     failure = last_failure(pods)
     return in_words(failure) if failure else ""
-
-
-def _ended(job: Mapping[str, Any]) -> str | None:
-    end = end_of(job)
-    return end.get("lastTransitionTime") if end else None
 
 
 def _time(text: str) -> datetime:

@@ -1,16 +1,18 @@
 """How a stack is: its job, its models, what is served and where, read from cluster and bucket."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from store.errors import StoreError
 
 from ..cluster import addresses, names, troubles
+from ..cluster.served import Served, of_template
 from ..resources import roll_out
+from ..run import run_record
+from ..run.run_record import Progress, Record
 from . import job_state, runs
 from .deployed import Deployed
 from .job_state import JobState
@@ -22,8 +24,6 @@ _EVENTS = "api/v1/events"
 _SETS = "apis/apps/v1/replicasets"
 _CLAIMS = "api/v1/persistentvolumeclaims"
 """What says why something does not come up."""
-
-_MODEL_VERSION = re.compile(r"--model_version=(\d+)")
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,24 @@ class Status:
     stack: str
     namespace: str
     job: JobState | None
+    progress: Progress | None
+    """How far the job is, if it trains and says so."""
     model_name: str
+    """The one that is trained."""
     versions: Sequence[Version] | None
-    """The newest first; None if the bucket could not be read."""
+    """Of this model, the newest first; None if the bucket could not be read."""
+    foreign: Sequence[Version]
+    """Those of other models that are served."""
     problem: str
     """Why the bucket could not be read; empty if it could."""
     pinned: int | None
-    """The version that is served whatever is newer; None: the newest is."""
-    wanted: int | None
-    """The version that the prediction service was last told to serve."""
-    served: Sequence[int]
-    """The versions that its Service sends requests to: two while a roll-out is under way."""
+    """The version that is served whatever is newer; None: that of the configured run is."""
+    deploys: bool
+    """Whether what is published is served (`dlstack:deploy`)."""
+    wanted: Served | None
+    """What the prediction service was last told to serve."""
+    served: Sequence[Served]
+    """What its Service sends requests to: two while a roll-out is under way."""
     services: Mapping[str, Service | None]
     """Name -> state of prediction service, TensorBoard and in-stack object store."""
     addresses: Mapping[str, str]
@@ -76,29 +83,36 @@ def read(stack: Deployed, now: datetime) -> Status:
         pods = ask(stack.items, "api/v1/pods")
         deployments = ask(stack.items, "apis/apps/v1/deployments")
         exposed = ask(stack.items, "api/v1/services")
-        published = ask(lambda: _versions(stack))
         job = job_state.newest(jobs())
+        record = ask(lambda: _record(stack, job_state.run_hash(job)) if job else None)
+        served = sorted(_served(pods()))
+        published = ask(lambda: _versions(stack, served))
         by_name = {one["metadata"]["name"]: one for one in deployments()}
         told: dict[str, list[dict[str, Any]]] = {}
         if not _all_is_well(job, pods(), by_name.values()):
             asked = {kind: ask(stack.items, kind) for kind in (_EVENTS, _SETS, _CLAIMS)}
             told = {kind: answer() for kind, answer in asked.items()}
-        versions, problem = published()
+        versions, foreign, problem = published()
         return Status(
             stack=stack.name,
             namespace=stack.namespace,
-            job=job_state.state_of(job, pods(), now, told.get(_EVENTS, ())) if job else None,
+            job=_job(job, pods(), now, told.get(_EVENTS, ()), record()) if job else None,
+            progress=_progress(job, pods(), now, record()) if job else None,
             model_name=stack.model_name,
             versions=versions,
+            foreign=foreign,
             problem=problem,
             pinned=stack.pinned_version,
-            wanted=_version(by_name.get(names.PREDICTION, {}).get("spec", {}).get("template", {})),
-            served=sorted(_served(pods())),
+            deploys=stack.deploys,
+            wanted=of_template(
+                by_name.get(names.PREDICTION, {}).get("spec", {}).get("template", {})
+            ),
+            served=served,
             services={
                 name: _service(by_name[name], pods(), told) if name in by_name else None
                 for name in _services(stack)
             },
-            addresses=addresses.of_services(exposed(), stack.host),
+            addresses=addresses.of_services(exposed(), stack.host, stack.public_host, stack.routes),
         )
 
 
@@ -119,6 +133,7 @@ def as_json(status: Status) -> dict[str, Any]:
             "nodes": job.nodes,
             "started": job.started,
             "seconds": job.seconds,
+            "progress": runs.progress_json(status.progress),
         },
         "model": status.model_name,
         "versions": None
@@ -126,7 +141,7 @@ def as_json(status: Status) -> dict[str, Any]:
         else [
             {
                 "version": one.version,
-                "served": one.version in status.served,
+                "served": Served(status.model_name, one.version) in status.served,
                 "metrics": dict(one.metrics),
                 "runHash": one.run_hash,
                 "created": one.created,
@@ -134,7 +149,10 @@ def as_json(status: Status) -> dict[str, Any]:
             }
             for one in status.versions
         ],
-        "wantedVersion": status.wanted,
+        "served": [{"model": one.model_name, "version": one.version} for one in status.served],
+        "wantedVersion": status.wanted.version if status.wanted else None,
+        "wantedModel": status.wanted.model_name if status.wanted else None,
+        "deploy": status.deploys,
         "pinnedVersion": status.pinned,
         "services": {
             name: None
@@ -157,12 +175,53 @@ def _services(stack: Deployed) -> list[str]:
     return [names.PREDICTION, names.TENSORBOARD, *own]
 
 
-def _versions(stack: Deployed) -> tuple[list[Version] | None, str]:
+def _versions(
+    stack: Deployed, served: Sequence[Served]
+) -> tuple[list[Version] | None, list[Version], str]:
+    """Return the stack's versions, those of other models that are served, and what went wrong."""
     try:
-        found = runs.versions(stack.connect(), stack.output_bucket, stack.model_name)
+        client, bucket = stack.connect(), stack.output_bucket
+        found = runs.versions(client, bucket, stack.model_name)
+        others = {one.model_name for one in served} - {stack.model_name}
+        of_others = [one for name in sorted(others) for one in runs.versions(client, bucket, name)]
     except StoreError as exc:
-        return None, str(exc)
-    return found, ""
+        return None, [], str(exc)
+    return found, [one for one in of_others if Served(one.model, one.version) in served], ""
+
+
+def _record(stack: Deployed, run: str) -> Record | None:
+    try:
+        return run_record.of_run(stack.connect(), stack.output_bucket, run)
+    except StoreError:
+        # Reading the versions says why.
+        return None
+
+
+def _job(
+    job: Mapping[str, Any],
+    pods: Sequence[Mapping[str, Any]],
+    now: datetime,
+    events: Sequence[Mapping[str, Any]],
+    record: Record | None,
+) -> JobState:
+    """Return how the job is; the record of its run has more of a log than the end of a pod."""
+    found = job_state.state_of(job, pods, now, events)
+    if found.state == "failed":
+        _, cause = runs.state_of(record, found, published=False)
+        return replace(found, reason=cause)
+    return found
+
+
+def _progress(
+    job: Mapping[str, Any],
+    pods: Sequence[Mapping[str, Any]],
+    now: datetime,
+    record: Record | None,
+) -> Progress | None:
+    if record is None or record.state != "running":
+        return None
+    trains = job_state.state_of(job, pods, now).state == "running"
+    return record.progress if trains else None
 
 
 def _all_is_well(
@@ -197,8 +256,8 @@ def _service(
     return Service("failed" if failed else "rolling out", reason, ready, replicas)
 
 
-def _served(pods: Sequence[Mapping[str, Any]]) -> set[int]:
-    """Return the versions of the prediction service's pods that are Ready.
+def _served(pods: Sequence[Mapping[str, Any]]) -> set[Served]:
+    """Return what the prediction service's pods serve that are Ready.
 
     A pod that is about to end stays Ready for seconds, but gets no new requests.
     """
@@ -210,16 +269,7 @@ def _served(pods: Sequence[Mapping[str, Any]]) -> set[int]:
         is_ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
         labels = pod["metadata"].get("labels", {})
         if is_ready and labels.get("app.kubernetes.io/name") == names.PREDICTION:
-            version = _version(pod)
-            if version is not None:
-                found.add(version)
+            serves = of_template(pod)
+            if serves is not None:
+                found.add(serves)
     return found
-
-
-def _version(template: Mapping[str, Any]) -> int | None:
-    """Return the version that a pod, or a template of one, copies before it serves."""
-    for container in template.get("spec", {}).get("initContainers", []):
-        for word in container.get("command", []):
-            if match := _MODEL_VERSION.fullmatch(word):
-                return int(match[1])
-    return None

@@ -1,73 +1,65 @@
-"""A stack's status, and its runs, as tables for a terminal."""
+"""A stack's status as tables for a terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 
 from ..cluster import names
+from ..cluster.served import Served
+from ..resources.published_model import RESTORE_OR_TRAIN
 from ..run.run_hash import short
+from ..run.run_record import progress_text
+from . import tables
 from .job_state import JobState
-from .runs import Run, Version
+from .runs import Version
+from .runs_text import metrics_text
 from .status import Service, Status
 
-_METRICS_SHOWN = 4
 
+def status_text(status: Status, width: int | None, now: datetime) -> str:
+    """Return the table of `python -m infra status`.
 
-def status_text(status: Status) -> str:
-    """Return the table of `python -m infra status`."""
+    Args:
+        status: what is to be shown.
+        width: of the terminal; None: as wide as it gets.
+        now: the present time.
+    """
     place = f"namespace {status.namespace}" if status.namespace != status.stack else ""
     rows = [("stack", status.stack, place), ("job", *_job(status.job))]
+    if status.progress is not None:
+        rows.append(("", "", progress_text(status.progress, now)))
     for name, one in status.services.items():
         state, detail = _service(one)
         if name == names.PREDICTION and one is not None:
             state, detail = _prediction(status, one, detail)
+        elif name == names.PREDICTION and not status.deploys:
+            state, detail = "none", "dlstack:deploy is false"
         if one is not None and one.reason:
             detail += f": {one.reason}"
         rows.append((name.replace("-", " "), state, detail))
     labels = {"grpc": "gRPC", "rest": "REST", "page": "page", "tensorboard": "TensorBoard"}
     shown = [
-        (label, status.addresses[name], "")
+        (label, _for_people(name, status.addresses[name]))
         for name, label in labels.items()
         if name in status.addresses
     ]
-    parts = [_table(rows)]
-    if status.versions:
-        parts.append(_versions(status.model_name, status.versions, status.served))
-    elif status.versions is not None:
+    parts = [tables.table(rows, width, wrapped=2)]
+    if status.versions or status.foreign:
+        parts.append(_versions([*(status.versions or ()), *status.foreign], status, width))
+    if status.versions is not None and not status.versions:
         parts.append(f"no version of the model '{status.model_name}' is published yet")
     if status.pinned is not None and status.versions is not None:
-        parts.append(_pin(status.pinned, status.versions))
+        parts.append(tables.paragraph(_pin(status.pinned, status.versions), width))
+    if not status.deploys and status.versions and (withheld := _withheld(status)):
+        parts.append(withheld)
     if shown:
-        parts.append(_table(shown))
+        parts.append(tables.table(shown, width))
     return "\n\n".join(parts)
 
 
-def runs_text(runs: Sequence[Run]) -> str:
-    """Return the table of `python -m infra runs`."""
-    rows = [("run", "log until", "published", "metrics")]
-    for run in runs:
-        version = f"version {run.version.version}" if run.version else "nothing"
-        figures = metrics_text(run.version.metrics) if run.version else ""
-        rows.append((run.run, _moment(run.written), version, figures))
-    return _table(rows)
-
-
-def metrics_text(metrics: Mapping[str, object]) -> str:
-    """Return the first of a model's metrics: `accuracy 0.9927, loss 0.0221`."""
-    shown = [
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in list(metrics.items())[:_METRICS_SHOWN]
-    ]
-    return ", ".join(shown) + (", …" if len(metrics) > _METRICS_SHOWN else "")
-
-
-def duration_text(seconds: float) -> str:
-    """Return `41 s`, `3 min 5 s` or `2 h 3 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+def _for_people(name: str, address: str) -> str:
+    """Return what opens an address: TensorBoard's is for pods only, as a rule."""
+    inside = name == "tensorboard" and f"//{names.TENSORBOARD}." in address
+    return "python -m infra tensorboard" if inside else address
 
 
 def _job(job: JobState | None) -> tuple[str, str]:
@@ -77,8 +69,8 @@ def _job(job: JobState | None) -> tuple[str, str]:
     parts = [f"run {short(job.run_hash)}", nodes, f"attempt {job.attempt}"]
     if job.started and job.seconds is not None:
         verb = "since" if job.state in ("running", "pending") else "started"
-        parts.append(f"{verb} {_moment(datetime.fromisoformat(job.started))}")
-        parts.append(duration_text(job.seconds))
+        parts.append(f"{verb} {tables.moment(datetime.fromisoformat(job.started))}")
+        parts.append(tables.duration(job.seconds))
     detail = ", ".join(parts)
     return job.state, f"{detail}: {job.reason}" if job.reason else detail
 
@@ -90,26 +82,44 @@ def _service(service: Service | None) -> tuple[str, str]:
 
 
 def _prediction(status: Status, service: Service, detail: str) -> tuple[str, str]:
-    served = " and ".join(map(str, status.served)) or "none"
-    if service.state == "ready" and status.served:
-        return "serving", f"version {served}, {detail}"
-    return service.state, f"version {status.wanted}, {detail}; answers now: {served}"
+    served = " and ".join(_named(one, status.model_name) for one in status.served)
+    if service.state == "ready" and served:
+        return "serving", f"{served}, {detail}"
+    wanted = f"{_named(status.wanted, status.model_name)}, " if status.wanted else ""
+    return service.state, f"{wanted}{detail}; answers now: {served or 'nothing'}"
 
 
-def _versions(model: str, versions: Iterable[Version], served: Sequence[int]) -> str:
+def _named(one: Served, model_name: str) -> str:
+    """Return `version 3`, and of which model where that is another than the stack's."""
+    return f"version {one.version}" if one.model_name == model_name else str(one)
+
+
+def _withheld(status: Status) -> str:
+    """Return which version is published and not served, and how to serve it."""
+    intact = [one.version for one in status.versions or () if not one.damage]
+    newest = Served(status.model_name, max(intact, default=0))
+    if not intact or newest in status.served:
+        return ""
+    return (
+        f"Version {newest.version} is published and not served. To serve it:\n"
+        "pulumi config set dlstack:deploy true && pulumi up"
+    )
+
+
+def _versions(versions: Iterable[Version], status: Status, width: int | None) -> str:
     rows = [("model", "version", "", "metrics", "run", "published")]
     rows += [
         (
-            model,
+            one.model,
             str(one.version),
-            " ".join(_use(one, served)),
+            " ".join(_use(one, status)),
             metrics_text(one.metrics),
             short(one.run_hash),
-            _moment(datetime.fromisoformat(one.created)) if one.created else "",
+            tables.moment(datetime.fromisoformat(one.created)) if one.created else "",
         )
         for one in versions
     ]
-    return _table(rows)
+    return tables.table(rows, width, heading=True, wrapped=3)
 
 
 def _pin(pinned: int, versions: Iterable[Version]) -> str:
@@ -117,9 +127,14 @@ def _pin(pinned: int, versions: Iterable[Version]) -> str:
     newer = [one.version for one in known.values() if one.version > pinned and not one.damage]
     if pinned not in known or known[pinned].damage:
         state = "is damaged" if pinned in known else "is not published"
+        if all(one.damage for one in known.values()):
+            return (
+                f"Version {pinned} is pinned, but {state}, and none is intact. {RESTORE_OR_TRAIN}"
+            )
         return (
             f"Version {pinned} is pinned, but {state}. Set dlstack:modelVersion to another one, or "
-            "serve the newest:\npulumi config rm dlstack:modelVersion && pulumi up"
+            "serve that of the configured run:\n"
+            "pulumi config rm dlstack:modelVersion && pulumi up"
         )
     withheld = f" Version {max(newer)} is newer, and is not served." if newer else ""
     return (
@@ -128,20 +143,7 @@ def _pin(pinned: int, versions: Iterable[Version]) -> str:
     )
 
 
-def _use(version: Version, served: Sequence[int]) -> list[str]:
-    uses = {"served": version.version in served, "damaged": bool(version.damage)}
+def _use(version: Version, status: Status) -> list[str]:
+    served = Served(version.model, version.version) in status.served
+    uses = {"served": served, "damaged": bool(version.damage)}
     return [use for use, is_so in uses.items() if is_so]
-
-
-def _moment(moment: datetime) -> str:
-    """Return a time in the reader's own zone, to the second."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    return "\n".join(lines)

@@ -1,15 +1,14 @@
 """Services, and the addresses under which a client outside the cluster reaches them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Service, ServicePortArgs, ServiceSpecArgs
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from ..cluster import names
-
-ServiceType = Literal["NodePort", "LoadBalancer", "ClusterIP"]
+from ..cluster.exposure import ServiceType
 
 
 class Exposed(pulumi.ComponentResource):
@@ -25,12 +24,14 @@ class Exposed(pulumi.ComponentResource):
         namespace: pulumi.Input[str],
         instance: str,
         ports: Mapping[str, int],
-        service_type: ServiceType,
-        host: str,
-        forced_host: str | None,
+        service_type: ServiceType = "ClusterIP",
+        host: str = "",
+        forced_host: str | None = None,
         node_ports: Mapping[str, int | None] | None = None,
         targets: Mapping[str, str] | None = None,
-        secure: bool = False,
+        protocols: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+        source_ranges: Sequence[str] = (),
         ready: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -41,17 +42,19 @@ class Exposed(pulumi.ComponentResource):
             namespace: where it lies.
             instance: value of the selector's `app.kubernetes.io/instance`.
             ports: port name -> number.
-            service_type: how it is exposed.
-            host: address of a node.
+            service_type: how it is exposed; by default to the cluster's pods only.
+            host: address of a node, for node ports.
             forced_host: address that the user set, whatever the type.
             node_ports: port name -> number on every node, where it isn't for the cluster to pick.
             targets: port name -> name of the container's port, where that is another.
-            secure: whether all that is HTTP on these ports is HTTPS.
+            protocols: port name -> its `appProtocol`.
+            annotations: of the Service.
+            source_ranges: networks that a load balancer lets in; empty: all.
             ready: what must be there before a load balancer finds pods.
             opts: resource options.
         """
         super().__init__("dlstack:exposure:Exposed", name, None, opts)
-        self._scheme = "https" if secure else "http"
+        self._protocols = protocols or {}
         balanced = service_type == "LoadBalancer"
         service = Service(
             f"{name}-service",
@@ -61,7 +64,7 @@ class Exposed(pulumi.ComponentResource):
                 labels=names.labels(name, instance),
                 # A Service is awaited until it has had endpoints for 10 s: pointless without a
                 # load balancer, and while training runs the prediction service has none.
-                annotations=None if balanced else names.SKIP_AWAIT,
+                annotations={**({} if balanced else names.SKIP_AWAIT), **(annotations or {})},
             ),
             spec=ServiceSpecArgs(
                 type=service_type,
@@ -71,12 +74,12 @@ class Exposed(pulumi.ComponentResource):
                         name=port,
                         port=number,
                         target_port=(targets or {}).get(port, port),
-                        # What status reads the scheme of its addresses from.
-                        app_protocol="https" if secure and port != "grpc" else None,
+                        app_protocol=self._protocols.get(port),
                         node_port=(node_ports or {}).get(port),
                     )
                     for port, number in ports.items()
                 ],
+                load_balancer_source_ranges=list(source_ranges) or None,
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(ready) if balanced else None),
         )
@@ -94,9 +97,9 @@ class Exposed(pulumi.ComponentResource):
 
     def url(self, port: str) -> pulumi.Output[str]:
         """Return the URL of a port."""
-        return pulumi.Output.concat(
-            self._scheme, "://", self.host, ":", self.ports[port].apply(str)
-        )
+        scheme = "https" if self._protocols.get(port) == "https" else "http"
+        host = self.host.apply(lambda host: f"[{host}]" if ":" in host else host)
+        return pulumi.Output.concat(scheme, "://", host, ":", self.ports[port].apply(str))
 
 
 def _node_port(service: Service, name: str) -> pulumi.Output[int]:

@@ -1,6 +1,7 @@
 """The stack's own object store: one SeaweedFS with its data on a volume, for stacks without one.
 
-It goes with the stack, and so does its volume. One replica: who needs more sets `s3Endpoint`.
+It goes with the stack, and so does its volume. One replica: who needs more sets `s3Endpoint`. It
+is open to the cluster's pods only.
 """
 
 from collections.abc import Sequence
@@ -23,9 +24,11 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
 from ..cluster import names
 from ..cluster.clusters import Cluster
+from ..cluster.pod_defaults import PodDefaults
 from ..resources.roll_out import RollOut
+from ..resources.volume_size import VolumeSize
 from . import pod_specs
-from .exposure import Exposed, ServiceType
+from .exposure import Exposed
 
 PORT = 8333
 METRICS_PORT = 9327
@@ -85,11 +88,8 @@ class ObjectStoreArgs:
     """Of the volume, as Kubernetes writes sizes."""
     storage_class: str | None
     """None: the cluster's default."""
-    service_type: ServiceType
-    host: str
-    """Address of a node."""
-    forced_host: str | None
-    """Address that the user set, whatever the type."""
+    pods: PodDefaults
+    """What all pods of the stack have."""
     cluster: Cluster
 
 
@@ -98,8 +98,8 @@ class ObjectStore(pulumi.ComponentResource):
 
     endpoint: pulumi.Output[str]
     """Its URL for pods."""
-    outside_endpoint: pulumi.Output[str]
-    """Its URL for this program; known when the store is ready."""
+    ready_endpoint: pulumi.Output[str]
+    """The same; known when the store is ready."""
     volume: pulumi.Output[str]
     """UID of the claim: another one is another, empty volume."""
 
@@ -128,6 +128,14 @@ class ObjectStore(pulumi.ComponentResource):
                 child, pulumi.ResourceOptions(ignore_changes=["spec"])
             ),
         )
+        VolumeSize(
+            f"{name}-size",
+            cluster=args.cluster,
+            namespace=args.namespace,
+            claim=claim.metadata.name,
+            size=args.storage_size,
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[claim])),
+        )
         deployment = Deployment(
             f"{name}-server",
             metadata=ObjectMetaArgs(
@@ -151,7 +159,7 @@ class ObjectStore(pulumi.ComponentResource):
                             # The variables are its only user, as long as no other is configured.
                             env=pod_specs.store_environment(None, REGION, args.secret),
                             mounts=[VolumeMountArgs(name="data", mount_path="/data")],
-                            ports={"s3": PORT},
+                            ports={names.OBJECT_STORE_PORT: PORT},
                             resources=pod_specs.requests("100m", "256Mi", memory_limit="2Gi"),
                             # S3 answers some seconds before a store that is started anew finds
                             # its volumes, and fails until then.
@@ -162,7 +170,9 @@ class ObjectStore(pulumi.ComponentResource):
                                 failure_threshold=120,
                             ),
                             readiness=ProbeArgs(
-                                http_get=HTTPGetActionArgs(path="/healthz", port="s3"),
+                                http_get=HTTPGetActionArgs(
+                                    path="/healthz", port=names.OBJECT_STORE_PORT
+                                ),
                                 period_seconds=1,
                                 failure_threshold=3,
                             ),
@@ -178,6 +188,7 @@ class ObjectStore(pulumi.ComponentResource):
                     ],
                     # On SIGTERM it waits 15 s for its clients; what was written is in the kernel.
                     grace_seconds=2,
+                    pods=args.pods,
                 ),
             ),
             # The Secret's name is plain text, and says nothing of an order.
@@ -188,27 +199,23 @@ class ObjectStore(pulumi.ComponentResource):
         rolled_out = RollOut(
             f"{name}-roll-out", deployment=deployment, cluster=args.cluster, opts=child
         )
+        # This program has a way in of its own (`resources.connection`).
         exposed = Exposed(
             name,
             namespace=args.namespace,
             instance=args.instance,
-            ports={"s3": PORT},
-            # This program uploads from outside, so there must be a way in.
-            service_type="NodePort" if args.service_type == "ClusterIP" else args.service_type,
-            host=args.host,
-            forced_host=args.forced_host,
-            ready=[rolled_out],
+            ports={names.OBJECT_STORE_PORT: PORT},
             opts=child,
         )
-        self.endpoint = pulumi.Output.concat("http://", name, ".", args.namespace, f".svc:{PORT}")
-        self.outside_endpoint = pulumi.Output.all(exposed.url("s3"), rolled_out.id).apply(
+        self.endpoint = exposed.url(names.OBJECT_STORE_PORT)
+        self.ready_endpoint = pulumi.Output.all(self.endpoint, rolled_out.id).apply(
             lambda both: str(both[0])
         )
         self.volume = claim.metadata.apply(lambda metadata: str(metadata.uid or ""))
         self.register_outputs(
             {
                 "endpoint": self.endpoint,
-                "outside_endpoint": self.outside_endpoint,
+                "ready_endpoint": self.ready_endpoint,
                 "volume": self.volume,
             }
         )

@@ -1,5 +1,6 @@
 """How containers import the packages that they run: this checkout's, not a copy in the image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pulumi_kubernetes.core.v1 import (
@@ -13,7 +14,8 @@ from pulumi_kubernetes.core.v1 import (
 
 from ..resources.package import Package
 
-_FOLDER = "/opt/dlstack"
+FOLDER = "/opt/dlstack"
+"""Where they are mounted."""
 _VOLUME = "packages"
 
 
@@ -27,17 +29,22 @@ class Packages:
     """PYTHONPATH: Python imports from zip archives that it names, as it does from folders."""
 
     @classmethod
-    def of(cls, *packages: Package) -> "Packages":
-        """Return what a pod needs to import `packages`."""
+    def of(cls, *packages: Package, beside: Sequence[Package] = ()) -> "Packages":
+        """Return what a pod needs to import `packages`.
+
+        Args:
+            packages: on Python's path.
+            beside: in the volume, for processes that name them.
+        """
         sources = [
             VolumeProjectionArgs(config_map=ConfigMapProjectionArgs(name=package.config_map))
-            for package in packages
+            for package in (*packages, *beside)
         ]
         return cls(
             VolumeArgs(name=_VOLUME, projected=ProjectedVolumeSourceArgs(sources=sources)),
-            VolumeMountArgs(name=_VOLUME, mount_path=_FOLDER, read_only=True),
+            VolumeMountArgs(name=_VOLUME, mount_path=FOLDER, read_only=True),
             EnvVarArgs(
                 name="PYTHONPATH",
-                value=":".join(f"{_FOLDER}/{package.archive}" for package in packages),
+                value=":".join(f"{FOLDER}/{package.archive}" for package in packages),
             ),
         )

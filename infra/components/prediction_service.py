@@ -4,10 +4,6 @@ The version is an argument of the pods' init container, so a new one is Kubernet
 old pods serve until new ones are Ready, and they are Ready when their model is loaded.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
-
 import pulumi
 from pulumi_kubernetes.apps.v1 import (
     Deployment,
@@ -15,80 +11,21 @@ from pulumi_kubernetes.apps.v1 import (
     DeploymentStrategyArgs,
     RollingUpdateDeploymentArgs,
 )
-from pulumi_kubernetes.core.v1 import (
-    ContainerArgs,
-    EnvVarArgs,
-    GRPCActionArgs,
-    HTTPGetActionArgs,
-    PodTemplateSpecArgs,
-    ProbeArgs,
-    TCPSocketActionArgs,
-    VolumeMountArgs,
-)
+from pulumi_kubernetes.core.v1 import ConfigMap
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
-from ..cluster import names
-from ..cluster.clusters import Cluster
-from ..cluster.flavour import Flavour
-from ..resources import roll_out
+from ..cluster import names, served
 from ..resources.roll_out import RollOut
-from . import pod_specs
 from . import prediction_commands as commands
-from .access import Access
-from .exposure import Exposed, ServiceType
-from .packages import Packages
-from .prediction_commands import GRPC_PORT, MODELS, PAGE_PORT, REST_PORT, ServingEngine
+from . import scaling
+from .exposure import Exposed
+from .prediction_args import PredictionServiceArgs
+from .prediction_commands import GRPC_PORT, PAGE_PORT, REST_PORT
+from .prediction_pod import encrypts, pod
+from .routes import Routes
 
-LogFormat = Literal["text", "json"]
-
-TENSORFLOW_SERVING_IMAGE = "tensorflow/serving:2.19.1"
-
-_PAUSE_SECONDS = 3
-"""What all nodes may take to send no more requests to a pod that is told to end."""
-
-_MODELS_MOUNT = VolumeMountArgs(name="models", mount_path=MODELS)
-_MODELS_READ_ONLY = VolumeMountArgs(name="models", mount_path=MODELS, read_only=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictionServiceArgs:
-    """What is served, how, and where."""
-
-    namespace: pulumi.Input[str]
-    instance: str
-    """Value of the label `app.kubernetes.io/instance`."""
-    image: str
-    """Image with Python, boto3 and TensorFlow."""
-    packages: Packages
-    """Have the model sync, the embedded server and the gateway."""
-    engine: ServingEngine
-    batching: bool
-    """Whether requests that wait at the same time run as one."""
-    cors: bool
-    """Whether web pages of any origin may ask over REST."""
-    op_libraries: Sequence[str]
-    """Paths in the image, of libraries with operations that TensorFlow does not have."""
-    store_environment: Sequence[EnvVarArgs]
-    model_name: str
-    model_url: pulumi.Input[str]
-    """`s3://` URL below which the model's versions lie."""
-    version: pulumi.Input[int]
-    replicas: int
-    log_format: LogFormat
-    flavour: Flavour
-    """Of the model server."""
-    tensorboard_url: pulumi.Input[str]
-    """Link on the web page."""
-    service_type: ServiceType
-    grpc_node_port: int | None
-    """None: the cluster picks one."""
-    host: str
-    """Address of a node."""
-    forced_host: str | None
-    """Address that the user set, whatever the type."""
-    access: Access | None
-    """None: the ports are plain."""
-    cluster: Cluster
+_DEADLINE_SECONDS = 30
+"""How much sooner the Deployment's controller gives up than who waits for it, who says why."""
 
 
 class PredictionService(pulumi.ComponentResource):
@@ -104,22 +41,68 @@ class PredictionService(pulumi.ComponentResource):
     ) -> None:
         super().__init__("dlstack:serving:PredictionService", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        deployment = _deployment(name, args, child)
+        monitoring = None
+        if args.scraping:
+            monitoring = ConfigMap(
+                f"{name}-monitoring",
+                metadata=ObjectMetaArgs(
+                    name=names.MONITOR,
+                    namespace=args.namespace,
+                    labels=names.labels(names.MONITOR, args.instance),
+                ),
+                data={commands.MONITORING_FILE: commands.MONITORING},
+                opts=child,
+            )
+        deployment = _deployment(
+            name,
+            args,
+            # Its name is plain text, and says nothing of an order.
+            pulumi.ResourceOptions(parent=self, depends_on=[monitoring] if monitoring else []),
+        )
+        autoscaler = scaling.declare(
+            name,
+            namespace=args.namespace,
+            instance=args.instance,
+            scale=args.scale,
+            container=names.SERVER,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
+        )
         rolled_out = RollOut(
-            f"{name}-roll-out", deployment=deployment, cluster=args.cluster, opts=child
+            f"{name}-roll-out",
+            deployment=deployment,
+            cluster=args.cluster,
+            seconds=args.load_seconds,
+            has_clients=True,
+            scale=None if args.scaled_by_others else args.scale,
+            autoscaler=names.labels(name, args.instance),
+            # Of another scale: it would undo the number of pods that is waited for.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[autoscaler] if autoscaler else []),
+        )
+        ConfigMap(
+            f"{name}-served",
+            metadata=ObjectMetaArgs(
+                name=names.SERVED,
+                namespace=args.namespace,
+                labels=names.labels(names.SERVED, args.instance),
+            ),
+            data=served.write(args.model_name, args.version),
+            # Not before it is true.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[rolled_out]),
         )
         exposed = Exposed(
             name,
             namespace=args.namespace,
             instance=args.instance,
             ports={"grpc": GRPC_PORT, "rest": REST_PORT, "page": PAGE_PORT},
-            node_ports={"grpc": args.grpc_node_port},
+            node_ports={"grpc": args.exposure.grpc_node_port},
             # REST has neither encryption nor a token of its own.
             targets={"rest": "page"} if args.access else None,
-            secure=args.access is not None,
-            service_type=args.service_type,
+            protocols=_protocols(args),
+            service_type=args.exposure.service_type,
+            annotations=args.exposure.annotations,
+            source_ranges=args.exposure.source_ranges,
             host=args.host,
-            forced_host=args.forced_host,
+            forced_host=args.exposure.host,
             ready=[rolled_out],
             opts=child,
         )
@@ -127,6 +110,19 @@ class PredictionService(pulumi.ComponentResource):
         self.grpc_port = exposed.ports["grpc"]
         self.rest_url = exposed.url("rest")
         self.page_url = exposed.url("page")
+        if args.exposure.is_routed:
+            routes = Routes(
+                name,
+                namespace=args.namespace,
+                instance=args.instance,
+                exposure=args.exposure,
+                tls_secret=args.edge_secret,
+                grpc=GRPC_PORT,
+                http=PAGE_PORT,
+                opts=child,
+            )
+            self.host, self.grpc_port = routes.grpc_host, routes.port
+            self.rest_url = self.page_url = routes.url
         self.register_outputs(
             {
                 "host": self.host,
@@ -144,110 +140,40 @@ def _deployment(
     return Deployment(
         f"{name}-server",
         metadata=ObjectMetaArgs(
-            name=name, namespace=args.namespace, labels=labels, annotations=names.SKIP_AWAIT
+            name=name,
+            namespace=args.namespace,
+            labels=labels,
+            # With a scale that comes back, so do its pods: `ignore_changes` hides their number.
+            annotations=names.SKIP_AWAIT | {names.SCALE_ANNOTATION: str(args.scale)},
         ),
         spec=DeploymentSpecArgs(
-            replicas=args.replicas,
-            progress_deadline_seconds=roll_out.SECONDS - 30,
+            replicas=args.scale.least,
+            progress_deadline_seconds=max(args.load_seconds - _DEADLINE_SECONDS, 1),
             strategy=DeploymentStrategyArgs(
                 type="RollingUpdate",
-                rolling_update=RollingUpdateDeploymentArgs(max_unavailable=0, max_surge=1),
+                rolling_update=RollingUpdateDeploymentArgs(
+                    max_unavailable=0 if args.surge else 1, max_surge=1 if args.surge else 0
+                ),
             ),
             selector=LabelSelectorArgs(match_labels=names.selector(name, args.instance)),
-            template=_pod(labels, args),
+            template=pod(labels, args),
         ),
-        opts=child,
-    )
-
-
-def _pod(labels: dict[str, str], args: PredictionServiceArgs) -> PodTemplateSpecArgs:
-    access_volume = [args.access.volume] if args.access else []
-    return pod_specs.template(
-        labels,
-        [_server(args), _gateway(args)],
-        init_containers=[_sync(args)],
-        volumes=[args.packages.volume, pod_specs.scratch("models"), *access_volume],
-        grace_seconds=_PAUSE_SECONDS + 5,
-        flavour=args.flavour,
-    )
-
-
-def _sync(args: PredictionServiceArgs) -> ContainerArgs:
-    """Return the only process with the bucket's credentials: those that answer have none."""
-    return pod_specs.container(
-        "sync",
-        args.image,
-        commands.sync(args.model_name, args.model_url, args.version),
-        env=[*args.store_environment, *_log_format(args)],
-        packages=args.packages,
-        mounts=[_MODELS_MOUNT],
-        resources=pod_specs.requests("50m", "128Mi", memory_limit="1Gi"),
-        proxied=True,
-    )
-
-
-def _server(args: PredictionServiceArgs) -> ContainerArgs:
-    return pod_specs.container(
-        "server",
-        TENSORFLOW_SERVING_IMAGE if args.engine == "tensorflow-serving" else args.image,
-        commands.server(
-            args.engine,
-            args.model_name,
-            batching=args.batching,
-            cors=args.cors,
-            op_libraries=args.op_libraries,
-            access=args.access,
-        ),
-        env=_log_format(args),
-        packages=args.packages,
-        mounts=[_MODELS_READ_ONLY, *_access_mount(args)],
-        ports={"grpc": GRPC_PORT, "rest": REST_PORT},
-        pause_seconds=_PAUSE_SECONDS,
-        resources=pod_specs.flavoured(args.flavour),
-        readiness=_grpc_probe(args.access, period_seconds=1, timeout_seconds=2),
-        # Generous: loading a big model, or a machine that is short of cores, is no failure.
-        liveness=_grpc_probe(
-            args.access,
-            initial_delay_seconds=60,
-            period_seconds=10,
-            timeout_seconds=5,
-            failure_threshold=6,
-        ),
-    )
-
-
-def _gateway(args: PredictionServiceArgs) -> ContainerArgs:
-    return pod_specs.container(
-        "gateway",
-        args.image,
-        commands.gateway(args.model_name, args.tensorboard_url, cors=args.cors, access=args.access),
-        env=_log_format(args),
-        packages=args.packages,
-        mounts=[_MODELS_READ_ONLY, *_access_mount(args)],
-        ports={"page": PAGE_PORT},
-        pause_seconds=_PAUSE_SECONDS,
-        resources=pod_specs.requests("50m", "96Mi", memory_limit="512Mi"),
-        readiness=ProbeArgs(
-            http_get=HTTPGetActionArgs(
-                path="/healthz", port="page", scheme="HTTPS" if args.access else "HTTP"
+        opts=pulumi.ResourceOptions.merge(
+            child,
+            # The plugin then sends the number that there is, or none where it is somebody else's.
+            pulumi.ResourceOptions(
+                ignore_changes=["spec.replicas"]
+                if args.scale.most is not None or args.scaled_by_others
+                else None
             ),
-            period_seconds=1,
         ),
     )
 
 
-def _grpc_probe(access: Access | None, **when: Any) -> ProbeArgs:
-    """Return a probe of the gRPC port, which opens when the model is AVAILABLE."""
-    if access is not None:
-        # Kubernetes' gRPC probe speaks no TLS.
-        return ProbeArgs(tcp_socket=TCPSocketActionArgs(port="grpc"), **when)
-    return ProbeArgs(grpc=GRPCActionArgs(port=GRPC_PORT), **when)
-
-
-def _log_format(args: PredictionServiceArgs) -> list[EnvVarArgs]:
-    # Texts are what the processes write by themselves.
-    return [] if args.log_format == "text" else [EnvVarArgs(name="LOG_FORMAT", value="json")]
-
-
-def _access_mount(args: PredictionServiceArgs) -> list[VolumeMountArgs]:
-    return [args.access.mount] if args.access else []
+def _protocols(args: PredictionServiceArgs) -> dict[str, str]:
+    """Return what the Service's ports speak, by their names, where somebody has to know it."""
+    if args.exposure.is_routed:
+        # Else an Ingress or a Gateway asks in HTTP/1.1.
+        return {"grpc": "kubernetes.io/h2c"}
+    # What status reads the scheme of its addresses from.
+    return {"rest": "https", "page": "https"} if encrypts(args.access) else {}

@@ -13,9 +13,11 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
 from ..cluster import names
 from ..cluster.clusters import Cluster
+from ..cluster.exposure import ServiceType
+from ..cluster.pod_defaults import PodDefaults
 from ..resources.roll_out import RollOut
 from . import pod_specs
-from .exposure import Exposed, ServiceType
+from .exposure import Exposed
 from .packages import Packages
 
 PORT = 6006
@@ -55,9 +57,11 @@ class TensorBoardArgs:
     runs_url: pulumi.Input[str]
     """`s3://` URL below which the runs' event files lie."""
     service_type: ServiceType
+    """It has neither encryption nor a token."""
     host: str
-    forced_host: str | None
-    """Address that the user set, whatever the type."""
+    """Address of a node."""
+    pods: PodDefaults
+    """What all pods of the stack have."""
     cluster: Cluster
 
 
@@ -103,10 +107,11 @@ class TensorBoard(pulumi.ComponentResource):
                             mounts=[
                                 VolumeMountArgs(name="logs", mount_path="/logs", read_only=True)
                             ],
-                            ports={"http": PORT},
+                            ports={names.TENSORBOARD_PORT: PORT},
                             resources=pod_specs.requests("50m", "256Mi", memory_limit="2Gi"),
                             readiness=ProbeArgs(
-                                tcp_socket=TCPSocketActionArgs(port="http"), period_seconds=1
+                                tcp_socket=TCPSocketActionArgs(port=names.TENSORBOARD_PORT),
+                                period_seconds=1,
                             ),
                         ),
                         pod_specs.container(
@@ -124,6 +129,7 @@ class TensorBoard(pulumi.ComponentResource):
                     annotations=_annotations(args) or None,
                     # It holds nothing that isn't in the bucket.
                     grace_seconds=1,
+                    pods=args.pods,
                 ),
             ),
             opts=child,
@@ -135,14 +141,13 @@ class TensorBoard(pulumi.ComponentResource):
             name,
             namespace=args.namespace,
             instance=args.instance,
-            ports={"http": PORT},
+            ports={names.TENSORBOARD_PORT: PORT},
             service_type=args.service_type,
             host=args.host,
-            forced_host=args.forced_host,
             ready=[rolled_out],
             opts=child,
         )
-        self.url = exposed.url("http")
+        self.url = exposed.url(names.TENSORBOARD_PORT)
         self.register_outputs({"url": self.url})
 
 

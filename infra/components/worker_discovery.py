@@ -7,10 +7,12 @@ from pulumi_kubernetes.networking.v1 import (
     NetworkPolicy,
     NetworkPolicyIngressRuleArgs,
     NetworkPolicyPeerArgs,
+    NetworkPolicyPortArgs,
     NetworkPolicySpecArgs,
 )
 
 from ..cluster import names
+from . import scraping
 
 PORT = 2223
 """Where worker 0's agent listens for the others; 2222 is the usual one of TensorFlow itself."""
@@ -43,7 +45,9 @@ def declare(
                     from_=[
                         NetworkPolicyPeerArgs(pod_selector=LabelSelectorArgs(match_labels=selector))
                     ]
-                )
+                ),
+                # Prometheus, wherever it is: the port only tells numbers.
+                NetworkPolicyIngressRuleArgs(ports=[NetworkPolicyPortArgs(port=scraping.PORT)]),
             ],
         ),
         opts=child,

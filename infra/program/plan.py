@@ -8,25 +8,26 @@ from typing import Any
 import pulumi
 
 from store import models
+from store.access import ACCESS_KEY, SECRET_KEY, Access
 from store.errors import NoBucket, StoreError, Unreachable
 from store.models import Manifest, Version
-from store.urls import S3Url
+from store.urls import is_s3
 
-from ..cluster import api, description, ending, names
+from ..cluster import ending, served
 from ..cluster.clusters import Cluster
+from ..cluster.flavour import Flavour
 from ..cluster.jobs import end_of, is_of_a_run
+from ..cluster.served import Served
 from ..components import training_job
-from ..resources import connection, deployed_store
-from ..resources.moving import is_elsewhere
+from ..resources import connection
 from ..run import attempts, git, packages
 from ..run.attempts import Attempt
 from ..run.planned import PlannedRun
 from ..run.run_hash import digest
 from ..settings.settings import Settings
-from . import announcements
-
-_START_SECONDS = 60
-"""How long a store that is about to start may take: on a busy machine some 30 s."""
+from . import announcements, bars, data_room, kept_data, model_import, model_place, store_start
+from .kept_data import KeptData
+from .model_import import PlannedImport
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,25 @@ class Plan:
     library: Mapping[str, str]
     """Path -> SHA-256 of the package `training`."""
     run: PlannedRun | None
-    """None: a version is pinned, and nothing is trained."""
+    """None: a version is pinned or a model named, and nothing is trained."""
     digest: str
     """Of all that the run's Job is made of; empty without a run."""
     attempt: Attempt | None
     """None: the run needs no Job, since what it makes is published."""
+    makes_job: bool
+    """Whether the attempt's Job is not there yet."""
     published: int | None
     """The intact version of the run in the bucket; None: there is none, or nobody has looked."""
     others: Sequence[str]
     """Names of the Jobs in the cluster that are not the one that there is to be."""
+    imported: PlannedImport | None = None
+    """A model that is copied from elsewhere, in the place of a training."""
+    served: Served | None = None
+    """What serves now, and is to go on, where `dlstack:deploy` is false; None: nothing does."""
+    flavour: Flavour | None = None
+    """Of the pods of the run's Job, with the disk for its data; None where there is no Job."""
+    data: KeptData = KeptData("", "")
+    """What the stack's bucket is to have of a data set that is no other bucket's."""
 
 
 def plan(settings: Settings, cluster: Cluster) -> Plan:
@@ -54,9 +65,21 @@ def plan(settings: Settings, cluster: Cluster) -> Plan:
     """
     jobs = ending.jobs(cluster, settings.namespace)
     if settings.model_version is not None:
-        announcements.tell_what_is_withheld(settings, _bucket(settings, cluster))
-        return Plan(packages.read("training"), None, "", None, None, _others(jobs, ""))
-    run = PlannedRun.of(settings)
+        announcements.tell_what_is_withheld(settings, model_place.find(settings, cluster), cluster)
+        return Plan(
+            packages.read("training"),
+            *(None, "", None, False, None, _others(jobs, "")),
+            data=kept_data.find(settings, cluster),
+        )
+    if settings.model is not None:
+        return Plan(
+            packages.read("training"),
+            *(None, "", None, False, None, _others(jobs, "")),
+            imported=model_import.plan(settings, cluster, model_place.find(settings, cluster)),
+            served=None if settings.deploys else served.find(cluster, settings.namespace),
+            data=kept_data.find(settings, cluster),
+        )
+    run = PlannedRun.of(settings, lambda: kept_data.read(settings, cluster))
     made_of = _digest(settings, run)
     job = attempts.latest(jobs, run.hash)
     stands = attempts.stands(job, made_of)
@@ -66,21 +89,33 @@ def plan(settings: Settings, cluster: Cluster) -> Plan:
         looked = _look(settings, cluster, run.hash, patiently=not stands)
         found = looked[0] if looked else None
         lost = bool(looked) and found is None
-    if found is not None and not stands and _passes(found[1], settings):
+    if found is not None and not stands and not any(bars.failures(found[1].metrics, settings)):
         attempt = None
     else:
         attempt = attempts.next_attempt(
             job, made_of, lambda: git.commit(settings.code_dir, run.code), lost=lost
         )
-    if attempt is not None and (job is None or attempts.number_of(job) != attempt.number):
-        announcements.tell_what_is_trained(settings, run, _bucket(settings, cluster), found)
+    makes_job = attempt is not None and (job is None or attempts.number_of(job) != attempt.number)
+    flavour = settings.flavour
+    if attempt is not None:
+        flavour = data_room.reserved(settings, run, cluster, None if makes_job else job)
+    if makes_job:
+        announcements.tell_what_is_trained(
+            settings, run, model_place.find(settings, cluster), found
+        )
     return Plan(
         library=run.library,
         run=run,
         digest=made_of,
         attempt=attempt,
+        makes_job=makes_job,
+        flavour=flavour,
         published=found[0].number if found else None,
         others=_others(jobs, attempts.job_name(run.hash, attempt) if attempt else ""),
+        served=None if settings.deploys else served.find(cluster, settings.namespace),
+        data=KeptData("", "")
+        if is_s3(settings.data_dir)
+        else KeptData(settings.data_dir, str(run.provenance["data_sha256"])),
     )
 
 
@@ -98,21 +133,36 @@ def _digest(settings: Settings, run: PlannedRun) -> str:
             "template": training_job.template_digest(),
             "library": dict(run.library),
             "store": packages.read("store"),
-            "object_store": [store.endpoint, store.region] if store else None,
+            "object_store": _reached(store) if store else None,
             "namespace": settings.namespace,
             "buckets": [settings.data_bucket, settings.output_bucket],
             "data_dir": str(settings.data_dir) if "://" in settings.data_dir else None,
+            "data_mode": settings.data_mode,
             "provenance": dict(run.provenance),
             "flavour": dataclasses.asdict(settings.flavour),
+            "pods": dataclasses.asdict(settings.pods),
             **{
                 name: getattr(settings, name)
-                for name in ("image", "boot_file", "model_name", "node_count", "retries")
+                for name in ("image", "boot_file", "model_name", "node_count", "queue", "retries")
             },
+            "metrics": settings.metrics != "off",
             "timeout": settings.timeout_seconds,
+            "grace": settings.grace_seconds,
+            "join": settings.join_seconds,
             "parameters": dict(settings.run_parameters),
-            "bars": [settings.min_accuracy, settings.min_metrics, settings.max_metrics],
+            "executables": list(run.executables),
+            "bars": [
+                *(settings.min_accuracy, settings.min_metrics, settings.max_metrics),
+                *(settings.max_decrease, settings.max_increase),
+            ],
         }
     )
+
+
+def _reached(store: Access) -> list[str]:
+    """Return what of a store is in a Job: another key does not make another one."""
+    keys = {ACCESS_KEY, SECRET_KEY} ^ store.variables.keys()
+    return [store.endpoint, store.region, *sorted(keys)]
 
 
 def _look(
@@ -127,19 +177,18 @@ def _look(
         patiently: whether to wait for an in-stack store that is about to start, as it is when the
             cluster itself was started a moment ago.
     """
-    place = _bucket(settings, cluster)
+    place = model_place.find(settings, cluster)
     if place is None:
         return None
     try:
-        store = connection.connect(place[0])
+        store = connection.connect(place.store)
         try:
-            found = models.newest_of_run(store, place[1], run_hash)
+            found = models.newest_of_run(store, place.url, run_hash)
         except Unreachable:
-            if not patiently or not _is_starting(place[0]):
+            if not patiently or store_start.starting(place.store) is None:
                 raise
-            pulumi.log.info("The object store is about to start. It is waited for.")
-            store = connection.connect_when_it_answers(place[0], _START_SECONDS)
-            found = models.newest_of_run(store, place[1], run_hash)
+            store = store_start.await_answer(place.store)
+            found = models.newest_of_run(store, place.url, run_hash)
     except NoBucket:
         # The store answers: what was published is gone.
         return (None,)
@@ -151,49 +200,3 @@ def _look(
     if found.version is None or found.manifest is None:
         return (None,)
     return ((found.version, found.manifest),)
-
-
-def _is_starting(store: connection.Store) -> bool:
-    """Say whether the stack's own store is to run, and is not Ready yet."""
-    path = f"/apis/apps/v1/namespaces/{store['namespace']}/deployments/{names.OBJECT_STORE}"
-    found = api.get(store["cluster"], path) if store["in_stack"] else None
-    return bool(found and found["spec"]["replicas"]) and not (
-        (found or {}).get("status", {}).get("readyReplicas")
-    )
-
-
-def _bucket(settings: Settings, cluster: Cluster) -> tuple[connection.Store, S3Url] | None:
-    """Return store and URL of the model, as the stack has them now; None if it has none.
-
-    What is in another store than the settings name is copied there before it is looked for.
-    """
-    path = f"/api/v1/namespaces/{settings.namespace}/configmaps/{names.DESCRIPTION}"
-    document = api.get(cluster, path)
-    if document is None:
-        return None
-    try:
-        told = description.read(document["data"])
-    except KeyError:
-        # Of a namespace that is not a stack's: who declares it says so.
-        return None
-    now = deployed_store.of(told, cluster, settings.namespace)
-    wanted = {**now, "in_stack": settings.store is None}
-    if settings.store is not None:
-        wanted |= {"endpoint": settings.store.endpoint, "region": settings.store.region}
-    if told.output_bucket != settings.output_bucket and not is_elsewhere(
-        {"store": now}, {"store": wanted}
-    ):
-        # Another name in the same store is another bucket, and begins empty.
-        return None
-    return now, S3Url(told.output_bucket, f"models/{settings.model_name}")
-
-
-def _passes(manifest: Manifest, settings: Settings) -> bool:
-    """Say whether a published model passes the bars; if not, its Job says by how much."""
-    lowest = dict(settings.min_metrics)
-    if settings.min_accuracy is not None:
-        lowest["accuracy"] = max(settings.min_accuracy, lowest.get("accuracy", 0.0))
-    metrics = manifest.metrics
-    return all(name in metrics and metrics[name] >= bar for name, bar in lowest.items()) and all(
-        name in metrics and metrics[name] <= bar for name, bar in settings.max_metrics.items()
-    )

@@ -7,14 +7,15 @@ import pulumi
 from pulumi_kubernetes.core.v1 import EnvVarArgs, Secret
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
+from store.access import ACCESS_KEY, SECRET_KEY, Access
+
 from ..cluster import names
 from ..components import pod_specs
 from ..components.object_store import REGION, ObjectStore, ObjectStoreArgs
 from ..resources.bucket import Bucket
-from ..resources.connection import ACCESS_KEY, SECRET_KEY, Store, fingerprint
+from ..resources.connection import CREDENTIALS, OF_THE_ENVIRONMENT, Store, fingerprint
 from ..resources.credentials import GeneratedCredentials
 from ..resources.destroy_guard import DestroyGuard
-from ..settings.external_store import ExternalStore
 from ..settings.settings import Settings
 from .place import Place
 
@@ -56,7 +57,7 @@ def declare_storage(settings: Settings, place: Place) -> Storage:
         # Not an output of the Secret: where one is replaced, Pulumi takes each use of it for
         # changed.
         "secret": name,
-        "endpoint": own.outside_endpoint if own else external.endpoint if external else "",
+        "endpoint": own.ready_endpoint if own else external.endpoint if external else "",
         "region": region,
         "stack_id": place.stack_id,
         "stack": settings.stack,
@@ -64,7 +65,7 @@ def declare_storage(settings: Settings, place: Place) -> Storage:
     }
     keys = _fingerprint(external, place) if external else None
     # Trained models outlive a stack where they can: in a store that isn't part of it.
-    own_outputs = ["runs/", "models/"] if own else []
+    own_outputs = ["runs/", "models/", "packages/"] if own else []
     output_bucket = Bucket(
         "output-bucket",
         bucket=settings.output_bucket,
@@ -72,6 +73,7 @@ def declare_storage(settings: Settings, place: Place) -> Storage:
         own_prefixes=own_outputs,
         force_destroy=settings.force_destroy,
         keys=keys or "",
+        given=settings.output_bucket in settings.given_buckets,
         opts=pulumi.ResourceOptions(depends_on=[secret]),
     )
     data_bucket = Bucket(
@@ -81,13 +83,17 @@ def declare_storage(settings: Settings, place: Place) -> Storage:
         own_prefixes=[],
         force_destroy=settings.force_destroy,
         keys="",
+        given=settings.data_bucket in settings.given_buckets,
         # A change that the output bucket refuses must not have begun with this one.
         opts=pulumi.ResourceOptions(depends_on=[secret, output_bucket]),
     )
     return Storage(
         store=store,
         environment=pod_specs.store_environment(
-            own.endpoint if own else external.endpoint or None if external else None, region, name
+            own.endpoint if own else external.endpoint or None if external else None,
+            region,
+            name,
+            *([external.variables] if external else []),
         ),
         keys=keys,
         data_bucket=data_bucket,
@@ -100,9 +106,14 @@ def declare_guard(settings: Settings, storage: Storage, users: Sequence[pulumi.R
     """Declare what looks into the buckets before `pulumi destroy` takes their `users` away."""
     DestroyGuard(
         "destroy-guard",
+        # What stays needs no guard.
         buckets=[
-            (storage.data_bucket.bucket, []),
-            (storage.output_bucket.bucket, storage.own_outputs),
+            (bucket.bucket, own)
+            for bucket, own, name in (
+                (storage.data_bucket, [], settings.data_bucket),
+                (storage.output_bucket, storage.own_outputs, settings.output_bucket),
+            )
+            if name not in settings.given_buckets
         ],
         store=storage.store,
         force_destroy=settings.force_destroy,
@@ -127,7 +138,7 @@ def _secret(settings: Settings, place: Place, name: str) -> Secret:
 
 
 def _credentials(
-    external: ExternalStore | None, place: Place, secret: str
+    external: Access | None, place: Place, secret: str
 ) -> dict[str, pulumi.Input[str]]:
     if external is None:
         generated = GeneratedCredentials(
@@ -137,15 +148,16 @@ def _credentials(
             secret=secret,
         )
         return {ACCESS_KEY: generated.access_key, SECRET_KEY: generated.secret_key}
-    return {
-        ACCESS_KEY: pulumi.Output.secret(external.access_key),
-        SECRET_KEY: pulumi.Output.secret(external.secret_key),
+    found: dict[str, pulumi.Input[str]] = {
+        name: pulumi.Output.secret(value) for name, value in external.variables.items()
     }
+    return found if external.access_key else {**found, CREDENTIALS: OF_THE_ENVIRONMENT}
 
 
-def _fingerprint(external: ExternalStore, place: Place) -> pulumi.Output[str]:
+def _fingerprint(external: Access, place: Place) -> pulumi.Output[str]:
+    access_key, *others = external.variables.values() or [""]
     return pulumi.Output.from_input(place.stack_id).apply(
-        lambda salt: fingerprint(external.access_key, external.secret_key, salt)
+        lambda salt: fingerprint(access_key, "\n".join(others), salt)
     )
 
 
@@ -160,9 +172,7 @@ def _own_store(settings: Settings, place: Place, secret: str, after: Secret) -> 
             after=[after],
             storage_size=settings.storage_size,
             storage_class=settings.storage_class,
-            service_type=settings.service_type,
-            host=place.host,
-            forced_host=settings.host,
+            pods=settings.pods,
             cluster=place.cluster,
         ),
     )

@@ -5,7 +5,7 @@ A bucket is deleted with the stack only when it holds nothing that the stack did
 change of the store moves it (`moving`), a change of its name is refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -19,9 +19,12 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from store import bucket_marks, buckets, contents
+from store import bucket_marks, buckets, contents, dialect
 from store.bucket_marks import BucketMark
+from store.client import Client
 from store.errors import Gone, NoBucket, StoreError
+from store.objects import delete
+from store.urls import S3Url
 
 from . import foreign_objects
 from .connection import Store, connect, connect_to_delete, connect_when_it_answers
@@ -32,9 +35,9 @@ from .ownership import is_anothers, look_into, take, whose
 from .provider import Provider, changed, inputs_of
 
 _STARTUP_SECONDS = 30.0
-"""How long a node port may take to work after the in-stack store's pod is Ready."""
+"""How long the in-stack store may take to answer: it was Ready, and may have been started anew."""
 
-_INPUTS = ("bucket", "store", "own_prefixes", "force_destroy", "keys")
+_INPUTS = ("bucket", "store", "own_prefixes", "force_destroy", "keys", "given")
 
 
 class _BucketProvider(Provider):
@@ -50,14 +53,20 @@ class _BucketProvider(Provider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         replaces = []
-        if changed(_olds, _news, "bucket") and not is_elsewhere(_olds, _news):
-            _require_nothing_lost(_olds, _news)
-            replaces = ["bucket"]
+        if not is_elsewhere(_olds, _news):
+            if changed(_olds, _news, "bucket"):
+                _require_nothing_lost(_olds, _news)
+                replaces = ["bucket"]
+            elif _is_given(_olds):
+                _require_given(_news)
         return DiffResult(changes=bool(changed(_olds, _news, *_INPUTS)), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         client = connect_when_it_answers(props["store"], _STARTUP_SECONDS)
-        mark = take(client, props["bucket"], props["store"], known=False)
+        mark = take(client, props["bucket"], props["store"], known=False, given=_is_given(props))
+        # Of both buckets, the one that looks after the keys says it.
+        for lack in dialect.of(client, props["bucket"]).lacks if props["keys"] else ():
+            tell(f"The object store at '{client.endpoint}': {lack}", stays=True)
         return CreateResult(props["bucket"], _outputs(props, mark))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -72,7 +81,8 @@ class _BucketProvider(Provider):
         if is_elsewhere(_olds, _news):
             mark = move(_olds, _news)
         else:
-            mark = take(client, _news["bucket"], _news["store"], known=True)
+            given = _is_given(_news)
+            mark = take(client, _news["bucket"], _news["store"], known=True, given=given)
             if _olds.get("keys") and changed(_olds, _news, "keys"):
                 _tell_who_has_the_old_key(_news["store"])
         return UpdateResult(_outputs(_news, mark))
@@ -91,6 +101,9 @@ class _BucketProvider(Provider):
                     stays=True,
                 )
                 return
+            if _is_given(_props):
+                _give_back(client, bucket)
+                return
             held = contents.look(client, bucket)
         except NoBucket:
             return
@@ -99,6 +112,32 @@ class _BucketProvider(Provider):
             raise foreign_objects.refusal([found])
         contents.delete(client, bucket, held, last=bucket_marks.KEY)
         buckets.delete(client, bucket)
+
+
+def _is_given(props: Mapping[str, Any]) -> bool:
+    """Say whether somebody else has made the bucket, and keeps it."""
+    return bool(props.get("given"))
+
+
+def _require_given(news: Mapping[str, Any]) -> None:
+    """Raise if a bucket of somebody else's would be the stack's own from now on, and go with it."""
+    if not _is_given(news):
+        raise StoreError(
+            f"The bucket '{news['bucket']}' was there before this stack, and would be deleted with "
+            "it from now on: dlstack:dataBucket or dlstack:outputBucket does not name it any more. "
+            "Set that key again, or dlstack:bucketPrefix to another prefix."
+        )
+
+
+def _give_back(client: Client, bucket: str) -> None:
+    """Leave a bucket with all that it holds but the stack's mark: another stack may use it now."""
+    delete(client, S3Url(bucket, bucket_marks.KEY))
+    tell(
+        f"The bucket '{bucket}' was there before this stack, and stays with what it holds: code "
+        "and data are below 'blobs/' and 'folders/', runs and models below 'runs/', 'models/' and "
+        "'packages/'.",
+        stays=True,
+    )
 
 
 def _outputs(props: dict[str, Any], mark: BucketMark) -> dict[str, Any]:
@@ -111,6 +150,9 @@ def _require_nothing_lost(olds: dict[str, Any], news: dict[str, Any]) -> None:
     Where that is wanted (`force_destroy`), say what goes.
     """
     bucket = olds["bucket"]
+    if _is_given(olds):
+        tell(f"Nothing of the bucket '{bucket}' is copied to '{news['bucket']}'.", stays=True)
+        return
     try:
         client = connect(olds["store"])
         held = contents.look(client, bucket)
@@ -160,6 +202,7 @@ class Bucket(Resource, module="s3", name="Bucket"):
         own_prefixes: Sequence[str],
         force_destroy: bool,
         keys: pulumi.Input[str],
+        given: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declare a bucket.
@@ -170,6 +213,7 @@ class Bucket(Resource, module="s3", name="Bucket"):
             store: the object store it lies in.
             own_prefixes: what the stack's Jobs write, and `destroy` may delete.
             force_destroy: delete everything that is in it.
+            given: somebody else has made it, and it is never deleted.
             keys: changes with the store's credentials, and says nothing of them; empty: they stay.
             opts: resource options.
         """
@@ -180,5 +224,7 @@ class Bucket(Resource, module="s3", name="Bucket"):
             "force_destroy": force_destroy,
             "keys": keys,
             "bucket_id": None,
+            # Absent where it is false: states of before have no such input.
+            **({"given": True} if given else {}),
         }
         super().__init__(_BucketProvider(), name, props, opts)

@@ -1,5 +1,7 @@
 """How the dynamic resources reach the object store of their stack.
 
+The stack's own store is reached by way of the cluster's API: it is open to pods only.
+
 They get the name of the Secret with its credentials and read it when they are called: a provider's
 inputs are kept in the state, and a changed key must not leave the old one behind in it.
 """
@@ -7,18 +9,20 @@ inputs are kept in the state, and a changed key must not leave the old one behin
 import base64
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from store import buckets, client
+from store.access import ACCESS_KEY, SECRET_KEY, Access
 from store.client import Client
 from store.errors import Forbidden, Gone, Unreachable, WrongCredentials
 
-from ..cluster import api
+from ..cluster import api, names, port_forward
 
 Store = Mapping[str, Any]
-"""Input of the dynamic resources: `endpoint` (empty: AWS), `region`, `in_stack`, and where its
-Secret is: `cluster` (see `clusters.Cluster`), `namespace` and `secret`. For whose the buckets are,
-`stack_id` and `stack`; `volume` is another one when the in-stack store has lost its volume."""
+"""Input of the dynamic resources: `endpoint` (empty: AWS; of an in-stack store the one that pods
+use), `region`, `in_stack`, and where its Secret is: `cluster` (see `clusters.Cluster`), `namespace`
+and `secret`. For whose the buckets are, `stack_id` and `stack`; `volume` is another one when the
+in-stack store has lost its volume."""
 
 Seen = TypeVar("Seen")
 
@@ -27,16 +31,36 @@ _AWAY = (Unreachable, WrongCredentials, Forbidden)
 written others into the Secret. It forbids everything while it ends, when it has lost its users:
 Kubernetes still sends it requests then, as long as no other pod is ready."""
 
-ACCESS_KEY = "AWS_ACCESS_KEY_ID"
-SECRET_KEY = "AWS_SECRET_ACCESS_KEY"
+CREDENTIALS = "DLSTACK_S3_CREDENTIALS"
+OF_THE_ENVIRONMENT = "environment"
+"""In a Secret without keys: whoever asks has an identity that boto3 finds."""
 
 
 def connect(store: Store) -> Client:
     """Return a client of `store`. Raises Gone if its Secret is not there."""
-    access_key, secret_key = read_credentials(store)
-    return client.connect(
-        store["endpoint"], store["region"], access_key, secret_key, direct=store["in_stack"]
+    variables = read_variables(store)
+    way = way_in(store)
+    access = Access.of(variables, way.endpoint, store["region"])
+    return client.connect(access, direct=store["in_stack"], called=store["endpoint"], why=way.why)
+
+
+class WayIn(NamedTuple):
+    """How this process reaches a store."""
+
+    endpoint: str
+    """URL; empty for AWS."""
+    why: Callable[[], str] | None
+    """Says why it does not, if that is known here."""
+
+
+def way_in(store: Store) -> WayIn:
+    """Return how this process reaches `store`."""
+    if not store["in_stack"]:
+        return WayIn(store["endpoint"], None)
+    forward = port_forward.to(
+        store["cluster"], store["namespace"], names.OBJECT_STORE, names.OBJECT_STORE_PORT
     )
+    return WayIn(f"http://127.0.0.1:{forward.port}", forward.problem)
 
 
 def connect_when_it_answers(store: Store, seconds: float = 0) -> Client:
@@ -52,25 +76,31 @@ def connect_when_it_answers(store: Store, seconds: float = 0) -> Client:
     return client
 
 
-def read_credentials(store: Store) -> tuple[str, str]:
-    """Return access key and secret key, as the Secret has them now."""
+def read_variables(store: Store) -> dict[str, str]:
+    """Return what the store's Secret has now (`Access.variables`)."""
     namespace, name = store["namespace"], store["secret"]
-    document = api.get(store["cluster"], f"/api/v1/namespaces/{namespace}/secrets/{name}")
+    try:
+        document = api.get(store["cluster"], f"/api/v1/namespaces/{namespace}/secrets/{name}")
+    except api.Forbidden as refusal:
+        raise Forbidden(
+            f"The kubeconfig's user may not read the Secret '{name}' of the namespace "
+            f"'{namespace}', which has the object store's credentials (docs/clusters.md)."
+        ) from refusal
     if document is None:
         raise Gone(
             f"The Secret '{name}' with the object store's credentials is not in the namespace "
             f"'{namespace}'. Run 'pulumi up --refresh', which makes it again."
         )
-    data = document.get("data") or {}
-    if not {ACCESS_KEY, SECRET_KEY} <= data.keys():
+    data = {
+        key: base64.b64decode(value).decode() for key, value in (document.get("data") or {}).items()
+    }
+    has_keys = {ACCESS_KEY, SECRET_KEY} <= data.keys()
+    if not has_keys and data.get(CREDENTIALS) != OF_THE_ENVIRONMENT:
         raise Gone(
             f"The Secret '{name}' of the namespace '{namespace}' has no {ACCESS_KEY} and "
             f"{SECRET_KEY}. Run 'pulumi up --refresh', which puts them there again."
         )
-    access_key, secret_key = (
-        base64.b64decode(data[key]).decode() for key in (ACCESS_KEY, SECRET_KEY)
-    )
-    return access_key, secret_key
+    return data
 
 
 def fingerprint(access_key: str, secret_key: str, salt: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
+from store.access import ACCESS_KEY, SECRET_KEY
 from store.errors import Gone
 
 from ..cluster.clusters import Cluster
@@ -23,7 +24,8 @@ class _GeneratedCredentialsProvider(Provider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         try:
             # Of a state that is lost: the store runs, and knows no others.
-            access_key, secret_key = connection.read_credentials(props["kept_in"])
+            there = connection.read_variables(props["kept_in"])
+            access_key, secret_key = there[ACCESS_KEY], there[SECRET_KEY]
         except (Gone, KeyError):
             # The alphabets of AWS: clients and signatures are known to take them.
             access_key, secret_key = secrets.token_hex(10).upper(), secrets.token_hex(20)

@@ -3,7 +3,8 @@
 This path is part of existing stacks' state.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -11,12 +12,17 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 
 from store import bucket_marks, contents
 from store.errors import NoBucket
+from store.models import MANIFEST_FILE
 
 from . import foreign_objects
 from .connection import Store, connect_to_delete
+from .engine import tell
 from .force import is_forced
 from .ownership import is_anothers
 from .provider import Provider, changed, inputs_of
+
+_PUBLISHED = re.compile(rf"models/([^/]+)/([1-9]\d*)/{re.escape(MANIFEST_FILE)}")
+"""Key of what a version has once readers see it."""
 
 
 class _DestroyGuardProvider(Provider):
@@ -39,6 +45,7 @@ class _DestroyGuardProvider(Provider):
         if client is None:
             return
         found = []
+        models: dict[str, set[int]] = {}
         for guarded in _props["buckets"]:
             bucket = guarded["bucket"]
             try:
@@ -47,9 +54,26 @@ class _DestroyGuardProvider(Provider):
                 held = contents.look(client, bucket)
             except NoBucket:
                 continue
+            for version in held.versions:
+                if published := _PUBLISHED.fullmatch(version.key):
+                    models.setdefault(published[1], set()).add(int(published[2]))
             found.append(foreign_objects.holding(client, bucket, held, guarded["own_prefixes"]))
         if any(found) and not is_forced(_props):
             raise foreign_objects.refusal(list(filter(None, found)))
+        if store["in_stack"] and models:
+            tell(_going(models), stays=True)
+
+
+def _going(models: Mapping[str, Collection[int]]) -> str:
+    """Return that the in-stack store's models go; `models` is name -> version numbers."""
+    named = ", ".join(
+        f"{len(numbers)} version{'s' if len(numbers) > 1 else ''} of the model '{name}'"
+        for name, numbers in sorted(models.items())
+    )
+    return (
+        f"The in-stack object store goes with the stack, and with it {named}. What keeps them is a "
+        "backup from before: 'python -m infra backup FILE'."
+    )
 
 
 class DestroyGuard(Resource, module="s3", name="DestroyGuard"):

@@ -1,14 +1,15 @@
 """What a bucket holds that its stack did not put there, which `destroy` must not delete.
 
-The stack's own are the objects that `Folder` uploaded, which carry a mark, everything below a
-bucket's `own_prefixes`, and the bucket's own mark.
+The stack's own are what `Folder` uploaded (it is named after its content or, of an earlier dlstack,
+carries a mark), everything below a bucket's `own_prefixes`, and the bucket's own mark.
 """
 
 from collections.abc import Sequence
 
-from store import bucket_marks
+from store import folders
 from store.client import Client
 from store.contents import Contents, Version
+from store.dialect import OWN_PREFIX
 from store.errors import StoreError
 from store.marks import mark
 from store.parallel import in_parallel
@@ -16,7 +17,7 @@ from store.urls import S3Url
 
 _NAMES_SHOWN = 3
 
-_WRITTEN = ("code/", "data/", "runs/", "models/")
+_WRITTEN = ("blobs/", "folders/", "code/", "data/", "runs/", "models/", "packages/")
 """What a stack's uploads begin with: an unfinished one of them is of one that was killed."""
 
 
@@ -26,7 +27,8 @@ def keys(client: Client, bucket: str, held: Contents, own_prefixes: Sequence[str
         version
         for version in held.versions
         if not version.is_delete_marker
-        and version.key != bucket_marks.KEY
+        and not version.key.startswith(OWN_PREFIX)
+        and not folders.is_own(version.key)
         and not version.key.startswith(tuple(own_prefixes))
     ]
 

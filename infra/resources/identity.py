@@ -18,7 +18,7 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from ..cluster import api, clusters, namespace
+from ..cluster import api, clusters, ending, given_namespace, namespace
 from ..cluster.clusters import Cluster
 from . import engine
 from .provider import Provider, changed, inputs_of
@@ -68,11 +68,19 @@ class _IdentityProvider(Provider):
 
     def delete(self, _id: str, props: dict[str, Any]) -> None:
         _require_cluster(props)
+        if _is_given(props):
+            # Another goes with all that is in it.
+            ending.await_stack(props["cluster"], props["namespace"], engine.tell)
+            given_namespace.unmark(props["cluster"], props["namespace"], props["stack_id"])
 
 
 def _refuse_moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
     """Raise if what the state knows is elsewhere, or would be lost on the way to what is wanted."""
-    if olds["cluster"]["uid"] != news["cluster"]["uid"]:
+    if _is_given(olds) != _is_given(news):
+        raise _another_kind(olds)
+    # Namespaces that are given have UIDs of their own.
+    elsewhere = _is_given(news) and changed(olds, news, "namespace")
+    if olds["cluster"]["uid"] != news["cluster"]["uid"] and not elsewhere:
         raise clusters.another(olds["cluster"], news["cluster"])
     if olds["stack_id"] != news["stack_id"]:
         raise pulumi.RunError(
@@ -94,8 +102,9 @@ def _refuse_moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
         keep.append(f"'pulumi config set dlstack:bucketPrefix {prefix}'")
     if news["force_destroy"]:
         engine.tell(
-            f"{renamed}dlstack:forceDestroy is true: the namespace '{olds['namespace']}' will be "
-            f"deleted with all models in it. {' and '.join(keep)} would keep them.",
+            f"{renamed}dlstack:forceDestroy is true: the object store of the namespace "
+            f"'{olds['namespace']}' will be deleted with all models. {' and '.join(keep)} would "
+            "keep them.",
             stays=True,
         )
         return
@@ -107,14 +116,32 @@ def _refuse_moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
     )
 
 
+def _another_kind(olds: Mapping[str, Any]) -> pulumi.RunError:
+    """Return the error of a stack that shall live in the other kind of namespace."""
+    whose, back = "made itself", "'pulumi config rm dlstack:createNamespace'"
+    if _is_given(olds):
+        whose, back = "was given", "'pulumi config set dlstack:createNamespace false'"
+    return pulumi.RunError(
+        f"The stack is in the namespace '{olds['namespace']}', which it {whose}: "
+        f"dlstack:createNamespace can't change any more. Run {back}, or make another stack."
+    )
+
+
+def _is_given(props: Mapping[str, Any]) -> bool:
+    """Say whether the namespace is one that an administrator made."""
+    return "namespace" in props["cluster"]
+
+
 def _lacks_mark(props: Mapping[str, Any], *, known: bool) -> bool:
-    return namespace.require_own(
+    require = given_namespace.require_free if _is_given(props) else namespace.require_own
+    return require(
         props["cluster"], props["namespace"], props["stack"], props["stack_id"], known=known
     )
 
 
 def _mark(props: Mapping[str, Any]) -> None:
-    namespace.mark(props["cluster"], props["namespace"], props["stack"], props["stack_id"])
+    mark = given_namespace.mark if _is_given(props) else namespace.mark
+    mark(props["cluster"], props["namespace"], props["stack"], props["stack_id"])
 
 
 def _require_cluster(props: Mapping[str, Any]) -> None:

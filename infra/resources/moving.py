@@ -52,21 +52,21 @@ def move(olds: Mapping[str, Any], news: Mapping[str, Any]) -> BucketMark:
             f"The bucket '{olds['bucket']}' of {_named(old)} is gone: nothing of it is copied.",
             stays=True,
         )
-        return take(target, news["bucket"], new, known=False)
+        return _take(target, news)
     except StoreError as error:
         there = _there(target, news["bucket"])
         if there is not None and there.bucket_id == olds.get("bucket_id"):
             return there
         if news["force_destroy"]:
             tell(f"Nothing of the bucket '{olds['bucket']}' was copied. {error}", stays=True)
-            return take(target, news["bucket"], new, known=False)
+            return _take(target, news)
         raise StoreError(
             f"What the bucket '{olds['bucket']}' of {_named(old)} holds can't be copied to "
             f"{_named(new)}. {error} Then run 'pulumi up' again, or set the dlstack:s3 keys back. "
             "If that store is gone for good, set dlstack:forceDestroy to true to go on without "
             "what it held."
         ) from error
-    mark = take(target, news["bucket"], new, known=False)
+    mark = _take(target, news)
     names = (source, olds["bucket"], target, news["bucket"])
     # A bucket that was copied by hand, mark included, may be behind by now.
     if mark.bucket_id == known.bucket_id and not missing(*names, but=bucket_marks.KEY):
@@ -82,6 +82,11 @@ def move(olds: Mapping[str, Any], news: Mapping[str, Any]) -> BucketMark:
         raise StoreError(f"{error} Nothing is lost: the old store still serves.") from error
     _tell_what_stays(source, olds, new, copied)
     return mark
+
+
+def _take(target: Client, news: Mapping[str, Any]) -> BucketMark:
+    given = bool(news.get("given"))
+    return take(target, news["bucket"], news["store"], known=False, given=given)
 
 
 def _known(source: Client, olds: Mapping[str, Any], new: Store) -> BucketMark:
@@ -125,7 +130,11 @@ def _tell_what_stays(source: Client, olds: Mapping[str, Any], new: Store, copied
             f"{copied} objects of the bucket '{bucket}' were copied from {_named(old)} to "
             f"{_named(new)}."
         )
-    if not old["in_stack"]:
+    if olds.get("given"):
+        lines.append(
+            f"The bucket '{bucket}' of {_named(old)} was there before this stack, and stays."
+        )
+    elif not old["in_stack"]:
         keys = [entry.path for entry in list_objects(source, S3Url(bucket))]
         endpoint = f" --endpoint-url {old['endpoint']}" if old["endpoint"] else ""
         lines.append(

@@ -38,7 +38,9 @@ class _OtherRunsProvider(Provider):
         # Of a stack that goes: what still trains would write to its buckets while they are emptied.
         _end({**props, "keep": ""}, known="")
         all_pods = f"app.kubernetes.io/name={names.TRAINING}"
-        ending.await_pods(props["cluster"], props["namespace"], all_pods)
+        ending.await_pods(props["cluster"], props["namespace"], all_pods, engine.tell)
+        # The namespace can't go before they do.
+        ending.give_up_lost(props["cluster"], props["namespace"], engine.tell)
 
 
 def _end(props: dict[str, Any], *, known: str) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def _end(props: dict[str, Any], *, known: str) -> dict[str, Any]:
         ending.suspend(cluster, namespace, name)
     # Without another run nobody waits for their room.
     for name in active if keep else ():
-        ending.await_pods(cluster, namespace, ending.of_job(name))
+        ending.await_pods(cluster, namespace, ending.of_job(name), engine.tell)
     for job in others:
         if (name := str(job["metadata"]["name"])) != known:
             ending.delete(cluster, namespace, name)

@@ -10,6 +10,7 @@ from typing import Any
 from store import bucket_marks, buckets, contents
 from store.bucket_marks import BucketMark
 from store.client import Client
+from store.dialect import OWN_PREFIX
 from store.errors import BucketTaken, NoBucket, WrongCredentials
 
 from ..cluster import api
@@ -20,7 +21,9 @@ from .engine import tell
 _CLOCKS_DIFFER_BY = timedelta(minutes=1)
 
 
-def take(client: Client, bucket: str, store: Store, *, known: bool) -> BucketMark:
+def take(
+    client: Client, bucket: str, store: Store, *, known: bool, given: bool = False
+) -> BucketMark:
     """Return the stack's mark in a bucket; create and mark the bucket as far as that is needed.
 
     Args:
@@ -28,18 +31,26 @@ def take(client: Client, bucket: str, store: Store, *, known: bool) -> BucketMar
         bucket: its name.
         store: the object store, with the stack's id.
         known: the bucket is the stack's by its state, which may be older than marks are.
+        given: somebody else has made it, for the stack to use.
 
     Raises:
-        BucketTaken: the bucket is somebody else's, or may be.
+        BucketTaken: the bucket is another stack's or, if it was not given, may be.
+        NoBucket: it was given, and is not there.
     """
     owner: dict[str, Any] = {"stack_id": store["stack_id"], "stack": store["stack"]}
     try:
         mark = bucket_marks.find(client, bucket)
-    except NoBucket:
+    except NoBucket as error:
+        if given:
+            raise NoBucket(
+                f"The bucket '{bucket}' is not there, or not for these credentials. Have it made, "
+                "or correct dlstack:dataBucket and dlstack:outputBucket: the stack makes none that "
+                "they name."
+            ) from error
         buckets.create(client, bucket)
         return bucket_marks.put(client, bucket, **owner)
     if mark is None:
-        if not (known or store["in_stack"] or _was_cut_short(client, bucket, store)):
+        if not (known or given or store["in_stack"] or _was_cut_short(client, bucket, store)):
             raise BucketTaken(
                 f"The bucket '{bucket}' exists already and was not made by this stack. Set "
                 "dlstack:bucketPrefix to another prefix. Or delete the bucket, if nobody needs "
@@ -47,9 +58,10 @@ def take(client: Client, bucket: str, store: Store, *, known: bool) -> BucketMar
             )
         return bucket_marks.put(client, bucket, **owner)
     if is_anothers(mark, store):
+        other = "Name another bucket" if given else "Set dlstack:bucketPrefix to another prefix"
         raise BucketTaken(
-            f"The bucket '{bucket}' belongs to {whose(mark)}. Set dlstack:bucketPrefix to another "
-            "prefix. If that is this very stack, and its state was lost, 'pulumi config set "
+            f"The bucket '{bucket}' belongs to {whose(mark)}. {other}. If that is this very stack, "
+            "and its state was lost, 'pulumi config set "
             f"dlstack:stackId {mark.stack_id}' takes it over."
         )
     return mark
@@ -88,11 +100,13 @@ def whose(mark: BucketMark) -> str:
 def _was_cut_short(client: Client, bucket: str, store: Store) -> bool:
     """Say whether the bucket can only be one whose creation by this stack was cut short.
 
-    Killed at the wrong moment, `pulumi up` leaves an empty bucket without a mark.
+    Killed at the wrong moment, `pulumi up` leaves an empty bucket without a mark, or one with what
+    it tried the store with.
     """
     held = contents.look(client, bucket)
     created = buckets.created_at(client, bucket)
-    if held.versions or held.uploads or created is None:
+    others = [version for version in held.versions if not version.key.startswith(OWN_PREFIX)]
+    if others or held.uploads or created is None:
         return False
     namespace: Mapping[str, Any] | None = api.get(
         store["cluster"], f"/api/v1/namespaces/{store['namespace']}"

@@ -60,11 +60,15 @@ def _same(old: Any, new: Any) -> bool:
     if isinstance(new, Unknown):
         return True
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        keys = {"context"} if new.keys() == Cluster.__annotations__.keys() else {*old, *new}
+        keys = {"context"} if _is_cluster(new) else {*old, *new}
         return all(_same(old.get(key), new.get(key)) for key in keys)
     if isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(map(_same, old, new))
     return bool(old == new)
+
+
+def _is_cluster(value: Mapping[str, Any]) -> bool:
+    return Cluster.__required_keys__ <= value.keys() <= Cluster.__annotations__.keys()
 
 
 def _unexpected(record: logging.LogRecord) -> bool:

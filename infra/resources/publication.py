@@ -12,6 +12,8 @@ from store.client import Client
 from store.errors import StoreError
 from store.urls import S3Url
 
+from ..run import run_record
+from ..run.run_record import Progress
 from .connection import connect
 
 
@@ -25,6 +27,7 @@ class Publication:
             props: `store`, `bucket`, `model_name` and `run_hash`.
         """
         self._run_hash = props["run_hash"]
+        self._bucket = props["bucket"]
         self._url = S3Url(props["bucket"], f"models/{props['model_name']}")
         self._client: Client | None = None
         try:
@@ -46,3 +49,9 @@ class Publication:
             )
         except StoreError:
             return False
+
+    def progress(self) -> Progress | None:
+        """Return how far the run says that it is; None if it does not, or the store is away."""
+        if self._client is None:
+            return None
+        return run_record.progress_of(self._client, self._bucket, self._run_hash)

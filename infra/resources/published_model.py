@@ -20,29 +20,46 @@ from .provider import Provider, changed, inputs_of
 _INPUTS = ("bucket", "model_name", "wanted_run_hash", "wanted_version", "attempt", "store")
 
 
+RESTORE_OR_TRAIN = (
+    "Restore a backup: 'python -m infra restore FILE'. Or remove the pin, and the configured run "
+    "is trained: 'pulumi config rm dlstack:modelVersion'."
+)
+"""What to do where a version is pinned and none is published."""
+
+
 class _PublishedModelProvider(Provider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        changes = bool(changed(_olds, _news, *_INPUTS))
-        # What a refresh has found to be damaged has no version; the program may have seen another.
-        seen = _news.get("seen")
-        changes = changes or _olds.get("version") is None
-        changes = changes or (seen is not None and seen != _olds.get("version"))
-        return DiffResult(changes=changes, replaces=[])
+        return difference(_olds, _news, *_INPUTS)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["model_name"], _outputs(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        outs = inputs_of(props)
-        if outs.get("version") is not None and _is_lost(outs):
-            outs["version"] = None
-        return ReadResult(id_, outs)
+        return as_found(id_, props)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_outputs(_news))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """The model stays in its bucket, which deletes it or not."""
+
+
+def difference(olds: dict[str, Any], news: dict[str, Any], *inputs: str) -> DiffResult:
+    """Return whether the resource of a version has to look anew: for these inputs, or by itself."""
+    changes = bool(changed(olds, news, *inputs))
+    # What a refresh has found to be damaged has no version; the program may have seen another.
+    seen = news.get("seen")
+    changes = changes or olds.get("version") is None
+    changes = changes or (seen is not None and seen != olds.get("version"))
+    return DiffResult(changes=changes, replaces=[])
+
+
+def as_found(id_: str, props: dict[str, Any]) -> ReadResult:
+    """Return what a refresh finds of a version: none, where it is gone or damaged."""
+    outs = inputs_of(props)
+    if outs.get("version") is not None and is_lost(outs):
+        outs["version"] = None
+    return ReadResult(id_, outs)
 
 
 def _outputs(props: dict[str, Any]) -> dict[str, Any]:
@@ -60,13 +77,20 @@ def _outputs(props: dict[str, Any]) -> dict[str, Any]:
     return {
         **inputs_of(props),
         "version": version,
+        **outputs_of(manifest),
+    }
+
+
+def outputs_of(manifest: Manifest) -> dict[str, Any]:
+    """Return what a resource says of the version that has this manifest."""
+    return {
         "run_hash": manifest.run_hash,
         "metrics": dict(manifest.metrics),
         "provenance": _provenance(manifest),
     }
 
 
-def _is_lost(outs: dict[str, Any]) -> bool:
+def is_lost(outs: dict[str, Any]) -> bool:
     """Say whether the version is known to be gone or damaged. A store that is away says nothing."""
     try:
         find(
@@ -86,7 +110,8 @@ def _is_lost(outs: dict[str, Any]) -> bool:
 def _provenance(manifest: Manifest) -> dict[str, Any]:
     """Return what made the model: the manifest's `provenance` and what stands beside it there."""
     told = manifest.document
-    beside = {key: told[key] for key in ("parameters", "created", "seconds") if key in told}
+    keys = ("parameters", "created", "seconds", "origin")
+    beside = {key: told[key] for key in keys if key in told}
     return {**told.get("provenance", {}), **beside}
 
 
@@ -108,10 +133,11 @@ def find(
         if found.version is not None and found.manifest is not None:
             return found.version.number, found.manifest
         damage = f" {found.damaged[0]}" if found.damaged else ""
+        there = _intact(client, url)
+        other = f" Or set dlstack:modelVersion to one of the versions there: {there}."
         raise NotPublished(
             f"The training run {run_hash[:12]} has no intact version of the model '{model}' in "
-            f"'{url}'.{damage} Run 'pulumi up' again: it publishes one. Or set "
-            f"dlstack:modelVersion to one of the versions there: {_intact(client, url)}."
+            f"'{url}'.{damage} Run 'pulumi up' again: it publishes one.{other if there else ''}"
         )
     problem = "is not published"
     for one in models.published(client, url):
@@ -122,16 +148,20 @@ def find(
                 return version, manifest
             except Damaged as error:
                 problem = f"is damaged: {error.problem}"
-    raise NotPublished(
-        f"Version {version} of the model '{model}' {problem}. Set dlstack:modelVersion to one of "
-        f"the versions in '{url}': {_intact(client, url)}. Or remove it, and the newest is served."
+    there = _intact(client, url)
+    advice = (
+        f"Set dlstack:modelVersion to one of the versions in '{url}': {there}. Or remove it, and "
+        "the version of the configured run is served."
+        if there
+        else f"'{url}' has no intact version. {RESTORE_OR_TRAIN}"
     )
+    raise NotPublished(f"Version {version} of the model '{model}' {problem}. {advice}")
 
 
 def _intact(client: Client, url: S3Url) -> str:
     """Return the numbers of the intact versions, the newest first, for a message."""
     found = models.intact(client, url)
-    return ", ".join(str(version.number) for version, _ in found) or "none"
+    return ", ".join(str(version.number) for version, _ in found)
 
 
 class PublishedModel(Resource, module="models", name="PublishedModel"):

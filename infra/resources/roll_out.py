@@ -5,20 +5,31 @@ wrong, and waits that long for what is hopeless. So it is told not to wait (`nam
 """
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from ..cluster import api, why
+from ..cluster import api, autoscalers, why
 from ..cluster.clusters import Cluster
 from ..cluster.messages import Trouble
+from ..cluster.scale import Scale
 from . import engine
 from .provider import Provider, changed, inputs_of
 from .waiting import LOOK_SECONDS, Waiting
 
 SECONDS = 600
 """Of a roll-out: pulling an image of some GB, fetching the model and loading it."""
+
+_END_SECONDS = 1
+"""Of a pod whose Deployment is taken down."""
+
+_GONE_SECONDS = 15
+"""How long such pods may take: one of a lost node stays."""
+
+_LOOK_SECONDS = 0.2
 
 _AWAY_SECONDS = 60
 """How long the cluster may be unreachable: its API server may be started anew."""
@@ -28,16 +39,28 @@ if TYPE_CHECKING:
     from pulumi_kubernetes.apps.v1 import Deployment
 
 
-def wait(cluster: Cluster, namespace: str, name: str, seconds: int) -> None:
+def wait(
+    cluster: Cluster, namespace: str, name: str, seconds: int, scale: Scale | None = None
+) -> None:
     """Return when all pods of the Deployment have its present template and are available.
 
     What it waits for is shown in the terminal of `pulumi up`.
+
+    Args:
+        cluster: where it is.
+        namespace: of the Deployment.
+        name: of the Deployment.
+        seconds: how long it may take.
+        scale: how many pods there are to be. The Deployment gets the nearest number at once: an
+            autoscaler that has just come would see to it later, and one that has just gone may
+            have written another number. None: others say how many.
 
     Raises:
         pulumi.RunError: that did not come true within `seconds` or the Deployment's own deadline,
             or can't come true until somebody changes something.
     """
-    path = f"/apis/apps/v1/namespaces/{namespace}/deployments?fieldSelector=metadata.name={name}"
+    collection = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    path = f"{collection}?fieldSelector=metadata.name={name}"
     waiting = Waiting(f"The Deployment '{name}'", _AWAY_SECONDS)
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
@@ -49,8 +72,12 @@ def wait(cluster: Cluster, namespace: str, name: str, seconds: int) -> None:
         deployment = None
         try:
             for deployment in api.watch(cluster, path, max(1, min(LOOK_SECONDS, round(left)))):
-                if is_complete(deployment):
+                if scale is not None and (pods := _missed(deployment, scale)) is not None:
+                    api.patch(cluster, f"{collection}/{name}", {"spec": {"replicas": pods}})
+                elif is_complete(deployment):
                     return
+            # A server that is short of time ends a watch before it has told anything.
+            deployment = deployment or api.get(cluster, f"{collection}/{name}")
             trouble = why.deployment(cluster, deployment) if deployment else None
         except api.NoAnswer as error:
             waiting.outlives(error)
@@ -97,6 +124,13 @@ def failure_of(deployment: dict[str, Any]) -> str | None:
     return None
 
 
+def _missed(deployment: dict[str, Any], scale: Scale) -> int | None:
+    """Return the number of pods that a Deployment is to have; None if it has it."""
+    wanted: int = deployment["spec"]["replicas"]
+    nearest = scale.nearest(wanted)
+    return None if nearest == wanted else nearest
+
+
 def _is_current(deployment: dict[str, Any]) -> bool:
     """Say whether the status speaks of the present specification."""
     seen: int = deployment.get("status", {}).get("observedGeneration", 0)
@@ -105,7 +139,10 @@ def _is_current(deployment: dict[str, Any]) -> bool:
 
 class _RollOutProvider(Provider):
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        keys = ("cluster", "namespace", "deployment", "uid", "generation", "seconds")
+        keys = (
+            *("cluster", "namespace", "deployment", "uid", "generation", "seconds"),
+            *("has_clients", "scale"),
+        )
         return DiffResult(changes=bool(changed(olds, news, *keys)))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -124,12 +161,62 @@ class _RollOutProvider(Provider):
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_waited(news))
 
-    def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """The Deployment goes by itself."""
+    def delete(self, _id: str, props: dict[str, Any]) -> None:
+        """The Deployment goes by itself; its pods don't wait for clients, where there are some."""
+        if props.get("has_clients"):
+            _end(props["cluster"], props["namespace"], props["deployment"])
+
+
+def _end(cluster: Cluster, namespace: str, name: str) -> None:
+    """End a Deployment and its pods without what these do for their clients when others stay."""
+    apps = f"/apis/apps/v1/namespaces/{namespace}"
+    found = api.get(cluster, f"{apps}/deployments/{name}")
+    if found is None:
+        return
+    labels = found["spec"]["selector"]["matchLabels"]
+    mine = f"labelSelector={quote(','.join(f'{key}={value}' for key, value in labels.items()))}"
+    places = {
+        f"{apps}/deployments": f"fieldSelector=metadata.name={name}",
+        f"{apps}/replicasets": mine,
+        f"/api/v1/namespaces/{namespace}/pods": mine,
+    }
+    # Each is left by its owner first: that would end it in its own time, or make another.
+    how = "propagationPolicy=Orphan"
+    try:
+        for place, which in places.items():
+            for path in _paths(cluster, place, which)[:1]:
+                api.delete(cluster, f"{path}?dryRun=All")
+    except api.Forbidden:
+        return  # They end in their own time.
+    for place, which in places.items():
+        if place.endswith("/pods"):
+            how = f"gracePeriodSeconds={_END_SECONDS}"
+        for path in _paths(cluster, place, which):
+            api.delete(cluster, f"{path}?{how}")
+    # Where it finds a pod, Kubernetes looks at the namespace anew only after half of the time that
+    # its template gives it. What else is still there would be deleted in another way than it is.
+    end = time.monotonic() + _GONE_SECONDS
+    while any(_paths(cluster, *place) for place in places.items()) and time.monotonic() < end:
+        engine.pause(_LOOK_SECONDS)
+
+
+def _paths(cluster: Cluster, place: str, which: str) -> list[str]:
+    found = api.items(cluster, f"{place}?{which}")
+    return [f"{place}/{one['metadata']['name']}" for one in found]
 
 
 def _waited(props: dict[str, Any]) -> dict[str, Any]:
-    wait(props["cluster"], props["namespace"], props["deployment"], int(props["seconds"]))
+    cluster, namespace, name = (props[key] for key in ("cluster", "namespace", "deployment"))
+    scale = None
+    if (given := props.get("scale")) is not None:
+        # The engine's numbers are floats.
+        most = given.get("most")
+        scale = Scale(least=int(given["least"]), most=None if most is None else int(most))
+        if most is None:
+            # Pulumi deletes what a stack has no more at the end of an `up`: until then it would
+            # go on to scale.
+            autoscalers.remove_own(cluster, namespace, name, given["autoscaler"])
+    wait(cluster, namespace, name, int(props["seconds"]), scale)
     return inputs_of(props)
 
 
@@ -142,6 +229,10 @@ class RollOut(Resource, module="apps", name="RollOut"):
         *,
         deployment: "Deployment",
         cluster: Cluster,
+        seconds: int = SECONDS,
+        has_clients: bool = False,
+        scale: Scale | None = None,
+        autoscaler: Mapping[str, str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declare what to wait for.
@@ -150,6 +241,11 @@ class RollOut(Resource, module="apps", name="RollOut"):
             name: logical name.
             deployment: the Deployment; each change of its specification is a new roll-out.
             cluster: where it is.
+            seconds: how long it may take.
+            has_clients: whether its pods take their time to end, so that clients find others: not
+                when all of them end.
+            scale: how many pods there are to be; None: others say so, or nobody does.
+            autoscaler: labels of the stack's own, which may be there of an earlier scale.
             opts: resource options.
         """
         props = {
@@ -159,6 +255,11 @@ class RollOut(Resource, module="apps", name="RollOut"):
             # Of another Deployment of the same name, the generations are others.
             "uid": deployment.metadata.apply(lambda metadata: metadata.uid),
             "generation": deployment.metadata.apply(lambda metadata: metadata.generation),
-            "seconds": SECONDS,
+            "seconds": seconds,
+            "has_clients": has_clients,
         }
+        if scale is not None:
+            props["scale"] = {"least": scale.least, "autoscaler": dict(autoscaler or {})} | (
+                {} if scale.most is None else {"most": scale.most}
+            )
         super().__init__(_RollOutProvider(), name, props, opts)

@@ -6,9 +6,10 @@ that was killed wait for another Job. So it is told not to wait (`names.SKIP_AWA
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -23,9 +24,13 @@ from ..cluster.jobs import (
     is_going,
     is_suspended,
     last_failure,
+    outlived,
+    outlived_by,
     took_too_long,
 )
 from ..cluster.keys import in_keys
+from ..cluster.lost_pods import LostPods
+from ..run.run_record import Progress, progress_text
 from . import engine
 from .connection import Store
 from .provider import Provider, changed, inputs_of
@@ -45,9 +50,19 @@ _LOOK_SHARE = 0.02
 """How often to look for the version: after this share of the time that the run has taken. So the
 delay is always small beside it, and a run of days costs the store next to nothing."""
 
+_PROGRESS_SECONDS = 10.0
+_PROGRESS_SHARE = 0.05
+"""How often to tell how far a run is: a line every 10 s at first, of a run of days every hour."""
+
 
 def wait(
-    cluster: Cluster, namespace: str, name: str, run: str, is_published: Callable[[], bool]
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    run: str,
+    is_published: Callable[[], bool],
+    progress: Callable[[], Progress | None],
+    start_seconds: int | None = None,
 ) -> None:
     """Return when the Job has succeeded, or before that, when its model is published.
 
@@ -59,6 +74,9 @@ def wait(
         name: of the Job.
         run: what it is called in messages: `run 5a1dcbe51b2c, attempt 1`.
         is_published: says whether its model is.
+        progress: says how far it is, if that is known.
+        start_seconds: how long its pods may wait for a node or the like; None: as long as the Job
+            may take. Then the Job is ended: it must not begin when nobody waits for it any more.
 
     Raises:
         pulumi.RunError: it failed, was cancelled or deleted, or can't begin until somebody changes
@@ -69,27 +87,59 @@ def wait(
 
     def follow() -> None:
         try:
-            _await_end(cluster, namespace, name, run, published)
+            _await_end(cluster, namespace, name, run, published, start_seconds)
             ended.set_result(None)
         except BaseException as error:
             ended.set_exception(error)
 
     began = time.monotonic()
     threading.Thread(target=engine.in_this_call(follow), name="job", daemon=True).start()
+    told = _Told(run, progress)
     while not ended.done():
         seconds = max(_FIRST_LOOK_SECONDS, _LOOK_SHARE * (time.monotonic() - began))
-        if futures.wait([ended], seconds).not_done and is_published():
-            published.set()
-            return
+        if futures.wait([ended], seconds).not_done:
+            if is_published():
+                published.set()
+                return
+            told.look()
     ended.result()
 
 
+class _Told:
+    """What the terminal was told of a run's progress."""
+
+    def __init__(self, run: str, progress: Callable[[], Progress | None]) -> None:
+        self._run, self._progress = run, progress
+        self._began = self._looked = time.monotonic()
+        self._at: datetime | None = None
+
+    def look(self) -> None:
+        """Tell how far the run is, if it has got on, and nothing was told for a while."""
+        now = time.monotonic()
+        if now - self._looked < max(_PROGRESS_SECONDS, _PROGRESS_SHARE * (now - self._began)):
+            return
+        self._looked = now
+        progress = self._progress()
+        # What an earlier attempt said is no progress of this one.
+        if progress is not None and self._at not in (None, progress.at):
+            engine.tell(f"The training {self._run}: {progress_text(progress, datetime.now(UTC))}")
+        if progress is not None:
+            self._at = progress.at
+
+
 def _await_end(
-    cluster: Cluster, namespace: str, name: str, run: str, published: threading.Event
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    run: str,
+    published: threading.Event,
+    start_seconds: int | None,
 ) -> None:
     """Return when the Job has succeeded, or within seconds when nobody needs to know any more."""
-    path = f"/apis/batch/v1/namespaces/{namespace}/jobs?fieldSelector=metadata.name={name}"
+    collection = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+    path = f"{collection}?fieldSelector=metadata.name={name}"
     waiting = Waiting(f"The training {run},", _AWAY_SECONDS)
+    lost = LostPods(cluster, namespace)
     announced = False
     while not published.is_set():
         job = None
@@ -100,14 +150,23 @@ def _await_end(
                 if not announced:
                     engine.tell(f"Waiting for the training {run}. Its log: python -m infra logs -f")
                     announced = True
+            # A server that is short of time ends a watch before it has told anything.
+            job = job or api.get(cluster, f"{collection}/{name}")
             if job is None or is_going(job):
                 raise pulumi.RunError(
                     f"The Job '{name}' of the {run}, is not in the namespace '{namespace}': "
                     "somebody has deleted it. Run 'pulumi up --refresh', which goes on from its "
                     "last checkpoint."
                 )
+            trouble = None
             # Asked only while a pod is missing: a training may take days.
-            trouble = None if _has_its_pods(job) else why.job(cluster, job)
+            if not _has_its_pods(job):
+                pods = ending.pods(cluster, namespace, ending.of_job(name))
+                for sentence in lost.give_up(pods):
+                    engine.tell(f"The training {run}: {sentence}")
+                if _has_trained(pods, run):
+                    return
+                trouble = why.job(cluster, job)
         except api.NoAnswer as error:
             waiting.outlives(error)
             continue
@@ -122,6 +181,12 @@ def _await_end(
             _keep_reason(cluster, job, str(trouble))
         if not goes_on:
             raise pulumi.RunError(f"The training {run}, can't begin: {waiting.trouble}")
+        if start_seconds is not None and waiting.troubled_seconds > start_seconds:
+            ending.suspend(cluster, namespace, name)
+            raise pulumi.RunError(
+                f"The training {run}, did not begin within dlstack:startTimeout ({start_seconds} "
+                f"s), and was ended: {waiting.trouble} The next 'pulumi up' tries again."
+            )
 
 
 def _is_over(job: Mapping[str, Any], cluster: Cluster, run: str) -> bool:
@@ -143,6 +208,25 @@ def _is_over(job: Mapping[str, Any], cluster: Cluster, run: str) -> bool:
     )
 
 
+def _has_trained(pods: Sequence[Mapping[str, Any]], run: str) -> bool:
+    """Say whether a Job has trained that a container of the cluster's keeps from ending.
+
+    Raises:
+        pulumi.RunError: it has failed, and the Job will not say so.
+    """
+    if not (reason := outlived(pods)):
+        return False
+    if failure := last_failure(pods):
+        log = in_keys(str(failure.get("message", ""))).strip()
+        raise pulumi.RunError(
+            "\n".join([f"The training {run}, failed: {in_words(failure)}", log, f"{reason}."])
+        )
+    if not all(map(outlived_by, pods)):
+        return False
+    engine.tell(f"{reason}.", stays=True)
+    return True
+
+
 def _why(job: Mapping[str, Any], end: Mapping[str, Any], cluster: Cluster) -> str:
     """Return why a Job has failed: what the process said that failed, or else the cluster."""
     namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
@@ -156,8 +240,9 @@ def _why(job: Mapping[str, Any], end: Mapping[str, Any], cluster: Cluster) -> st
 
 
 def _has_its_pods(job: Mapping[str, Any]) -> bool:
-    ready = int(job.get("status", {}).get("ready") or 0)
-    return ready >= int(job["spec"].get("parallelism") or 1)
+    status = job.get("status", {})
+    there = sum(int(status.get(count) or 0) for count in ("ready", "succeeded"))
+    return there >= int(job["spec"].get("parallelism") or 1)
 
 
 def _keep_reason(cluster: Cluster, job: Mapping[str, Any], reason: str) -> None:
@@ -191,7 +276,16 @@ class _RunEndProvider(Provider):
 
 def _waited(props: dict[str, Any]) -> dict[str, Any]:
     publication = Publication(props)
-    wait(props["cluster"], props["namespace"], props["job"], props["run"], publication.is_there)
+    wait(
+        props["cluster"],
+        props["namespace"],
+        props["job"],
+        props["run"],
+        publication.is_there,
+        publication.progress,
+        # The engine's numbers are floats.
+        int(props["start_seconds"]) if props.get("start_seconds") else None,
+    )
     return inputs_of(props)
 
 
@@ -209,6 +303,7 @@ class RunEnd(Resource, module="training", name="RunEnd"):
         bucket: pulumi.Input[str],
         model_name: str,
         cluster: Cluster,
+        start_seconds: int | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declare what to wait for.
@@ -222,6 +317,7 @@ class RunEnd(Resource, module="training", name="RunEnd"):
             bucket: in which.
             model_name: under which name.
             cluster: where the Job is.
+            start_seconds: how long its pods may wait for a node; None: as long as the Job may take.
             opts: resource options.
         """
         props = {
@@ -234,5 +330,6 @@ class RunEnd(Resource, module="training", name="RunEnd"):
             "store": store,
             "bucket": bucket,
             "model_name": model_name,
+            **({"start_seconds": start_seconds} if start_seconds is not None else {}),
         }
         super().__init__(_RunEndProvider(), name, props, opts)

@@ -23,6 +23,7 @@ class Waiting:
         self._what, self._away_seconds = what, away_seconds
         self._answered = time.monotonic()
         self._last: Trouble | None = None
+        self._troubled: float | None = None
 
     def outlives(self, error: NoAnswer) -> None:
         """Wait a moment for a cluster that does not answer; raise `error` if it is too long."""
@@ -37,8 +38,10 @@ class Waiting:
         """
         self._answered = time.monotonic()
         if trouble is None:
-            self._last = None
+            self._last = self._troubled = None
             return True
+        if self._troubled is None:
+            self._troubled = self._answered
         lasts = self._last is not None and self._last.hopeless and trouble.hopeless
         if self._last is None or self._last.reason != trouble.reason:
             engine.tell(f"{self._what} waits: {trouble}")
@@ -49,3 +52,8 @@ class Waiting:
     def trouble(self) -> Trouble | None:
         """What was seen last."""
         return self._last
+
+    @property
+    def troubled_seconds(self) -> float:
+        """For how long there has been one trouble or another without a break."""
+        return 0.0 if self._troubled is None else self._answered - self._troubled

@@ -1,7 +1,7 @@
 """SHA-256 sums of the files in a local folder: what is sent, and what changed."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,6 +9,7 @@ import pulumi
 
 from store.parallel import in_parallel
 
+from .hash_cache import HashCache, stamp_of
 from .line_ends import open_with_lf
 from .local_files import LocalFolder, Wanted
 
@@ -32,7 +33,7 @@ def code(path: str | Path, what: str, wanted: Wanted | None = None) -> dict[str,
     Raises:
         pulumi.RunError: something in the folder can't be sent, or nothing is there.
     """
-    return _sums(_local(path, what, True, wanted), open_with_lf)
+    return _sums(_local(path, what, True, wanted), open_with_lf, "code")
 
 
 def data(path: str | Path, what: str) -> dict[str, str]:
@@ -40,7 +41,21 @@ def data(path: str | Path, what: str) -> dict[str, str]:
 
     Args and errors as for `code`.
     """
-    return _sums(_local(path, what, False, None), _open)
+    return _sums(_local(path, what, False, None), _open, "data")
+
+
+def of(folder: Path, paths: Sequence[str]) -> dict[str, str]:
+    """Return path -> SHA-256 of some files of a folder, byte for byte. Raises OSError."""
+    cache, sums = HashCache(folder, "some"), dict.fromkeys(paths, "")
+
+    def take(path: str) -> None:
+        sums[path] = _hashed(path, str(folder / path), _open, cache)
+
+    try:
+        in_parallel(take, paths)
+    finally:
+        cache.save(is_whole=all(sums.values()))
+    return sums
 
 
 def _local(path: str | Path, what: str, source: bool, wanted: Wanted | None) -> LocalFolder:
@@ -53,7 +68,7 @@ def _open(path: str) -> BinaryIO:
     return open(path, "rb")
 
 
-def _sums(folder: LocalFolder, opened: Callable[[str], BinaryIO]) -> dict[str, str]:
+def _sums(folder: LocalFolder, opened: Callable[[str], BinaryIO], kind: str) -> dict[str, str]:
     files = folder.files()
     if not files:
         raise pulumi.RunError(
@@ -61,33 +76,63 @@ def _sums(folder: LocalFolder, opened: Callable[[str], BinaryIO]) -> dict[str, s
             "Put some there, or set it to another folder."
         )
 
+    cache = HashCache(folder.path, kind)
     sums: dict[str, str] = {}
-    large = []
-    for path, local in files.items():
-        try:
-            with opened(local) as file:
-                content = file.read(_LARGE_BYTES)
-        except OSError as exc:
-            folder.unreadable(path, exc)
+    try:
+        large = []
+        for path, local in files.items():
+            known = _small(folder, path, local, opened, cache)
+            if known is None:
+                large.append((path, local))
+            else:
+                sums[path] = known
+        sums.update(
+            in_parallel(lambda item: (item[0], _large(folder, *item, opened, cache)), large)
+        )
+    finally:
+        # Hours of reading may have been cut short.
+        cache.save(is_whole=len(sums) == len(files))
+    return {path: sums[path] for path in files}
+
+
+def _small(
+    folder: LocalFolder, path: str, local: str, opened: Callable[[str], BinaryIO], cache: HashCache
+) -> str | None:
+    """Return the SHA-256 of a file that is known or small, else None."""
+    try:
+        stamp = stamp_of(local)
+        if (known := cache.find(path, stamp)) is not None:
+            return known
+        with opened(local) as file:
+            content = file.read(_LARGE_BYTES)
         if content.startswith(_LFS_POINTER):
             raise folder.refusal(
                 path, "is a pointer of Git LFS, not the file itself", "Run 'git lfs pull' there."
             )
-        if len(content) < _LARGE_BYTES:
-            sums[path] = hashlib.sha256(content).hexdigest()
-        else:
-            large.append((path, local))
+        if len(content) == _LARGE_BYTES:
+            return None
+        found = hashlib.sha256(content).hexdigest()
+        cache.note(path, local, stamp, found)
+        return found
+    except OSError as exc:
+        folder.unreadable(path, exc)
 
-    def sha256(item: tuple[str, str]) -> tuple[str, str]:
-        path, local = item
-        try:
-            with opened(local) as file:
-                digest = hashlib.sha256()
-                while content := file.read(_LARGE_BYTES):
-                    digest.update(content)
-                return path, digest.hexdigest()
-        except OSError as exc:
-            folder.unreadable(path, exc)
 
-    sums.update(in_parallel(sha256, large))
-    return {path: sums[path] for path in files}
+def _large(
+    folder: LocalFolder, path: str, local: str, opened: Callable[[str], BinaryIO], cache: HashCache
+) -> str:
+    try:
+        return _hashed(path, local, opened, cache)
+    except OSError as exc:
+        folder.unreadable(path, exc)
+
+
+def _hashed(path: str, local: str, opened: Callable[[str], BinaryIO], cache: HashCache) -> str:
+    stamp, digest = stamp_of(local), hashlib.sha256()
+    if (known := cache.find(path, stamp)) is not None:
+        return known
+    with opened(local) as file:
+        while content := file.read(_LARGE_BYTES):
+            digest.update(content)
+    cache.note(path, local, stamp, digest.hexdigest())
+    return digest.hexdigest()

@@ -2,12 +2,13 @@
 
 import pulumi
 
+from store.access import Access
 from store.client import connect
 from store.errors import NoBucket, StoreError
+from store.file_names import require_files
 from store.objects import list_objects
 from store.urls import S3Url
 
-from ..settings.external_store import ExternalStore
 from . import checksums
 
 
@@ -16,7 +17,7 @@ def in_folder(path: str) -> dict[str, str]:
     return checksums.data(path, "dlstack:dataDir")
 
 
-def in_store(url: str, store: ExternalStore) -> dict[str, str]:
+def in_store(url: str, store: Access) -> dict[str, str]:
     """Return key -> size and ETag of a data set in S3: they stand for its files' checksums.
 
     Raises:
@@ -24,10 +25,9 @@ def in_store(url: str, store: ExternalStore) -> dict[str, str]:
     """
     try:
         place = S3Url.parse(url)
-        client = connect(
-            store.endpoint, store.region, store.access_key, store.secret_key, direct=False
-        )
-        objects = list(list_objects(client, place))
+        objects = list(list_objects(connect(store, direct=False), place))
+        # Known now, and not when it is fetched for a training.
+        require_files(place, objects)
     except NoBucket as exc:
         raise pulumi.RunError(
             f"dlstack:dataDir '{url}': the bucket is not there. Create it and upload the data set, "

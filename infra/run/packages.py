@@ -17,9 +17,9 @@ from .line_ends import open_with_lf
 
 REPOSITORY = Path(__file__).parents[2]
 
-_LEFT_OUT = {"training": {"mnist", "text", "datasets"}}
-"""Folders of a package that pods don't get. The examples are code folders like any other: uploaded,
-and part of a run's hash as its code."""
+_LEFT_OUT = {"training": {"mnist", "datasets", "trying"}}
+"""Folders of a package that pods don't get: commands for a person's machine, and the example, which
+is a code folder like any other: uploaded, and part of a run's hash as its code."""
 
 _SUFFIXES = frozenset({".py", ".html", ".js", ".css", ".svg", ".png"})
 """Of what pods import or serve. What else lies there decides nothing: lists of requirements, notes,

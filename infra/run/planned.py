@@ -2,16 +2,28 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pulumi
 
 from store.urls import is_s3
 
 from ..settings.settings import Settings
-from . import checksums, data_set, git, library, packages
-from .run_hash import VERSION, digest, run_hash
+from . import (
+    boot_file,
+    checksums,
+    data_set,
+    executables,
+    git,
+    library,
+    own_modules,
+    packages,
+    several_workers,
+)
+from .run_hash import VERSION, digest, image_of_training, run_hash
 
 _SOURCE_DIGITS = 12
 _SOURCE_BYTES = 16 * 1024
@@ -24,6 +36,8 @@ class PlannedRun:
 
     code: Mapping[str, str]
     """Path -> SHA-256 of the code folder."""
+    executables: Sequence[str]
+    """Paths of those of its files that may be run as programs."""
     data: Mapping[str, str]
     """Path -> checksum of the data set."""
     library: Mapping[str, str]
@@ -31,12 +45,19 @@ class PlannedRun:
     reached: Mapping[str, str]
     """Path -> SHA-256 of those of its modules that count for the run (`library.reached`)."""
     hash: str
-    provenance: Mapping[str, str | int]
+    provenance: Mapping[str, Any]
     """What the model's manifest says of it (docs/contracts.md)."""
 
     @classmethod
-    def of(cls, settings: Settings) -> "PlannedRun":
-        """Read code, data and library."""
+    def of(
+        cls, settings: Settings, kept: Callable[[], Mapping[str, str]] | None = None
+    ) -> "PlannedRun":
+        """Read code, data and library.
+
+        Args:
+            settings: of the stack.
+            kept: returns the checksums of the data where it is not on this machine.
+        """
         code = checksums.code(settings.code_dir, "dlstack:codeDir")
         if settings.boot_file not in code:
             raise pulumi.RunError(
@@ -50,11 +71,24 @@ class PlannedRun:
                 "file here. Switch on links ('git config core.symlinks true' and "
                 "Windows' developer mode) and check it out again, or name it in .dlstackignore."
             )
-        data = _data(settings)
+        boot_file.check(
+            settings.code_dir,
+            code,
+            settings.boot_file,
+            own_image=settings.image != settings.runtime_image,
+        )
+        several_workers.check(settings.code_dir, code, settings.node_count)
         package = packages.read(library.PACKAGE)
-        reached = library.reached(settings.code_dir, code, package)
+        ours = {library.PACKAGE: package, "store": packages.read("store")}
+        shadowed = own_modules.shadowed(settings.code_dir, code, settings.boot_file, ours)
+        data = _data(settings, kept)
+        reached = (
+            {} if library.PACKAGE in shadowed else library.reached(settings.code_dir, code, package)
+        )
+        image = image_of_training(settings.image)
         return cls(
             code=code,
+            executables=executables.among(settings.code_dir, code),
             data=data,
             library=package,
             reached=reached,
@@ -64,8 +98,10 @@ class PlannedRun:
                 data=data,
                 boot_file=settings.boot_file,
                 run_parameters=settings.run_parameters,
-                image=settings.image,
+                image=image,
                 node_count=settings.node_count,
+                env=settings.env,
+                secret_env=settings.secret_env,
             ),
             provenance={
                 "boot_file": settings.boot_file,
@@ -73,8 +109,10 @@ class PlannedRun:
                 "data_sha256": digest(data),
                 "library_sha256": digest(reached),
                 "run_hash_version": VERSION,
-                "image": settings.image,
+                "image": image,
                 "node_count": settings.node_count,
+                **({"env": dict(settings.env)} if settings.env else {}),
+                **({"secret_env": sorted(settings.secret_env)} if settings.secret_env else {}),
             },
         )
 
@@ -101,8 +139,10 @@ class PlannedRun:
         }
 
 
-def _data(settings: Settings) -> dict[str, str]:
+def _data(settings: Settings, kept: Callable[[], Mapping[str, str]] | None) -> Mapping[str, str]:
     if not is_s3(settings.data_dir):
+        if kept is not None and not Path(settings.data_dir).exists():
+            return kept()
         return data_set.in_folder(settings.data_dir)
     # No s3:// URL without a store gets into settings.
     assert settings.store is not None

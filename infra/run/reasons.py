@@ -55,7 +55,11 @@ def of(
         found.append(
             f"dlstack:bootFile: {_arrow(before['boot_file'], run.provenance['boot_file'])}"
         )
-    found += _parameters(manifest.get("parameters") or {}, parameters)
+    found += _values("runParameters", manifest.get("parameters") or {}, parameters)
+    if "code_sha256" in before:
+        found += _values("env", before.get("env") or {}, run.provenance.get("env") or {})
+        names = {*(before.get("secret_env") or ())} ^ {*(run.provenance.get("secret_env") or ())}
+        found += [f"dlstack:secretEnv: {name} came or went" for name in sorted(names)]
     if differs("data_sha256"):
         found.append(f"the data in {data_dir} changed{files('data')}")
     if differs("image"):
@@ -72,11 +76,11 @@ def of(
     return found
 
 
-def _parameters(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+def _values(key: str, before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
     for name in sorted({*before, *now}):
         old, new = before.get(name, _NOT_SET), now.get(name, _NOT_SET)
         if old != new:
-            yield f"dlstack:runParameters.{name}: {_arrow(old, new)}"
+            yield f"dlstack:{key}.{name}: {_arrow(old, new)}"
 
 
 def _arrow(before: object, now: object) -> str:

@@ -6,11 +6,14 @@ hash again trains nothing) and it says which code and data made the model that i
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 VERSION = 2
 """Raise it when the form of the hashed document changes, or when a part of dlstack that is not in
 it changes what a run produces. Then every stack trains once more."""
+
+_FRONTEND = re.compile(r"\.frontend-[0-9a-f]+$")
 
 
 def run_hash(
@@ -22,6 +25,8 @@ def run_hash(
     run_parameters: Mapping[str, str],
     image: str,
     node_count: int,
+    env: Mapping[str, str] | None = None,
+    secret_env: Iterable[str] = (),
 ) -> str:
     """Return the run hash, 64 hexadecimal digits.
 
@@ -33,7 +38,10 @@ def run_hash(
             a run that goes on without its beginning anew, and trains nothing that is published
             already.
         data: path -> checksum of the data set (size and ETag, where it lies in S3 already).
-        boot_file, run_parameters, image, node_count: as configured.
+        boot_file, run_parameters, node_count, env: as configured.
+        secret_env: names of the secret variables. Another value is the same run: tokens are
+            renewed.
+        image: what `image_of_training` leaves of it.
     """
     return digest(
         {
@@ -45,8 +53,19 @@ def run_hash(
             "run_parameters": dict(run_parameters),
             "image": image,
             "node_count": node_count,
+            # Absent, the hash is what it was before there were such keys.
+            **({"env": dict(env)} if env else {}),
+            **({"secret_env": sorted(secret_env)} if secret_env else {}),
         }
     )
+
+
+def image_of_training(name: str) -> str:
+    """Return an image's name without what says which front end of the model server is in it.
+
+    Training does not use that, so another one trains nothing anew (docs/contracts.md).
+    """
+    return _FRONTEND.sub("", name)
 
 
 def short(run_hash: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from ..cluster.exposure import Exposure
 from .reader import Reader
 
 
@@ -18,16 +19,21 @@ class AccessSettings:
     """PEM; empty without a certificate."""
     token: str = field(repr=False)
     """Empty: none is asked for."""
+    in_pods: bool = True
+    """False: the Ingress or Gateway before the pods encrypts, and has the certificate."""
+
+    @property
+    def locks_pods(self) -> bool:
+        """Whether pods ask for encryption or a token, and so answer REST at the page's port."""
+        return self.in_pods or bool(self.token)
 
 
-def read(
-    reader: Reader, *, engine: str, service_type: str, host: str | None
-) -> AccessSettings | None:
+def read(reader: Reader, *, engine: str, exposure: Exposure) -> AccessSettings | None:
     """Return what is asked for at the ports; None: nothing, they are plain.
 
     Args:
         reader: of the configuration.
-        engine, service_type, host: settings that access has to go with.
+        engine, exposure: settings that access has to go with.
     """
     certificate = reader.text("tlsCertificate")
     key, token = reader.secret("tlsKey"), reader.secret("token")
@@ -41,7 +47,13 @@ def read(
                 )
         return None
     _check_certificate(certificate, key)
-    if not certificate and service_type == "LoadBalancer" and not host:
+    if certificate and (exposure.type == "Gateway" or exposure.tls_secret):
+        other = "dlstack:tlsSecret" if exposure.tls_secret else "the Gateway's listener"
+        raise pulumi.RunError(
+            f"dlstack:tlsCertificate is set, but {other} has the certificate already. Remove "
+            "dlstack:tlsCertificate and dlstack:tlsKey."
+        )
+    if not certificate and exposure.type == "LoadBalancer" and not exposure.host:
         raise pulumi.RunError(
             "A certificate has to name the load balancer's address, which is unknown until the "
             "balancer exists. Set dlstack:host to the DNS name that it will have, or set "
@@ -57,7 +69,9 @@ def read(
             "dlstack:token is set, but TensorFlow Serving can't check a token over gRPC. Set "
             "dlstack:servingEngine to embedded, or remove the token."
         )
-    return AccessSettings(certificate=certificate, key=key, token=token)
+    return AccessSettings(
+        certificate=certificate, key=key, token=token, in_pods=not exposure.is_routed
+    )
 
 
 def _check_certificate(certificate: str, key: str) -> None:

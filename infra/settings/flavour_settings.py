@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from ..cluster.flavour import GIB, Flavour, Toleration
-from ..cluster.quantities import quantity
+from ..cluster.quantities import is_size, quantity
 
-_KEYS = ("cpu", "memory", "memoryLimit", "gpus", "gpuResource", "nodeSelector", "tolerations")
+_KEYS = (
+    *("cpu", "cpuLimit", "memory", "memoryLimit", "disk", "gpus", "gpuResource"),
+    *("nodeSelector", "tolerations"),
+)
 _TOLERATION_KEYS = ("key", "operator", "value", "effect", "tolerationSeconds")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -48,9 +51,11 @@ def _flavour(name: str, fields: Any, fail: Fail) -> Flavour:
     limit = _memory(fields.get("memoryLimit", fields["memory"]), "memoryLimit", fail)
     if limit < memory:
         fail("with a memoryLimit below its memory. Set it to the memory or more, or leave it out")
-    cpu = _quantity(fields["cpu"], "cpu", fail)
-    if cpu < 0.001:
-        fail(f"with cpu '{fields['cpu']}'. Write a number of cores, as 8 or '500m'")
+    cpu = _cores(fields["cpu"], "cpu", fail)
+    cpu_limit = _cores(fields["cpuLimit"], "cpuLimit", fail) if "cpuLimit" in fields else None
+    if cpu_limit is not None and cpu_limit < cpu:
+        fail("with a cpuLimit below its cpu. Set it to the cpu or more, or leave it out")
+    disk = _memory(fields["disk"], "disk", fail) / GIB if "disk" in fields else None
     gpus = str(fields.get("gpus", 0))
     if not gpus.isdecimal():
         fail(f"with gpus '{gpus}'. Write a whole number")
@@ -62,30 +67,38 @@ def _flavour(name: str, fields: Any, fail: Fail) -> Flavour:
     return Flavour(
         name=name,
         cpu=cpu,
+        cpu_limit=cpu_limit,
         memory_gib=memory / GIB,
         memory_limit_gib=limit / GIB,
+        disk_gib=disk,
         gpus=int(gpus),
         gpu_resource=resource,
-        node_selector=_node_selector(fields.get("nodeSelector", {}), fail),
-        own_tolerations=_tolerations(fields.get("tolerations", []), fail),
+        node_selector=node_selector(fields.get("nodeSelector", {}), fail),
+        own_tolerations=tolerations(fields.get("tolerations", []), fail),
     )
 
 
-def _quantity(value: Any, key: str, fail: Fail) -> float:
+def _cores(value: Any, key: str, fail: Fail) -> float:
     try:
-        return quantity(str(value))
+        cores = quantity(str(value))
     except ValueError:
-        fail(f"with {key} '{value}', which is not a quantity. Write it like 8, '500m' or '64Gi'")
+        cores = 0.0
+    if cores < 0.001:
+        fail(f"with {key} '{value}'. Write a number of cores, as 8 or '500m'")
+    return cores
 
 
 def _memory(value: Any, key: str, fail: Fail) -> float:
-    size = _quantity(value, key, fail)
-    if size < _LEAST_MEMORY:
-        fail(f"with {key} '{value}', which is too little. Write it with its unit, as '64Gi'")
-    return size
+    if not is_size(str(value), _LEAST_MEMORY):
+        fail(
+            f"with {key} '{value}', which is not a size of 64Mi or more. Use a number with a unit, "
+            "as '64Gi'"
+        )
+    return quantity(str(value))
 
 
-def _node_selector(selector: Any, fail: Fail) -> dict[str, str]:
+def node_selector(selector: Any, fail: Fail) -> dict[str, str]:
+    """Return a node selector as it is written, if it is one."""
     if not isinstance(selector, dict):
         fail('with a nodeSelector that is not an object. Write it like {"pool": "gpu"}')
     for label, value in selector.items():
@@ -95,11 +108,12 @@ def _node_selector(selector: Any, fail: Fail) -> dict[str, str]:
     return dict(selector)
 
 
-def _tolerations(tolerations: Any, fail: Fail) -> tuple[Toleration, ...]:
+def tolerations(written: Any, fail: Fail) -> tuple[Toleration, ...]:
+    """Return tolerations, written as in Kubernetes, if they are such."""
     example = 'Write it like [{"key": "gpu", "operator": "Exists"}]'
-    if not isinstance(tolerations, list) or not all(isinstance(t, dict) for t in tolerations):
+    if not isinstance(written, list) or not all(isinstance(one, dict) for one in written):
         fail(f"with tolerations that are not a list of objects. {example}")
-    return tuple(_toleration(one, fail) for one in tolerations)
+    return tuple(_toleration(one, fail) for one in written)
 
 
 def _toleration(fields: Mapping[str, Any], fail: Fail) -> Toleration:

@@ -47,6 +47,19 @@ def bucket(prefix: str, role: str) -> str:
     return name
 
 
+def given_bucket(name: str, key: str) -> str:
+    """Return the name of a bucket that somebody else has made; it may have dots.
+
+    Raises:
+        pulumi.RunError: no bucket has such a name.
+    """
+    if not 3 <= len(name) <= 63 or not all(map(_DNS_LABEL.fullmatch, name.split("."))):
+        raise pulumi.RunError(
+            f"{key} '{name}' can't be the name of a bucket. Set it to that of one that is there."
+        )
+    return name
+
+
 def model(name: str) -> str:
     """Return `name` if it can be a model name: part of URLs, object keys and file paths."""
     if len(name) > 100 or not _MODEL.fullmatch(name):

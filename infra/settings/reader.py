@@ -14,6 +14,7 @@ from ..cluster.quantities import is_size
 
 _Choice = TypeVar("_Choice", bound=str)
 
+_LEAST_VOLUME = 2**20
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 
@@ -34,6 +35,8 @@ class Reader:
                 continue
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"Did you mean dlstack:{near[0]}?" if near else f"Known: {', '.join(known)}."
+            if name.partition(".")[0] in known:
+                hint = f"A part of a key needs --path: 'pulumi config set --path {key} VALUE'."
             raise pulumi.RunError(
                 f"'{key}' is not a configuration key. {hint} "
                 f"Remove it with 'pulumi config rm {key}'."
@@ -55,6 +58,15 @@ class Reader:
                 f"dlstack:{key} is not set: {what}. Run 'pulumi config set dlstack:{key} VALUE'."
             )
         return value
+
+    def raw(self, key: str) -> str:
+        """Return a value as it is written, encrypted in the configuration or not."""
+        names = (f"{namespace}:{key}" for namespace in self._configs)
+        return next(filter(None, (str(pulumi.runtime.get_config(one) or "") for one in names)), "")
+
+    def is_secret(self, key: str) -> bool:
+        """Say whether a value, or one in it, is encrypted in the stack's configuration."""
+        return any(pulumi.runtime.is_config_secret(f"{name}:{key}") for name in self._configs)
 
     def secret(self, key: str) -> str:
         """Return a secret value in the clear; it is wrapped again where it becomes an input.
@@ -118,28 +130,32 @@ class Reader:
         return total
 
     def size(self, key: str, default: str) -> str:
-        """Return a size as Kubernetes writes it."""
+        """Return a size of a volume, as Kubernetes writes it."""
         value = self.text(key, default)
-        if not is_size(value):
-            self.fail(key, "is not a size. Use a number with a unit, as '10Gi'")
+        if not is_size(value, _LEAST_VOLUME):
+            self.fail(key, "is not a size of 1Mi or more. Use a number with a unit, as '10Gi'")
         return value
 
-    def flag(self, key: str) -> bool:
-        """Return whether a value is `true`; not unless set."""
-        value = self.text(key, "false")
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """Return whether a value is `true`."""
+        value = self.text(key, json.dumps(default))
         if value not in ("true", "false"):
             self.fail(key, "is neither 'true' nor 'false'. Use one of them")
         return value == "true"
 
     def objects(self, key: str, advice: str) -> dict[str, Any]:
         """Return a value that is an object of names and values, empty unless set."""
-        try:
-            document = json.loads(self.text(key, "{}"))
-        except json.JSONDecodeError:
-            document = None
-        if not isinstance(document, dict):
+        found = self._document(key, "{}")
+        if not isinstance(found, dict):
             self.fail(key, f"is not an object of names and values. {advice}")
-        return document
+        return found
+
+    def items(self, key: str, advice: str) -> list[Any]:
+        """Return a value that is a list, empty unless set."""
+        found = self._document(key, "[]")
+        if not isinstance(found, list):
+            self.fail(key, f"is not a list. {advice}")
+        return found
 
     def numbers(self, key: str) -> dict[str, float]:
         """Return a value that is an object of names and numbers, empty unless set."""
@@ -154,3 +170,10 @@ class Reader:
             if not name or not math.isfinite(found[name]):
                 self.fail(key, f"has '{name}' with a value that is not a number. {advice}")
         return found
+
+    def _document(self, key: str, default: str) -> Any:
+        """Return what a value says as JSON; None if it is none."""
+        try:
+            return json.loads(self.text(key, default))
+        except json.JSONDecodeError:
+            return None

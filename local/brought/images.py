@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..build.cache import digest
-from ..build.images import FOLDER
+from ..build.images import FOLDER, runtime_name
 from ..build.programs import FRONTEND
 from ..console import LocalError, step
 from ..home import REPOSITORY
@@ -55,8 +55,8 @@ BUILDERS = (
 
 def name() -> str:
     """The image's name: it has the hash of what the image is built from."""
-    key = digest([*FOLDER.iterdir(), *FRONTEND.sources], platform.machine())
-    return f"localhost/dlstack/runtime:{key}"
+    key = digest(FOLDER.iterdir(), platform.machine())
+    return runtime_name(key, digest(FRONTEND.sources))
 
 
 def builder() -> Builder:

@@ -16,7 +16,7 @@ from ..console import LocalError, step
 from ..durable import is_whole, settle_checked
 from ..home import REPOSITORY, Home
 from ..machine.processes import end_logged, run_logged
-from .cache import digest
+from .cache import alone, digest
 from .programs import COREDNS, FRONTEND, PAUSE, REACH, programs_of
 
 FOLDER = Path(__file__).resolve().parent / "image"
@@ -29,8 +29,21 @@ PIP_OPTIONS = "--no-index --find-links=/tmp/build/wheels"
 _PLATFORM_RECIPE = 'FROM scratch\nCOPY coredns pause reach /\nENTRYPOINT ["/pause"]\n'
 _PLATFORM_PROGRAMS = (COREDNS, PAUSE, REACH)
 
+_BUILDING = "image-build"
+"""In folders of the cache that only one process can use at a time."""
+
 Ctr = Callable[..., "subprocess.CompletedProcess[str]"]
 """Runs containerd's client with these words."""
+
+
+def runtime_name(key: str, frontend: str) -> str:
+    """Return the name of dlstack's image (docs/contracts.md: the run hash leaves out the end).
+
+    Args:
+        key: changes with what training uses of it: base and Python packages.
+        frontend: changes with the server's front end.
+    """
+    return f"localhost/dlstack/runtime:{key}.frontend-{digest((), frontend)}"
 
 
 class Images:
@@ -39,10 +52,10 @@ class Images:
     def __init__(self, home: Home) -> None:
         self._home = home
         built_from = (DEBIAN_SUITE, DEBIAN_PACKAGES, PIP_OPTIONS, platform.machine())
-        key = digest(FOLDER.iterdir(), *built_from, programs_of(home).identity(FRONTEND))
-        self.runtime = f"localhost/dlstack/runtime:{key}"
+        key = digest(FOLDER.iterdir(), *built_from)
+        self.runtime = runtime_name(key, programs_of(home).identity(FRONTEND))
         """Name of the image with dlstack's dependencies and the server's front end."""
-        self._wheels = home.cache / f"wheels-{digest(FOLDER.iterdir(), *built_from)}"
+        self._wheels = home.cache / f"wheels-{key}"
         self._downloading = threading.Lock()
 
     @cached_property
@@ -62,6 +75,13 @@ class Images:
             LocalError: a build or an import failed.
         """
         present = set(ctr("images", "list", "--quiet").stdout.split())
+        if {self.platform, self.runtime} <= present:
+            yield
+            return
+        with alone(self._home.cache, _BUILDING):
+            yield from self._loading(ctr, present)
+
+    def _loading(self, ctr: Ctr, present: set[str]) -> Iterator[None]:
         failures: list[LocalError] = []
 
         def load_runtime() -> None:
@@ -120,8 +140,9 @@ class Images:
         Raises:
             LocalError: a build failed.
         """
-        self._make(self.platform, self._build_platform)
-        self._make(self.runtime, self._build_runtime)
+        with alone(self._home.cache, _BUILDING):
+            self._make(self.platform, self._build_platform)
+            self._make(self.runtime, self._build_runtime)
 
     def _make(self, name: str, build: "Callable[[str, _Buildah], None]") -> Path:
         archive = self._archive(name)

@@ -73,6 +73,14 @@ NODE_MODULE = "node"
 PAUSE = Program("pause", NODE_MODULE, "./pause", expected="seconds")
 REACH = Program("reach", NODE_MODULE, "./reach", expected="seconds")
 NODE_PORTS = Program("node-ports", NODE_MODULE, "./node-ports", expected="seconds")
+# Only clusters that ask for these have them.
+ADDONS_MODULE = "addons"
+NETWORK_POLICIES = Program(
+    "network-policies", ADDONS_MODULE, "./network-policies", expected="about 3 minutes"
+)
+METRICS_SERVER = Program(
+    "metrics-server", ADDONS_MODULE, "./metrics-server", expected="about 3 minutes"
+)
 FRONTEND = Program("dlstack-frontend", "frontend", beside=_SERVING)
 """Of the model server; in the runtime image, and for `python -m serving` on this machine."""
 

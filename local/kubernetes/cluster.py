@@ -1,4 +1,4 @@
-"""A single-node Kubernetes on this machine: started, asked, stopped."""
+"""A Kubernetes on this machine, of one node or more: started, asked, stopped."""
 
 import hashlib
 import http.client
@@ -6,20 +6,13 @@ import json
 import os
 import shlex
 import shutil
-import socket
-import ssl
 import subprocess
-import textwrap
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from .. import disk
+from .. import node_count
 from ..build.images import Images
 from ..build.programs import (
     COREDNS,
@@ -27,6 +20,7 @@ from ..build.programs import (
     NODE_PORTS,
     PAUSE,
     REACH,
+    Program,
     Programs,
     programs_of,
 )
@@ -36,29 +30,31 @@ from ..machine import inotify, resolver
 from ..machine.cgroups import ControlGroup
 from ..machine.namespaces import NAME, Namespaces
 from ..machine.network import NodeNetwork
-from ..machine.processes import Daemon, end_process, started_in, tail
+from ..machine.processes import Daemon, end_process, started_in
 from ..machine.ranges import Ranges
-from . import configuration, containerd, former, memory, node_ports, proxy_relay
+from . import addons, configuration, containerd, former, memory, node_ports, proxy_relay
+from .addons import Addons
+from .api_server import ApiServer
 from .configuration import (
-    API_PORT,
     ETCD,
     ETCD_PEER,
     KERNEL_SETTINGS,
-    NODE_NAME,
+    METRICS_SERVER,
+    NETWORK_POLICIES,
     ON_THE_MACHINE,
-    PORTS,
     PROCESSES,
     RESOLVER,
     VOLUME_PROVISIONER,
 )
-from .pki import Authority
+from .nodes import Node
 from .provisioner import PROVISIONER, STORAGE_CLASS
+from .readiness import READY_SECONDS, answers, is_ready, wait_for
 from .trial import Trial
+from .workers import Workers
 
 PROGRAMS = (PAUSE, REACH, NODE_PORTS, COREDNS, KUBERNETES)
 """What a node runs, in the order in which it is built."""
 FORMER_STORAGE_CLASS = "local"
-READY_SECONDS = 120
 GRACE_SECONDS = 3
 MANIFESTS = Path(__file__).resolve().parent / "manifests"
 
@@ -76,14 +72,15 @@ class Cluster:
     @property
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
-        return self.folder / "pki" / "admin.kubeconfig"
+        return self.api.kubeconfig
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Those that are nobody's but the cluster's, by themselves and as ranges."""
         ranges = self.ranges
         alone = (str(ranges.node), str(ranges.machine))
-        return (*alone, str(ranges.nodes), str(ranges.pods), str(ranges.services))
+        networks = (ranges.balancers, ranges.nodes, ranges.pods, ranges.services)
+        return (*alone, *map(str, networks))
 
     @cached_property
     def ranges(self) -> Ranges:
@@ -115,17 +112,42 @@ class Cluster:
 
     def is_running(self) -> bool:
         """Whether any process of the cluster is alive."""
-        return any(process.pid() for process in self.processes())
+        return any(
+            process.pid()
+            for processes in (self.processes(), *(one.processes() for one in self.workers.made()))
+            for process in processes
+        )
 
     def is_left_behind(self) -> bool:
         """Whether processes run though their folder was removed."""
         return not self.folder.exists() and bool(started_in(self.folder))
 
     def processes(self) -> list[Daemon]:
-        """The cluster's processes in the order in which they start, to look at and to stop."""
+        """The first node's processes in the order in which they start, to look at and to stop."""
         listed = [Daemon(name, (), self.folder) for name in PROCESSES]
-        # Few machines need these.
-        return [one for one in listed if one.name not in (RESOLVER, proxy_relay.NAME) or one.pid()]
+        # Few machines and clusters need these.
+        seldom = (RESOLVER, proxy_relay.NAME, NETWORK_POLICIES, METRICS_SERVER)
+        return [one for one in listed if one.name not in seldom or one.pid()]
+
+    def needed_programs(self) -> list[Program]:
+        """The programs that it is going to run, with what the environment asks for."""
+        count = node_count.asked() or node_count.count(self.folder)
+        return [*PROGRAMS, *addons.wanted(self.folder, count)]
+
+    @cached_property
+    def api(self) -> ApiServer:
+        """Who answers for it."""
+        return ApiServer(self.folder, self.ranges, self.programs)
+
+    @property
+    def workers(self) -> Workers:
+        """The nodes beside the first."""
+        ours = (self.home, self.ranges, self._namespaces, self.images, self.programs, self.api)
+        return Workers(*ours)
+
+    @property
+    def _addons(self) -> Addons:
+        return Addons(self.folder, self._first, self._network, self.programs, self.api)
 
     def start_runtime(self) -> None:
         """Start containerd unless it runs, and wait until it answers.
@@ -143,6 +165,8 @@ class Cluster:
             with step("stop the processes of an earlier version"):
                 self.stop()
         ranges.keep(self.folder)
+        self._keep_count()
+        addons.keep(self.folder)
         configuration.write(self.folder, ranges, self.home.name, self.images.platform)
         needs_resolver = resolver.write(self.folder, ranges)
         self._namespaces.start()
@@ -161,7 +185,7 @@ class Cluster:
             Daemon(proxy_relay.NAME, (), self.folder).stop()
         if self._start(daemons["containerd"]):
             with step("start containerd"):
-                self._await(daemons["containerd"], lambda: self.ctr("version").returncode == 0)
+                wait_for(daemons["containerd"], lambda: self.ctr("version").returncode == 0)
                 self._check_containers()
 
     def start(self) -> None:
@@ -178,42 +202,65 @@ class Cluster:
         with step("start Kubernetes"):
             waiting: dict[str, Callable[[], bool]] = {
                 "etcd": lambda: self._etcd_is_ready(is_lost),
-                "kube-apiserver": lambda: self.get("/readyz") == b"ok",
-                "kube-controller-manager": lambda: self._answers("kube-controller-manager"),
-                "kube-scheduler": lambda: self._answers("kube-scheduler"),
-                "kubelet": self._node_is_ready,
-                "kube-proxy": lambda: self._answers("kube-proxy"),
+                "kube-apiserver": lambda: self.api.get("/readyz") == b"ok",
+                "kube-controller-manager": lambda: answers(self._first, "kube-controller-manager"),
+                "kube-scheduler": lambda: answers(self._first, "kube-scheduler"),
+                "kubelet": lambda: is_ready(self.api, self._first, daemons["kubelet"]),
+                "kube-proxy": lambda: answers(self._first, "kube-proxy"),
                 node_ports.NAME: lambda: node_ports.knows(self.folder),
             }
             if is_lost:
                 self._say_that_etcd_is_lost()
             for name, needed in (("etcd", ()), ("kube-apiserver", ("etcd",))):
                 self._start(daemons[name])
-                self._await(daemons[name], waiting.pop(name), [daemons[one] for one in needed])
+                wait_for(daemons[name], waiting.pop(name), [daemons[one] for one in needed])
             self._keep_identity()
+            self._addons.start(self._start, self._namespaces.enter())
             for name in (*waiting, VOLUME_PROVISIONER):
                 self._start(daemons[name])
-            trial = Trial(self.processes(), self._ask, self._last_lines)
+            trial = Trial(self.processes(), self.api.ask, self.api.last_lines)
             self._apply_manifests(trial)
-            for name, is_ready in waiting.items():
-                self._await(daemons[name], is_ready)
+            for name, has_come in waiting.items():
+                wait_for(daemons[name], has_come)
             trial.finish(READY_SECONDS)
+            self._addons.finish()
+
+    def start_workers(self) -> None:
+        """Start what does not run of the nodes beside the first; remove those that are too many.
+
+        Raises:
+            LocalError: as for `start`.
+        """
+        self.workers.start(self.processes())
+
+    def start_worker(self, name: str) -> None:
+        """Start what does not run of one node beside the first.
+
+        Raises:
+            LocalError: as for `start`; or there is no such node.
+        """
+        self.workers.start_one(self.workers.named(name), self.processes())
 
     def stop(self) -> None:
         """End every process and container, undo what was changed in the machine; keep the data."""
         if former.is_there(self.folder):
             former.stop(self.folder, GRACE_SECONDS)
+        workers = self.workers.made()
+        for worker in workers:
+            worker.stop_agents()
         for process in reversed(self.processes()):
             # containerd serves the others while they end; the namespaces go with their last one.
             if process.name not in ("containerd", NAME):
                 process.stop()
         group = ControlGroup(self.home.name)
         group.end_processes(GRACE_SECONDS)
+        for worker in workers:
+            worker.stop()
         Daemon("containerd", (), self.folder).stop()
         self._namespaces.end()
         for pid in started_in(self.folder):
             end_process(pid, 0)
-        NodeNetwork(self.home.name, self.ranges).disconnect()
+        self._network.disconnect()
         group.remove()
         if not group.has_neighbours():
             inotify.Limits().restore()
@@ -230,46 +277,23 @@ class Cluster:
         Raises:
             LocalError: it failed; the message has its standard error.
         """
-        done = subprocess.run(
-            [*self.programs.command("kubectl"), f"--kubeconfig={self.kubeconfig}", *words],
-            input=given,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise LocalError(
-                f"`kubectl {' '.join(words)}` failed: {done.stderr.strip()}",
-                f"See the logs in {self.folder / 'logs'}.",
-            )
-        return done.stdout
+        return self.api.kubectl(*words, given=given)
 
     def ctr(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run containerd's client on the node's images and containers."""
-        client = ("ctr", "--address", containerd.SOCKET, "--namespace", "k8s.io")
-        enter = self._namespaces.enter()
-        return subprocess.run([*enter, *client, *words], capture_output=True, text=True)
-
-    def get(self, path: str) -> bytes | None:
-        """Body of a GET to the API server as administrator; None when there is no such answer."""
-        return self._ask("GET", path)
-
-    def _ask(self, method: str, path: str) -> bytes | None:
-        context = ssl.create_default_context(cafile=str(self._authority.certificate))
-        context.load_cert_chain(*self._authority.issue("admin", "admin", "system:masters"))
-        try:
-            url = f"https://{self.ranges.node}:{API_PORT}{path}"
-            request = urllib.request.Request(url, method=method)
-            return bytes(urllib.request.urlopen(request, context=context, timeout=2).read())
-        except (urllib.error.URLError, OSError):
-            return None
-
-    @property
-    def _authority(self) -> Authority:
-        return Authority(self.folder / "pki")
+        """Run containerd's client on the first node's images and containers."""
+        return containerd.ctr(self._namespaces.enter(), *words)
 
     @property
     def _namespaces(self) -> Namespaces:
         return Namespaces(self.folder, self.home.root, KERNEL_SETTINGS)
+
+    @property
+    def _network(self) -> NodeNetwork:
+        return NodeNetwork(self.home.name, self.ranges)
+
+    @property
+    def _first(self) -> Node:
+        return Node(1, self.ranges)
 
     def _daemons(self) -> dict[str, Daemon]:
         return configuration.daemons(self.folder, self.ranges, self.programs.command)
@@ -286,6 +310,7 @@ class Cluster:
         `make up` was killed before it wrote the file, or the folder was removed meanwhile.
         """
         known = {process.pid() for process in self.processes()}
+        known |= {process.pid() for one in self.workers.made() for process in one.processes()}
         strays = set(started_in(self.folder, alone=True)) - known
         if strays and self._namespaces.member() is None:
             with step("stop what an earlier start left behind"):
@@ -296,13 +321,7 @@ class Cluster:
     def _connect(self, dns_port: int | None) -> None:
         node, enter = self._namespaces.member(), self._namespaces.enter()
         assert node is not None
-        NodeNetwork(self.home.name, self.ranges).connect(enter, node, dns_port)
-
-    def _answers(self, name: str) -> bool:
-        """Whether a process listens on its port."""
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            return probe.connect_ex((str(self.ranges.node), PORTS[name])) == 0
+        self._network.connect(enter, node, dns_port)
 
     def _check_containers(self) -> None:
         """Raise if containerd runs but can't read its files: it starts without what needs them."""
@@ -336,81 +355,32 @@ class Cluster:
         return True
 
     def _keep_identity(self) -> None:
-        answer = self.get("/api/v1/namespaces/kube-system")
+        answer = self.api.get("/api/v1/namespaces/kube-system")
         if answer is not None:
             memory.keep(self.folder, json.loads(answer)["metadata"]["uid"])
 
-    def _await(
-        self, daemon: Daemon, is_ready: Callable[[], bool], needed: Sequence[Daemon] = ()
-    ) -> None:
-        """Wait until a process is ready.
-
-        Args:
-            needed: processes without which it never is.
-
-        Raises:
-            LocalError: one ended, or it was not ready in READY_SECONDS.
-        """
-        until = time.monotonic() + READY_SECONDS
-        while not is_ready():
-            for one in (*needed, daemon):
-                if one.pid() is None:
-                    raise self._failure(one)
-            if time.monotonic() > until:
-                raise self._failure(daemon)
-            time.sleep(0.1)
-
-    def _failure(self, daemon: Daemon) -> LocalError:
-        """Why a process is not ready, in the words of who can put it right."""
-        said, ended = daemon.log.read_text(errors="replace"), daemon.pid() is None
-        data = self.folder / daemon.name
-        if ended and (full := disk.full(said, data if data.exists() else self.folder)):
-            return full
-        if ended and daemon.name == "etcd" and (damaged := memory.damage(self.folder, said)):
-            return damaged
-        state = "ended" if ended else f"is not ready after {READY_SECONDS} s"
-        return LocalError(
-            f"{daemon.name} {state}.", f"Its log is {daemon.log} and ends with:\n{tail(daemon.log)}"
-        )
-
-    def _node_is_ready(self) -> bool:
-        """Whether the kubelet that runs now is ready; what an earlier one said stays in etcd."""
-        answer = self.get(f"/api/v1/nodes/{NODE_NAME}")
-        if answer is None or not self._answers("kubelet"):
-            return False
-        return any(
-            condition["type"] == "Ready"
-            and condition["status"] == "True"
-            and datetime.fromisoformat(condition["lastHeartbeatTime"]).timestamp()
-            >= int(Daemon("kubelet", (), self.folder).started())
-            for condition in json.loads(answer)["status"].get("conditions", [])
-        )
+    def _keep_count(self) -> None:
+        """Note down how many nodes are asked for, and say what that changes."""
+        before, now = node_count.count(self.folder), node_count.asked()
+        if now is not None and now != before:
+            if memory.known(self.folder) is not None:  # the first `make up` changes nothing
+                say(f"the cluster is to have {now} nodes, and had {before}")
+            node_count.keep(self.folder, now)
 
     def _node_ports(self) -> Daemon:
-        program, address = self.programs.build(NODE_PORTS), str(self.ranges.node)
-        daemon = node_ports.daemon(self.folder, program, address)
+        program, ranges = self.programs.build(NODE_PORTS), self.ranges
+        daemon = node_ports.daemon(self.folder, program, str(ranges.node), ranges.balancers)
         if daemon.pid() is None or daemon.has_changed():
             node_ports.forget(self.folder)
         return daemon
-
-    def _last_lines(self, pod: str) -> str:
-        """The end of a pod's log, or of a Deployment's, in kube-system; empty if there is none."""
-        try:
-            said = self.kubectl("logs", "--namespace=kube-system", "--tail=10", pod)
-        except LocalError:
-            return ""
-        return f"Its log ends with:\n{textwrap.indent(said, '    ')}" if said else ""
 
     def _apply_manifests(self, trial: Trial) -> None:
         storage_class = (MANIFESTS / "storage-class.yaml").read_text()
         storage_class = storage_class.replace("${NAME}", STORAGE_CLASS)
         storage_class = storage_class.replace("${PROVISIONER}", PROVISIONER)
         roles = (MANIFESTS / "node-ports.yaml").read_text()
-        text = "---\n".join(
-            [self._coredns(), storage_class, roles, trial.manifest(self.images.platform)]
-        )
-        # Forced: the files are the truth, also over what a person changed in the cluster.
-        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text)
+        tried = trial.manifest(self.images.platform)
+        self.api.apply(self._coredns(), storage_class, roles, tried)
         self._remove_former_volumes()
 
     def _coredns(self) -> str:
@@ -430,7 +400,7 @@ class Cluster:
 
         One that a claim has keeps its data, and goes with the claim.
         """
-        if self.get(f"/apis/storage.k8s.io/v1/storageclasses/{FORMER_STORAGE_CLASS}") is None:
+        if self.api.get(f"/apis/storage.k8s.io/v1/storageclasses/{FORMER_STORAGE_CLASS}") is None:
             return
         answer = json.loads(self.kubectl("get", "persistentvolumes", "--output=json"))
         free = [

@@ -3,18 +3,20 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
+from ..build import programs
 from ..home import write_private
 from ..machine import name_relay, namespaces, resolver
 from ..machine.namespaces import INSIDE
 from ..machine.processes import Daemon
 from ..machine.ranges import Ranges
+from ..ports import node_ports as ports_of_services
 from . import containerd, node_ports, provisioner, proxy_relay
+from .nodes import FIRST, Node
 from .pki import Authority
 
-NODE_NAME = "dlstack"
 API_PORT = 6443
 # Listening ports of the control plane and the node agent: their defaults in Kubernetes.
 PORTS = {
@@ -40,11 +42,14 @@ ETCD = "unix://etcd:0"
 ETCD_PEER = "unix://etcd-peer:0"
 VOLUME_PROVISIONER = "volume-provisioner"
 RESOLVER = "resolver"
+NETWORK_POLICIES = programs.NETWORK_POLICIES.name
+METRICS_SERVER = programs.METRICS_SERVER.name
 ON_THE_MACHINE = (RESOLVER, proxy_relay.NAME, VOLUME_PROVISIONER, node_ports.NAME)
 """The processes outside the node's namespaces."""
 PROCESSES = (
     *(namespaces.NAME, RESOLVER, proxy_relay.NAME, "containerd", "etcd"),
     *(*PORTS, VOLUME_PROVISIONER, node_ports.NAME),
+    *(NETWORK_POLICIES, METRICS_SERVER),
 )
 
 
@@ -61,10 +66,11 @@ def daemons(
     pki = INSIDE / "pki"
     # The same for every checkout: its scripts need no packages.
     python = Path(sys.executable).resolve()
+    of_node = node_daemons(folder, Node(1, ranges), pki, command)
+    service_ports = ports_of_services()
 
-    def kubernetes(name: str, /, reads: Sequence[Path] = (), **flags: object) -> Daemon:
-        words = [f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items()]
-        return Daemon(name, [*command(name), *words], folder, reads=reads)
+    def kubernetes(name: str, /, **flags: object) -> Daemon:
+        return Daemon(name, _called(command(name), **flags), folder)
 
     listed = [
         Daemon(
@@ -73,25 +79,18 @@ def daemons(
             folder,
             reads=[folder / "name_relay.py"],
         ),
-        Daemon(
-            "containerd",
-            ["containerd", "--config", INSIDE / "containerd.toml"],
-            folder,
-            # It alone talks to the world: to registries, for images that are not made here.
-            proxy_relay.seen_from_pods(os.environ, ranges),
-            reads=[folder / "containerd.toml"],
-        ),
+        of_node["containerd"],
         # Sockets instead of ports: only root of this machine gets at the store, without a
         # certificate of its own.
         kubernetes(
             "etcd",
-            name=NODE_NAME,
+            name=FIRST,
             data_dir=INSIDE / "etcd",
             listen_client_urls=ETCD,
             advertise_client_urls=ETCD,
             listen_peer_urls=ETCD_PEER,
             initial_advertise_peer_urls=ETCD_PEER,
-            initial_cluster=f"{NODE_NAME}={ETCD_PEER}",
+            initial_cluster=f"{FIRST}={ETCD_PEER}",
             log_level="warn",
         ),
         kubernetes(
@@ -101,6 +100,7 @@ def daemons(
             advertise_address=ranges.node,
             secure_port=API_PORT,
             service_cluster_ip_range=ranges.services,
+            service_node_port_range=f"{service_ports[0]}-{service_ports[-1]}",
             service_account_issuer="https://kubernetes.default.svc.cluster.local",
             service_account_key_file=pki / "service-account.key",
             service_account_signing_key_file=pki / "service-account.key",
@@ -111,6 +111,18 @@ def daemons(
             kubelet_client_certificate=pki / "kubelet-client.crt",
             kubelet_client_key=pki / "kubelet-client.key",
             kubelet_preferred_address_types="InternalIP",
+            # For the APIs that other programs answer, such as the metrics API: who asks is told
+            # to them under this name.
+            proxy_client_cert_file=pki / "front-proxy-client.crt",
+            proxy_client_key_file=pki / "front-proxy-client.key",
+            requestheader_client_ca_file=pki / "ca.crt",
+            requestheader_allowed_names="front-proxy-client",
+            requestheader_username_headers="X-Remote-User",
+            requestheader_group_headers="X-Remote-Group",
+            requestheader_extra_headers_prefix="X-Remote-Extra-",
+            # To their endpoints: as long as kube-proxy doesn't run, an address of a Service may
+            # lead out of this machine, and such a connection would be used for good.
+            enable_aggregator_routing="true",
             authorization_mode="Node,RBAC",
             enable_admission_plugins="NodeRestriction",
             # It makes requests wait for each other at start-up, to be fair among users: there is
@@ -134,21 +146,8 @@ def daemons(
             bind_address=ranges.node,
             leader_elect="false",
         ),
-        kubernetes(
-            "kubelet",
-            reads=[folder / "kubelet.json"],
-            config=INSIDE / "kubelet.json",
-            kubeconfig=pki / "kubelet.kubeconfig",
-            root_dir=KUBELET,
-            cert_dir=KUBELET / "pki",
-            node_ip=ranges.node,
-            hostname_override=NODE_NAME,
-        ),
-        kubernetes(
-            "kube-proxy",
-            reads=[folder / "kube-proxy.json"],
-            config=INSIDE / "kube-proxy.json",
-        ),
+        of_node["kubelet"],
+        of_node["kube-proxy"],
         Daemon(
             VOLUME_PROVISIONER,
             [
@@ -161,6 +160,59 @@ def daemons(
         ),
     ]
     return {daemon.name: daemon for daemon in listed}
+
+
+def node_daemons(
+    folder: Path, node: Node, pki: Path, command: Callable[[str], list[str | Path]]
+) -> dict[str, Daemon]:
+    """The processes of one node by name, in the order in which they start.
+
+    Args:
+        folder: of the node; the first one's is the cluster's.
+        node: whose they are.
+        pki: the cluster's keys, as the node's processes see them.
+        command: the words that start a program of Kubernetes.
+    """
+    listed = [
+        Daemon(
+            "containerd",
+            ["containerd", "--config", INSIDE / "containerd.toml"],
+            folder,
+            # It alone talks to the world: to registries, for images that are not made here.
+            proxy_relay.seen_from_pods(os.environ, node.ranges),
+            reads=[folder / "containerd.toml"],
+        ),
+        Daemon(
+            "kubelet",
+            _called(
+                command("kubelet"),
+                config=INSIDE / "kubelet.json",
+                kubeconfig=pki / f"{_file_of('kubelet', node)}.kubeconfig",
+                root_dir=KUBELET,
+                cert_dir=KUBELET / "pki",
+                node_ip=node.address,
+                hostname_override=node.name,
+            ),
+            folder,
+            reads=[folder / "kubelet.json"],
+        ),
+        Daemon(
+            "kube-proxy",
+            _called(command("kube-proxy"), config=INSIDE / "kube-proxy.json"),
+            folder,
+            reads=[folder / "kube-proxy.json"],
+        ),
+    ]
+    return {daemon.name: daemon for daemon in listed}
+
+
+def _called(command: list[str | Path], **flags: object) -> list[str | Path]:
+    return [*command, *(f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items())]
+
+
+def _file_of(name: str, node: Node) -> str:
+    """What the file of a node's process is called, in the folder of all keys."""
+    return name if node.name == FIRST else f"{name}-{node.name}"
 
 
 def volumes(folder: Path) -> Path:
@@ -188,58 +240,92 @@ def write(folder: Path, ranges: Ranges, control_group: str, sandbox_image: str) 
         ),
     )
     authority.issue("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
-    authority.issue("kubelet-server", f"system:node:{NODE_NAME}", addresses=(str(ranges.node),))
-    server = f"https://{ranges.node}:{API_PORT}"
+    authority.issue("front-proxy-client", "front-proxy-client")
+    server = server_url(ranges)
     # These are used on the machine, the others in the node's namespaces.
     authority.kubeconfig("admin", "admin", "system:masters", server)
     authority.kubeconfig(node_ports.NAME, node_ports.USER, None, server)
     for file, user, organisation in (
         ("kube-controller-manager", "system:kube-controller-manager", None),
         ("kube-scheduler", "system:kube-scheduler", None),
-        ("kube-proxy", "system:kube-proxy", None),
-        ("kubelet", f"system:node:{NODE_NAME}", "system:nodes"),
     ):
         authority.kubeconfig(file, user, organisation, server, seen_at=INSIDE / "pki")
-    write_private(
-        folder / "containerd.toml", containerd.configuration(INSIDE, sandbox_image).encode()
-    )
-    for name, content in (
-        ("kubelet.json", _kubelet(ranges, control_group)),
-        ("kube-proxy.json", _kube_proxy(ranges)),
-        ("cni/10-dlstack.conflist", _pod_network(ranges)),
-    ):
-        write_private(folder / name, json.dumps(content, indent=1).encode())
+    write_node(folder, Node(1, ranges), authority, INSIDE / "pki", control_group, sandbox_image)
     # Copies: the processes don't depend on what becomes of the checkout.
     for script in map(Path, (provisioner.__file__, name_relay.__file__)):
         write_private(folder / script.name, script.read_bytes())
     # Pods get at a volume's folder by a mount of it. Nobody else on this machine reads it.
-    for private in (volumes(folder), folder / "logs", folder / "pod-logs"):
+    volumes(folder).mkdir(exist_ok=True)
+    volumes(folder).chmod(0o700)
+
+
+def write_node(
+    folder: Path,
+    node: Node,
+    authority: Authority,
+    pki: Path,
+    control_group: str,
+    sandbox_image: str,
+) -> None:
+    """Write what the processes of one node read.
+
+    Args:
+        folder: of the node; the first one's is the cluster's.
+        node: whose processes they are.
+        authority: of the cluster.
+        pki: its folder, as the node's processes see it.
+        control_group: name of the group that the node's pods are in.
+        sandbox_image: holds the program that keeps a pod's namespaces open.
+    """
+    user = f"system:node:{node.name}"
+    authority.issue(_file_of("kubelet-server", node), user, addresses=(str(node.address),))
+    server = server_url(node.ranges)
+    for file, name, organisation in (
+        ("kube-proxy", "system:kube-proxy", None),
+        ("kubelet", user, "system:nodes"),
+    ):
+        authority.kubeconfig(_file_of(file, node), name, organisation, server, seen_at=pki)
+    write_private(
+        folder / "containerd.toml", containerd.configuration(INSIDE, sandbox_image).encode()
+    )
+    for name, content in (
+        ("kubelet.json", _kubelet(node, pki, control_group)),
+        ("kube-proxy.json", _kube_proxy(node, pki)),
+        ("cni/10-dlstack.conflist", _pod_network(node)),
+    ):
+        write_private(folder / name, json.dumps(content, indent=1).encode())
+    for private in (folder / "logs", folder / "pod-logs"):
         private.mkdir(exist_ok=True)
         private.chmod(0o700)
 
 
-def _kubelet(ranges: Ranges, control_group: str) -> dict[str, object]:
-    pki = INSIDE / "pki"
+def server_url(ranges: Ranges) -> str:
+    """Where the API server answers."""
+    return f"https://{ranges.node}:{API_PORT}"
+
+
+def _kubelet(node: Node, pki: Path, control_group: str) -> dict[str, object]:
+    server = _file_of("kubelet-server", node)
     return {
         "kind": "KubeletConfiguration",
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "address": str(ranges.node),
-        "healthzBindAddress": str(ranges.node),
+        "address": str(node.address),
+        "healthzBindAddress": str(node.address),
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},
             "x509": {"clientCAFile": str(pki / "ca.crt")},
         },
         "authorization": {"mode": "Webhook"},
-        "tlsCertFile": str(pki / "kubelet-server.crt"),
-        "tlsPrivateKeyFile": str(pki / "kubelet-server.key"),
+        "tlsCertFile": str(pki / f"{server}.crt"),
+        "tlsPrivateKeyFile": str(pki / f"{server}.key"),
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{control_group}",
         "failCgroupV1": False,
         "failSwapOn": False,
         "containerRuntimeEndpoint": f"unix://{containerd.SOCKET}",
         "clusterDomain": "cluster.local",
-        "clusterDNS": [str(ranges.dns_service)],
+        "clusterDNS": [str(node.ranges.dns_service)],
         "resolvConf": str(INSIDE / resolver.FILE),
         "podLogsDir": str(INSIDE / "pod-logs"),
         "volumePluginDir": str(KUBELET / "volume-plugins"),
@@ -259,16 +345,16 @@ def _kubelet(ranges: Ranges, control_group: str) -> dict[str, object]:
     }
 
 
-def _kube_proxy(ranges: Ranges) -> dict[str, object]:
+def _kube_proxy(node: Node, pki: Path) -> dict[str, object]:
     return {
         "kind": "KubeProxyConfiguration",
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "mode": "iptables",
-        "clusterCIDR": str(ranges.pods),
-        "hostnameOverride": NODE_NAME,
-        "healthzBindAddress": f"{ranges.node}:10256",
-        "metricsBindAddress": f"{ranges.node}:10249",
-        "clientConnection": {"kubeconfig": str(INSIDE / "pki" / "kube-proxy.kubeconfig")},
+        "clusterCIDR": str(node.ranges.pods),
+        "hostnameOverride": node.name,
+        "healthzBindAddress": f"{node.address}:10256",
+        "metricsBindAddress": f"{node.address}:10249",
+        "clientConnection": {"kubeconfig": str(pki / f"{_file_of('kube-proxy', node)}.kubeconfig")},
         # The kernel's limits stay as the machine has them.
         "conntrack": {
             "maxPerCore": 0,
@@ -276,12 +362,12 @@ def _kube_proxy(ranges: Ranges) -> dict[str, object]:
             "tcpEstablishedTimeout": "0s",
             "tcpCloseWaitTimeout": "0s",
         },
-        "nodePortAddresses": [f"{ranges.node}/32"],
+        "nodePortAddresses": [f"{node.address}/32"],
         "iptables": {"localhostNodePorts": False, "minSyncPeriod": "100ms"},
     }
 
 
-def _pod_network(ranges: Ranges) -> dict[str, object]:
+def _pod_network(node: Node) -> dict[str, object]:
     """Return the list of CNI plugins that give a pod its network: routed, with no bridge.
 
     A bridge would need the kernel's br_netfilter, which concerns every bridge of the machine. What
@@ -296,7 +382,7 @@ def _pod_network(ranges: Ranges) -> dict[str, object]:
                 "ipMasq": False,
                 "ipam": {
                     "type": "host-local",
-                    "ranges": [[{"subnet": str(ranges.pods)}]],
+                    "ranges": [[{"subnet": str(node.pods)}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                     # It ends with the namespaces, as the addresses do.
                     "dataDir": "/run/cni-addresses",

@@ -2,11 +2,13 @@
 
 The node has a network of its own. Kubernetes' node ports are there, and at this machine's addresses
 are what this process listens to: those of 127.0.0.1, and of more addresses if somebody asks.
+It gives Services of type LoadBalancer their addresses, which lead to the node as well.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from ..machine.processes import Daemon
@@ -31,18 +33,19 @@ class NodePort:
     """Why it is not open there; empty if it is."""
 
 
-def daemon(folder: Path, program: str | Path, node_ip: str) -> Daemon:
+def daemon(folder: Path, program: str | Path, node_ip: str, balancers: IPv4Network) -> Daemon:
     """The process.
 
     Args:
         folder: of the cluster.
         program: `node-ports` of local/build/go/node.
         node_ip: where the node ports of Kubernetes are.
+        balancers: range of the addresses of Services of type LoadBalancer.
     """
     flags: list[str | Path] = [
         *("-kubeconfig", folder / "pki" / f"{NAME}.kubeconfig"),
         *("-addresses", ",".join(addresses())),
-        *("-node", node_ip, "-state", _state(folder)),
+        *("-node", node_ip, "-balancers", str(balancers), "-state", _state(folder)),
     ]
     return Daemon(NAME, [program, *flags], folder)
 

@@ -4,6 +4,7 @@ Names and organisations are the ones Kubernetes' built-in RBAC rules bind to
 (https://kubernetes.io/docs/setup/best-practices/certificates/).
 """
 
+import base64
 import datetime
 import ipaddress
 import json
@@ -70,6 +71,10 @@ class Authority:
     @property
     def certificate(self) -> Path:
         return self.folder / "ca.crt"
+
+    def encoded_certificate(self) -> str:
+        """Its certificate as the API takes it: PEM in base64."""
+        return base64.b64encode(self.certificate.read_bytes()).decode()
 
     def create(self) -> None:
         """Make the authority, and the key for service account tokens, unless they are there.

@@ -129,6 +129,7 @@ class Provisioner:
         for act, documents in (
             (self._remove, over(volumes, claims, self.folder)),
             (self._make, wanting(claims)),
+            (self._grow, growing(claims, volumes)),
         ):
             for document in documents:
                 try:
@@ -163,6 +164,15 @@ class Provisioner:
         self._remember(volume)
         if self.api.create(VOLUMES, volume):
             _say(f"made {name} for {owner['namespace']}/{owner['name']}")
+
+    def _grow(self, claim: Document) -> None:
+        """Say that the volume is as large as its claim asks: its size is a word, not a quota."""
+        owner, capacity = claim["metadata"], claim["spec"]["resources"]["requests"]
+        size = {"storage": capacity["storage"]}
+        self.api.patch(f"{VOLUMES}/{claim['spec']['volumeName']}", {"spec": {"capacity": size}})
+        path = f"/api/v1/namespaces/{owner['namespace']}/persistentvolumeclaims/{owner['name']}"
+        self.api.patch(f"{path}/status", {"status": {"capacity": size}})
+        _say(f"{claim['spec']['volumeName']} has {size['storage']} now")
 
     def _former(self, volume: Document) -> Path | None:
         """The folder that the claim of this name had in a cluster whose memory is lost.
@@ -227,15 +237,28 @@ def wanting(claims: Sequence[Document]) -> list[Document]:
     ]
 
 
+def growing(claims: Sequence[Document], volumes: Sequence[Document]) -> list[Document]:
+    """The claims that ask for another size than their volume of ours has."""
+    sizes = {
+        one["metadata"]["name"]: one["spec"]["capacity"]["storage"]
+        for one in volumes
+        if one["spec"].get("storageClassName") == STORAGE_CLASS
+    }
+    return [
+        claim
+        for claim in claims
+        if (size := sizes.get(claim["spec"].get("volumeName", ""))) is not None
+        and claim["spec"]["resources"]["requests"]["storage"] != size
+        and "deletionTimestamp" not in claim["metadata"]
+    ]
+
+
 def volume_for(claim: Document, folder: Path) -> Document:
     """The volume of a claim: a folder of this machine's disk. Its size is a word, not a quota."""
     about, spec = claim["metadata"], claim["spec"]
     name = f"pvc-{about['uid']}"
-    on_node = {
-        "key": "kubernetes.io/hostname",
-        "operator": "In",
-        "values": [about["annotations"][SELECTED_NODE]],
-    }
+    # All nodes are this machine: a pod that moves finds its data. Kubernetes wants to be told.
+    any_node = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "Exists"}]}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -259,7 +282,7 @@ def volume_for(claim: Document, folder: Path) -> Document:
             },
             # Unlike `hostPath` it is given to the group that a pod's fsGroup names.
             "local": {"path": str(folder / name)},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [on_node]}]}},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [any_node]}},
         },
     }
 

@@ -15,8 +15,10 @@ from typing import Any
 
 from ..console import LocalError
 from ..machine.processes import Daemon, tail
+from .nodes import FIRST
 
 _MANIFEST = Path(__file__).resolve().parent / "manifests" / "reach.yaml"
+_NAME = "reach"
 _NAMESPACE = "/api/v1/namespaces/kube-system"
 _POLL_SECONDS = 0.05
 _BELIEVED_SECONDS = 10
@@ -26,24 +28,39 @@ _AGAIN = "`make stop && make up` starts all of it afresh, and `make doctor` look
 
 @dataclass(frozen=True)
 class Trial:
-    """The trial of one start of the cluster."""
+    """The trial of one start of a node."""
 
     processes: Sequence[Daemon]
-    """All of the cluster, running."""
+    """All of the cluster's first node, and of this one, running."""
     ask: Callable[[str, str], bytes | None]
     """The API server's answer to a method and a path; None if it gave none or refused."""
     logs: Callable[[str], str]
     """The last lines of the log of a pod, or of a Deployment's, in kube-system."""
+    node: str = FIRST
+    """Name of the node."""
+
+    @property
+    def _app(self) -> str:
+        """What all trials of the node have in their label `app`."""
+        return _NAME if self.node == FIRST else f"{_NAME}-{self.node}"
 
     @property
     def name(self) -> str:
         """Name of the pod: the same while all processes are the same."""
         start = " ".join(f"{process.pid()} {process.started()}" for process in self.processes)
-        return f"reach-{hashlib.sha256(start.encode()).hexdigest()[:12]}"
+        return f"{self._app}-{hashlib.sha256(start.encode()).hexdigest()[:12]}"
 
     def manifest(self, image: str) -> str:
         """What to apply: the pod. One that has succeeded stays as it is."""
-        return _MANIFEST.read_text().replace("${NAME}", self.name).replace("${IMAGE}", image)
+        text = _MANIFEST.read_text()
+        for name, value in (
+            ("NAME", self.name),
+            ("APP", self._app),
+            ("NODE", self.node),
+            ("IMAGE", image),
+        ):
+            text = text.replace(f"${{{name}}}", value)
+        return text
 
     def finish(self, seconds: float) -> None:
         """Wait until the pod has succeeded, and remove those of earlier starts.
@@ -68,7 +85,7 @@ class Trial:
                 self.ask("DELETE", f"{_NAMESPACE}/pods/{name}")
                 raise failure
             time.sleep(_POLL_SECONDS)
-        earlier = f"labelSelector=app%3Dreach&fieldSelector=metadata.name%21%3D{name}"
+        earlier = f"labelSelector=app%3D{self._app}&fieldSelector=metadata.name%21%3D{name}"
         self.ask("DELETE", f"{_NAMESPACE}/pods?{earlier}")
 
     def _serves_names(self, tried: float) -> bool:

@@ -33,7 +33,7 @@ class ControlGroup:
     """The group `name` of this machine, in each hierarchy."""
 
     name: str = CGROUP
-    """Begins with CGROUP: so one cluster knows the group of another."""
+    """Begins with CGROUP: so one cluster knows the group of another. GROUP/NAME is one in GROUP."""
     root: Path = Path("/sys/fs/cgroup")
     record: Path = Path("/run/dlstack-controllers")
     """What the root group was like, for the last cluster of the machine that ends."""
@@ -72,8 +72,13 @@ class ControlGroup:
                 os.kill(pid, signal.SIGTERM)
         for pid in asked:
             has_ended(pid, max(0.0, until - time.monotonic()))
-        for pid in self._members():
-            end_process(pid, 0)
+        self.kill()
+
+    def kill(self) -> None:
+        """End every process in the group without asking it."""
+        while members := self._members():
+            for pid in members:
+                end_process(pid, 0)
 
     def remove(self) -> None:
         """Remove the group and those below it; the root group is again as it was."""

@@ -230,10 +230,10 @@ def started_in(folder: Path, *, alone: bool = False) -> list[int]:
     """The ids of the processes that daemons of a folder are, also if no file tells of them.
 
     Args:
-        folder: as daemons have it; it may be gone.
+        folder: as daemons have it, or one above; it may be gone.
         alone: leave out what the daemons themselves have started.
     """
-    mark, found = f"{_MARK}={folder}/pids/".encode(), []
+    mark, found = f"{_MARK}={folder}/".encode(), []
     for process in Path("/proc").glob("[0-9]*"):
         pid = int(process.name)
         with contextlib.suppress(OSError):
@@ -246,9 +246,8 @@ def started_in(folder: Path, *, alone: bool = False) -> list[int]:
 
 def end_process(pid: int, grace_seconds: float) -> None:
     """Ask a process to end; kill it when it has not within `grace_seconds` (0: at once)."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
+    descriptor = _open(pid)
+    if descriptor is None:
         return
     try:
         for sign, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 10.0)):
@@ -265,11 +264,19 @@ def end_process(pid: int, grace_seconds: float) -> None:
 
 def has_ended(pid: int, seconds: float) -> bool:
     """Wait until a process has ended; false when it still runs after `seconds`."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
+    descriptor = _open(pid)
+    if descriptor is None:
         return True
     try:
         return bool(select.select([descriptor], [], [], seconds)[0])
     finally:
         os.close(descriptor)
+
+
+def _open(pid: int) -> int | None:
+    """Return a file descriptor of a process; None when it has ended."""
+    try:
+        return os.pidfd_open(pid)
+    except (ProcessLookupError, FileNotFoundError):
+        # ENOENT is what newer kernels say of one that is ending just now.
+        return None

@@ -18,10 +18,7 @@ _FILE = "network"
 
 @dataclass(frozen=True)
 class Ranges:
-    """A /14, of which the second /16 is the nodes', the third the pods', the fourth the services'.
-
-    The first is free, for what is to come.
-    """
+    """A /14, of which each /16 has its part: balancers, nodes, pods and services, in this order."""
 
     all: IPv4Network
 
@@ -84,8 +81,23 @@ class Ranges:
         return IPv4Network((self._quarter(1).network_address, 24))
 
     @property
+    def balancers(self) -> IPv4Network:
+        """Of Services of type LoadBalancer."""
+        return self._quarter(0)
+
+    @property
     def pods(self) -> IPv4Network:
         return self._quarter(2)
+
+    def pods_of(self, node: int) -> IPv4Network:
+        """The part of `pods` that a node has: half of it for the first, a /24 for each other.
+
+        Args:
+            node: its number, from 1.
+        """
+        if node == 1:
+            return next(self.pods.subnets(new_prefix=17))
+        return IPv4Network((self.pods[256 * (128 + node)], 24))
 
     @property
     def services(self) -> IPv4Network:
@@ -93,7 +105,7 @@ class Ranges:
 
     @property
     def node(self) -> IPv4Address:
-        """Where the API server, the kubelet and all node ports listen."""
+        """Where the API server and the first node's kubelet and node ports listen."""
         return self.nodes[1]
 
     @property

@@ -35,7 +35,11 @@ for fewer rows."""
 
 
 class BatchQueue:
-    """The requests for one signature of one version of a model."""
+    """The requests for one signature of one version of a model.
+
+    Attributes:
+        most_rows: of a batch.
+    """
 
     def __init__(self, scheduler: BatchScheduler, run: Run, parameters: BatchingParameters) -> None:
         self._scheduler = scheduler
@@ -43,7 +47,7 @@ class BatchQueue:
         self._clock = scheduler.clock
         self._run = run
         self._parameters = parameters
-        self._most_rows = parameters.rows
+        self.most_rows = parameters.rows
         self._wait_seconds = parameters.batch_timeout_micros / 1e6
         self.line = Line(self._answer)
 
@@ -54,8 +58,14 @@ class BatchQueue:
         deadline: float,
         done: Callable[[Task], object],
         hand_on: HandOn | None = None,
+        count: int = 1,
+        fills: bool = True,
     ) -> Task:
         """Have one request run together with others; from any thread.
+
+        Several that have come together can be one: they share a fate then, also where they fail
+        (`concerns_all`) or one is cancelled, so that whoever submits has to bring them again, one
+        by one.
 
         Whoever submits calls `BatchScheduler.flush` once all that is at hand was submitted: it runs
         as one. Without this call a batch may wait for ever.
@@ -68,6 +78,9 @@ class BatchQueue:
                 or in the one that cancels it. The model must stay until then.
             hand_on: has a function called by the thread that submits, after what it has at hand
                 now; the next batch then waits for that. None: after the `done` of this one.
+            count: of requests, whose rows are one below the other, as many of each.
+            fills: whether it may wait for others to fill its batch. One that is brought again has
+                done so already.
 
         Raises:
             ServingError: the request can't be batched, or the queue is full; `done` isn't called.
@@ -77,11 +90,11 @@ class BatchQueue:
             raise InvalidArgument(
                 f"Task size {rows} is larger than maximum input batch size {most}"
             )
-        task = Task(inputs, rows, fetch, deadline, self._clock(), done)
-        if rows <= self._most_rows:
-            self._enqueue(task, hand_on)
+        task = Task(inputs, rows, fetch, deadline, self._clock(), done, count)
+        if rows <= self.most_rows:
+            self._enqueue(task, hand_on, fills)
         else:
-            _InParts(self, task, self._most_rows, hand_on).next()
+            _InParts(self, task, self.most_rows, hand_on).next()
         return task
 
     def cancel(self, task: Task) -> None:
@@ -136,12 +149,12 @@ class BatchQueue:
             raise
         return task.result()
 
-    def _enqueue(self, task: Task, hand_on: HandOn | None) -> None:
+    def _enqueue(self, task: Task, hand_on: HandOn | None, fills: bool = True) -> None:
         """Put a request into the last batch, or into a new one."""
         limit, line = self._parameters, self.line
         with self._lock:
             batch = line.waiting[-1] if line.waiting else None
-            if batch is None or batch.rows + task.rows > self._most_rows:
+            if batch is None or batch.rows + task.rows > self.most_rows:
                 if len(line.waiting) >= limit.max_enqueued_batches:
                     raise ServingError(
                         Code.UNAVAILABLE,
@@ -157,7 +170,7 @@ class BatchQueue:
             task.batch = batch
             batch.tasks.append(task)
             batch.rows += task.rows
-            if batch.rows == self._most_rows:
+            if batch.rows == self.most_rows or not fills:
                 self._scheduler.offer(batch)
 
     def _answer(self, tasks: Sequence[Task]) -> int:
@@ -179,7 +192,7 @@ class BatchQueue:
         try:
             return self._run_together(in_time, now)
         except BaseException as error:
-            if len(in_time) > 1 and not _concerns_all(error):
+            if len(in_time) > 1 and not concerns_all(error):
                 for group in apart([task.inputs for task in in_time]):
                     self._answer([in_time[position] for position in group])
             else:
@@ -194,9 +207,12 @@ class BatchQueue:
         wanted = sum(task.rows for task in tasks)
         rows = self._parameters.padded(wanted) if wanted else 0
         metrics.QUEUING_LATENCY.add_all(
-            [(now - task.queued) * 1e6 for task in tasks], self._parameters.thread_pool_name
+            [(now - task.queued) * 1e6 for task in tasks for _ in range(task.count)],
+            self._parameters.thread_pool_name,
         )
-        metrics.INPUT_BATCH_SIZE.add_all([task.rows for task in tasks])
+        metrics.INPUT_BATCH_SIZE.add_all(
+            [task.rows // task.count for task in tasks for _ in range(task.count)]
+        )
         metrics.PADDING_SIZE.add(rows - wanted)
         metrics.PROCESSED_BATCH_SIZE.add(rows)
         metrics.WRAPPED_RUN_COUNT.add()
@@ -265,5 +281,6 @@ class _InParts:
         whole.done(whole)
 
 
-def _concerns_all(error: BaseException) -> bool:
+def concerns_all(error: BaseException) -> bool:
+    """Whether no request of a batch that failed so would succeed without the others."""
     return isinstance(error, ServingError) and error.code in _NOT_OF_A_REQUEST

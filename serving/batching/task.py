@@ -16,7 +16,7 @@ HandOn = Callable[..., object]
 
 @dataclass(eq=False, slots=True)
 class Task:
-    """A request in a batch, or a part of one."""
+    """A request in a batch, or a part of one; or several requests that go together."""
 
     inputs: Mapping[str, np.ndarray]
     rows: int
@@ -27,6 +27,8 @@ class Task:
     """By the same clock, when it came."""
     done: Callable[[Task], object]
     """Called once, when `outputs` or `error` is set."""
+    count: int = 1
+    """Requests that it is, each of as many rows."""
     batch: Batch | None = None
     """Where it waits or runs."""
     part: Task | None = None

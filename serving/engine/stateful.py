@@ -25,6 +25,7 @@ _ONLY_READ = frozenset(
             "StatefulPartitionedCall",
             "If",
             "Case",
+            "While",  # What is in it is looked at, as in the ones before.
             "Assert",
         ),
         *("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal"),

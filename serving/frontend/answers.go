@@ -1,17 +1,10 @@
 package main
 
 import (
-	"context"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/peer"
 )
 
 const (
@@ -76,8 +69,8 @@ func (c *trackedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets Go's HTTP server end an answer before it closes a connection with unread data:
-// otherwise the client's side would throw the answer away.
+// CloseWrite ends what is sent: the client reads an answer to its end before the connection is closed
+// with unread data, by which it would be thrown away.
 func (c *trackedConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -127,58 +120,4 @@ func (c *trackedConn) watch(after time.Duration) {
 			c.Close()
 		}
 	})
-}
-
-// answer is one over gRPC: bytes that are held until the library has written them.
-type answer struct {
-	content []byte
-	conn    *trackedConn
-}
-
-// buffer returns the bytes as the library wants them; it calls `Put` when it is done.
-func (a *answer) buffer() mem.Buffer { return mem.NewBuffer(&a.content, a) }
-
-// isCounted is false for what the library does not tell the end of.
-func (a *answer) isCounted() bool { return !mem.IsBelowBufferPoolingThreshold(cap(a.content)) }
-
-func (a *answer) Get(int) *[]byte { return new([]byte) }
-
-func (a *answer) Put(content *[]byte) { a.conn.carried(int64(len(*content))) }
-
-type connKey struct{}
-
-// withConn lets handlers of HTTP requests find their connection.
-func withConn(ctx context.Context, conn net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, conn)
-}
-
-func connOfRequest(request *http.Request) *trackedConn {
-	return request.Context().Value(connKey{}).(*trackedConn)
-}
-
-// connInfo lets handlers of gRPC calls find theirs.
-type connInfo struct {
-	credentials.AuthInfo
-	conn *trackedConn
-}
-
-func connOfCall(ctx context.Context) *trackedConn {
-	caller, _ := peer.FromContext(ctx)
-	return caller.AuthInfo.(connInfo).conn
-}
-
-// tracked are credentials that tell a call's connection, besides what others do.
-type tracked struct {
-	credentials.TransportCredentials
-}
-
-func trackedPlain() tracked { return tracked{insecure.NewCredentials()} }
-
-func (t tracked) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := t.TransportCredentials.ServerHandshake(raw)
-	return conn, connInfo{info, raw.(*trackedConn)}, err
-}
-
-func (t tracked) Clone() credentials.TransportCredentials {
-	return tracked{t.TransportCredentials.Clone()}
 }

@@ -67,11 +67,14 @@ type restConfig struct {
 	TooMuchUntaken string      `json:"too_much_untaken"`
 	Unavailable    string      `json:"unavailable"`
 	TooLate        string      `json:"too_late"`
+	Gone           string      `json:"gone"`
 	// In milliseconds.
 	Timeout       int64 `json:"timeout_ms"`
 	KeepAlive     int64 `json:"keep_alive_ms"`
 	HeaderTimeout int64 `json:"header_timeout_ms"`
 	BodyTimeout   int64 `json:"body_timeout_ms"`
+	// MaxConnectionAge is that of kept connections.
+	MaxConnectionAge int64 `json:"max_connection_age_ms"`
 }
 
 func parseConfig(content []byte) (*config, error) {

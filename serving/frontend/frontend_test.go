@@ -2,20 +2,17 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"io"
 	"net"
 	"os"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // pair returns both ends of a socket as Python makes it.
-func pair(t *testing.T) (net.Conn, net.Conn) {
+func pair(t testing.TB) (net.Conn, net.Conn) {
 	t.Helper()
 	descriptors, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
@@ -34,7 +31,7 @@ func pair(t *testing.T) (net.Conn, net.Conn) {
 }
 
 // linked returns a link and the sockets of the other side.
-func linked(t *testing.T) (l *link, small, large net.Conn) {
+func linked(t testing.TB) (l *link, small, large net.Conn) {
 	here, small := pair(t)
 	there, large := pair(t)
 	return newLink(here, there), small, large
@@ -43,15 +40,18 @@ func linked(t *testing.T) (l *link, small, large net.Conn) {
 func next(t *testing.T, conn net.Conn) frame {
 	t.Helper()
 	var scratch [headerBytes]byte
-	got, err := readFrame(conn, &scratch)
+	got, err := readFrames(conn, &scratch)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return got
+	if len(got) != 1 {
+		t.Fatalf("%d entries", len(got))
+	}
+	return got[0]
 }
 
 func TestAHeaderComesBackAsItWent(t *testing.T) {
-	sent := header{kind: 4, status: 513, head: 7, id: 1 << 60, micros: noDeadline, body: 1 << 33}
+	sent := header{kind: 4, status: 513, head: 7, entries: 1 << 33}
 	data := sent.appendTo(nil)
 	if len(data) != headerBytes {
 		t.Fatalf("%d bytes", len(data))
@@ -62,86 +62,86 @@ func TestAHeaderComesBackAsItWent(t *testing.T) {
 }
 
 func TestAFrameThatIsCutOffIsAnError(t *testing.T) {
-	data := append(header{kind: 4, head: 3, body: 4}.appendTo(nil), "abcde"...)
+	data := append(header{kind: 4, head: 3, entries: entryBytes + 4}.appendTo(nil), "abc"...)
+	data = append(entry{id: 1, body: 4}.appendTo(data), "defg"...)
 	for size := 1; size < len(data); size++ {
 		var scratch [headerBytes]byte
-		if _, err := readFrame(bytes.NewReader(data[:size]), &scratch); err == nil || err == io.EOF {
+		if _, err := readFrames(bytes.NewReader(data[:size]), &scratch); err == nil || err == io.EOF {
 			t.Fatalf("%d bytes: %v", size, err)
 		}
+	}
+	data[headerBytes+3+16] = 5 // The body's length.
+	var scratch [headerBytes]byte
+	if _, err := readFrames(bytes.NewReader(data), &scratch); err == nil {
+		t.Fatal("a body is longer than its frame")
 	}
 }
 
 func TestAnswersFindTheirRequests(t *testing.T) {
 	l, small, large := linked(t)
-	type result struct {
-		body string
-		err  error
-	}
-	results := make([]chan result, 2)
 	bodies := [][]byte{[]byte("short"), bytes.Repeat([]byte("long"), largeBytes)}
-	for i, body := range bodies {
-		results[i] = make(chan result, 1)
-		go func() {
-			got, err := l.ask(context.Background(), kindHTTP, "POST /", [][]byte{body}, len(body), func() {})
-			results[i] <- result{string(got.content), err}
-		}()
-	}
 	for i, conn := range []net.Conn{small, large} {
+		answers := make(answerChannel, 1)
+		id := l.lastID.Add(1)
+		l.begin(id, answers)
+		go l.sendHTTP(id, header{kind: kindHTTP}, "POST /", bodies[i])
 		got := next(t, conn)
 		if got.headText != "POST /" || !bytes.Equal(got.content, bodies[i]) {
 			t.Fatalf("%q and %d bytes", got.headText, len(got.content))
 		}
 		// The answer's size says how it comes, not the request's.
-		answer := append(header{kind: kindHTTPAnswer, id: got.id, body: 2}.appendTo(nil), "ok"...)
-		small.Write(answer)
-		if got := <-results[i]; got.body != "ok" || got.err != nil {
+		answerFrame(small, got.id, kindHTTPAnswer, "ok")
+		if got := <-answers; string(got.content) != "ok" {
 			t.Fatal(got)
 		}
 	}
 }
 
-func TestPythonIsToldWhoHasGone(t *testing.T) {
+func TestWhatIsAlikeAndSentTogetherIsOneFrame(t *testing.T) {
 	l, small, _ := linked(t)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	ended := make(chan error)
-	go func() {
-		_, err := l.ask(ctx, kindGRPC, "/a/B", nil, 0, func() {})
-		ended <- err
-	}()
-	asked := next(t, small)
-	if left := time.Duration(asked.micros) * time.Microsecond; left < 50*time.Second || left > time.Minute {
-		t.Fatalf("%v are left", left)
+	calls, others := header{kind: kindGRPC, head: 4}, header{kind: kindHTTP, head: 4}
+	l.writing = true // Somebody sends at this moment.
+	for i, h := range []header{calls, calls, others, calls} {
+		l.sendSmall(h, "/a/B", entry{id: uint64(i), micros: noDeadline, body: 2}, []byte{'x'}, []byte{'y'})
 	}
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
-	if told := next(t, small); told.kind != kindCancel || told.id != asked.id {
-		t.Fatalf("%+v", told)
+	l.sendSmall(calls, "/a/B", entry{id: 4, body: largeBytes}, make([]byte, largeBytes))
+	l.writing = false
+	go l.send(kindServing, 0, "")
+	var scratch [headerBytes]byte
+	for _, wanted := range [][]uint64{{0, 1}, {2}, {3}, {4}, {0}} {
+		got, err := readFrames(small, &scratch)
+		if err != nil || len(got) != len(wanted) {
+			t.Fatalf("%d entries, %v", len(got), err)
+		}
+		for i, one := range got {
+			if one.id != wanted[i] || one.kind != kindServing && one.id < 4 && string(one.content) != "xy" {
+				t.Fatalf("%+v", one)
+			}
+		}
 	}
 }
 
 func TestWithoutPythonNobodyWaits(t *testing.T) {
 	l, small, _ := linked(t)
-	ended := make(chan error)
-	go func() {
-		_, err := l.ask(context.Background(), kindGRPC, "/a/B", nil, 0, func() {})
-		ended <- err
-	}()
-	next(t, small)
+	answers := make(answerChannel, 1)
+	l.begin(1, answers)
 	small.Close()
-	if err := <-ended; !errors.Is(err, errLost) {
-		t.Fatal(err)
+	if got := <-answers; got.kind != kindLost {
+		t.Fatal(got)
+	}
+	l.begin(2, answers)
+	if got := <-answers; got.kind != kindLost {
+		t.Fatal(got)
 	}
 }
 
 func TestABudgetIsNeverExceeded(t *testing.T) {
 	b := &budget{most: 10}
-	if !b.take(6) || b.take(5) || !b.take(4) || b.takeOrAlone(1) {
+	if !b.take(6) || b.take(5) || !b.take(4) || b.takeMore(0, 1) {
 		t.Fatal("wrong count")
 	}
 	b.giveBack(10)
-	if !b.takeOrAlone(11) || b.take(1) {
+	if !b.takeMore(0, 11) || b.take(1) {
 		t.Fatal("one alone may be larger, and holds all")
 	}
 }

@@ -20,9 +20,9 @@ func (b *budget) take(bytes int64) bool {
 	return true
 }
 
-// takeOrAlone is take for bytes that are here already: if nobody else holds any, they may be more.
-func (b *budget) takeOrAlone(bytes int64) bool {
-	if held := b.held.Add(bytes); held > b.most && held > bytes && b.most > 0 {
+// takeMore is take for who has some already: if nobody else holds any, they may be more.
+func (b *budget) takeMore(had, bytes int64) bool {
+	if held := b.held.Add(bytes); held > b.most && held > had+bytes && b.most > 0 {
 		b.held.Add(-bytes)
 		return false
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"bufio"
-	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 const (
@@ -32,12 +31,25 @@ type link struct {
 	lost         chan struct{}
 	loseOnce     sync.Once
 	lastID       atomic.Uint64
+	forms        forms
 	waitingLock  sync.Mutex
-	waiting      map[uint64]chan frame
+	waiting      map[uint64]taker
+	isLost       bool
 	outLock      sync.Mutex
 	out, spare   []byte
+	last         lastFrame
 	writing      bool
-	largeLock    sync.Mutex
+	// room is told when what was to be sent is being sent.
+	room      sync.Cond
+	largeLock sync.Mutex
+}
+
+// lastFrame is the one at the end of what is to be sent: what has the same header and head becomes
+// one more entry of it.
+type lastFrame struct {
+	header
+	headText string
+	start    int
 }
 
 // newLink begins to read answers from both sockets.
@@ -47,8 +59,9 @@ func newLink(small, large net.Conn) *link {
 		large:   large,
 		control: make(chan frame, 16),
 		lost:    make(chan struct{}),
-		waiting: map[uint64]chan frame{},
+		waiting: map[uint64]taker{},
 	}
+	l.room.L = &l.outLock
 	go l.read(small)
 	go l.read(large)
 	return l
@@ -61,60 +74,88 @@ func connOf(descriptor uintptr, name string) (net.Conn, error) {
 	return net.FileConn(file)
 }
 
-// ask sends a request and waits for its answer. What `body` holds may be used again afterwards.
-// `sent` is called once the body was handed over, or never will be.
-func (l *link) ask(
-	ctx context.Context, kind byte, head string, body [][]byte, size int, sent func(),
-) (frame, error) {
-	h := header{kind: kind, head: uint32(len(head)), id: l.lastID.Add(1), micros: noDeadline, body: uint64(size)}
-	if deadline, ok := ctx.Deadline(); ok {
-		h.micros = max(0, time.Until(deadline).Microseconds())
-	}
-	answers := make(chan frame, 1)
+// taker waits for an answer; it must not have the link wait.
+type taker interface{ take(frame) }
+
+// answerChannel has room for one.
+type answerChannel chan frame
+
+func (c answerChannel) take(answer frame) { c <- answer }
+
+// begin has somebody get an answer.
+func (l *link) begin(id uint64, who taker) {
 	l.waitingLock.Lock()
-	l.waiting[h.id] = answers
-	l.waitingLock.Unlock()
-	isLarge := size > largeBytes
-	if isLarge {
-		l.sendLarge(ctx, h, head, body)
-	} else {
-		l.sendSmall(h, head, body)
+	isLost := l.isLost
+	if !isLost {
+		l.waiting[id] = who
 	}
-	sent()
-	select {
-	case answer := <-answers:
-		return answer, nil
-	case <-ctx.Done():
-		l.forget(h.id, isLarge)
-		return frame{}, ctx.Err()
-	case <-l.lost:
-		return frame{}, errLost
+	l.waitingLock.Unlock()
+	if isLost {
+		who.take(frame{header: header{kind: kindLost}})
+	}
+}
+
+// sendHTTP sends a request over HTTP that was begun.
+func (l *link) sendHTTP(id uint64, h header, head string, body []byte) {
+	h.head = uint32(len(head))
+	e := entry{id: id, micros: noDeadline, body: uint64(len(body))}
+	if len(body) > largeBytes {
+		l.sendLarge(func() bool { return l.isWaiting(id) }, h, head, e, [][]byte{body})
+	} else {
+		l.sendSmall(h, head, e, body)
+	}
+}
+
+// answered returns where an answer has to go; nil: nobody waits for it.
+func (l *link) answered(id uint64) taker {
+	l.waitingLock.Lock()
+	defer l.waitingLock.Unlock()
+	who := l.waiting[id]
+	delete(l.waiting, id)
+	return who
+}
+
+func (l *link) isWaiting(id uint64) bool {
+	l.waitingLock.Lock()
+	defer l.waitingLock.Unlock()
+	return l.waiting[id] != nil
+}
+
+// giveUp answers in Python's place, and has it know.
+func (l *link) giveUp(id uint64, kind byte, isLarge bool) {
+	if who := l.answered(id); who != nil {
+		who.take(frame{header: header{kind: kind}})
+		l.cancel(id, isLarge)
 	}
 }
 
 // forget says that nobody waits for an answer any longer.
 func (l *link) forget(id uint64, isLarge bool) {
-	l.waitingLock.Lock()
-	_, unanswered := l.waiting[id]
-	delete(l.waiting, id)
-	l.waitingLock.Unlock()
-	if !unanswered {
-		return
-	}
-	cancel := header{kind: kindCancel, id: id, micros: noDeadline}
-	if isLarge {
-		// Behind the request, which it must not overtake.
-		l.sendLarge(context.Background(), cancel, "", nil)
-	} else {
-		l.sendSmall(cancel, "", nil)
+	if l.answered(id) != nil {
+		l.cancel(id, isLarge)
 	}
 }
 
-// sendSmall appends a frame to what is to be sent. Whoever finds nobody sending sends all that has
-// gathered, so that many requests are one system call.
-func (l *link) sendSmall(h header, head string, body [][]byte) {
+func (l *link) cancel(id uint64, isLarge bool) {
+	h, e := header{kind: kindCancel}, entry{id: id, micros: noDeadline}
+	if isLarge {
+		// Behind the request, which it must not overtake.
+		l.sendLarge(func() bool { return true }, h, "", e, nil)
+	} else {
+		l.sendSmall(h, "", e)
+	}
+}
+
+// sendSmall appends to what is to be sent. Whoever finds nobody sending sends all that has gathered,
+// so that many requests are one system call.
+func (l *link) sendSmall(h header, head string, e entry, body ...[]byte) {
 	l.outLock.Lock()
-	l.out = append(h.appendTo(l.out), head...)
+	for len(l.out) > keptBytes && h.kind != kindCancel {
+		// Python is far behind, and nobody else counts what waits here.
+		l.room.Wait()
+	}
+	l.open(h, head, entryBytes+e.body)
+	l.out = e.appendTo(l.out)
 	for _, part := range body {
 		l.out = append(l.out, part...)
 	}
@@ -129,7 +170,8 @@ func (l *link) sendSmall(h header, head string, body [][]byte) {
 	l.outLock.Lock()
 	for len(l.out) > 0 {
 		full := l.out
-		l.out = l.spare[:0]
+		l.out, l.last = l.spare[:0], lastFrame{}
+		l.room.Broadcast()
 		l.outLock.Unlock()
 		if _, err := l.small.Write(full); err != nil {
 			l.lose()
@@ -145,14 +187,31 @@ func (l *link) sendSmall(h header, head string, body [][]byte) {
 	l.outLock.Unlock()
 }
 
-// sendLarge sends a frame over the socket for large bodies, after those that are being sent.
-func (l *link) sendLarge(ctx context.Context, h header, head string, body [][]byte) {
-	l.largeLock.Lock()
-	defer l.largeLock.Unlock()
-	if ctx.Err() != nil {
+// open has an entry of `size` bytes follow: in the last frame, if that is alike and not yet large,
+// else in a new one.
+func (l *link) open(h header, head string, size uint64) {
+	last := &l.last
+	if last.header.entries > 0 && last.kind == h.kind && last.status == h.status &&
+		last.headText == head && last.header.entries+size <= largeBytes {
+		last.header.entries += size
+		binary.LittleEndian.PutUint64(l.out[last.start+entriesPlace:], last.header.entries)
 		return
 	}
-	buffers := append(net.Buffers{h.appendTo(nil), []byte(head)}, body...)
+	h.entries = size
+	l.last = lastFrame{h, head, len(l.out)}
+	l.out = append(h.appendTo(l.out), head...)
+}
+
+// sendLarge sends a frame over the socket for large bodies, after those that are being sent, if it is
+// still wanted then.
+func (l *link) sendLarge(isWanted func() bool, h header, head string, e entry, body [][]byte) {
+	l.largeLock.Lock()
+	defer l.largeLock.Unlock()
+	if !isWanted() {
+		return
+	}
+	h.entries = entryBytes + e.body
+	buffers := append(net.Buffers{h.appendTo(nil), []byte(head), e.appendTo(nil)}, body...)
 	if _, err := buffers.WriteTo(l.large); err != nil {
 		l.lose()
 	}
@@ -160,7 +219,8 @@ func (l *link) sendLarge(ctx context.Context, h header, head string, body [][]by
 
 // send sends a frame that is no request.
 func (l *link) send(kind byte, status uint16, head string) {
-	l.sendSmall(header{kind: kind, status: status, head: uint32(len(head)), micros: noDeadline}, head, nil)
+	h := header{kind: kind, status: status, head: uint32(len(head))}
+	l.sendSmall(h, head, entry{micros: noDeadline})
 }
 
 func (l *link) read(conn net.Conn) {
@@ -168,25 +228,39 @@ func (l *link) read(conn net.Conn) {
 	reader := bufio.NewReaderSize(conn, readBytes)
 	var scratch [headerBytes]byte
 	for {
-		got, err := readFrame(reader, &scratch)
+		found, err := readFrames(reader, &scratch)
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				complain("%v", err)
 			}
 			return
 		}
-		if got.kind != kindGRPCAnswer && got.kind != kindHTTPAnswer {
-			l.control <- got
-			continue
-		}
-		l.waitingLock.Lock()
-		answers := l.waiting[got.id]
-		delete(l.waiting, got.id)
-		l.waitingLock.Unlock()
-		if answers != nil {
-			answers <- got
+		for _, got := range found {
+			switch got.kind {
+			case kindGRPCAnswer, kindHTTPAnswer, kindAgain:
+				if who := l.answered(got.id); who != nil {
+					who.take(got)
+				}
+			case kindForm:
+				if err := l.forms.add(got); err != nil {
+					complain("%v", err)
+				}
+			default:
+				l.control <- got
+			}
 		}
 	}
 }
 
-func (l *link) lose() { l.loseOnce.Do(func() { close(l.lost) }) }
+func (l *link) lose() {
+	l.loseOnce.Do(func() {
+		close(l.lost)
+		l.waitingLock.Lock()
+		waiting := l.waiting
+		l.isLost, l.waiting = true, nil
+		l.waitingLock.Unlock()
+		for _, who := range waiting {
+			who.take(frame{header: header{kind: kindLost}})
+		}
+	})
+}

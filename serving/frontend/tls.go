@@ -6,16 +6,19 @@ import (
 	"errors"
 	"fmt"
 
-	"google.golang.org/grpc/credentials"
+	"golang.org/x/net/http2"
 )
 
-// transportCredentials returns what --ssl_config_file asks for.
-func transportCredentials(pem *tlsPEM) (credentials.TransportCredentials, error) {
+// tlsSettings returns what --ssl_config_file asks for.
+func tlsSettings(pem *tlsPEM) (*tls.Config, error) {
 	pair, err := tls.X509KeyPair([]byte(pem.Certificate), []byte(pem.Key))
 	if err != nil {
 		return nil, fmt.Errorf("the certificate or key of --ssl_config_file can't be used: %w", err)
 	}
-	settings := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	settings := &tls.Config{
+		Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12,
+		NextProtos: []string{http2.NextProtoTLS},
+	}
 	if pem.Verify {
 		settings.ClientAuth = tls.RequireAndVerifyClientCert
 		settings.ClientCAs = x509.NewCertPool()
@@ -23,5 +26,5 @@ func transportCredentials(pem *tlsPEM) (credentials.TransportCredentials, error)
 			return nil, errors.New("custom_ca of --ssl_config_file has no certificate")
 		}
 	}
-	return credentials.NewTLS(settings), nil
+	return settings, nil
 }

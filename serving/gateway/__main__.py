@@ -19,6 +19,8 @@ from starlette.types import ASGIApp
 from .. import cors, logs
 from ..authentication import Token
 from ..errors import ServingError
+from ..goodbye import Ending, PatientServer, telling
+from . import monitoring
 from .app import application, needs_no_token
 from .backend import SERVER_TIMEOUT_MS, Backend, connections
 from .connections import bounded
@@ -70,6 +72,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "default: none",
     )
     parser.add_argument(
+        "--metrics_port",
+        type=int,
+        default=0,
+        help="TCP port, on all addresses, for Prometheus: GET /metrics, the model server's among "
+        "them; default: none",
+    )
+    parser.add_argument(
         "--max_predictions",
         type=int,
         default=MOST_PREDICTIONS,
@@ -109,6 +118,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         f"{SERVER_TIMEOUT_MS}",
     )
     parser.add_argument(
+        "--drain_seconds",
+        type=float,
+        default=2.0,
+        help="how long requests under way may take after SIGTERM, and clients of kept connections "
+        "to learn of it; 2",
+    )
+    parser.add_argument(
         "--rest_api_enable_cors_support",
         action="store_true",
         help="let web pages of any origin ask below /v1/, with the token if there is one",
@@ -134,11 +150,11 @@ def _listen(port: int) -> socket.socket:
 
 
 def _uvicorn(
-    app: ASGIApp, header_seconds: float, certificate: str | None, key: str | None
+    app: ASGIApp, header_seconds: float, certificate: str | None, key: str | None, ending: Ending
 ) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
-        http=bounded(header_seconds),
+        http=telling(bounded(header_seconds), ending),
         ssl_certfile=certificate,
         ssl_keyfile=key,
         log_config=None,
@@ -146,7 +162,6 @@ def _uvicorn(
         headers=list(_HEADERS.items()),
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=2,
     )
     config.load()
     return config
@@ -169,25 +184,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         connections(most + THREADS_BESIDE, options.rest_api_timeout_in_ms),
         token,
     )
+    predictions = Predictions(most)
+    bodies = Bodies(options.max_request_bytes, options.max_waiting_bytes)
     app: ASGIApp = application(
         backend,
-        Predictions(most),
-        Bodies(options.max_request_bytes, options.max_waiting_bytes),
+        predictions,
+        bodies,
         tensorboard_url=options.tensorboard_url,
         most_files=options.max_files,
         body_seconds=options.body_timeout,
     )
+    port = options.port
     try:
-        listener = _listen(options.port)
+        listener = _listen(port)
+        if options.metrics_port:
+            port = options.metrics_port
+            monitoring.serve(port, lambda: monitoring.page(backend, predictions, bodies))
     except OSError as error:
-        log.error("Can't listen on port %d: %s.", options.port, error.strerror)
+        log.error("Can't listen on port %d: %s.", port, error.strerror)
         return 1
     if token is not None:
         app = token.guard(app, needs_no_token)
     if options.rest_api_enable_cors_support:
         app = cors.allowing(app, cors.headers(token=token is not None), "/v1/")
+    ending = Ending()
+    if options.metrics_port:
+        app = monitoring.counting(app)
     try:
-        config = _uvicorn(app, options.body_timeout, options.tls_cert, options.tls_key)
+        config = _uvicorn(app, options.body_timeout, options.tls_cert, options.tls_key, ending)
     except OSError as error:  # ssl.SSLError is one.
         log.error(
             "Can't use certificate '%s' with key '%s': %s.",
@@ -196,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             error.strerror or error,
         )
         return 1
-    uvicorn.Server(config).run(sockets=[listener])
+    PatientServer(config, ending, options.drain_seconds).run(sockets=[listener])
     return 0
 
 

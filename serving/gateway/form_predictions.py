@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from . import signatures
 from .backend import Backend, BackendError
-
-_ASSERTION = re.compile(r"assertion failed: \[(.+?)\](?= \[|\s*\n|\s*$)", re.S)
-"""What a graph refuses: `assertion failed: [it is empty] [image_bytes[2]]`."""
-_WHERE = re.compile(r"\n|\s*\[\[\{\{node")
+from .refusals import for_people
 
 
 class UnfitModelError(Exception):
@@ -62,6 +58,11 @@ def predict(
 
 def _chosen(model: str, known: signatures.Signatures, wanted: str) -> tuple[str, str]:
     """Return signature and input for encoded pictures."""
+    if wanted == signatures.ABOUT:
+        raise UnfitModelError(
+            f"Signature '{wanted}' says what model '{model}' is, and takes no pictures. Name one "
+            f"of {', '.join(sorted(known))}, or none."
+        )
     if wanted and wanted not in known:
         raise UnfitModelError(
             f"Model '{model}' has no signature '{wanted}'. It has {', '.join(sorted(known))}."
@@ -96,7 +97,7 @@ class _Question:
             if error.status != 400:
                 raise
             if len(encoded) == 1:
-                text = f"Picture '{names[0]}' can't be used: {_for_people(str(error))}"
+                text = f"Picture '{names[0]}' can't be used: {for_people(str(error))}"
                 raise BadPictureError(text) from error
         else:
             # REST leaves the name of an only output out.
@@ -110,17 +111,6 @@ class _Question:
         signature, alias = json.dumps(self.signature), json.dumps(self.alias)
         head = f'{{"signature_name":{signature},"inputs":{{{alias}:['
         return [head.encode(), *_separated(encoded), b"]}}"]
-
-
-def _for_people(text: str) -> str:
-    """Return what an error of TensorFlow says to people; the page does the same (server.js).
-
-    Of an assertion in a graph that is its first value (docs/contracts.md). Other texts go on
-    with names of the graph's nodes, and where in the source they come from.
-    """
-    if asserted := _ASSERTION.search(text):
-        return asserted[1].strip()
-    return _WHERE.split(text)[0].strip()
 
 
 def _separated(encoded: Iterable[bytes]) -> Iterator[bytes]:

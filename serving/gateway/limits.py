@@ -32,14 +32,15 @@ class Predictions:
 
     def __init__(self, most: int = MOST_PREDICTIONS) -> None:
         self.most = most
-        self._under_way = 0
+        self.under_way = 0
+        """How many there are now."""
 
     def refuse_if_full(self) -> None:
         """Say so before the request's body is read, too: it would be for nothing."""
-        if self._under_way >= self.most:
+        if self.under_way >= self.most:
             raise HTTPException(
                 429,
-                f"{self.most} predictions are under way, and --max_predictions allows no more. "
+                f"{self.most} predictions are under way, and no more may be (--max_predictions). "
                 "Try again later.",
                 {"Retry-After": "1"},
             )
@@ -50,11 +51,11 @@ class Predictions:
         takes another's place.
         """
         self.refuse_if_full()
-        self._under_way += 1
+        self.under_way += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self.under_way -= 1
 
     @asynccontextmanager
     async def threads(self, _: object) -> AsyncIterator[None]:

@@ -29,8 +29,9 @@ class Bodies:
 
     def __init__(self, most: int, most_waiting: int) -> None:
         self.most = min(most, most_waiting)
-        self._most_waiting = most_waiting
-        self._waiting = 0
+        self.most_waiting = most_waiting
+        self.waiting = 0
+        """Bytes that have come and are not answered yet."""
 
     @contextmanager
     def counted(self, request: Request) -> Iterator[Body]:
@@ -45,7 +46,7 @@ class Bodies:
         try:
             yield body
         finally:
-            self._waiting -= body.size
+            self.waiting -= body.size
 
     def add(self, size: int, whole: int) -> None:
         """Count `size` bytes more of a body that now has `whole` bytes.
@@ -55,14 +56,14 @@ class Bodies:
         """
         if whole > self.most:
             raise self._too_large()
-        if self._waiting + size > self._most_waiting:
+        if self.waiting + size > self.most_waiting:
             raise HTTPException(
                 429,
-                f"Requests of {self._most_waiting >> 20} MiB wait for their answers, and "
-                "--max_waiting_bytes allows no more. Try again later.",
+                f"Requests of {self.most_waiting >> 20} MiB wait for their answers, and there is "
+                "no room for more (--max_waiting_bytes). Try again later.",
                 {"Retry-After": "1"},
             )
-        self._waiting += size
+        self.waiting += size
 
     def _too_large(self) -> HTTPException:
         return HTTPException(

@@ -61,6 +61,13 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self._model.give_back(self._version)
 
+    def again(self) -> Lease:
+        """Return another, of the same version, that is entered already."""
+        other = Lease(self._model, self._number)
+        other._version = self._version
+        self._model.take_again(self._version)
+        return other
+
 
 class Model:
     """A thread looks for versions below the base path and keeps those wanted loaded.
@@ -170,6 +177,11 @@ class Model:
                 raise no_servable(self.name, number)
             found.leases += 1
         return found
+
+    def take_again(self, version: Version) -> None:
+        """Keep a version that was taken until one more `give_back`."""
+        with self._changed:
+            version.leases += 1
 
     def give_back(self, version: Version) -> None:
         """End what `take` began: the version may be unloaded, unless others have taken it."""

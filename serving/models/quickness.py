@@ -20,6 +20,12 @@ many."""
 
 _MOST_SLOW = 4
 
+_MOST_TRIES = 3
+
+_STRETCH = 16
+"""How many times larger than what was quick is tried: where time grows with the square of the size,
+half a second."""
+
 _SURPRISE_SECONDS = 0.1
 """What no run expected to be quick should take, even while others have the processor."""
 
@@ -32,6 +38,11 @@ _UNBOUNDED = re.compile(r"While$|^(Ref)?Enter$|^For$|Dataset|Iterator|PyFunc|Que
 class Quickness:
     """Remembers up to which size of its inputs a signature was quick.
 
+    Runs in the calling thread are judged by its processor's time: where all processors are busy,
+    the clock says little. What is some times larger than what was quick is tried there, too: in
+    TensorFlow's threads it would take twice as much of the processors, and beside others it would
+    never look quick.
+
     Args:
         bounded: whether the graph has no operation that can go on for ever.
     """
@@ -40,28 +51,47 @@ class Quickness:
         self._bounded = bounded
         self._bytes: float = -1
         """Inputs up to this size were quick."""
+        self._slow_bytes = float("inf")
+        """Inputs from this size on were tried and were not."""
+        self._tries = 0
+        """Of larger inputs, in turn, that were not quick: the first may be slow for being first."""
         self._proofs_needed = 1
         self._proofs = 0
         self._slow = 0
         """Runs in turn that were to be quick and were not."""
 
     def expected(self, size: float) -> bool:
-        """Whether a run with inputs of `size` bytes will be quick."""
-        return size <= self._bytes
+        """Whether a run with inputs of `size` bytes will be quick, or is to be tried."""
+        known = self._bytes
+        return size <= known or size <= _STRETCH * known and size < self._slow_bytes
 
-    def learn(self, size: float, seconds: float) -> None:
-        """Take note of how long a run took."""
+    def learn(self, size: float, seconds: float, processor: float | None) -> None:
+        """Take note of how long a run took.
+
+        Args:
+            size: of its inputs.
+            seconds: by the clock.
+            processor: seconds of the calling thread's processor, where it ran in this thread.
+        """
         # Threads may race here: at worst one of their measurements is lost.
-        if self.expected(size):
-            self._slow = self._slow + 1 if seconds > _SLOW_SECONDS else 0
-            if seconds > _SURPRISE_SECONDS or self._slow >= _MOST_SLOW:
-                # How long it takes depends on the values: believe it later each time.
-                self._bytes, self._proofs, self._slow = -1, 0, 0
-                self._proofs_needed = min(2 * self._proofs_needed, _MOST_PROOFS)
-        elif self._bounded and seconds < _QUICK_SECONDS:
-            self._proofs += 1
-            if self._proofs >= self._proofs_needed:
-                self._bytes = size
+        if processor is None:
+            if self._bounded and seconds < _QUICK_SECONDS and size > self._bytes:
+                self._proofs += 1
+                if self._proofs >= self._proofs_needed:
+                    self._bytes = size
+            return
+        if size > self._bytes:
+            self._tries += 1
+            if processor < _QUICK_SECONDS:
+                self._bytes, self._tries = size, 0
+            elif self._tries >= _MOST_TRIES:
+                self._slow_bytes, self._tries = min(size, self._slow_bytes), 0
+        else:
+            self._slow = self._slow + 1 if processor > _SLOW_SECONDS else 0
+        if seconds > _SURPRISE_SECONDS or self._slow >= _MOST_SLOW:
+            # How long it takes depends on the values: believe it later each time.
+            self._bytes, self._proofs, self._slow = -1, 0, 0
+            self._proofs_needed = min(2 * self._proofs_needed, _MOST_PROOFS)
 
 
 class Graph:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
-from ..batching.merge import Parts
-from ..batching.queue import BatchQueue
 from ..data_types import NUMPY_TYPES
 from ..engine.saved_model import SavedModel
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, ServingError
 from .output_sizes import OutputSizes
 from .quickness import Quickness
+
+if TYPE_CHECKING:
+    # `serving.check` runs signatures where there is nothing for an event loop.
+    from ..batching.merge import Parts
+    from ..batching.queue import BatchQueue
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -37,6 +43,7 @@ class Signature:
     Args:
         bounded: whether the graph has no operation that can go on for ever.
         no_animations: whether the graph must not get some animated pictures.
+        shrinks_jpeg: whether the graph decodes large JPEGs smaller.
     """
 
     queue: BatchQueue | None = None
@@ -50,6 +57,7 @@ class Signature:
         *,
         bounded: bool = False,
         no_animations: bool = False,
+        shrinks_jpeg: bool = False,
     ) -> None:
         self.key = key
         self.definition = definition
@@ -58,9 +66,13 @@ class Signature:
         self._odd_inputs = _odd(self.inputs)
         self._odd_outputs = _odd(self.outputs)
         self.no_animations = no_animations
+        self.shrinks_jpeg = shrinks_jpeg
         self.output_sizes = OutputSizes()
         self.is_bounded = bounded
         self._quickness = Quickness(bounded=bounded)
+        self._single_is_warm = False
+        self._warming: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     def check(self, fetch: Sequence[str]) -> None:
         """Check that tensors go in and come out.
@@ -94,16 +106,38 @@ class Signature:
         """
         size = sum(_size(part) for parts in inputs.values() for part in parts)
         quick = self._quickness.expected(size)
+        feeds = {self.inputs[alias].name: value for alias, value in inputs.items()}
+        names = [self.outputs[alias].name for alias in fetch]
         if quick and self.single is not None:
-            model = self.single
-        started = time.perf_counter()
-        values = model.run(
-            {self.inputs[alias].name: value for alias, value in inputs.items()},
-            [self.outputs[alias].name for alias in fetch],
-            _IN_CALLING_THREAD if quick else _run_options(ms),
-        )
-        self._quickness.learn(size, time.perf_counter() - started)
+            if self._single_is_warm:
+                model = self.single
+            else:
+                self._warm(self.single, feeds, names)
+        started, processor = time.perf_counter(), time.thread_time()
+        values = model.run(feeds, names, _IN_CALLING_THREAD if quick else _run_options(ms))
+        used = time.thread_time() - processor if quick else None
+        self._quickness.learn(size, time.perf_counter() - started, used)
         return dict(zip(fetch, values, strict=True))
+
+    def end(self) -> None:
+        """Wait until nothing runs here any more that no request waits for."""
+        if self._warming is not None:
+            self._warming.join()
+
+    def _warm(self, single: SavedModel, feeds: Parts, names: Sequence[str]) -> None:
+        """Run the copy once, beside the requests: for MNIST's `cnn` that takes 80 ms."""
+        with self._lock:
+            if self._warming is None:
+                self._warming = threading.Thread(
+                    target=self._run_first, args=(single, feeds, names), name="warm", daemon=True
+                )
+                self._warming.start()
+
+    def _run_first(self, single: SavedModel, feeds: Parts, names: Sequence[str]) -> None:
+        # What is wrong with a request is that one's to tell.
+        with suppress(ServingError):
+            single.run(feeds, names, _IN_CALLING_THREAD)
+        self._single_is_warm = True
 
 
 _IN_CALLING_THREAD = config_pb2.RunOptions(inter_op_thread_pool=-1).SerializeToString()

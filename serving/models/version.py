@@ -17,7 +17,7 @@ from ..batching.scheduler import BatchScheduler
 from ..engine import stateful
 from ..engine.saved_model import SavedModel
 from ..errors import Code, ServingError
-from . import animations, folders
+from . import animations, folders, large_jpegs
 from .quickness import Graph
 from .signature import DEFAULT_SIGNATURE, Signature
 
@@ -123,6 +123,7 @@ class Version:
         meta_graph = meta_graph_pb2.MetaGraphDef.FromString(self.saved_model.take_meta_graph())
         graph = Graph(meta_graph.graph_def)
         no_animations = animations.write_past_memory(meta_graph.graph_def)
+        shrinks_jpeg = large_jpegs.are_shrunk(meta_graph.graph_def)
         self.signatures = {
             key: Signature(
                 key,
@@ -130,6 +131,7 @@ class Version:
                 meta_graph_pb2.SignatureDef.FromString(definition.SerializeToString()),
                 bounded=graph.is_bounded(info.name for info in definition.outputs.values()),
                 no_animations=no_animations,
+                shrinks_jpeg=shrinks_jpeg,
             )
             for key, definition in meta_graph.signature_def.items()
         }
@@ -160,7 +162,9 @@ class Version:
 
     def close(self) -> None:
         """Free what `load` took, also after it failed; nothing may run or follow."""
-        self.signatures = {}
+        signatures, self.signatures = self.signatures, {}
+        for signature in signatures.values():
+            signature.end()
         loaded = self.saved_model, self.single
         self.saved_model = self.single = None
         for saved_model in loaded:

@@ -29,16 +29,28 @@ class Admission:
         Raises:
             ServingError: there is none left.
         """
-        with self._lock:
-            if self._taken < self._most:
-                self._taken += 1
-                return
-        raise ServingError(
-            Code.UNAVAILABLE,
-            f"{self._most} requests run or wait already, and --max_waiting_requests allows no "
-            "more. Try again later.",
-        )
+        if not self.take(1):
+            raise self.refusal()
 
     def __exit__(self, *_: object) -> None:
+        self.give_back(1)
+
+    def take(self, count: int) -> int:
+        """Take so many places, or those that are left; return how many."""
         with self._lock:
-            self._taken -= 1
+            count = min(count, self._most - self._taken)
+            self._taken += count
+        return count
+
+    def give_back(self, count: int) -> None:
+        """Give so many places back."""
+        with self._lock:
+            self._taken -= count
+
+    def refusal(self) -> ServingError:
+        """Return what whoever gets no place is told."""
+        return ServingError(
+            Code.UNAVAILABLE,
+            f"{self._most} requests run or wait already, and the server takes no more "
+            "(--max_waiting_requests). Try again later.",
+        )

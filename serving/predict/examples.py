@@ -30,9 +30,6 @@ from .results import CLASSES, OUTPUTS, SCORES, fill_classifications, fill_regres
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
 
-_MANY_EXAMPLES = 2000
-"""So many are read in about a millisecond."""
-
 _INPUT = "inputs"
 
 
@@ -144,14 +141,9 @@ def _call(
         signature=signature,
         inputs=dict.fromkeys(signature.inputs, examples),
         fetch=aliases,
-        answer=answer,
+        answers=lambda outputs, _: [answer(outputs)],
         one_by_one=True,
     )
-
-
-def are_many(given: input_pb2.Input) -> bool:
-    """Whether there are so many Examples that reading them would hold up an event loop."""
-    return len(_list_of(given).examples) > _MANY_EXAMPLES
 
 
 def serialized_examples(given: input_pb2.Input) -> np.ndarray:

@@ -15,30 +15,44 @@ _LONGEST_HEADER = 2**20
 _BYTES_PER_VALUE = 5
 """A decoded picture as bytes, and once more as float32: what most graphs make of it."""
 
+_MOST_PIXELS = 25_000_000
+_RATIOS = (1, 2, 8)
+"""How graphs of `training.pictures` decode JPEGs: as many pixels as they are, but of a larger one a
+half of its sides, or an eighth."""
 
-def input_bytes(inputs: Mapping[str, np.ndarray]) -> int:
-    """Return what inputs take in a model: arrays, texts, and the pictures that some texts are."""
-    return text_bytes(inputs) + sum(
+_PROGRESSIVE = (0xC2, 0xC6, 0xCA)
+_PROGRESSIVE_BYTES = 3
+"""For each pixel of such a JPEG, until its last part was read, however small it will be."""
+
+
+def input_bytes(inputs: Mapping[str, np.ndarray], *, shrinks_jpeg: bool = False) -> int:
+    """Return what inputs take in a model: arrays, texts, and the pictures that some texts are.
+
+    Args:
+        inputs: by alias.
+        shrinks_jpeg: whether the model decodes large JPEGs smaller.
+    """
+    return text_bytes(inputs, shrinks_jpeg=shrinks_jpeg) + sum(
         int(array.size) * (STRING_BYTES if array.dtype == object else array.itemsize)
         for array in inputs.values()
     )
 
 
-def text_bytes(inputs: Mapping[str, np.ndarray]) -> int:
+def text_bytes(inputs: Mapping[str, np.ndarray], *, shrinks_jpeg: bool = False) -> int:
     """Return what the texts of strings among inputs take, and the pictures that some are."""
-    return sum(_texts(array) for array in inputs.values() if array.dtype == object)
+    return sum(_texts(array, shrinks_jpeg) for array in inputs.values() if array.dtype == object)
 
 
-def _texts(array: np.ndarray) -> int:
+def _texts(array: np.ndarray, shrinks_jpeg: bool) -> int:
     if array.size and not any(array.strides):
         # One for all of the shape.
         first: bytes = next(array.flat)
-        return int(array.size) * (len(first) + picture_bytes(first))
+        return int(array.size) * (len(first) + picture_bytes(first, shrinks_jpeg=shrinks_jpeg))
     texts: Iterable[bytes] = array.flat
-    return sum(len(text) + picture_bytes(text) for text in texts)
+    return sum(len(text) + picture_bytes(text, shrinks_jpeg=shrinks_jpeg) for text in texts)
 
 
-def picture_bytes(data: bytes) -> int:
+def picture_bytes(data: bytes, *, shrinks_jpeg: bool = False) -> int:
     """Return the memory that a picture file takes once decoded, by its header; no picture: 0."""
     if len(data) < 24:
         return 0
@@ -49,7 +63,7 @@ def picture_bytes(data: bytes) -> int:
         channels = {0: 1, 4: 2, 2: 3, 3: 3}.get(colour, 4)
         values = width * height * channels * (2 if depth == 16 else 1)
     elif start[:3] == b"\xff\xd8\xff":
-        values = _jpeg_values(data)
+        return _jpeg_bytes(data, shrinks_jpeg)
     elif start == b"GIF8":
         width, height = struct.unpack("<HH", data[6:10])
         values = width * height * 3 * max(1, data.count(b"\x21\xf9\x04"))
@@ -63,14 +77,19 @@ def picture_bytes(data: bytes) -> int:
     return values * _BYTES_PER_VALUE
 
 
-def _jpeg_values(data: bytes) -> int:
-    """Return how many values the start of a frame announces: ITU-T T.81, B.2.2."""
+def _jpeg_bytes(data: bytes, shrinks: bool) -> int:
+    """Return what the start of a frame announces: ITU-T T.81, B.2.2."""
     for code, segment in _jpeg_segments(data):
         # SOF0 to SOF15, without the tables DHT, JPG and DAC among them.
         if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC) and len(segment) >= 6:
             _, height, width, components = struct.unpack(">BHHB", segment[:6])
+            pixels = more = height * width
+            if shrinks:
+                steps = (_MOST_PIXELS * ratio**2 for ratio in _RATIOS[:-1])
+                pixels //= _RATIOS[sum(pixels > step for step in steps)] ** 2
+            more *= _PROGRESSIVE_BYTES if pixels < more and code in _PROGRESSIVE else 0
             # Most graphs ask for three channels, whatever the file has.
-            return int(height * width * max(3, components))
+            return int(pixels * max(3, components) * _BYTES_PER_VALUE + more)
     return 0
 
 

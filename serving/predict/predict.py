@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -20,7 +21,7 @@ from ..models.version import Version
 from ..wire import large_tensors, quick_response, tensor_proto
 from ..wire.tensor_proto import Values
 from . import memory
-from .call import Call, Outputs, output_bytes
+from .call import Call, Outputs, each, output_bytes
 from .templates import Template, Templates
 
 API = "Predict"
@@ -38,8 +39,9 @@ class Request:
     """A request that came as a message."""
 
     message: predict_pb2.PredictRequest
-    data: bytes = b""
-    """The message, serialised, where it came so."""
+    data: Sequence[bytes] = ()
+    """The message, serialised, where it came so. With `template`: all messages of this form that
+    came together."""
     values: Mapping[str, Values] = field(default_factory=dict)
     """Input to the values that are not in the message, since they are large."""
     template: Template | None = None
@@ -57,24 +59,52 @@ def parse(data: bytes) -> Request:
     """
     template = _templates.find(data)
     if template is not None:
-        return Request(template.message, data, template=template)
+        return Request(template.message, (data,), template=template)
     return _parsed(data)
+
+
+def alike(messages: Sequence[bytes]) -> list[list[int]]:
+    """Return which messages `parse_alike` can read together, by their positions.
+
+    They are of one form that is known, and for a signature whose requests run together.
+    """
+    found: list[list[int]] = []
+    by_form: dict[Template, list[int]] = {}
+    template: Template | None = None
+    for position, data in enumerate(messages):
+        if template is None or not template.fits(data):
+            template = _templates.find(data)
+            if template is not None and not template.runs_together():
+                template = None
+        if template is None:
+            found.append([position])
+        else:
+            by_form.setdefault(template, []).append(position)
+    return found + list(by_form.values())
+
+
+def parse_alike(messages: Sequence[bytes]) -> Request | None:
+    """Return requests that are alike as one; None: the form is forgotten."""
+    template = _templates.find(messages[0])
+    if template is None:
+        return None
+    return Request(template.message, messages, template=template)
 
 
 def _parsed(data: bytes) -> Request:
     if len(data) > _SMALL_BYTES:
         try:
             message, values = large_tensors.read_request(data)
-            return Request(message, data, values)
+            return Request(message, (data,), values)
         except (ValueError, DecodeError):
             pass  # Odd, or broken: protobuf knows.
-    return Request(predict_pb2.PredictRequest.FromString(data), data)
+    return Request(predict_pb2.PredictRequest.FromString(data), (data,))
 
 
 def read(
     version: Version, request: Request, hold: Hold | None = None, *, as_content: bool = False
 ) -> Call[bytes]:
-    """Read a request; its answer is a serialised `PredictResponse`.
+    """Read a request, or several of one form; an answer is a serialised `PredictResponse`.
 
     Args:
         version: answers it.
@@ -83,7 +113,8 @@ def read(
         as_content: answer with `tensor_content` instead of typed fields.
 
     Raises:
-        ServingError: the request does not fit the signature, or the memory.
+        ServingError: the request does not fit the signature, or the memory; or several can't be
+            read together any more.
     """
     message = request.message
     key = message.model_spec.signature_name
@@ -98,25 +129,30 @@ def read(
         inputs, fetch = {template.alias: array}, template.fetch
     else:
         if template is not None:
-            request = _parsed(request.data)
+            if len(request.data) > 1:
+                raise ServingError(Code.ABORTED, "The signature of these requests has gone.")
+            request = _parsed(request.data[0])
             message = request.message
         check_method(version, signature)
         inputs = decode_inputs(signature, request, hold)
         fetch = choose_outputs(signature, message.output_filter)
         signature.check(fetch)
-        _templates.learn(request.data, message, signature, inputs, fetch)
+        if request.data:
+            _templates.learn(request.data[0], message, signature, inputs, fetch)
     return Call(
         api=API,
         signature=signature,
         inputs=inputs,
         fetch=fetch,
-        answer=lambda outputs: _response(version, signature, outputs, as_content=as_content),
+        answers=partial(_responses, version, signature, as_content=as_content),
+        form=("gRPC", as_content),
+        count=max(1, len(request.data)),
     )
 
 
-def _response(
-    version: Version, signature: Signature, outputs: Outputs, *, as_content: bool
-) -> bytes:
+def _responses(
+    version: Version, signature: Signature, outputs: Outputs, count: int, *, as_content: bool
+) -> list[bytes]:
     head = signature.response_head
     if head is None:
         response = predict_pb2.PredictResponse()
@@ -125,10 +161,14 @@ def _response(
         spec.signature_name = signature.key
         spec.version.value = version.number
         head = signature.response_head = response.SerializeToString()
-    if not as_content and output_bytes(outputs) <= _SMALL_BYTES:
-        quick = quick_response.write(head, outputs)
+    if not as_content and output_bytes(outputs) <= count * _SMALL_BYTES:
+        quick = quick_response.write(head, outputs, count)
         if quick is not None:
             return quick
+    return [_response(head, part, as_content=as_content) for part in each(outputs, count)]
+
+
+def _response(head: bytes, outputs: Outputs, *, as_content: bool) -> bytes:
     response = predict_pb2.PredictResponse.FromString(head)
     if output_bytes(outputs) > _SMALL_BYTES:
         return large_tensors.write_response(response, outputs, as_content=as_content)
@@ -189,7 +229,7 @@ def decode_inputs(
             arrays[alias] = tensor_proto.from_proto(proto, request.values.get(alias, {}), claim)
         except ValueError:
             raise InvalidArgument(f"tensor parsing error: {alias}") from None
-    claim(memory.text_bytes(arrays))
+    claim(memory.text_bytes(arrays, shrinks_jpeg=signature.shrinks_jpeg))
     return arrays
 
 

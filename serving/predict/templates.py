@@ -8,17 +8,23 @@ length are those of an earlier message has the same fields; its values are read 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow_serving.apis import predict_pb2
 
+from ..budget import LARGE_BYTES
 from ..models.signature import Signature
 from ..wire import tensor_proto
 
 _LEAST_BYTES = 64
-"""Of values; with fewer there is little to gain."""
+"""Of values; with fewer there is little to gain.
+
+Nor with more than LARGE_BYTES: such a message is read without protobuf, and to find its form would
+hold up all Python while protobuf reads it twice.
+"""
 
 _MOST_PREFIX_BYTES = 1024
 _MOST_TEMPLATES = 256
@@ -38,15 +44,34 @@ class Template:
     alias: str
     dtype: np.dtype
     shape: tuple[int, ...]
-    start: int
-    """Of the values in the message."""
+    prefix: bytes
+    """What precedes the values."""
+    size: int
+    """Bytes of a message."""
     signature: weakref.ref[Signature]
     """Which the message fits."""
     fetch: list[str]
 
-    def array(self, data: bytes) -> np.ndarray:
-        """Return the tensor in a message of this form: a view of it."""
-        return np.frombuffer(data, self.dtype, offset=self.start).reshape(self.shape)
+    def fits(self, data: bytes) -> bool:
+        """Whether a message is of this form."""
+        return len(data) == self.size and data.startswith(self.prefix)
+
+    def runs_together(self) -> bool:
+        """Whether requests of this form run as one with others."""
+        signature = self.signature()
+        return signature is not None and signature.queue is not None
+
+    def array(self, messages: Sequence[bytes]) -> np.ndarray:
+        """Return the tensors in messages of this form, one below the other.
+
+        That of one message is a view of it.
+        """
+        if len(messages) == 1:
+            values = np.frombuffer(messages[0], self.dtype, offset=len(self.prefix))
+            return values.reshape(self.shape)
+        start = len(self.prefix)
+        values = np.frombuffer(b"".join([message[start:] for message in messages]), self.dtype)
+        return values.reshape(len(messages) * self.shape[0], *self.shape[1:])
 
 
 class Templates:
@@ -92,7 +117,7 @@ class Templates:
         start = len(data) - array.nbytes
         if (
             array.dtype == object
-            or array.nbytes < _LEAST_BYTES
+            or not _LEAST_BYTES <= array.nbytes <= LARGE_BYTES
             or not 0 < start <= _MOST_PREFIX_BYTES
         ):
             return
@@ -111,7 +136,7 @@ class Templates:
         small.CopyFrom(message)
         small.inputs.clear()
         self._found[len(data), prefix] = Template(
-            small, alias, array.dtype, array.shape, start, weakref.ref(signature), fetch
+            small, alias, array.dtype, array.shape, prefix, len(data), weakref.ref(signature), fetch
         )
 
 

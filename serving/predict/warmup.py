@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,10 @@ def run(version: Version, iterations: int) -> None:
     status, count = "OK", 0
     try:
         with EventLoop("warm-up") as loop:
-            for record in tf_records.read(path):
+            for entry in read(path):
                 count += 1
-                if count > _MAX_RECORDS:
-                    raise InvalidArgument(
-                        f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) at {path}"
-                    )
-                entry = _parse(record, path)
                 for _ in range(iterations):
-                    _run(loop, version, entry)
+                    _run(loop, version, call_of(version, entry))
     except Exception as failure:
         error = as_serving_error(failure)
         status = error.code.name
@@ -74,6 +69,20 @@ def run(version: Version, iterations: int) -> None:
     )
 
 
+def read(path: Path) -> Iterator[prediction_log_pb2.PredictionLog]:
+    """Yield the records of a file.
+
+    Raises:
+        ServingError: it is no such file, one of its records is none, or they are too many.
+    """
+    for number, record in enumerate(tf_records.read(path)):
+        if number == _MAX_RECORDS:
+            raise InvalidArgument(
+                f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) at {path}"
+            )
+        yield _parse(record, path)
+
+
 def _parse(record: bytes, path: Path) -> prediction_log_pb2.PredictionLog:
     try:
         return prediction_log_pb2.PredictionLog.FromString(record)
@@ -82,11 +91,19 @@ def _parse(record: bytes, path: Path) -> prediction_log_pb2.PredictionLog:
         raise InvalidArgument(f"Failed to parse warmup record: {shown} from {path}") from None
 
 
-def _run(loop: EventLoop, version: Version, entry: prediction_log_pb2.PredictionLog) -> None:
+def call_of(version: Version, entry: prediction_log_pb2.PredictionLog) -> Call[Any]:
+    """Return what a record asks of a version.
+
+    Raises:
+        ServingError: it asks for nothing that a version can do.
+    """
     kind = entry.WhichOneof("log_type")
     if kind not in _READERS:
         raise Unimplemented(f"Unsupported log_type for warmup: {kind}")
-    call = _READERS[kind](version, getattr(entry, kind).request)
+    return _READERS[kind](version, getattr(entry, kind).request)
+
+
+def _run(loop: EventLoop, version: Version, call: Call[Any]) -> None:
     # Not of the requests' memory: none of them waits yet.
     with Budget(_MOST_BYTES).hold() as hold:
         call.answer(loop.run(run_call(loop, version, call, hold)))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from store.client import from_environment
-from store.errors import StoreError
+from store.errors import NoRoom, StoreError
 from store.patience import SECONDS, Patience
 from store.urls import S3Url
 
@@ -75,6 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with closing(from_environment()) as client:
             source, patience = Source(client, url), Patience(options.store_seconds, log.warning)
             copied = patience.ask(lambda: sync(source, version, target))
+    except NoRoom as error:
+        log.error(
+            "%s Give dlstack:servingFlavour a bigger disk (dlstack:flavours), or free the node's.",
+            error,
+        )
     except (SyncError, StoreError) as error:
         log.error("%s", error)
     except OSError as error:

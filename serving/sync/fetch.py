@@ -12,6 +12,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from store import room
 from store.client import Client
 from store.errors import NoObject
 from store.models import (
@@ -49,6 +50,7 @@ def sync(source: Source, version: int, target: Path) -> bool:
     Raises:
         SyncError: the version is not published.
         Damaged: what arrived is not what was published.
+        NoRoom: the disk is too small.
         OSError: no space, or no permission.
         StoreError: the store failed.
     """
@@ -69,6 +71,7 @@ def sync(source: Source, version: int, target: Path) -> bool:
     partial = target / f".{version}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
+        room.require(partial, sum(file.size for file in files), f"'{url}'")
         partial.mkdir()
         # Not by whoever fetches a file: after a signal that could make the folder again.
         for folder in {(partial / file.path).parent for file in files}:

@@ -11,8 +11,8 @@ from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb2
 
 from ..errors import InvalidArgument
+from .json_bytes import decode_base64, encode, is_base64
 from .json_errors import format_error, type_name
-from .json_inputs import decode_base64, encode, is_base64
 from .json_outputs import float_texts
 from .json_parser import Doubled, Json
 from .json_texts import text_bytes

@@ -92,17 +92,20 @@ class Quick(dict[str, object]):
     """A request that `read_document` has read, whose errors the text itself will tell."""
 
     content: bytes
+    count: int = 1
+    """Requests that it is: see `json_together`."""
 
 
-def read_document(content: bytes) -> Quick | None:
+def read_document(content: bytes, lists: int | None = None) -> Quick | None:
     """Return a request whose inputs are numbers in lists; None: it is another one.
 
     Args:
         content: a short body.
+        lists: how many opening brackets it has, where that is known.
     """
     try:
         document = _parsed(content)
-        found = _Reader(content).document(document)
+        found = _Reader(content, lists).document(document)
     except (ValueError, TypeError, RuntimeError, UnicodeDecodeError):
         return None
     return found
@@ -115,8 +118,9 @@ class _Reader:
     they are what they should be is known by the count of brackets.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, lists: int | None) -> None:
         self._content = content
+        self._all_lists = lists
         self._lists = 0
         """How many brackets the lists have that were looked at."""
 
@@ -136,7 +140,12 @@ class _Reader:
             if value is None:
                 return None
             request[name] = value
-        return request if self._content.count(b"[") == self._lists else None
+        if "instances" in request and "inputs" in request:
+            return None  # An error that shows both.
+        lists = self._all_lists
+        if lists is None:
+            lists = self._content.count(b"[")
+        return request if lists == self._lists else None
 
     def _inputs(self, value: object, *, by_row: bool) -> object:
         if isinstance(value, simdjson.Object):

@@ -55,9 +55,47 @@ def dump_outputs(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> bytes:
         [(alias, array)] = outputs.items()
         *parts, last = _parts(array, alias)
         return _joined([b'{\n    "predictions": ', *parts, last[:-1], b"\n    ]\n}"])
+    return _predictions(_row_objects(outputs))
+
+
+def dump_each(outputs: Mapping[str, np.ndarray], count: int, *, by_row: bool) -> list[bytes]:
+    """Return the response bodies of several requests.
+
+    Args:
+        outputs: alias to array, whose rows are those of the requests, as many of each.
+        count: of requests.
+        by_row: as for `dump_outputs`.
+
+    Raises:
+        InvalidArgument: see there.
+    """
+    if count == 1:
+        return [dump_outputs(outputs, by_row=by_row)]
+    if by_row and len(outputs) > 1:
+        rows = _row_objects(outputs)
+        per_request = len(rows) // count
+        return [
+            _predictions(rows[start : start + per_request])
+            for start in range(0, len(rows), per_request)
+        ]
+    columns = []
+    for alias, array in outputs.items():
+        shape = (count, len(array) // count, *array.shape[1:])
+        columns.append(_rows(array.reshape(shape), alias))
+    if by_row:
+        return [b'{\n    "predictions": %s\n    ]\n}' % text[:-1] for text in columns[0]]
+    form = b"%s" if len(outputs) == 1 else _object(outputs)
+    return [b'{\n    "outputs": ' + form % texts + b"\n}" for texts in zip(*columns, strict=True)]
+
+
+def _row_objects(outputs: Mapping[str, np.ndarray]) -> list[bytes]:
+    """Return the JSON of each row of several outputs."""
     template = _object(outputs, indent=8)
     columns = [_rows(array, alias) for alias, array in outputs.items()]
-    rows = [template % row for row in zip(*columns, strict=True)]
+    return [template % row for row in zip(*columns, strict=True)]
+
+
+def _predictions(rows: list[bytes]) -> bytes:
     return b'{\n    "predictions": [' + b", ".join(rows) + b"\n    ]\n}"
 
 

@@ -28,6 +28,7 @@ _INTEGERS = {"int_val", "int64_val", "bool_val", "half_val", "uint32_val", "uint
 _BYTES = {"tensor_content", "float8_val", "string_val"}
 _INPUTS = predict_pb2.PredictRequest.DESCRIPTOR.fields_by_name["inputs"].number
 _OUTPUTS = predict_pb2.PredictResponse.DESCRIPTOR.fields_by_name["outputs"].number
+_STRING_TAG = _TENSOR_NUMBERS["string_val"] << 3 | _LENGTH_DELIMITED
 _KEY, _VALUE = 1, 2
 """Fields of an entry of a map."""
 
@@ -58,11 +59,20 @@ def read_request(data: bytes) -> tuple[predict_pb2.PredictRequest, dict[str, Val
     return predict_pb2.PredictRequest.FromString(b"".join(rest)), found
 
 
-def _read_tensor(content: memoryview) -> tuple[bytes, dict[str, list[memoryview]]]:
+def _read_tensor(content: memoryview) -> tuple[bytes, dict[str, list[bytes | memoryview]]]:
     """Return a serialised `TensorProto` without its values, and these."""
     rest: Pieces = []
-    values: dict[str, list[memoryview]] = {}
-    for number, wire_type, field, value in _fields(content):
+    values: dict[str, list[bytes | memoryview]] = {}
+    position = 0
+    copy = b""
+    while position < len(content):
+        if content[position] == _STRING_TAG:
+            # Only once: each string may be followed by something else.
+            copy = copy or content.tobytes()
+            strings, position = _read_strings(copy, position)
+            values.setdefault("string_val", []).extend(strings)
+            continue
+        number, wire_type, field, value, position = _field(content, position)
         name = _TENSOR_FIELDS.get(number, "")
         if name in FIXED_WIDTH or name in _INTEGERS or name in _BYTES:
             if wire_type != _LENGTH_DELIMITED:
@@ -85,29 +95,54 @@ def _keep(rest: Pieces, field: memoryview) -> None:
     rest.append(field)
 
 
+def _read_strings(data: bytes, position: int) -> tuple[list[bytes], int]:
+    """Return the strings in a row from a position, and where the next field is.
+
+    There may be a million: as bytes, which the garbage collector need not look at.
+    """
+    strings: list[bytes] = []
+    while position < len(data) and data[position] == _STRING_TAG:
+        start = position + 2
+        if start > len(data):
+            raise ValueError("cut off")
+        size = data[start - 1]
+        if size > 127:
+            size, start = _varint(data, position + 1)
+        position = start + size
+        if position > len(data):
+            raise ValueError("cut off")
+        strings.append(data[start:position])
+    return strings, position
+
+
 def _fields(data: memoryview) -> Iterator[tuple[int, int, memoryview, memoryview]]:
     """Yield number, wire type, all bytes and those of the value of each field of a message."""
     position = 0
     while position < len(data):
-        start = position
-        tag, position = _varint(data, position)
-        number, wire_type = tag >> 3, tag & 7
-        if wire_type == _LENGTH_DELIMITED:
-            size, position = _varint(data, position)
-        elif wire_type == 0:
-            end = _varint(data, position)[1]
-            size = end - position
-        elif wire_type in _FIXED_BYTES:
-            size = _FIXED_BYTES[wire_type]
-        else:
-            raise ValueError("a group, or garbage")
-        value_at, position = position, position + size
-        if position > len(data):
-            raise ValueError("cut off")
-        yield number, wire_type, data[start:position], data[value_at:position]
+        *field, position = _field(data, position)
+        yield tuple(field)  # type: ignore[misc]
 
 
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
+def _field(data: memoryview, start: int) -> tuple[int, int, memoryview, memoryview, int]:
+    """Return the same of the field that begins at a position, and where the next one is."""
+    tag, position = _varint(data, start)
+    number, wire_type = tag >> 3, tag & 7
+    if wire_type == _LENGTH_DELIMITED:
+        size, position = _varint(data, position)
+    elif wire_type == 0:
+        end = _varint(data, position)[1]
+        size = end - position
+    elif wire_type in _FIXED_BYTES:
+        size = _FIXED_BYTES[wire_type]
+    else:
+        raise ValueError("a group, or garbage")
+    value_at, position = position, position + size
+    if position > len(data):
+        raise ValueError("cut off")
+    return number, wire_type, data[start:position], data[value_at:position], position
+
+
+def _varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
     """Return a number and where the next field is."""
     value, shift = 0, 0
     while shift < 64:
@@ -149,8 +184,14 @@ def _tensor_pieces(array: np.ndarray, *, as_content: bool) -> Pieces:
     field = FIELDS[data_type]
     number = _TENSOR_NUMBERS[field]
     if data_type == STRING:
+        heads: dict[int, bytes] = {}
         for value in array.flat:
-            pieces += _delimited(number, [value])
+            size = len(value)
+            head_of_one = heads.get(size)
+            if head_of_one is None:
+                head_of_one = heads[size] = header(number, size)
+            pieces.append(head_of_one)
+            pieces.append(value)
     elif as_content:
         pieces += _delimited(_TENSOR_NUMBERS["tensor_content"], [_bytes_of(array)])
     elif field in _INTEGERS:

@@ -28,31 +28,40 @@ _heads: dict[tuple[str, np.dtype, tuple[int, ...], int], bytes] = {}
 """What precedes the values of an output: by name, data type, shape and bytes of the values."""
 
 
-def write(head: bytes, outputs: Mapping[str, np.ndarray]) -> bytes | None:
-    """Return a serialised response; None: it is left to protobuf.
+def write(head: bytes, outputs: Mapping[str, np.ndarray], count: int = 1) -> list[bytes] | None:
+    """Return serialised responses; None: they are left to protobuf.
 
     Args:
-        head: all of it but the outputs, serialised.
+        head: all of each but the outputs, serialised.
         outputs: name to array.
+        count: of responses: the rows of `outputs` are theirs, as many of each.
     """
-    pieces = [head]
+    columns = [[head] * count]
     for name, array in outputs.items():
-        dtype = array.dtype
+        dtype, first = array.dtype, array if count == 1 else array[: len(array) // count]
         if FIELDS.get(DATA_TYPES.get(dtype, 0)) in FIXED_WIDTH:
-            values = array.tobytes()
-        elif dtype in _INTEGERS and array.size <= _MOST_INTEGERS:
-            values = b"".join([_varint(value) for value in array.ravel().tolist()])
+            values, size = array.tobytes(), first.nbytes
+            columns.append([_head_of(name, first, size)] * count)
+            columns.append([values[at * size : (at + 1) * size] for at in range(count)])
+        elif dtype in _INTEGERS and first.size <= _MOST_INTEGERS:
+            rows = array.reshape(count, first.size).tolist()
+            parts = [b"".join([_varint(value) for value in row]) for row in rows]
+            columns.append([_head_of(name, first, len(part)) for part in parts])
+            columns.append(parts)
         else:
             return None
-        key = (name, dtype, array.shape, len(values))
-        before = _heads.get(key)
-        if before is None:
-            before = _head(name, array, len(values))
-            if len(_heads) >= _MOST_HEADS:
-                _heads.clear()
-            _heads[key] = before
-        pieces += (before, values)
-    return b"".join(pieces)
+    return [b"".join(pieces) for pieces in zip(*columns, strict=True)]
+
+
+def _head_of(name: str, array: np.ndarray, size: int) -> bytes:
+    key = (name, array.dtype, array.shape, size)
+    found = _heads.get(key)
+    if found is None:
+        found = _head(name, array, size)
+        if len(_heads) >= _MOST_HEADS:
+            _heads.clear()
+        _heads[key] = found
+    return found
 
 
 def _head(name: str, array: np.ndarray, size: int) -> bytes:

@@ -58,7 +58,7 @@ _NUMBERS = {
     name: field.number for name, field in tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name.items()
 }
 
-Values = Mapping[str, Sequence[memoryview]]
+Values = Mapping[str, Sequence[bytes | memoryview]]
 """Field of a `TensorProto` to the bytes that it holds on the wire, in one part or several; of
 `string_val` each part is a string."""
 
@@ -134,12 +134,13 @@ def _given(proto: tensor_pb2.TensorProto, field: str, dtype: np.dtype) -> np.nda
     return wide.astype(_stored(dtype)).view(dtype)
 
 
-def _read(parts: Sequence[memoryview], field: str, dtype: np.dtype, count: int) -> np.ndarray:
+def _read(
+    parts: Sequence[bytes | memoryview], field: str, dtype: np.dtype, count: int
+) -> np.ndarray:
     """Return at most `count` values that the bytes of a field hold."""
     if field == "string_val":
         strings = np.empty(min(count, len(parts)), dtype=object)
-        for place in range(len(strings)):
-            strings[place] = bytes(parts[place])
+        strings[:] = parts[: len(strings)]
         return strings
     if field == "float8_val":
         return np.frombuffer(parts[-1], dtype)

@@ -1,7 +1,7 @@
 """A real cluster (the one of KUBECONFIG, or the embedded one), and stacks on it.
 
-Each folder here runs in one process, some in that of another (`tests/conftest.py`). With
-`pytest -n` they run side by side, so each has stacks of names of its own.
+With `pytest -n` two processes share these tests (`tests/schedule.py`), so each module has stacks of
+names of its own.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -26,35 +26,57 @@ from botocore.config import Config
 from local.__main__ import Platform
 from local.home import REPOSITORY
 from local.stack.stack import Stack, data_set
+from tests.cluster.given_namespace import given_namespace
 from tests.seaweedfs import SeaweedFS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-@contextmanager
-def held(platform: Platform, name: str, mode: int) -> Iterator[None]:
-    """Hold a lock of all processes that test on this machine's cluster.
+SHORT_PAUSES = {"pauseSeconds": "3", "drainSeconds": "2"}
+"""Of a server's pod that is to end, where no test is about that: each would be there a minute."""
 
-    Args:
-        name: of the lock: "up" to start the cluster, "use" to use it.
-        mode: `fcntl.LOCK_SH`, together with others that do so, or `fcntl.LOCK_EX`, alone.
-    """
+SHARED_CORES = ("flavours.shared.cpu=100m", "flavours.shared.memory=1Gi", "flavour=shared")
+"""Has trainings reserve less than a core, of which others on this machine have the rest."""
+
+
+@contextmanager
+def alone(platform: Platform) -> Iterator[None]:
+    """Be the one process that starts the cluster, of all that test on it."""
     platform.home.make_room(0)
-    with (platform.home.root / f"tests-{name}.lock").open("a") as lock:
-        fcntl.flock(lock, mode)
+    with (platform.home.root / "tests-up.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 @pytest.fixture(scope="session")
-def platform(pytestconfig: pytest.Config) -> Platform:
+def platform(pytestconfig: pytest.Config, testrun_uid: str) -> Platform:
     """The platform, up. `tests/conftest.py` stops it unless it ran before."""
     platform = Platform()
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     # The first time takes many minutes of building: whoever waits is to see it.
-    with held(platform, "up", fcntl.LOCK_EX), capture.global_and_fixture_disabled():
-        subprocess.run([sys.executable, "-m", "local", "up"], cwd=REPOSITORY, check=True)
+    with alone(platform), capture.global_and_fixture_disabled():
+        done = platform.home.root / "tests-up.txt"
+        if not done.exists() or done.read_text() != testrun_uid:
+            subprocess.run([sys.executable, "-m", "local", "up"], cwd=REPOSITORY, check=True)
+            done.write_text(testrun_uid)
     return platform
+
+
+def put_pods_first(platform: Platform) -> None:
+    """Give the cluster's pods most of the machine when others want it, too.
+
+    Who waits for them is what the tests take longest for. All pods together count as one process
+    else, beside each thread of each test that is not on the cluster.
+    """
+    name, groups = platform.home.name, Path("/sys/fs/cgroup")
+    # Eight times as much as is usual, in version 1 and in version 2 of control groups.
+    for setting, value in (
+        (groups / "cpu" / name / "cpu.shares", 8 * 1024),
+        (groups / name / "cpu.weight", 8 * 100),
+    ):
+        with suppress(OSError):
+            setting.write_text(str(value))
 
 
 @dataclass
@@ -65,6 +87,8 @@ class Deployment:
     platform: Platform
     variables: Mapping[str, str]
     data_dir: Path
+    forward: "tuple[subprocess.Popen[str], str, str] | None" = None
+    """Process, pod and URL of the way to its object store."""
 
     @property
     def namespace(self) -> str:
@@ -139,50 +163,120 @@ class Deployment:
         return json.loads(listed.stdout)["items"]
 
     def store(self) -> "S3Client":
-        """A client of the stack's own object store."""
-
-        def get(kind: str) -> dict:
-            return json.loads(self.kubectl("get", kind, "object-store", "-ojson").stdout)
-
-        data = get("secret")["data"]
-        (port,) = get("service")["spec"]["ports"]
+        """A client of the stack's own object store, as long as its pod lives."""
+        read = json.loads(self.kubectl("get", "secret", "object-store", "-ojson").stdout)["data"]
         return boto3.client(
             "s3",
-            endpoint_url=f"http://127.0.0.1:{port['nodePort']}",
+            endpoint_url=self._forwarded_store(),
             region_name="us-east-1",
-            aws_access_key_id=b64decode(data["AWS_ACCESS_KEY_ID"]).decode(),
-            aws_secret_access_key=b64decode(data["AWS_SECRET_ACCESS_KEY"]).decode(),
+            aws_access_key_id=b64decode(read["AWS_ACCESS_KEY_ID"]).decode(),
+            aws_secret_access_key=b64decode(read["AWS_SECRET_ACCESS_KEY"]).decode(),
             config=Config(s3={"addressing_style": "path"}),
         )
 
-    def names(self, kind: str) -> list[str]:
-        return [item["metadata"]["name"] for item in self.items(kind)]
+    def _forwarded_store(self) -> str:
+        """The URL of a port of this machine that `kubectl port-forward` leads to the store."""
+        pods = self.names("pods", "--selector=app.kubernetes.io/name=object-store")
+        process, pod, url = self.forward or (None, "", "")
+        if process is not None and (process.poll() is not None or [pod] != pods):
+            self.stop_forward()
+            process = None
+        if process is None:
+            command = ["kubectl", f"--namespace={self.namespace}"]
+            process = subprocess.Popen(
+                [*command, "port-forward", "deployment/object-store", ":s3"],
+                env={**os.environ, **self.variables},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            # Forwarding from 127.0.0.1:40123 -> 8333
+            line = process.stdout.readline()
+            assert "->" in line, line
+            url = f"http://{line.split()[2]}"
+            self.forward = (process, *pods[:1], url)
+        return url
+
+    def stop_forward(self) -> None:
+        if self.forward is not None:
+            self.forward[0].kill()
+            self.forward[0].wait()
+            self.forward[0].stdout.close()
+        self.forward = None
+
+    def names(self, kind: str, *words: str) -> list[str]:
+        return [item["metadata"]["name"] for item in self.items(kind, *words)]
 
 
 @contextmanager
-def new_stack(platform: Platform, name: str) -> Iterator[Deployment]:
-    """A new, empty stack; destroyed at the end, whatever the tests did."""
+def new_stack(
+    platform: Platform,
+    name: str,
+    *,
+    given: bool = False,
+    pauses: bool = False,
+    destroyed: bool = False,
+) -> Iterator[Deployment]:
+    """A new, empty stack; gone at the end, whatever the tests did.
+
+    Args:
+        pauses: its pods end as slowly as those of a stack that nobody has configured.
+        destroyed: it is gone by `pulumi destroy`, which has to succeed. Else its tests have tried
+            that, or others have for it, and its namespace is deleted.
+        given: its namespace is made by an administrator, and its user has the rights of
+            examples/role.yaml there, and none elsewhere.
+    """
     variables = {**platform.environment(), "PULUMI_STACK": name}
     deployment = Deployment(name, platform, variables, data_set(platform.home))
     stack = Stack(variables)
-    with held(platform, "use", fcntl.LOCK_SH):
+    put_pods_first(platform)
+    with ExitStack() as around:
         if stack.exists():
             # Of a test run that was killed: it may be locked, and its parts in any state.
             deployment.pulumi("cancel", "--yes")
-            deployment.kubectl("delete", "namespace", deployment.namespace, "--ignore-not-found")
-            deployment.pulumi("stack", "rm", "--yes", "--force")
+            _abandon(deployment)
+        # Nor is that of the last run of the tests to be in the way.
+        gone = ("wait", "--for=delete", f"namespace/{deployment.namespace}", "--timeout=5m")
+        assert deployment.kubectl(*gone).returncode == 0
         (REPOSITORY / f"Pulumi.{name}.yaml").unlink(missing_ok=True)
-        defaults = {"dataDir": str(deployment.data_dir)}
+        wanted = {"runtimeImage": platform.runtime_image}
+        defaults = {"dataDir": str(deployment.data_dir), **({} if pauses else SHORT_PAUSES)}
         if platform.brought_kubeconfig is None:
-            defaults["host"] = "127.0.0.1"
-        stack.configure({"runtimeImage": platform.runtime_image}, defaults)
+            defaults |= {"host": "127.0.0.1", "tensorboardServiceType": "NodePort"}
+        if given:
+            wanted["createNamespace"] = "false"
+            user = given_namespace(deployment.namespace, variables)
+            deployment.variables = around.enter_context(user)
+        stack.configure(wanted, defaults)
         try:
             yield deployment
         finally:
-            destroyed = deployment.destroy()
-            removed = deployment.pulumi("stack", "rm", "--yes")
-            assert destroyed.returncode == 0
-            assert removed.returncode == 0
+            deployment.stop_forward()
+            done = deployment.destroy() if destroyed else None
+            deployment.variables = variables
+            _abandon(deployment)
+            assert done is None or done.returncode == 0
+
+
+def _abandon(deployment: Deployment) -> None:
+    """Forget a stack, and have Kubernetes delete its namespace in its own time."""
+    deployment.kubectl(
+        *("delete", "namespace", deployment.namespace, "--ignore-not-found", "--wait=false")
+    )
+    # The next stack needs the room of its pods.
+    deployment.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
+    assert deployment.pulumi("stack", "rm", "--yes", "--force").returncode == 0
+
+
+@contextmanager
+def configuration_kept(deployment: Deployment) -> Iterator[None]:
+    """Give a stack the configuration back that it has now; what is deployed meanwhile stays."""
+    settings = REPOSITORY / f"Pulumi.{deployment.name}.yaml"
+    before = settings.read_text()
+    try:
+        yield
+    finally:
+        settings.write_text(before)
 
 
 @contextmanager

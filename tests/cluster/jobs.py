@@ -111,7 +111,7 @@ class Job:
 
     def await_checkpoint(self, known: set[str]) -> list[dict]:
         """Return the running pods once a run that is not `known` has a checkpoint in the bucket."""
-        until = time.monotonic() + 180
+        until = time.monotonic() + 300
         while time.monotonic() < until:
             states = [key for key in self.keys("runs/") if key.endswith("/checkpoints/checkpoint")]
             if set(states) - known:

@@ -136,7 +136,7 @@ def _namespaces(script: str, *arguments: str | Path) -> Iterator[int]:
     unshare = ("unshare", "--mount", "--net", "--propagation", "private")
     with subprocess.Popen([*unshare, "sh", "-c", script, "sh", *arguments]) as process:
         try:
-            until = time.monotonic() + 10
+            until = time.monotonic() + 60
             while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
                 assert process.poll() is None and time.monotonic() < until
                 time.sleep(0.01)

@@ -11,7 +11,7 @@ from local.__main__ import Platform
 from local.kubernetes.pki import Authority
 
 HOST = "127.0.0.1"
-_STARTUP_SECONDS = 60
+_STARTUP_SECONDS = 180
 
 
 @contextmanager

@@ -161,6 +161,18 @@ def test_there_is_nothing_to_do_where_nothing_is(tmp_path, command):
     assert not list(tmp_path.iterdir())
 
 
+def test_without_a_cluster_no_node_can_be_lost(tmp_path):
+    done = run("node", "dlstack-2", "kill", DLSTACK_HOME=str(tmp_path), KUBECONFIG="")
+    assert done.returncode == 1
+    assert "error: no cluster of this machine runs. `NODES=3 make up` starts one." in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_number_of_nodes_is_told_to_change_nothing_in_a_cluster_that_is_brought(cluster_of_mine):
+    done = run("up", NODES="3", RUNTIME_IMAGE="x", **cluster_of_mine)
+    assert "NODES=3 is for a cluster that is made here, and changes nothing" in done.stderr
+
+
 @pytest.mark.parametrize("words", [("env",), ("run", "--", "true")])
 def test_without_a_cluster_there_is_nothing_to_ask(tmp_path, words):
     done = run(*words, DLSTACK_HOME=str(tmp_path))
@@ -186,6 +198,7 @@ def test_help_says_what_each_command_does():
         *COMMANDS,
         "doctor",
         "run",
+        "node",
     ]
 
 

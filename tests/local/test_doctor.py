@@ -5,7 +5,7 @@ from argparse import Namespace
 
 import pytest
 
-from local import doctor
+from local import doctor, node_count
 from local.console import LocalError
 from local.home import Home
 from tests.local.machine.doctor.fake_machine import GIB, Fake
@@ -62,12 +62,18 @@ def test_settings_of_no_use_are_json_too(tmp_path, monkeypatch, capsys):
         doctor.examine(Namespace(json=False))
 
 
-def test_a_trial_that_fails_is_refused_before_the_first_start_only(machine, home):
+def test_a_trial_that_fails_is_refused_before_the_first_start_only(machine, home, monkeypatch):
+    """And before the first start with more nodes, which need more of the kernel."""
     machine.commands["unshare"] = "bridge|\noverlay|mount: wrong fs type, bad option.\n"
     with pytest.raises(LocalError, match=r"kernel \(overlay\): mount: wrong fs type.*DLSTACK_HOME"):
         doctor.try_out(home)
     (home.platform / "pki").mkdir(parents=True)
     (home.platform / "pki" / "admin.kubeconfig").touch()
+    doctor.try_out(home)
+    monkeypatch.setenv("NODES", "3")
+    with pytest.raises(LocalError, match="mount: wrong fs type"):
+        doctor.try_out(home)
+    node_count.keep(home.platform, 3)
     doctor.try_out(home)
 
 

@@ -11,7 +11,7 @@ def test_it_is_put_beside_python_and_replaced_by_a_newer_one(tmp_path, monkeypat
     program()
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     place = tmp_path / "dlstack-frontend"
-    Platform().place_frontend(build=True)
+    assert Platform().place_frontend(build=True) == place
     said = subprocess.run([place, "--protocol"], capture_output=True, text=True, check=True)
     assert said.stdout.strip().isdigit()
     place.write_bytes(b"of an older checkout")
@@ -23,5 +23,5 @@ def test_it_is_put_beside_python_and_replaced_by_a_newer_one(tmp_path, monkeypat
 def test_without_a_build_nothing_is_put_there(tmp_path, monkeypatch):
     monkeypatch.setenv("DLSTACK_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    Platform().place_frontend(build=False)
+    assert Platform().place_frontend(build=False) is None
     assert not (tmp_path / "dlstack-frontend").exists()

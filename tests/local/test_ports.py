@@ -16,6 +16,23 @@ def test_a_port_that_somebody_listens_at_is_not_free():
     assert ports.is_free(port)
 
 
+class TestNodePorts:
+    def test_those_of_kubernetes_unless_somebody_asks_for_others(self, monkeypatch):
+        monkeypatch.delenv("DLSTACK_NODE_PORTS", raising=False)
+        assert ports.node_ports() == range(30000, 32768)
+        monkeypatch.setenv("DLSTACK_NODE_PORTS", "28000-28999")
+        assert ports.node_ports() == range(28000, 29000)
+
+    @pytest.mark.parametrize(
+        "asked", ["28000", "28000-", "2-1", "29000-28000", "80-90", "30000-40000", "a-b"]
+    )
+    def test_what_is_no_range_of_ports_is_refused(self, monkeypatch, asked):
+        monkeypatch.setenv("DLSTACK_NODE_PORTS", asked)
+        with pytest.raises(LocalError, match=f"DLSTACK_NODE_PORTS is '{asked}', no range") as told:
+            ports.node_ports()
+        assert "28000-28999" in told.value.remedy
+
+
 class TestAddresses:
     def test_this_machine_alone_unless_somebody_asks_for_more(self, monkeypatch):
         monkeypatch.delenv("DLSTACK_ADDRESS", raising=False)

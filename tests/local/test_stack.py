@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from local.commands import ON_THIS_MACHINE
 from local.stack import stack
 from local.stack.stack import Stack
 from tests.local import fake_pulumi
@@ -105,6 +106,12 @@ def test_what_is_set_already_is_not_set_again(pulumi):
 def test_the_example_is_the_default_of_the_code_folder():
     config = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
     assert config["codeDir"]["default"] == stack.EXAMPLE
+
+
+def test_what_make_up_sets_unless_it_is_set_has_no_default_that_counts_as_set():
+    config = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+    by_default = ("dataDir", "grpcNodePort", *ON_THIS_MACHINE)
+    assert [config[key]["default"] for key in by_default] == [""] * len(by_default)
 
 
 PROXY = '{"httpsProxy": "http://proxy:3128"}'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -56,12 +55,3 @@ def statuses(server: ModelServer) -> dict[int, str]:
     versions = [entry.version for entry in answer.model_version_status]
     assert versions == sorted(versions, reverse=True), "highest first"
     return {entry.version: state(entry.state) for entry in answer.model_version_status}
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Wait until a condition holds and return it."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "still not true"
-        time.sleep(0.02)
-    return result

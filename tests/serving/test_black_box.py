@@ -8,7 +8,6 @@ that for the profiler. Keras models: `test_saved_kinds`; TensorFlow Text: `test_
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,14 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tests.serving.asking import eventually, http_call
+from tests.serving.asking import http_call
 from tests.serving.conftest import model_stub, predict_request, predict_stub
-from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server, server_command
+from tests.serving_fixtures import (
+    ModelServer,
+    failed_start,
+    running_server,
+)
+from tests.waiting import eventually
 
 VERSION = "00000123"
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
@@ -241,14 +245,7 @@ def test_a_file_with_several_models(bases: dict[str, Path], tmp_path: Path) -> N
 def test_a_file_that_is_none_is_told_on_stderr(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("improper: {")
     flags = [f"--model_config_file={tmp_path / 'config'}"]
-    done = subprocess.run(
-        server_command(tmp_path, "", free_port(), free_port(), flags),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 255
+    done = failed_start(tmp_path, "", flags)
     assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in done.stderr
 
 

@@ -20,8 +20,8 @@ def test_what_does_not_fit_beside_others_is_refused_until_they_are_done() -> Non
         assert caught.value.code == Code.RESOURCE_EXHAUSTED
         assert caught.value.http_status == 429
         assert caught.value.message == (
-            "This request needs 41 bytes of memory, and others hold 60 of the 100 that "
-            "--max_waiting_bytes allows. Try again later."
+            "This request needs 41 bytes of memory, and others hold 60 bytes of the 100 bytes that "
+            "the server has for requests (--max_waiting_bytes). Try again later."
         )
         first.close()
         second.add(41)
@@ -31,7 +31,9 @@ def test_what_does_not_fit_beside_others_is_refused_until_they_are_done() -> Non
 def test_what_can_never_fit_is_told_so() -> None:
     with Budget(100).hold() as hold:
         hold.add(60)
-        with pytest.raises(TooLarge, match="needs 101 bytes of memory, and --max_waiting_by") as e:
+        with pytest.raises(
+            TooLarge, match="needs 101 bytes of memory, and the server has 100"
+        ) as e:
             hold.add(41)
         assert (e.value.code, e.value.http_status) == (Code.INVALID_ARGUMENT, 413)
 

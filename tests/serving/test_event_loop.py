@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from serving.event_loop import EventLoop
-from tests.serving.asking import eventually
+from tests.waiting import eventually
 
 
 def test_calls_from_threads_are_all_made_in_the_order_of_each(loop: EventLoop) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import http.client
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
@@ -17,7 +15,11 @@ from serving.metrics import Counter, Histogram, exponential
 from tests.serving.asking import http_call
 from tests.serving.conftest import predict_request, predict_stub, served
 from tests.serving.predict.test_examples import REGRESS, classification, example, multi, regression
-from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server, server_command
+from tests.serving_fixtures import (
+    ModelServer,
+    failed_start,
+    running_server,
+)
 
 PATH = "/monitoring/prometheus/metrics"
 
@@ -166,7 +168,5 @@ def test_the_path_can_be_chosen_and_batches_are_counted(models: Path, tmp_path: 
 def test_a_bad_file_is_a_start_failure(tmp_path: Path, text: str, error: str) -> None:
     config = tmp_path / "monitoring.config"
     config.write_text(text)
-    command = server_command(tmp_path, "m", free_port(), 0, [f"--monitoring_config_file={config}"])
-    done: Any = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 255
+    done = failed_start(tmp_path, "m", [f"--monitoring_config_file={config}"])
     assert error in done.stdout

@@ -13,10 +13,10 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.serving.asking import eventually
 from tests.serving.conftest import predict_request, predict_stub, served, slow_request
 from tests.serving.models.test_versions import broken
-from tests.serving_fixtures import ROOT, free_port, running_server, server_command
+from tests.serving_fixtures import ROOT, failed_start, free_port, running_server
+from tests.waiting import eventually
 
 
 def run(*flags: str) -> subprocess.CompletedProcess[str]:
@@ -85,6 +85,15 @@ def test_what_cannot_be_served_is_a_start_failure(flags: list[str], text: str) -
     assert text in done.stdout
 
 
+def test_a_value_behind_a_space_is_asked_for() -> None:
+    """'Both model_base_path and model_config_file are empty', and it stood there."""
+    done = run("--model_base_path", "/models/m", "--port", "8500")
+    assert done.returncode == 255
+    assert "--model_base_path has no value. Write --model_base_path=VALUE, with no space." in (
+        done.stdout
+    )
+
+
 def test_unknown_arguments_are_reported_and_passed_over(models: Path, tmp_path: Path) -> None:
     base = served(models, tmp_path / "m", "half_plus_two", 1)
     flags = ["--no_such_flag=1", "stray", "--port", "--flush_filesystem_caches"]
@@ -100,10 +109,7 @@ def test_a_port_in_use_is_a_start_failure(models: Path, tmp_path: Path, which: s
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         ports = (port, free_port()) if which == "grpc" else (free_port(), port)
-        done = subprocess.run(
-            server_command(base, "m", *ports), cwd=ROOT, capture_output=True, text=True, timeout=60
-        )
-    assert done.returncode == 255
+        done = failed_start(base, "m", ports=ports)
     assert "Failed to start server. Error: " in done.stdout
     assert str(port) in done.stdout
 
@@ -113,14 +119,7 @@ def test_a_first_version_that_never_loads_is_a_start_failure(tmp_path: Path) -> 
     base.mkdir()
     broken(base, 1)
     flags = ["--max_num_load_retries=1", "--load_retry_interval_micros=10000"]
-    done = subprocess.run(
-        server_command(base, "m", free_port(), free_port(), flags),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 255
+    done = failed_start(base, "m", flags)
     assert (
         "1 servable(s) did not become available: {{{name: m version: 1} due to error: "
         in done.stdout

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from store.access import Access
 from store.client import connect, from_environment
 from store.errors import BadSettings
 
@@ -22,8 +23,14 @@ def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     connect.cache_clear()
 
 
+def access(endpoint: str = "", region: str = "eu-central-1", **more: str) -> Access:
+    return Access(
+        endpoint=endpoint, region=region, access_key="access", secret_key="secret", **more
+    )
+
+
 def explicit(endpoint: str = "", region: str = "eu-central-1") -> object:
-    return connect(endpoint, region, "access", "secret", direct=False).s3
+    return connect(access(endpoint, region), direct=False).s3
 
 
 def test_importing_the_package_takes_nothing_of_boto3() -> None:
@@ -47,7 +54,7 @@ def test_the_endpoint_of_the_shell_is_not_that_of_the_stack(
     """Symptom: with s3Region alone, LocalStack of another project got the data."""
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.setenv(name, "http://127.0.0.1:4566")
-    of_the_stack = connect("", "eu-central-1", "access", "secret", direct=False)
+    of_the_stack = connect(access(), direct=False)
     assert of_the_stack.endpoint == "https://s3.eu-central-1.amazonaws.com"
     assert from_environment().endpoint == "http://127.0.0.1:4566"
 
@@ -56,14 +63,14 @@ def test_a_profile_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) ->
     """Symptom: a traceback of botocore."""
     monkeypatch.setenv("AWS_PROFILE", "work")
     with pytest.raises(BadSettings, match=r"profile \(work\) .* AWS_\* variables of this shell"):
-        connect("", "eu-central-1", "access", "secret", direct=False)
+        connect(access(), direct=False)
     with pytest.raises(BadSettings, match=r"profile \(work\) .*Check .* the AWS_\* variables"):
         from_environment()
 
 
 def test_an_endpoint_that_is_not_a_url_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadSettings, match="at 'nonsense': Invalid endpoint: nonsense. Check dlst"):
-        connect("nonsense", "eu-central-1", "access", "secret", direct=False)
+        connect(access("nonsense"), direct=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "nonsense")
     with pytest.raises(BadSettings, match="at 'nonsense': Invalid endpoint: nonsense. Check the"):
         from_environment()
@@ -100,7 +107,7 @@ def test_buckets_of_a_store_of_ones_own_have_no_dns_name(monkeypatch: pytest.Mon
 
 def test_a_node_of_the_cluster_is_not_asked_for_through_a_proxy() -> None:
     reached = [
-        connect("http://10.0.0.1:30000", "us-east-1", "a", "s", direct=direct).s3.meta.config
+        connect(access("http://10.0.0.1:30000"), direct=direct).s3.meta.config
         for direct in (True, False)
     ]
     assert [config.proxies for config in reached] == [{}, None]

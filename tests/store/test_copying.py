@@ -70,10 +70,7 @@ def test_what_names_others_comes_after_them(
     monkeypatch.setattr(
         copying,
         "in_parallel",
-        lambda action, entries: (
-            batches.append({entry.path for entry in entries})
-            or [action(entry) for entry in entries]
-        ),
+        lambda action, entries: batches.append({action(entry) or entry.path for entry in entries}),
     )
     copied(client, bucket, target)
     assert batches == [{keys[1], keys[3]}, {keys[0], keys[2]}]

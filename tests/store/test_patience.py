@@ -9,7 +9,8 @@ from store.patience import Patience
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
-    monkeypatch.setattr(patience, "_PAUSE_SECONDS", 0.01)
+    for name in ("_FIRST_PAUSE_SECONDS", "_LONGEST_PAUSE_SECONDS"):
+        monkeypatch.setattr(patience, name, 0.01)
 
 
 class Store:
@@ -35,7 +36,10 @@ def test_a_store_that_is_being_started_is_waited_for_with_a_word(error):
     store = Store(error, 3)
     assert Patience(60, said.append).ask(store.answer) == "here"
     assert store.asked == 4
-    assert said == [f"{error} Trying again for 60 s."]
+    assert said == [
+        f"{error} Trying again for 60 s.",
+        "The object store answers again, after 0 s.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from store import buckets
+from store import buckets, folders
 from store.client import Client, connect, from_environment
+from store.creation import create
 from store.errors import (
     BadSettings,
     Changed,
@@ -16,8 +17,9 @@ from store.errors import (
     Unreachable,
     WrongCredentials,
 )
-from store.objects import changed_at, create, list_files, read, read_chunks, write
-from store.transfers import fetch_file, fetch_folder, upload_file
+from store.fetching import fetch_file
+from store.objects import changed_at, list_files, read, read_chunks, write
+from store.transfers import upload_file
 from store.urls import S3Url
 from tests.seaweedfs import SeaweedFS
 
@@ -33,14 +35,14 @@ def test_a_wrong_key(
     assert f"at '{environment.endpoint}' refused the credentials (" in str(raised.value)
     assert "hunter2" not in str(raised.value)
     with pytest.raises(WrongCredentials):
-        buckets.exists(client, bucket.bucket)
+        write(client, bucket / "key", b"x")
     client.close()
 
 
 def test_a_wrong_key_of_the_program(object_store: SeaweedFS) -> None:
-    client = connect(object_store.endpoint, "us-east-1", "WRONG", "hunter2", direct=False)
+    client = connect(object_store.access(access_key="WRONG", secret_key="hunter2"), direct=False)
     with pytest.raises(WrongCredentials, match="Check dlstack:s3AccessKey") as raised:
-        buckets.exists(client, "any")
+        list(list_files(client, S3Url("any")))
     assert "hunter2" not in str(raised.value)
 
 
@@ -51,11 +53,11 @@ def test_what_the_credentials_may_not_do(
     reader = from_environment()
     assert list(list_files(reader, bucket)) == []
     (tmp_path / "file").write_bytes(b"x")
-    with pytest.raises(Forbidden, match=r"write '.*/key'.* and what they may do"):
+    with pytest.raises(Forbidden, match=r"write to the bucket '.*and what they may do"):
         write(reader, bucket / "key", b"x")
-    with pytest.raises(Forbidden, match="create '.*/key'"):
+    with pytest.raises(Forbidden, match="write to the bucket"):
         create(reader, bucket / "key", b"x")
-    with pytest.raises(Forbidden, match="upload '.*file' to '.*/key'"):
+    with pytest.raises(Forbidden, match="write to the bucket"):
         upload_file(reader, tmp_path / "file", bucket / "key")
     with pytest.raises(Forbidden):
         buckets.create(reader, f"{bucket.bucket}-2")
@@ -82,7 +84,6 @@ def test_a_bucket_that_is_not_there(client: Client) -> None:
     ):
         with pytest.raises(NoBucket, match="'s3://no-such-bucket/key': .*has no such bucket"):
             attempt()
-    assert not buckets.exists(client, url.bucket)
 
 
 def test_an_object_that_is_not_there(client: Client, bucket: S3Url, tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_store_that_is_away(
     (tmp_path / "file").write_bytes(b"x")
     client, url = from_environment(), S3Url("b", "k")
     for attempt in (
-        lambda: fetch_folder(client, url, tmp_path),
+        lambda: folders.fetch(client, url, tmp_path),
         lambda: write(client, url, b"x"),
         lambda: upload_file(client, tmp_path / "file", url),
         lambda: fetch_file(client, url, tmp_path / "copy", 1),

@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from tensorflow_serving.apis import prediction_log_pb2
 
+from tests.training.export_cases import CASES, signature
+from training.command_line import TrainingError
 from training.export import export_model
+from training.samples import FILE
 
 tf = pytest.importorskip("tensorflow")
 
@@ -72,3 +76,65 @@ def test_layers_with_tables_are_exported(tmp_path, apart):
     folder = export_model(tmp_path, module, {"serving_default": serving_default})
     expected = serving_default(*(tf.constant(INPUTS[name], SPECS[name].dtype) for name in SPECS))
     assert served(folder, INPUTS)["y"].tolist() == expected["y"].numpy().tolist()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_models_answer_as_before_the_export(tmp_path, case):
+    module, serving_default, inputs = CASES[case]()
+    folder = export_model(tmp_path, module, {"serving_default": serving_default})
+    specs = serving_default.input_signature
+    expected = serving_default(
+        *(tf.constant(value, spec.dtype) for value, spec in zip(inputs, specs, strict=True))
+    )
+    found = served(folder, {spec.name: value for spec, value in zip(specs, inputs, strict=True)})
+    np.testing.assert_allclose(found["y"], expected["y"].numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (
+            lambda x: {"y": x},
+            r"signatures\['serving_default'\] is <function .* Give a function with",
+        ),
+        (tf.function(lambda x: {"y": x}), "does not say what it takes. Write @tf.function"),
+    ],
+)
+def test_a_signature_that_is_none_says_how_to_write_one(tmp_path, function, words):
+    with pytest.raises(TrainingError, match=words):
+        export_model(tmp_path, tf.Module(), {"serving_default": function})
+
+
+def identity():
+    return {"serving_default": signature(tf.identity, [None, 3])}
+
+
+def test_samples_are_warm_up_records(tmp_path):
+    """As TensorFlow Serving has them: this reads them by its own messages."""
+    rows = np.float32([[1, 2, 3]])
+    samples = {"serving_default": [{"x": rows}, {"x": [[4, 5, 6]] * 100}]}
+    folder = export_model(tmp_path, tf.Module(), identity(), samples=samples)
+    found = [
+        prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        for record in tf.compat.v1.io.tf_record_iterator(str(folder / FILE))
+    ]
+    assert [one.model_spec.signature_name for one in found] == ["serving_default"] * 2
+    values = [tf.make_ndarray(one.inputs["x"]) for one in found]
+    np.testing.assert_array_equal(values[0], rows)
+    assert (values[1].shape, values[1].dtype) == ((100, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        ({"predict": {"x": []}}, "'predict', which is no signature .* Use one of: serving_default"),
+        ({"serving_default": {"y": []}}, r"has the inputs 'y'\. Give .*: \{'x': …\}"),
+        ({"serving_default": [[1, 2, 3]]}, r"samples\['serving_default'\]\[0\] has a list"),
+        ({"serving_default": {"x": [["a"]]}}, r"\['x'\] can't be float32"),
+        ({"serving_default": {"x": [1, 2, 3]}}, r"has the shape \[3\], .* takes \(None, 3\)"),
+        ({"serving_default": [{"x": [[1, 2, 3]]}] * 1001}, "1001 requests. Give at most 1000"),
+    ],
+)
+def test_samples_that_do_not_fit_are_refused(tmp_path, samples, words):
+    with pytest.raises(TrainingError, match=words):
+        export_model(tmp_path, tf.Module(), identity(), samples=samples)

@@ -165,8 +165,10 @@ ANIMATED = encoded(COLOURED, "WEBP", save_all=True, append_images=[ImageOps.inve
         (b"%PDF-1.7", "it cannot be read as PNG"),
         (FILES["PNG L"][:200], "Invalid PNG data"),
         (FILES["JPEG L"][:300], "Invalid JPEG data"),
-        (FILES["JPEG L"][:20], "it is a JPEG file without a picture"),
-        (FILES["BMP L"][:300], "its end is missing"),
+        (FILES["JPEG L"][:20], "the file is damaged or incomplete"),
+        (FILES["BMP L"][:300], "the file is damaged or incomplete"),
+        (FILES["PNG L"][:20], "the file is damaged or incomplete"),
+        (FILES["WEBP"][:20], "the file is damaged or incomplete"),
         (FILES["GIF"][:300], "Invalid GIF data"),
         (FILES["WEBP"][:100], "Failed to decode WebP"),
         (

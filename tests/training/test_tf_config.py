@@ -10,7 +10,7 @@ def test_what_the_agent_writes_says_which_worker_a_boot_file_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TF_CONFIG", format_tf_config(["a:1", "b:2", "c:3"], 2))
-    assert Cluster.of_environment() == Cluster(workers=3, index=2)
+    assert Cluster.of_environment() == Cluster(3, 2, ("a:1", "b:2", "c:3"))
 
 
 def test_without_it_a_boot_file_is_the_only_worker(monkeypatch: pytest.MonkeyPatch) -> None:

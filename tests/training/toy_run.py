@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from store import folders
 from store.client import from_environment
-from store.transfers import fetch_folder
 from store.urls import S3Url
-from tests.training.conftest import Bucket, eventually
+from tests.training.conftest import Bucket
+from tests.waiting import eventually
 
 #: Trains 100 steps with a checkpoint every 20. `--hold_at=N`: the first attempt stops there.
 BOOT = """
@@ -100,7 +101,7 @@ def last_variables(bucket: Bucket, prefix: str, folder: Path) -> dict[str, Any]:
     """The values in the newest checkpoint of a run."""
     from training.quiet_tensorflow import tf
 
-    fetch_folder(from_environment(), S3Url(bucket.name, f"{prefix}/checkpoints"), folder)
+    folders.fetch(from_environment(), S3Url(bucket.name, f"{prefix}/checkpoints"), folder)
     latest = tf.train.latest_checkpoint(str(folder))
     reader = tf.train.load_checkpoint(latest)
     return {

@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from store.client import Client
-from store.models import CLAIM_FILE, MANIFEST_FILE, versions
-from store.objects import create, write
+from store.models import MANIFEST_FILE, SAVED_MODEL, claim
+from store.objects import write
 from store.parallel import in_parallel
+from store.patience import Patience
 from store.transfers import upload_file
-from store.urls import S3Url
+from store.urls import S3Url, unfit_for_a_key
 from training.command_line import TrainingError
 from training.folders import MODEL_FOLDER
-from training.mirror.insistence import insist
-
-PATIENCE_SECONDS = 300.0
-"""How long a store may be away while what was trained is published."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +34,41 @@ class Provenance:
     """Part of the run -> path -> first digits of its checksum, for who compares runs."""
 
 
-def check_model(train_dir: Path, boot_file: str) -> Path:
+def check_model(train_dir: Path, boot_file: str, code_dir: Path) -> Path:
     """Return the SavedModel's folder in `train_dir`; raise TrainingError when there is none."""
     folder = train_dir / MODEL_FOLDER
-    if not (folder / "saved_model.pb").is_file():
+    if not (folder / SAVED_MODEL).is_file():
         raise TrainingError(
-            f"Boot file '{boot_file}' left no '{MODEL_FOLDER}/saved_model.pb' in --train_url. "
-            "Let it export a SavedModel there."
+            f"Boot file '{boot_file}' left no '{MODEL_FOLDER}/{SAVED_MODEL}' in --train_url. "
+            + _what_instead(train_dir, code_dir)
         )
+    for file in sorted(folder.rglob("*")):
+        path = file.relative_to(train_dir).as_posix()
+        if problem := unfit_for_a_key(path):
+            raise TrainingError(
+                f"The store can't have the file {path!r} of the model: {problem}. Let boot file "
+                f"'{boot_file}' give it another name."
+            )
     return folder
+
+
+def _what_instead(train_dir: Path, code_dir: Path) -> str:
+    """Return what a boot file wrote instead of `model/`, if anything, and what it should do."""
+    folders = {train_dir: "--train_url", code_dir: "the code folder, where relative paths begin"}
+    for folder, name in folders.items():
+        for file in sorted(folder.rglob(SAVED_MODEL)):
+            return (
+                f"There is a SavedModel in '{file.parent.relative_to(folder)}' of {name}: let it "
+                f"write that to the folder '{MODEL_FOLDER}' of --train_url."
+            )
+    for folder, name in folders.items():
+        for file in sorted(folder.rglob("*")):
+            if file.suffix in (".keras", ".h5"):
+                return (
+                    f"There is '{file.relative_to(folder)}' in {name}: only Keras reads that, no "
+                    f"server does. Let it call model.export('<train_url>/{MODEL_FOLDER}') as well."
+                )
+    return f"Let it export a SavedModel: with Keras, model.export('<train_url>/{MODEL_FOLDER}')."
 
 
 def publish(
@@ -53,26 +76,23 @@ def publish(
     model_dir: Path,
     model_url: S3Url,
     provenance: Provenance,
-    *,
-    give_up_after: float = PATIENCE_SECONDS,
+    patience: Patience,
 ) -> tuple[int, S3Url]:
     """Upload `model_dir` as the next version; return the number and its URL.
 
     Readers see the version only when the manifest is there, so a failure on the way leaves
-    nothing but a number that is never used again. A step that fails is tried again for
-    `give_up_after` seconds: a training may have taken days.
+    nothing but a number that is never used again. A step that fails is tried again as long as
+    `patience` lasts: a training may have taken days.
     """
     began = time.monotonic()
-    version = insist(
-        lambda: _claim(client, model_url, provenance.run_hash), give_up_after=give_up_after
-    )
+    version = patience.ask(lambda: claim(client, model_url, provenance.run_hash))
     url = model_url / str(version)
     files = sorted(file for file in model_dir.rglob("*") if file.is_file())
 
     def upload(file: Path) -> None:
         upload_file(client, file, url / file.relative_to(model_dir).as_posix())
 
-    in_parallel(lambda file: insist(lambda: upload(file), give_up_after=give_up_after), files)
+    in_parallel(lambda file: patience.ask(lambda: upload(file)), files)
     manifest = {
         "model_name": model_url.prefix.rsplit("/", 1)[-1],
         "version": version,
@@ -86,17 +106,8 @@ def publish(
         "seconds": {**provenance.seconds, "publish": round(time.monotonic() - began, 3)},
     }
     content = json.dumps(manifest, indent=2).encode()
-    insist(lambda: write(client, url / MANIFEST_FILE, content), give_up_after=give_up_after)
+    patience.ask(lambda: write(client, url / MANIFEST_FILE, content))
     return version, url
-
-
-def _claim(client: Client, model_url: S3Url, run_hash: str) -> int:
-    """Own the next version number, however many others want one at the same time."""
-    version = max((one.number for one in versions(client, model_url)), default=0) + 1
-    claim = json.dumps({"run_hash": run_hash}).encode()
-    while not create(client, model_url / f"{version}/{CLAIM_FILE}", claim):
-        version += 1
-    return version
 
 
 def _describe(file: Path, model_dir: Path) -> dict[str, str | int]:

@@ -12,8 +12,8 @@ from training.agent.job_log import JobLog
 from training.agent.workers import Workers
 from training.command_line import EXIT_WORKER_LOST
 
-# With the last upload below the 2 s in which the agent promises to be gone.
-_GRACE_SECONDS = 0.5
+# Of a boot file that is ended since another worker is lost: it can save nothing without that one.
+_LOST_GRACE_SECONDS = 0.5
 # A boot file may fail because another worker is lost. Seconds to wait for a lost-worker notice, by
 # the boot file's exit status: long where TensorFlow says that a worker is lost, or aborts.
 _NOTICE_SECONDS = {EXIT_WORKER_LOST: 60.0, 128 + signal.SIGABRT: 15.0}
@@ -48,6 +48,8 @@ class Rounds:
         self._model_dir = model_dir
         self._log = log
         self._boot: BootProcess | None = None
+        self.cut_at: float | None = None
+        """When the last boot file was killed (`BootProcess.cut_at`); None: it ended by itself."""
 
     def run(self) -> int:
         """Run the boot file to its end and return its exit status, or 128 + N after signal N.
@@ -79,10 +81,11 @@ class Rounds:
                 f"{workers.lost}. Going on from the last checkpoint when all are there again"
             )
 
-    def stop(self) -> None:
-        """End the boot file that runs, if one does: SIGTERM, and soon after SIGKILL."""
+    def stop(self, grace: float = _LOST_GRACE_SECONDS) -> None:
+        """End the boot file that runs, if one does: SIGTERM, and SIGKILL after `grace` seconds."""
         if boot := self._boot:
-            boot.terminate(_GRACE_SECONDS)
+            boot.terminate(grace)
+            self.cut_at = boot.cut_at
 
     def _run_boot_file(self, environment: Mapping[str, str]) -> int:
         self._check()
@@ -91,6 +94,7 @@ class Rounds:
         if self._workers is not None and self._workers.lost:
             self.stop()
         status = self._boot.wait()
+        self.cut_at = self._boot.cut_at
         # Its process number may be another's by the time that somebody wants to end it.
         self._boot = None
         self._check()

@@ -18,6 +18,7 @@ from training.tf_config import format_tf_config
 
 _CONNECT_SECONDS = 5.0
 _HELLO_SECONDS = 10.0
+_BUSY_SECONDS = 0.2
 _RETRY_SECONDS = 0.5
 
 
@@ -128,7 +129,11 @@ class Workers:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return
+                with self._changed:
+                    # All of the process' files may be open: a moment later some aren't.
+                    if self._changed.wait_for(lambda: self._closed, _BUSY_SECONDS):
+                        return
+                continue
             threading.Thread(target=self._serve, args=(Peer(connection),), daemon=True).start()
 
     def _serve(self, peer: Peer) -> None:
@@ -168,7 +173,8 @@ class Workers:
                         f"Of {self._me.count} workers, {_listed(set(others) - set(self._waiting))} "
                         f"did not come within {self._join_seconds:.0f} s. Nodes may have no "
                         "room for them: lower dlstack:nodeCount, or choose a smaller "
-                        "dlstack:flavour."
+                        "dlstack:flavour. If nodes are made when they are needed, raise "
+                        "dlstack:joinTimeout."
                     )
                 self._round, self._waiting = self._waiting, {}
                 addresses = [join_address(self._round[1].own_host, free_port())]
@@ -214,7 +220,8 @@ class Workers:
         raise TrainingError(
             f"Worker 0, asked at '{where}', had not gathered all workers within "
             f"{self._join_seconds:.0f} s. Nodes may have no room for them: lower "
-            "dlstack:nodeCount, or choose a smaller dlstack:flavour."
+            "dlstack:nodeCount, or choose a smaller dlstack:flavour. If nodes are made when they "
+            "are needed, raise dlstack:joinTimeout."
         )
 
     # Both.

@@ -8,7 +8,7 @@ from training.apart import apart
 from training.formats.colours import in_channels
 from training.formats.content import LITTLE, is_one_of, numbers, text
 from training.formats.exif import NONE
-from training.formats.refusal import refuse_if, within_memory
+from training.formats.refusal import DAMAGED, refuse_if, within_memory
 from training.quiet_tensorflow import tf
 
 BEGINNING = b"BM"
@@ -47,7 +47,7 @@ def decode(
     def decoded() -> "tf.Tensor":
         stride = (width * bits + 31) // 32 * 4
         pixels = text(data, header["pixels"], stride * rows)
-        short = refuse_if(tf.strings.length(pixels) < stride * rows, name, "its end is missing")
+        short = refuse_if(tf.strings.length(pixels) < stride * rows, name, DAMAGED)
         with tf.control_dependencies([short]):
             lines = tf.reshape(tf.io.decode_raw(pixels, tf.uint8), [rows, stride])
         colours = tf.cond(

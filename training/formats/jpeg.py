@@ -6,7 +6,7 @@ from training.apart import apart
 from training.formats.colours import in_channels
 from training.formats.content import BIG, MOST_PARTS, code, is_one_of, numbers
 from training.formats.exif import NONE
-from training.formats.refusal import refuse_if, within_memory
+from training.formats.refusal import DAMAGED, refuse_if, within_memory
 from training.quiet_tensorflow import tf
 
 BEGINNING = b"\xff\xd8\xff"
@@ -52,7 +52,7 @@ def decode(
     branches += [decoded(3, ratio) for ratio in _RATIOS]
     if channels == 1:
         smaller += tf.where(for_print, len(_RATIOS), 0)
-    broken = refuse_if(frame == 0, name, "it is a JPEG file without a picture")
+    broken = refuse_if(frame == 0, name, DAMAGED)
     with tf.control_dependencies([broken]):
         picture = within_memory(
             lambda: tf.switch_case(smaller, branches),

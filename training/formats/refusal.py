@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from training.quiet_tensorflow import tf
 
+DAMAGED = "the file is damaged or incomplete"
+
 MOST_BYTES = 100_000_000
 """That one picture may take while it is decoded: 100 million grey pixels, 25 million with
 transparency."""
@@ -15,7 +17,7 @@ def refuse_if(
     """Return the operation that fails if there is the fault, with words for people.
 
     Clients find them between `assertion failed: [` and `]`, with the name after it
-    (docs/contracts.md). They are ASCII and have no brackets: TensorFlow escapes all else.
+    (docs/contracts.md). They have no `] [`, which ends them.
 
     Args:
         name: of the picture: `image_bytes[0]`.
@@ -37,13 +39,14 @@ def within_memory(
     needed = tf.reduce_prod(tf.cast(tf.stack([width, height, bytes_per_pixel]), tf.float32))
     most = MOST_BYTES // tf.maximum(bytes_per_pixel, 1)
     # By the header, before anything is decoded: a few bytes can announce gigabytes.
+    broken = refuse_if((width < 1) | (height < 1), name, DAMAGED)
     large = refuse_if(
-        (needed > MOST_BYTES) | (width < 1) | (height < 1),
+        needed > MOST_BYTES,
         name,
         *("it has ", width, "x", height, " pixels, and only ", most, " of such a file can be "),
         "read. Make it smaller",
     )
-    with tf.control_dependencies([large]):
+    with tf.control_dependencies([broken, large]):
         return decode()
 
 

@@ -5,36 +5,58 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from store.client import Client
-from store.errors import Changed, NoObject
+from store.errors import Changed, NoObject, OtherContent
 from store.objects import delete, list_files, write
 from store.parallel import in_parallel
+from store.patience import Patience
+from store.slowness import told
 from store.transfers import fetch_files, upload_file
-from store.urls import S3Url
+from store.urls import S3Url, unfit_for_a_key
 from training.command_line import TrainingError
 from training.mirror.checkpoint_state import CheckpointState, Stamp, is_state, stamp_of
-from training.mirror.insistence import insist
+from training.mirror.rest import Rest, Sent, is_growing, sample_of
 
 INTERVAL_SECONDS = 2.0
 GIVE_UP_AFTER_SECONDS = 300.0
+"""How long a store may be away, unless who mirrors knows better."""
+REFUSED_SECONDS = 1800.0
+"""How long a store may refuse what it took at the beginning: keys that are taken back, a quota."""
+_SLOW_SECONDS = 60.0
+"""An upload that takes longer is told."""
 # Files that still grow (logs, event files) are put as the snapshot that was read.
 _SNAPSHOT_BYTES = 8 * 2**20
+_GROWTH = 8
+"""A larger one is sent again once it has grown by this part of it, or after `LATEST_SECONDS`: S3
+knows no appending, so a log of 1 GB would go through the network again and again."""
+LATEST_SECONDS = 60.0
 # Names that TensorFlow, and this package, give to files that are not complete yet.
 _UNFINISHED = re.compile(r"\.part(/|$)|\.tmp|\.tempstate|_temp(/|$)")
 _FETCH_ATTEMPTS = 3
 
 
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
 class UploadMirror:
     """A thread that uploads new and changed files, and deletes from the store what is deleted here.
 
-    A failed upload is tried again with growing pauses. When that has gone on for
-    `give_up_after` seconds, `on_failure` is called once, and `finish` raises.
+    A failed upload is tried again with growing pauses, and what has changed meanwhile comes along.
+    When `patience` is over, `on_failure` is called once, and `finish` raises.
+
+    A file that is written to is uploaded when it is complete (`rest`).
 
     Args:
         exclude: names directly in `folder` that stay local.
+        beside: name below the URL -> file outside `folder` that is mirrored as if it lay in it, so
+            that who empties `folder` meanwhile neither loses it nor stumbles over it. What has such
+            a name in `folder` itself is not uploaded.
+        patience: with the store.
+        say: takes a line about uploads that take long.
         on_failure: called in the mirror's thread.
     """
 
@@ -45,19 +67,27 @@ class UploadMirror:
         url: S3Url,
         *,
         exclude: frozenset[str] = frozenset(),
+        beside: Mapping[str, Path] | None = None,
         interval: float = INTERVAL_SECONDS,
-        give_up_after: float = GIVE_UP_AFTER_SECONDS,
+        patience: Patience | None = None,
+        say: Callable[[str], None] = _print,
         on_failure: Callable[[], None] | None = None,
     ) -> None:
         self._client = client
         self._folder = folder
         self._url = url
-        self._exclude = exclude
+        self._beside = dict(beside or {})
+        self._exclude = exclude | set(self._beside)
         self._interval = interval
-        self._give_up_after = give_up_after
+        self._patience = patience or Patience.each_time(
+            GIVE_UP_AFTER_SECONDS, say, refused_seconds=GIVE_UP_AFTER_SECONDS
+        )
+        self._say = say
         self._on_failure = on_failure
-        self._uploaded: dict[str, Stamp] = {}
+        self._uploaded: dict[str, Sent] = {}
+        self._rest = Rest(LATEST_SECONDS)
         self._states: dict[str, CheckpointState] = {}
+        self._cut_at: float | None = None
         self._failure: Exception | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upload-mirror", daemon=True)
@@ -84,21 +114,34 @@ class UploadMirror:
                 if attempt == _FETCH_ATTEMPTS:
                     raise
         for entry in wanted:
-            file, path = self._folder / entry.path, PurePosixPath(entry.path)
-            self._uploaded[entry.path] = stamp_of(file)
+            file, path = self._file(entry.path), PurePosixPath(entry.path)
+            if entry.path in self._beside:
+                os.replace(self._folder / entry.path, file)
+            stamp = stamp_of(file)
+            self._uploaded[entry.path] = Sent(stamp, sample_of(file, stamp[0]), time.monotonic())
             if is_state(path):
                 self._states[entry.path] = CheckpointState.read(file, path)
         return len(wanted)
+
+    def upload(self) -> None:
+        """Upload what is there now. Call before `start`: what raises can't be kept at all."""
+        self._upload_changes()
 
     def start(self) -> None:
         """Begin to mirror."""
         self._thread.start()
 
-    def finish(self, timeout: float | None = None) -> None:
+    def finish(self, timeout: float | None = None, *, cut_at: float | None = None) -> None:
         """Stop after a last pass; wait for it at most `timeout` seconds.
+
+        Args:
+            timeout: seconds; None: as long as it takes.
+            cut_at: when who wrote was killed, in seconds since 1970: of what was being written then
+                the store keeps what it has. None: it ended by itself.
 
         Raises TrainingError when something could not be uploaded. Not after a time-out.
         """
+        self._cut_at = cut_at
         self._stop.set()
         self._thread.join(timeout)
         self.check()
@@ -112,10 +155,12 @@ class UploadMirror:
         stopping = False
         while not stopping:
             # Asked before the pass: what was written before `finish` is in the last pass.
-            stopping = self._stop.is_set()
+            if stopping := self._stop.is_set():
+                self._rest.ends(self._cut_at)
             began = time.monotonic()
             try:
-                insist(self._upload_changes, give_up_after=self._give_up_after)
+                with told(self._say, self._slow, _SLOW_SECONDS):
+                    self._patience.ask(self._upload_changes, self._wait)
             except Exception as error:
                 # Whatever it is: a run whose files are not kept must not look like a success.
                 self._failure = error
@@ -125,24 +170,42 @@ class UploadMirror:
             # At most half of the time goes to uploads, however big the files are.
             self._stop.wait(max(self._interval, time.monotonic() - began))
 
+    def _wait(self, seconds: float) -> None:
+        """Wait for the next try: it comes at once when `finish` is called."""
+        if self._stop.is_set():
+            time.sleep(seconds)
+        else:
+            self._stop.wait(seconds)
+
+    def _slow(self, seconds: float) -> str:
+        return f"Uploading to '{self._url}' takes long: {seconds:.0f} s so far."
+
     def _upload_changes(self) -> None:
         # Read before the folder is listed: the files that a state names are older than itself.
         states = self._read_states()
         present = self._scan()
+        before = self._rest.looks(present)
         changed = [
             path
             for path, stamp in present.items()
-            if self._uploaded.get(path) != stamp and not is_state(path)
+            if not self._is_uploaded(path, stamp)
+            and not is_state(path)
+            and (_is_named(path, states) or self._is_ready(path, stamp, before.get(path)))
         ]
-        in_parallel(lambda path: self._upload(path, present[path]), changed)
+        small = [path for path in changed if present[path][0] <= _SNAPSHOT_BYTES]
+        in_parallel(lambda path: self._upload(path, present[path]), small)
+        # Each is sent by several threads, and takes memory.
+        for path in changed:
+            if present[path][0] > _SNAPSHOT_BYTES:
+                self._upload(path, present[path])
         for path, state in states.items():
-            if self._uploaded.get(path) != state.stamp and self._all_uploaded(state):
+            if not self._is_uploaded(path, state.stamp) and self._all_uploaded(state):
                 write(self._client, self._url / path, state.content)
-                self._uploaded[path] = state.stamp
+                self._uploaded[path] = Sent(state.stamp, b"", time.monotonic())
                 self._states[path] = state
         # States first: none may name what is gone.
         for path in sorted(set(self._uploaded) - set(present), key=is_state, reverse=True):
-            if not self._is_named(path):
+            if not _is_named(path, self._states):
                 delete(self._client, self._url / path)
                 del self._uploaded[path]
                 self._states.pop(path, None)
@@ -161,12 +224,34 @@ class UploadMirror:
         """Whether the store has all that `state` names; a fast run may have deleted some here."""
         return all(f"{checkpoint}.index" in self._uploaded for checkpoint in state.checkpoints)
 
-    def _is_named(self, path: str) -> bool:
-        """Whether a state file in the store names the checkpoint that `path` is a part of."""
-        return any(
-            path.startswith(f"{checkpoint}.")
-            for state in self._states.values()
-            for checkpoint in state.checkpoints
+    def _is_uploaded(self, path: str, stamp: Stamp) -> bool:
+        sent = self._uploaded.get(path)
+        return sent is not None and sent.stamp == stamp
+
+    def _is_ready(self, path: str, stamp: Stamp, before: Stamp | None) -> bool:
+        """Whether a file that has changed is to be sent now."""
+        sent = self._uploaded.get(path)
+        # What lies beside is written by who mirrors it: a log, which only grows, and whole files.
+        return self._is_due(stamp, sent) and (
+            path in self._beside or self._is_complete(path, stamp, before, sent)
+        )
+
+    def _is_complete(
+        self, path: str, stamp: Stamp, before: Stamp | None, sent: Sent | None
+    ) -> bool:
+        try:
+            return self._rest.is_complete(path, self._file(path), stamp, before, sent)
+        except FileNotFoundError:
+            return False
+
+    def _is_due(self, stamp: Stamp, sent: Sent | None) -> bool:
+        size = stamp[0]
+        if self._rest.is_over or size <= _SNAPSHOT_BYTES or sent is None:
+            return True
+        grown = size - sent.stamp[0]
+        # One that did not grow was written anew.
+        return (
+            not 0 < grown * _GROWTH < sent.stamp[0] or time.monotonic() - sent.at >= LATEST_SECONDS
         )
 
     def _files(self) -> Iterator[Path]:
@@ -187,19 +272,48 @@ class UploadMirror:
             path = file.relative_to(self._folder)
             if path.parts[0] in self._exclude or _UNFINISHED.search(path.as_posix()):
                 continue
+            if problem := unfit_for_a_key((self._url / path.as_posix()).prefix):
+                # Trying again would not help, and meanwhile nothing else is kept.
+                raise TrainingError(
+                    f"The store can't have the file {path.as_posix()!r}: {problem}. Let the boot "
+                    "file give it another name."
+                )
             # A file may go between listing and looking: checkpoints are rotated.
             with contextlib.suppress(FileNotFoundError):
                 if file.is_file():
                     found[path.as_posix()] = stamp_of(file)
+        for name, file in self._beside.items():
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = stamp_of(file)
         return found
 
+    def _file(self, path: str) -> Path:
+        return self._beside.get(path, self._folder / path)
+
     def _upload(self, path: str, stamp: Stamp) -> None:
-        file = self._folder / path
+        """Upload a file of this stamp; one that changes meanwhile is left to a later pass."""
+        file = self._file(path)
+        grows = path in self._beside or is_growing(path)
+        sample = b""
+
+        def require_same() -> None:
+            now = stamp_of(file)
+            has_grown = now[0] > stamp[0] and sample == sample_of(file, stamp[0])
+            if not (grows or now == stamp or has_grown):
+                raise OtherContent(f"'{path}' is written to.")
+
         try:
-            if stamp[0] <= _SNAPSHOT_BYTES:
-                write(self._client, self._url / path, file.read_bytes())
-            else:
-                upload_file(self._client, file, self._url / path)
-        except FileNotFoundError:
+            sample = sample_of(file, stamp[0])
+            upload_file(self._client, file, self._url / path, after_read=require_same)
+        except (FileNotFoundError, OtherContent):
             return
-        self._uploaded[path] = stamp
+        self._uploaded[path] = Sent(stamp, sample, time.monotonic())
+
+
+def _is_named(path: str, states: Mapping[str, CheckpointState]) -> bool:
+    """Whether state files name the checkpoint that `path` is a part of."""
+    return any(
+        path.startswith(f"{checkpoint}.")
+        for state in states.values()
+        for checkpoint in state.checkpoints
+    )

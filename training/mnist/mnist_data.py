@@ -5,12 +5,12 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.command_line import TrainingError
+from training.streams import Folder
 
 SIDE = 28
 CLASSES = 10
@@ -33,7 +33,7 @@ class Digits:
     """[n], 0 to 9."""
 
 
-def read_mnist(folder: Path, url: str) -> tuple[Digits, Digits]:
+def read_mnist(folder: Folder, url: str) -> tuple[Digits, Digits]:
     """Return the training and the test set in `folder`.
 
     Args:
@@ -52,7 +52,7 @@ def read_mnist(folder: Path, url: str) -> tuple[Digits, Digits]:
     return _read_set(folder, url, "train"), _read_set(folder, url, "t10k")
 
 
-def _read_set(folder: Path, url: str, name: str) -> Digits:
+def _read_set(folder: Folder, url: str, name: str) -> Digits:
     images_name, labels_name = _FILES[name]
     images = _read_idx(folder, url, images_name, _IMAGES_MAGIC)
     labels = _read_idx(folder, url, labels_name, _LABELS_MAGIC)
@@ -69,11 +69,10 @@ def _read_set(folder: Path, url: str, name: str) -> Digits:
     return Digits(images.reshape(len(images), SIDE * SIDE), labels.astype(np.int64))
 
 
-def _read_idx(folder: Path, url: str, name: str, magic: int) -> NDArray[np.uint8]:
+def _read_idx(folder: Folder, url: str, name: str, magic: int) -> NDArray[np.uint8]:
     """Return the array in an IDX file of bytes; `magic` says how many dimensions it has."""
     try:
-        with gzip.open(folder / name) as file:
-            content = file.read()
+        content = gzip.decompress((folder / name).read_bytes())
     except (OSError, EOFError, zlib.error) as error:
         raise _fault(url, name, f"is not a complete gzip file ({error})") from error
     found = int.from_bytes(content[:4], "big")

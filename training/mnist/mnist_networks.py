@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from mnist_data import CLASSES, SIDE  # type: ignore[import-not-found]  # beside the boot file
 
-from training.run_settings import RunDefaults
+from training.run_settings import COSINE, RunDefaults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,6 @@ class Recipe:
     """Makes the Keras model: float32 [n, 784] in 0..1 -> logits float32 [n, 10]."""
     optimizer: Callable[[Any], Any]
     """Learning rate or schedule -> Keras optimizer."""
-    learning_rate: Callable[[float, int], Any]
-    """Its highest value, and the number of steps -> learning rate or schedule."""
     defaults: RunDefaults
 
 
@@ -53,32 +51,24 @@ def _cnn() -> Any:
     )
 
 
-def one_cycle(peak: float, steps: int) -> Any:
-    """Return the schedule that rises linearly for a fifth of `steps`, then falls like a cosine."""
-    rise = max(1, steps // 5)
-    return keras.optimizers.schedules.CosineDecay(
-        0.1 * peak,
-        decay_steps=max(1, steps - rise),
-        alpha=0.01,
-        warmup_target=peak,
-        warmup_steps=rise,
-    )
-
-
 RECIPES = {
     "cnn": Recipe(
         build=_cnn,
         optimizer=lambda rate: keras.optimizers.Adam(rate, beta_2=0.99),
-        learning_rate=one_cycle,
         defaults=RunDefaults(
-            learning_rate=0.01, batch_size=128, epochs=2, log_every=20, checkpoint_every=500
+            learning_rate=0.01,
+            schedule=COSINE,
+            warmup=0.2,
+            batch_size=128,
+            epochs=2,
+            log_every=20,
+            checkpoint_every=500,
         ),
     ),
     # What the managed service's tutorial trained; its accuracy was about 0.87.
     "softmax": Recipe(
         build=_softmax,
         optimizer=lambda rate: keras.optimizers.SGD(rate),
-        learning_rate=lambda value, _: value,
         defaults=RunDefaults(
             learning_rate=0.01, batch_size=50, max_steps=1000, log_every=10, threads=1
         ),

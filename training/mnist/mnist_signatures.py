@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from mnist_data import CLASSES, SIDE  # type: ignore[import-not-found]  # beside the boot file
 from mnist_pictures import read_digits  # type: ignore[import-not-found]
 
@@ -27,6 +28,30 @@ ABOUT = {
     },
 }
 """What the page and the client say of the model (docs/contracts.md)."""
+
+_MARGIN = [[0, 0], [30, 50], [40, 20], [0, 0]]
+"""Pixels around drawings."""
+
+
+def samples(images: "np.ndarray") -> dict[str, Any]:
+    """Return requests of digits as MNIST has them: uint8 [n, 784], n above 1.
+
+    A server that has answered them is ready for the first picture, whatever kind it is: a small one
+    of MNIST's own, or a drawing on paper that has to be looked for.
+    """
+    digits = tf.reshape(images, [-1, SIDE, SIDE, 1])
+    paper = 255 - tf.image.resize(digits, [4 * SIDE, 4 * SIDE], "nearest")
+    drawings = tf.image.grayscale_to_rgb(tf.pad(paper, _MARGIN, constant_values=255))
+    encoded = [
+        *(tf.io.encode_png(one) for one in (digits[0], drawings[0])),
+        tf.io.encode_jpeg(drawings[1]),
+    ]
+    rows = {"images": images / np.float32(255)}
+    return {
+        "image_bytes": {"image_bytes": encoded},
+        "predict_object": rows,
+        "serving_default": rows,
+    }
 
 
 def signatures(model: Any) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from training.command_line import TrainingError
 from training.quiet_tensorflow import tf
 from training.run_settings import RunSettings
 from training.steps.distribution import Distribution
+from training.steps.inputs import Inputs
 from training.steps.record import Record
+from training.steps.validation import Validation
 
 _CALL_SECONDS = 0.2
 """Seconds that a call of the graph may last: its scalars are logged when it ends."""
@@ -46,6 +48,8 @@ def train(
     folder: Path,
     settings: RunSettings,
     distribution: Distribution,
+    inputs: Inputs,
+    validation: Validation | None = None,
 ) -> Trained:
     """Call `step` for batches 0 to max_steps - 1, leaving event files and checkpoints in `folder`.
 
@@ -60,29 +64,73 @@ def train(
         learning_rate: step number (int64 scalar) -> what the optimizer used in that step.
         checkpoint: what to save; the number of steps done is added to it.
         variables: all that it has, of TensorFlow or Keras.
+        inputs: what `step` draws from; its position is added to the checkpoint.
+        validation: what measures in between, and may end the training early.
 
     Raises:
         TrainingError: the loss is not finite any more, `folder` has checkpoints that don't
-            fit, or another worker is gone.
+            fit, the data set has a fault, or another worker is gone.
     """
     global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
     checkpoint.global_step = global_step
+    positions = _Positions(inputs, distribution)
+    if inputs.has_position:
+        checkpoint.input_positions = positions.variable
+    if validation is not None:
+        checkpoint.validation = list(validation.variables)
+        variables = [*variables, *validation.variables]
     checkpoints = None
     if distribution.is_chief:
         checkpoints = Checkpoints(checkpoint, folder, settings.parameters)
         checkpoints.restore()
     # The others may have seen another checkpoint, or none.
-    distribution.copy_from_chief(
-        [global_step, *(getattr(variable, "value", variable) for variable in variables)]
-    )
+    distribution.copy_from_chief([global_step, *variables])
     restored = int(global_step)
+    positions.restore(restored)
     graph = _Graph(step, learning_rate, global_step)
     with contextlib.ExitStack() as stack:
         record = None
+        if validation is not None:
+            stack.enter_context(validation).begin(restored)
         if checkpoints is not None:
             record = stack.enter_context(Record(folder, settings, checkpoints, restored))
-        seconds = _run_to_the_end(graph, restored, settings, distribution.replicas, record)
-    return Trained(max(restored, settings.max_steps), restored, seconds)
+        course = _Course(graph, settings, distribution.replicas, record, positions, validation)
+        done, seconds = course.run(restored)
+    return Trained(done, restored, seconds)
+
+
+class _Positions:
+    """Where each worker's next batch begins; the first worker's checkpoint has all of them."""
+
+    def __init__(self, inputs: Inputs, distribution: Distribution) -> None:
+        self._inputs, self._distribution = inputs, distribution
+        self.variable = tf.Variable(
+            [""], dtype=tf.string, trainable=False, shape=tf.TensorShape([None])
+        )
+
+    def restore(self, done: int) -> None:
+        """Go to the batch after `done`, as the first worker's variable says."""
+        workers = self._distribution.workers
+        texts = [b""] * workers
+        if self._inputs.has_position:
+            known: list[bytes] = self.variable.numpy().tolist()
+            if done and self._distribution.is_chief:
+                if len(known) != workers:
+                    raise TrainingError(
+                        f"The checkpoint is of {len(known)} workers, and these are {workers}. "
+                        "Give another --train_url, or as many workers."
+                    )
+                texts = known
+            texts = self._distribution.exchange(texts)
+        self._inputs.begin(done, texts[self._distribution.index])
+
+    def note(self) -> None:
+        """Set the first worker's variable; all workers call it at the same step."""
+        if not self._inputs.has_position:
+            return
+        texts = [b""] * self._distribution.workers
+        texts[self._distribution.index] = self._inputs.position()
+        self.variable.assign(self._distribution.exchange(texts))
 
 
 class _Graph:
@@ -133,42 +181,74 @@ class _Graph:
         ]
 
 
-def _run_to_the_end(
-    graph: _Graph, done: int, settings: RunSettings, replicas: int, record: Record | None
-) -> float:
-    """Do the steps from `done` to max_steps; return the seconds that the graph took for them."""
-    seconds, speed = 0.0, 0.0
-    resumed = time.perf_counter()
-    while done < settings.max_steps:
-        count = min(settings.log_every, settings.max_steps - done)
-        # Workers reduce what is of the same place in the same call: theirs have to be alike.
-        fast = 1 if replicas > 1 else int(speed * _CALL_SECONDS / count)
-        rounds = max(1, min(fast, _rounds_until_save(done, settings)))
-        means = graph.run(rounds, count)
-        now = time.perf_counter()
-        seconds += now - resumed
-        speed, resumed = rounds * count / (now - resumed), now
-        for values, rate in means:
-            done += count
-            if not math.isfinite(values["loss"]):
-                raise TrainingError(
-                    f"The loss is {values['loss']} at step {done}. Try a lower --learning_rate."
-                )
-            if record is not None:
-                record.add(done, values, rate, speed)
-        if record is not None and _is_save_due(done, count, settings):
-            record.save(done)
-            resumed = time.perf_counter()
-    return seconds
+@dataclass
+class _Course:
+    """The way from a checkpoint to the end."""
 
+    graph: _Graph
+    settings: RunSettings
+    replicas: int
+    record: Record | None
+    positions: _Positions
+    validation: Validation | None
 
-def _is_save_due(done: int, count: int, settings: RunSettings) -> bool:
-    """Whether the last `count` steps reached a multiple of `checkpoint_every`, or the end."""
-    return done == settings.max_steps or done % settings.checkpoint_every < count
+    def run(self, done: int) -> tuple[int, float]:
+        """Do the steps from `done` on; return all steps done, and the seconds in the graph."""
+        settings, seconds, speed = self.settings, 0.0, 0.0
+        resumed = time.perf_counter()
+        while done < settings.max_steps and not self._is_stopped():
+            count = min(settings.log_every, settings.max_steps - done)
+            # Workers reduce what is of the same place in the same call: theirs have to be alike.
+            fast = 1 if self.replicas > 1 else int(speed * _CALL_SECONDS / count)
+            rounds = max(1, min(fast, self._rounds_until_due(done)))
+            means = self.graph.run(rounds, count)
+            now = time.perf_counter()
+            seconds += now - resumed
+            speed, resumed = rounds * count / (now - resumed), now
+            for values, rate in means:
+                done += count
+                if not math.isfinite(values["loss"]):
+                    raise TrainingError(
+                        f"The loss is {values['loss']} at step {done}. Try a lower --learning_rate."
+                    )
+                if self.record is not None:
+                    self.record.add(done, values, rate, speed)
+            if self._look_and_save(done, count):
+                resumed = time.perf_counter()
+        return done, seconds
 
+    def _is_stopped(self) -> bool:
+        return self.validation is not None and self.validation.stopped
 
-def _rounds_until_save(done: int, settings: RunSettings) -> int:
-    """Return after how many rounds of `log_every` steps one is due; at the end, whole rounds."""
-    to_multiple = settings.checkpoint_every - done % settings.checkpoint_every
-    until_end = (settings.max_steps - done) // settings.log_every
-    return min(math.ceil(to_multiple / settings.log_every), until_end)
+    def _look_and_save(self, done: int, count: int) -> bool:
+        """Evaluate and save if the last `count` steps made them due; return whether they did."""
+        due = [self._is_due(every, done, count) for every in self._intervals()]
+        save = due[0]
+        if self.validation is not None and due[1]:
+            self.validation.look(done)
+            save = save or self.validation.keeps_best
+        if save:
+            self.positions.note()
+            if self.record is not None:
+                self.record.save(done)
+        return any(due)
+
+    def _intervals(self) -> list[int]:
+        every = [self.settings.checkpoint_every]
+        if self.validation is not None and self.settings.evaluate_every is not None:
+            every.append(self.settings.evaluate_every)
+        return every
+
+    def _is_due(self, every: int, done: int, count: int) -> bool:
+        """Whether the last `count` steps reached a multiple of `every`, or the end."""
+        return done == self.settings.max_steps or done % every < count
+
+    def _rounds_until_due(self, done: int) -> int:
+        """Return after how many rounds of `log_every` steps one is due; at the end, whole rounds.
+
+        An interval may be due between two rounds: the next one counts.
+        """
+        log_every = self.settings.log_every
+        to_multiple = min(every - done % every for every in self._intervals())
+        until_end = (self.settings.max_steps - done) // log_every
+        return min(math.ceil(to_multiple / log_every), until_end)

@@ -104,6 +104,8 @@ class Needs:
     """Network devices of the cluster, as patterns of fnmatch."""
     made: bool = False
     """Whether the cluster was started before, with its programs and its network."""
+    nodes: int = 1
+    """How many nodes the cluster is to have."""
     processes: tuple[int, ...] = ()
     """Ids of the cluster's processes that run."""
 

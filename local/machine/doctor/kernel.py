@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from .facts import Machine, Needs
-from .finding import Finding, ok, problem
+from .finding import Finding, ok, problem, warning
 
 OLDEST = (5, 4)
 """For pidfd_open(2), which is of 5.3, and what this version of Kubernetes is tested with."""
@@ -86,6 +86,7 @@ def _has(machine: Machine, name: str, index: str) -> bool:
 
 
 _SCRIPT = """
+QUEUES=/proc/net/netfilter/nfnetlink_queue
 try() {
     name=$1; shift
     if said=$("$@" 2>&1); then echo "$name|"; else echo "$name|$(echo "$said" | tr '\\n' ' ')"; fi
@@ -100,6 +101,10 @@ if command -v iptables >/dev/null; then
         -p tcp -j DNAT --to-destination 127.0.0.1:1
     try mark iptables -w -t mangle -A OUTPUT -j MARK --or-mark 0x4000
     try conntrack iptables -w -A FORWARD -m conntrack --ctstate INVALID -j DROP
+    try owner iptables -w -t mangle -A POSTROUTING -m owner --uid-owner 0 -j RETURN
+    try NFQUEUE iptables -w -t mangle -A POSTROUTING -j NFQUEUE --queue-num 100
+    test -e $QUEUES || modprobe -q nfnetlink_queue
+    try nfnetlink_queue cat $QUEUES
 fi
 if folder=$(mktemp -d HOME/.try-XXXXXX); then
     mkdir "$folder/lower" "$folder/upper" "$folder/work" "$folder/merged"
@@ -119,7 +124,10 @@ _CURES = {
     "whiteout": "Set DLSTACK_HOME to a folder on ext4, xfs (ftype=1) or btrfs.",
     "nat": "Try `update-alternatives --set iptables /usr/sbin/iptables-legacy`, or load the kernel "
     "modules nf_tables and nf_nat.",
+    "nfnetlink_queue": "`modprobe nfnetlink_queue` or a kernel that has it.",
 }
+_OF_SEVERAL_NODES = ("owner", "NFQUEUE", "nfnetlink_queue")
+"""By these a program decides about connections: a cluster of one node has no such program."""
 
 
 def trial(machine: Machine, needs: Needs) -> Iterator[Finding]:
@@ -143,6 +151,11 @@ def trial(machine: Machine, needs: Needs) -> Iterator[Finding]:
             cure = _CURES.get(name, f"`modprobe xt_{name}` or a kernel that has it.")
             if name in ("bridge", "veth"):
                 cure = f"`modprobe {name}` ({_CONTAINER})."
-            yield problem(f"kernel ({name})", error.strip().rstrip("."), cure)
+            found = error.strip().rstrip(".")
+            if name in _OF_SEVERAL_NODES and needs.nodes == 1:
+                cure = f"For more than one node (NODES=3 make up) only: {cure}"
+                yield warning(f"kernel ({name})", found, cure)
+            else:
+                yield problem(f"kernel ({name})", found, cure)
     if tried and not any(error for _, error in tried):
         yield ok("tried", f"namespaces, {', '.join(name for name, _ in tried)}")

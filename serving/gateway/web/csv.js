@@ -1,21 +1,41 @@
-// Comma, semicolon or tab separated values, as spreadsheets copy and save them.
+// Comma, semicolon, tab or bar separated values, as spreadsheets copy and save them.
 
-/** Return rows of texts; quotes as in RFC 4180. */
-export function parseCsv(text) {
-  const separator = ["\t", ";", ","].find((each) => text.split("\n", 1)[0].includes(each)) ?? ",";
-  const rows = [[""]];
+const SEPARATORS = [",", ";", "\t", "|"];
+
+/**
+ * Return rows of texts; quotes as in RFC 4180, lines as they end anywhere.
+ * @throws Error in words: a quote is never closed.
+ */
+export function parseCsv(given) {
+  const text = given.replace(/^\uFEFF/, "");
+  const [first = ""] = text.match(/[^\r\n]+/) ?? [];
+  const count = (separator) => first.split(separator).length;
+  // The one that is there most often, the first of equals: so the client has it.
+  const separator = SEPARATORS.reduce((best, each) => (count(each) > count(best) ? each : best));
+  const rows = [];
+  let row = [];
+  let cell = "";
   let quoted = false;
+  const endRow = () => {
+    row.push(cell);
+    if (row.some((each) => each.trim() !== "")) rows.push(row);
+    row = [];
+    cell = "";
+  };
   for (let i = 0; i < text.length; i++) {
     const letter = text[i];
-    const row = rows.at(-1);
     if (quoted) {
-      if (letter !== '"') row[row.length - 1] += letter;
-      else if (text[i + 1] === '"') row[row.length - 1] += text[++i];
+      if (letter !== '"') cell += letter;
+      else if (text[i + 1] === '"') cell += text[++i];
       else quoted = false;
-    } else if (letter === '"' && row.at(-1) === "") quoted = true;
-    else if (letter === separator) row.push("");
-    else if (letter === "\n") rows.push([""]);
-    else if (letter !== "\r") row[row.length - 1] += letter;
+    } else if (letter === '"' && cell === "") quoted = true;
+    else if (letter === separator) {
+      row.push(cell);
+      cell = "";
+    } else if (letter === "\n" || letter === "\r") endRow();
+    else cell += letter;
   }
-  return rows.filter((row) => row.some((cell) => cell.trim() !== ""));
+  if (quoted) throw new Error(`A quote is never closed, behind row ${rows.length} of the CSV.`);
+  endRow();
+  return rows;
 }

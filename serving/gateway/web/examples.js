@@ -8,8 +8,7 @@ const MOST_VALUES = 20_000; // More than anybody edits by hand.
 export function exampleBody(signature) {
   if (signature.method !== "predict")
     return { signature_name: signature.name, examples: [{ feature: 0 }] };
-  const inputs = {};
-  for (const input of signature.inputs) inputs[input.alias] = exampleValue(input);
+  const inputs = Object.fromEntries(signature.inputs.map((input) => [input.alias, exampleValue(input)]));
   return { signature_name: signature.name, inputs };
 }
 

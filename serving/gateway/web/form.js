@@ -5,6 +5,7 @@ import { button, choice, counted, element, labelled } from "/web/elements.js";
 import { integerRange, isFloat } from "/web/model.js";
 
 const MOST_SHOWN = 20; // Rows with fields; what a CSV has beyond is sent as well.
+const MOST_TYPED = 1_000_000; // Characters of a CSV file that are shown for changes.
 
 /** What stands in a field's way; `field` is its element, if it is on the page. */
 export class FieldError extends Error {
@@ -26,7 +27,8 @@ function fieldsOf(input) {
 function initialOf({ about, kind, fields }, index) {
   let example = about.example;
   while (Array.isArray(example)) example = example[fields > 1 ? index : 0];
-  if (example !== undefined && example !== null) return String(example);
+  // Of a text that isn't UTF-8, as `{"b64": …}`, there is nothing to show in a field.
+  if (["string", "number", "boolean"].includes(typeof example)) return String(example);
   if (about.choices?.length) return String(about.choices[0]);
   return kind === "boolean" ? "false" : "";
 }
@@ -89,8 +91,9 @@ export class Form {
     });
     const file = element("input", { type: "file", accept: ".csv,.tsv,.txt,text/csv" });
     file.addEventListener("change", async () => {
-      text.value = await file.files[0].text();
-      said.textContent = this.useCsv(text.value);
+      const content = await file.files[0].text();
+      text.value = content.length <= MOST_TYPED ? content : "";
+      said.textContent = this.useCsv(content);
     });
     const csv = element("details", { className: "csv" }, element("summary", {}, "Rows from CSV"),
       labelled("CSV, from a spreadsheet or a file", text, "A first line of names is understood; without one, columns are in the order of the fields."),
@@ -105,7 +108,12 @@ export class Form {
 
   /** Take rows from CSV; return what was done, in words. */
   useCsv(text) {
-    const found = parseCsv(text);
+    let found;
+    try {
+      found = parseCsv(text);
+    } catch (error) {
+      return error.message;
+    }
     if (!found.length) return "There are no rows.";
     const names = this.rowFields.map(({ name }) => name);
     const plain = (name) => name.trim().toLowerCase();
@@ -114,6 +122,8 @@ export class Form {
     const places = known.length ? names.map((name) => header.indexOf(plain(name))) : names.map((_, i) => i);
     const missing = names.filter((_, i) => places[i] < 0);
     if (known.length && missing.length) return `The CSV has no column ${missing.map((name) => `'${name}'`).join(", ")}.`;
+    const twice = known.find((name) => header.indexOf(plain(name)) !== header.lastIndexOf(plain(name)));
+    if (twice) return `The CSV has column '${twice}' twice. Leave one out.`;
     if (known.length) found.shift();
     const short = found.findIndex((row) => row.length <= Math.max(...places));
     if (short >= 0) return `Row ${short + 1} of the CSV has ${counted(found[short].length, "column")}, the model takes ${names.length}: ${names.join(", ")}.`;

@@ -3,6 +3,8 @@
 // Metadata has types, shapes and names, never what they mean. Where the page has to guess, the guess
 // is in `guesses`, to be shown.
 
+import { readAbout } from "/web/about.js";
+
 export const ABOUT = "about"; // The signature by which a model says what it is (docs/contracts.md).
 export const BYTES = /_bytes$/; // REST's convention for everything that isn't text.
 const MOST_FIELDS = 32; // Of one input in a form; more are for the JSON editor, or a CSV file.
@@ -77,11 +79,11 @@ function pictureOf(shape, about) {
 
 function signatureOf(name, given, about, examples) {
   const inputs = Object.entries(given.inputs ?? {}).sort().map(([alias, tensor]) => {
-    const input = inputOf(alias, tensor, about.inputs?.[alias]);
+    const input = inputOf(alias, tensor, about.inputs.get(alias));
     return examples.has(tensor.name) ? { ...input, kind: "json" } : input;
   });
   const outputs = Object.entries(given.outputs ?? {}).sort().map(([alias, tensor]) => ({
-    alias, dtype: tensor.dtype, shape: shapeOf(tensor.tensor_shape), about: about.outputs?.[alias] ?? {},
+    alias, dtype: tensor.dtype, shape: shapeOf(tensor.tensor_shape), about: about.outputs.get(alias) ?? {},
   }));
   const method = methodOf(given);
   const pictures = inputs.filter((input) => input.kind === "file" || input.kind === "picture");
@@ -110,15 +112,16 @@ function rank(signature) {
   );
 }
 
-/** Return `{title, signatures}`, the likeliest signature first. */
-export function read(metadata, about) {
+/** Return `{title, signatures}`, the likeliest signature first; `said` is what the model says of itself. */
+export function read(metadata, said) {
+  const about = readAbout(said);
   const defined = metadata.metadata.signature_def.signature_def;
   const examples = exampleTensors(defined);
   const signatures = Object.entries(defined)
     .filter(([name, given]) => name !== ABOUT && !name.startsWith("__") && Object.keys(given.inputs ?? {}).length)
     .map(([name, given]) => signatureOf(name, given, about, examples))
     .sort((a, b) => rank(b) - rank(a) || (a.name < b.name ? -1 : 1));
-  return { title: about.title ?? "", signatures, saysWhatItIs: ABOUT in defined };
+  return { title: about.title, signatures, saysWhatItIs: ABOUT in defined };
 }
 
 /** Whether rows of a signature may go in one request. */

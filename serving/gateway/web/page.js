@@ -33,10 +33,9 @@ async function readAbout(path, metadata) {
   if (!(ABOUT in metadata.metadata.signature_def.signature_def)) return {};
   try {
     const { answer } = await call(`${path}:predict`, { body: JSON.stringify({ signature_name: ABOUT, instances: [""] }) });
-    const said = JSON.parse(answer.predictions[0]);
-    return said && typeof said === "object" ? said : {};
+    return JSON.parse(answer.predictions[0]);
   } catch (error) {
-    console.warn("The model's signature 'about' gives no JSON object.", error);
+    console.warn("The model's signature 'about' gives no JSON.", error);
     return {};
   }
 }

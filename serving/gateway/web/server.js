@@ -2,6 +2,7 @@
 
 import { $ } from "/web/elements.js";
 import * as json from "/web/json.js";
+import { forPeople } from "/web/refusals.js";
 
 /** Something to tell the user; `status` is HTTP's, 0 where there was no answer. */
 export class Failure extends Error {
@@ -86,6 +87,7 @@ function paused(milliseconds, signal) {
   });
 }
 
+const MOST_CHARACTERS = 500; // Of what the server says, in short.
 const WORDS = {
   400: "The model can’t use this",
   401: "This model asks for a token",
@@ -99,14 +101,6 @@ const WORDS = {
   504: "The model took longer than the server allows. Send less at once",
 };
 
-/** Return what an error of TensorFlow says to people; the gateway's form does the same. */
-function forPeople(text) {
-  // Of an assertion in a graph that is its first value (docs/contracts.md).
-  const asserted = /assertion failed: \[(.+?)\](?= \[|\s*\n|\s*$)/s.exec(text);
-  // Below the first line are names of a graph's nodes and where in the source they come from.
-  return (asserted?.[1] ?? text.split(/\n|\s*\[\[\{\{node/)[0]).trim().slice(0, 500);
-}
-
 function failure(status, text) {
   let said = text;
   try {
@@ -114,9 +108,10 @@ function failure(status, text) {
   } catch {
     // Not from the gateway, but from a proxy before it.
   }
-  const first = forPeople(String(said));
+  said = String(said);
+  const first = forPeople(said).slice(0, MOST_CHARACTERS);
   const words = WORDS[status] ?? `The server answered with HTTP status ${status}`;
-  const details = String(said).length > first.length ? String(said) : "";
+  const details = said === first ? "" : said;
   if (status === 401) return new Failure(status, `${words}.`);
   return new Failure(status, first ? `${words}: ${first}` : `${words}.`, details);
 }

@@ -88,7 +88,7 @@ function show() {
   $("trouble").hidden = !known.error;
   const facts = Object.entries(known.parameters ?? {}).map(([name, value]) => `${name} = ${value}`);
   facts.push(...numbers.filter(([name]) => !QUALITY.test(name)).map(([name, value]) => `${words(name)} ${figure(name, value)}`));
-  if (known.created) facts.unshift(`trained ${new Date(known.created).toLocaleString()}`);
+  if (!Number.isNaN(Date.parse(known.created))) facts.unshift(`trained ${new Date(known.created).toLocaleString()}`);
   if (known.run_hash) facts.push(`run ${known.run_hash.slice(0, 12)}`);
   $("facts").replaceChildren(...facts.map((fact) => element("span", {}, fact)));
 }

@@ -5,8 +5,8 @@ Nothing here waits for a model to run: the transports do. Only `reload` blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -66,6 +66,10 @@ class Method:
     the model is added to what it holds."""
     short_bytes: int
     """Messages up to this size are read on the event loop: about 1 ms for the largest."""
+    alike: Callable[[Sequence[bytes]], list[list[int]]] | None = None
+    """Messages to those that can be read together, by their positions; None: none can."""
+    parse_alike: Callable[[Sequence[bytes]], Any] | None = None
+    """Such messages to one request; None: they have to be read one by one."""
 
 
 def _of_examples(
@@ -73,8 +77,8 @@ def _of_examples(
 ) -> Callable[[Version, Any, Hold], Call[bytes]]:
     def read_held(version: Version, request: Any, hold: Hold) -> Call[bytes]:
         call = read(version, request)
-        hold.add(memory.input_bytes(call.inputs))
-        return replace(call, answer=lambda outputs: call.answer(outputs).SerializeToString())
+        hold.add(memory.input_bytes(call.inputs, shrinks_jpeg=call.signature.shrinks_jpeg))
+        return call.having(answers=lambda outputs, _: [call.answer(outputs).SerializeToString()])
 
     return read_held
 
@@ -101,6 +105,8 @@ def prediction_methods(*, as_content: bool) -> dict[str, Method]:
             lambda request: _spec(request.message),
             partial(predict.read, as_content=as_content),
             LARGE_BYTES,
+            predict.alike,
+            predict.parse_alike,
         ),
         Method(
             "Classify",

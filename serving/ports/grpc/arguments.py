@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from ...config import ServerConfig
+from ...goodbye import MOST_AGE_SECONDS
+
+_AGE = "grpc.max_connection_age_ms"
 
 _DEFAULTS: dict[str, int | str] = {
     "grpc.max_send_message_length": -1,
@@ -16,7 +19,7 @@ _DEFAULTS: dict[str, int | str] = {
     "grpc.http2.max_pings_without_data": 0,
     "grpc.http2.min_recv_ping_interval_without_data_ms": 10_000,
     # Clients look anew where to connect: to pods that are new, too. Calls under way end first.
-    "grpc.max_connection_age_ms": 600_000,
+    _AGE: MOST_AGE_SECONDS * 1000,
 }
 
 
@@ -27,6 +30,12 @@ def channel_arguments(config: ServerConfig) -> dict[str, int | str]:
         "grpc.max_receive_message_length": config.max_request_bytes,
         **_parsed(config.grpc_channel_arguments),
     }
+
+
+def most_age_seconds(config: ServerConfig) -> float:
+    """Return how old a connection may be, also one of REST; 0: any age."""
+    given = channel_arguments(config)[_AGE]
+    return max(0, given / 1000) if isinstance(given, int) else 0
 
 
 def _parsed(text: str) -> dict[str, int | str]:

@@ -134,8 +134,9 @@ async def _abort(context: Context, error: Exception) -> None:
     await context.abort(_STATUS_CODES[code], message)
 
 
-async def _refuse(_request: bytes, context: Context) -> None:
+async def _refuse(_requests: AsyncIterator[bytes], context: Context) -> None:
     await context.abort(grpc.StatusCode.UNAUTHENTICATED, REFUSAL)
 
 
-_REFUSE = grpc.unary_unary_rpc_method_handler(_refuse)
+_REFUSE = grpc.stream_unary_rpc_method_handler(_refuse)
+"""As for a stream of requests: a single one would be read first, however large it is."""

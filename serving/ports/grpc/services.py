@@ -95,10 +95,11 @@ class PredictionService:
                 outputs = await run(self._loop, version, call, hold, deadline)
                 if call.is_long(outputs):
                     answer = await in_thread(call.answer, outputs)
-                    # Until it has gone it takes memory.
-                    context.add_done_callback(partial(_close, hold.moved()))
-                    return answer
-                return call.answer(outputs)
+                else:
+                    answer = call.answer(outputs)
+                # Until its client has taken it, it takes memory.
+                context.add_done_callback(partial(_close, hold.moved()))
+                return answer
 
 
 class ModelService:

@@ -9,6 +9,7 @@ Python is told of whole requests only, and all meaning is here. There is no even
   own, so that small ones need not wait behind them.
 - A batch's thread writes the answers of all its requests at once.
 - What isn't batched, or long, is done by a few worker threads.
+- Rows of numbers in JSON that look like earlier ones come as numbers (`forms`).
 
 The two sides are connected by two Unix socket pairs, for small and for large frames. `frames` says
 how a frame is made, and what the kinds mean. The program says its protocol's version first; Python

@@ -6,18 +6,18 @@ import logging
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...budget import LARGE_BYTES
-from .frames import HEADER, Kind, pack
+from .frames import ENTRY, HEADER, Entry, Kind, entries, pack
 
 log = logging.getLogger(__name__)
 
 _READ_BYTES = 2 * 2**20
 """More than the largest frame on the socket for small ones, whose heads have at most 1 MiB."""
 
-OnFrame = Callable[[int, int, int, bytes, int, bytes], None]
-"""Gets kind, status, id, head, microseconds and body of a frame."""
+OnFrame = Callable[[int, int, bytes, list[Entry]], None]
+"""Gets kind, status and head of a frame, or of several alike, and the entries."""
 
 
 class Link:
@@ -53,15 +53,17 @@ class Link:
         for name, read in (("requests", self._read_small), ("large requests", self._read_large)):
             threading.Thread(target=self._read, args=(read,), name=name, daemon=True).start()
 
-    def answer(self, kind: int, status: int, id: int, head: bytes, body: bytes) -> None:
-        """Write an answer: a large one at once, a small one at the next `flush`."""
-        frame = HEADER.pack(kind, status, len(head), id, 0, len(body))
-        if len(body) > LARGE_BYTES:
-            with self._writing_large:
-                self._send(self._large, frame + head)
-                self._send(self._large, body)
-        else:
-            self._out.append(frame + head + body)
+    def answer(
+        self, kind: int, status: int, head: bytes, ids: Sequence[int], bodies: Sequence[bytes]
+    ) -> None:
+        """Write answers of one status: large ones at once, small ones at the next `flush`."""
+        parts = pack(kind, status, head, zip(ids, bodies, strict=True))
+        if sum(map(len, bodies)) <= LARGE_BYTES:
+            self._out.append(b"".join(parts))
+            return
+        with self._writing_large:
+            for part in parts:
+                self._send(self._large, part)
 
     def flush(self) -> None:
         """Write all answers that wait, at once."""
@@ -74,9 +76,17 @@ class Link:
                 if frames:
                     self._send(self._small, frames[0] if len(frames) == 1 else b"".join(frames))
 
-    def tell(self, kind: Kind, *, status: int = 0, micros: int = 0, body: bytes = b"") -> None:
+    def tell(
+        self,
+        kind: Kind,
+        *,
+        status: int = 0,
+        head: bytes = b"",
+        micros: int = 0,
+        body: bytes = b"",
+    ) -> None:
         """Write a frame that is no answer."""
-        self._out.append(pack(kind, status=status, micros=micros, body=len(body)) + body)
+        self._out.append(b"".join(pack(kind, status, head, [(0, body)], micros)))
         self.flush()
 
     def close(self) -> None:
@@ -106,33 +116,34 @@ class Link:
     def _read_small(self) -> None:
         buffer = bytearray(_READ_BYTES)
         view = memoryview(buffer)
-        receive, on_frame, on_idle = self._small.recv_into, self._on_frame, self._on_idle
-        unpack, header_size = HEADER.unpack_from, HEADER.size
+        alike = _Alike(self._on_frame)
         end = 0
-        while count := receive(view[end:]):
+        while count := self._small.recv_into(view[end:]):
             end += count
             start = 0
-            while end - start >= header_size:
-                kind, status, head_size, id, micros, body_size = unpack(buffer, start)
-                head = start + header_size
+            while end - start >= HEADER.size:
+                kind, status, head_size, size = HEADER.unpack_from(buffer, start)
+                head = start + HEADER.size
                 body = head + head_size
-                after = body + body_size
+                after = body + size
                 if after > end:
                     break
-                on_frame(kind, status, id, bytes(view[head:body]), micros, bytes(view[body:after]))
+                alike.add(kind, status, bytes(view[head:body]), entries(view[body:after]), size)
                 start = after
+            alike.flush()
             if start:
                 # A frame that is not all there yet goes to the front.
                 buffer[: end - start] = buffer[start:end]
                 end -= start
-            on_idle()
+            self._on_idle()
 
     def _read_large(self) -> None:
         while header := self._received(HEADER.size):
-            kind, status, head_size, id, micros, body_size = HEADER.unpack(header)
-            head, body = self._received(head_size), self._received(body_size)
-            self._on_frame(kind, status, id, head, micros, body)
-            del head, body  # Not until the next one comes.
+            kind, status, head_size, size = HEADER.unpack(header)
+            head = self._received(head_size)
+            # A large body is its frame's only one.
+            id, micros, length = ENTRY.unpack(self._received(ENTRY.size))
+            self._on_frame(kind, status, head, [Entry(id, micros, self._received(length))])
             self._on_idle()
 
     def _received(self, size: int) -> bytes:
@@ -150,3 +161,32 @@ class Link:
                 raise ConnectionResetError("a frame was cut off")
             data += more
         return data
+
+
+class _Alike:
+    """Frames in turn that have all but their entries in common are handed on as one.
+
+    Args:
+        on_frame: gets them.
+    """
+
+    def __init__(self, on_frame: OnFrame) -> None:
+        self._on_frame = on_frame
+        self._common: tuple[int, int, bytes] = (0, 0, b"")
+        self._entries: list[Entry] = []
+        self._bytes = 0
+
+    def add(self, kind: int, status: int, head: bytes, entries: list[Entry], size: int) -> None:
+        """Take a frame, whose entries have `size` bytes."""
+        common = (kind, status, head)
+        if common != self._common or self._bytes + size > LARGE_BYTES:
+            self.flush()
+            self._common = common
+        self._entries += entries
+        self._bytes += size
+
+    def flush(self) -> None:
+        """Hand on what was taken."""
+        if self._entries:
+            found, self._entries, self._bytes = self._entries, [], 0
+            self._on_frame(*self._common, found)

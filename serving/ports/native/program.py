@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ...errors import Code, ServingError
-from .frames import HEADER, PROTOCOL, Kind
+from .frames import ENTRY, HEADER, PROTOCOL, Kind
 
 NAME = "dlstack-frontend"
 
@@ -81,6 +81,7 @@ class Program:
                 f"{self.path} speaks version {status} of the protocol, this server {PROTOCOL}. "
                 "Build it from the same sources.",
             )
+        self.small.recv(ENTRY.size, socket.MSG_WAITALL)  # It came with the header.
 
     def wait(self, seconds: float) -> int | None:
         """Return the exit status; None: it runs on after that time."""

@@ -26,18 +26,19 @@ from ...predict.call import NO_DEADLINE
 from ..admission import Admission
 from ..grpc import api as grpc_api
 from ..grpc.api import MODEL_SERVICE, PREDICTION_SERVICE
+from ..rest import methods as rest_methods
 from ..rest.api import RestApi, failed
-from .exchanges import (
-    Carrier,
-    Exchange,
-    GrpcExchange,
-    RestExchange,
-    answer_grpc_error,
-    answer_http,
-)
-from .frames import Kind
+from . import joining
+from .carrier import Caller, Carrier
+from .exchanges import Exchange
+from .forms import Forms
+from .frames import Entry, Kind
+from .grpc_exchanges import GrpcExchange
+from .grpc_exchanges import answer_error as answer_grpc_error
 from .link import Link
 from .program import Program
+from .rest_exchanges import RestExchange, RowsExchange, ask_again
+from .rest_exchanges import answer as answer_http
 from .settings import settings
 from .workers import Workers
 
@@ -50,8 +51,8 @@ _KNOWN_PATHS = 256
 
 _KNOWN_PATH = 256
 
-GrpcCall = Callable[[int, int, bytes], None]
-"""Gets id, microseconds left and message of a call."""
+GrpcCalls = Callable[[list[Entry]], None]
+"""Gets calls to one method."""
 
 
 class NativePorts:
@@ -84,12 +85,14 @@ class NativePorts:
         self._lost = on_lost
         self._rest = RestApi(models, config, metrics_path)
         self._known = lru_cache(_KNOWN_PATHS)(self._rest.prediction)
+        self._batching = config.enable_batching
         self._rest_seconds = config.rest_api_timeout_in_ms / 1000
         self._settings = settings(config, budget.most, self._rest.headers)
         self._told: SimpleQueue[tuple[int, str]] = SimpleQueue()
         """Kind and head of what came that is neither a request nor about one."""
         link = Link(program.small, program.large, self._on_frame, self._flush, self._on_lost)
         self._link = link
+        self._forms = Forms(link)
         under_way: dict[int, Exchange | _Reload] = {}
         self._under_way = under_way
         carriers = [
@@ -107,7 +110,7 @@ class NativePorts:
         # Apart from predictions: probes must not wait for these.
         self._looking = Workers("looking", _LOOKING_THREADS, link.flush)
         self._calls = self._grpc_calls(config)
-        scheduler.after_batch.append(link.flush)
+        scheduler.after_batch.append(self._flush)
 
     def start(self) -> None:
         """Open the ports and answer requests from now on.
@@ -117,12 +120,13 @@ class NativePorts:
         """
         self._link.start()
         self._link.tell(Kind.CONFIGURE, body=self._settings)
+        # At once: who asks for the health as soon as the port is open learns how it is.
+        self.update_health()
         kind, text = self._heard(_OPEN_SECONDS)
         if kind != Kind.SERVING:
             self._stopping = True
             self._link.close()
             raise ServingError(Code.UNKNOWN, text)
-        self.update_health()
 
     def update_health(self) -> None:
         """Have the health service say whether every model has a version that serves."""
@@ -155,32 +159,42 @@ class NativePorts:
             self._lost()
 
     def _flush(self) -> None:
+        for carrier in (self._grpc_carrier, self._rest_carrier):
+            joining.submit(carrier.read)
         self._scheduler.flush()
         self._link.flush()
 
-    def _on_frame(
-        self, kind: int, status: int, id: int, head: bytes, micros: int, body: bytes
-    ) -> None:
+    def _on_frame(self, kind: int, status: int, head: bytes, entries: list[Entry]) -> None:
         if kind == Kind.GRPC:
-            call = self._calls.get(head)
-            if call is not None:
-                call(id, micros, body)
+            calls = self._calls.get(head)
+            if calls is not None:
+                calls(entries)
             else:
                 error = ServingError(Code.UNIMPLEMENTED, "Method not found!")
-                answer_grpc_error(self._link, id, error)
+                answer_grpc_error(self._link, [entry.id for entry in entries], error)
+        elif kind == Kind.ROWS:
+            self._rows(status, entries)
         elif kind == Kind.HTTP:
-            self._http(id, head, body)
+            self._http(head, entries)
         elif kind == Kind.CANCEL:
-            request = self._under_way.get(id)
-            if request is not None:
-                request.cancel()
+            self._cancel({entry.id for entry in entries})
         else:
             self._told.put((kind, head.decode()))
 
-    def _grpc_calls(self, config: ServerConfig) -> dict[bytes, GrpcCall]:
+    def _cancel(self, ids: set[int]) -> None:
+        # All of one exchange at once: it parts only once.
+        found: dict[Exchange | _Reload, set[int]] = {}
+        for id in ids:
+            request = self._under_way.get(id)
+            if request is not None:
+                found.setdefault(request, set()).add(id)
+        for request, gone in found.items():
+            request.cancel(gone)
+
+    def _grpc_calls(self, config: ServerConfig) -> dict[bytes, GrpcCalls]:
         """Return what answers each method, by its path."""
         as_content = config.enable_serialization_as_tensor_content
-        calls: dict[str, GrpcCall] = {
+        calls: dict[str, GrpcCalls] = {
             f"{PREDICTION_SERVICE.full_name}/{name}": partial(self._predict, method)
             for name, method in grpc_api.prediction_methods(as_content=as_content).items()
         }
@@ -200,68 +214,120 @@ class NativePorts:
         calls[f"{MODEL_SERVICE.full_name}/HandleReloadConfigRequest"] = self._reload
         return {f"/{path}".encode(): call for path, call in calls.items()}
 
-    def _predict(self, method: grpc_api.Method, id: int, micros: int, body: bytes) -> None:
-        deadline = time.monotonic() + micros / 1e6 if micros >= 0 else NO_DEADLINE
-        GrpcExchange(self._grpc_carrier, id, method, deadline).begin(body)
+    def _predict(self, method: grpc_api.Method, entries: list[Entry]) -> None:
+        carrier, now = self._grpc_carrier, time.monotonic()
+        entries, refused = _admitted(carrier, entries)
+        if refused:
+            answer_grpc_error(self._link, refused, carrier.admission.refusal())
+        callers = [
+            Caller(id, now + micros / 1e6 if micros >= 0 else NO_DEADLINE)
+            for id, micros, _ in entries
+        ]
+        messages = [entry.content for entry in entries]
+        for positions in _alike(method, messages):
+            exchange = GrpcExchange(carrier, [callers[at] for at in positions], method)
+            exchange.begin([messages[at] for at in positions])
 
     def _call_later(
         self,
         function: Callable[[Models, Any], Message],
         parse: Callable[[bytes], Any],
-        id: int,
-        _micros: int,
-        body: bytes,
+        entries: list[Entry],
     ) -> None:
-        self._looking.submit(self._call, lambda: function(self._models, parse(body)), id)
+        for id, _, message in entries:
+            self._looking.submit(self._call, partial(self._looked, function, parse, message), id)
+
+    def _looked(
+        self,
+        function: Callable[[Models, Any], Message],
+        parse: Callable[[bytes], Any],
+        message: bytes,
+    ) -> Message:
+        return function(self._models, parse(message))
 
     def _call(self, function: Callable[[], Message], id: int) -> None:
         try:
             content = function().SerializeToString()
         except Exception as error:
-            answer_grpc_error(self._link, id, error)
+            answer_grpc_error(self._link, [id], error)
         else:
-            self._link.answer(Kind.GRPC_ANSWER, 0, id, b"", content)
+            self._link.answer(Kind.GRPC_ANSWER, 0, b"", [id], [content])
 
-    def _reload(self, id: int, _micros: int, body: bytes) -> None:
+    def _reload(self, entries: list[Entry]) -> None:
         """Replace the list of models, in a thread of its own: that may take minutes."""
-        reload = _Reload(self._models)
+        for id, _, message in entries:
+            reload = _Reload(self._models)
+            self._under_way[id] = reload
+            work = (reload, id, message)
+            threading.Thread(target=self._run_reload, args=work, name="reload", daemon=True).start()
 
-        def answer() -> None:
-            try:
-                with self._grpc_carrier.admission:
-                    self._call(lambda: reload.run(body), id)
-            except ServingError as error:
-                answer_grpc_error(self._link, id, error)
-            self._under_way.pop(id, None)
-            self._link.flush()
+    def _run_reload(self, reload: _Reload, id: int, message: bytes) -> None:
+        try:
+            with self._grpc_carrier.admission:
+                self._call(lambda: reload.run(message), id)
+        except ServingError as error:
+            answer_grpc_error(self._link, [id], error)
+        self._under_way.pop(id, None)
+        self._link.flush()
 
-        self._under_way[id] = reload
-        threading.Thread(target=answer, name="reload", daemon=True).start()
-
-    def _http(self, id: int, head: bytes, body: bytes) -> None:
+    def _http(self, head: bytes, entries: list[Entry]) -> None:
         line, _, rest = head.partition(b"\n")
         method, _, path = line.decode("latin-1").partition(" ")
         headers = dict(pair.split(b": ", 1) for pair in rest.split(b"\n")) if rest else {}
+        ids = [entry.id for entry in entries]
         try:
-            if method != "POST":
-                self._looking.submit(self._look, id, method, path, headers)
-                return
-            response = self._rest.answer_unread(method, path, headers)
-            if response is None:
+            prediction = None
+            if method == "POST":
+                response = self._rest.answer_unread(method, path, headers)
+                if response is not None:
+                    answer_http(self._link, ids, response)
+                    return
                 known = len(path) <= _KNOWN_PATH
                 prediction = (self._known if known else self._rest.prediction)(method, path)
-                if prediction is None:
-                    self._looking.submit(self._look, id, method, path, headers)
-                    return
-                gzip = b"gzip" in headers.get(b"content-encoding", b"")
-                seconds = self._rest_seconds
-                deadline = time.monotonic() + seconds if seconds > 0 else NO_DEADLINE
-                exchange = RestExchange(self._rest_carrier, id, prediction, deadline, gzip=gzip)
-                exchange.begin(body)
-                return
         except Exception as error:
-            response = failed(error)
-        answer_http(self._link, id, response)
+            answer_http(self._link, ids, failed(error))
+            return
+        if prediction is None:
+            for id in ids:
+                self._looking.submit(self._look, id, method, path, headers)
+            return
+        gzip = b"gzip" in headers.get(b"content-encoding", b"")
+        callers, bodies = self._rest_callers(entries)
+        groups = _alike(prediction.method, bodies) if self._batching and not gzip else _each(bodies)
+        for positions in groups:
+            exchange = RestExchange(
+                self._rest_carrier,
+                [callers[at] for at in positions],
+                prediction,
+                gzip=gzip,
+                forms=self._forms,
+                head=head,
+            )
+            exchange.begin([bodies[at] for at in positions])
+
+    def _rows(self, id: int, entries: list[Entry]) -> None:
+        """Answer requests of a form."""
+        form = self._forms.find(id)
+        if form is None:
+            ask_again(self._link, [entry.id for entry in entries])
+            return
+        callers, contents = self._rest_callers(entries)
+        for positions in form.alike(contents):
+            some = [callers[at] for at in positions]
+            exchange = RowsExchange(self._rest_carrier, some, form, self._forms)
+            exchange.begin([contents[at] for at in positions])
+
+    def _rest_callers(self, entries: list[Entry]) -> tuple[list[Caller], list[bytes]]:
+        """Return those who get a place, and their bodies; refuse the others."""
+        seconds = self._rest_seconds
+        deadline = time.monotonic() + seconds if seconds > 0 else NO_DEADLINE
+        carrier = self._rest_carrier
+        entries, refused = _admitted(carrier, entries)
+        if refused:
+            answer_http(self._link, refused, failed(carrier.admission.refusal()))
+        return [Caller(entry.id, deadline) for entry in entries], [
+            entry.content for entry in entries
+        ]
 
     def _look(self, id: int, method: str, path: str, headers: dict[bytes, bytes]) -> None:
         """Answer what takes no model's run."""
@@ -271,7 +337,22 @@ class NativePorts:
                 response = self._rest.look(method, path)
         except Exception as error:
             response = failed(error)
-        answer_http(self._link, id, response)
+        answer_http(self._link, [id], response)
+
+
+def _alike(method: grpc_api.Method | rest_methods.Method, contents: list[bytes]) -> list[list[int]]:
+    """Return positions of requests in groups, each of which can be read together."""
+    return _each(contents) if len(contents) == 1 or not method.alike else method.alike(contents)
+
+
+def _each(contents: list[bytes]) -> list[list[int]]:
+    return [[position] for position in range(len(contents))]
+
+
+def _admitted(carrier: Carrier, entries: list[Entry]) -> tuple[list[Entry], list[int]]:
+    """Return those of some requests that got a place, and the ids of the others."""
+    count = carrier.admission.take(len(entries))
+    return entries[:count], [entry.id for entry in entries[count:]]
 
 
 class _Reload:
@@ -286,7 +367,7 @@ class _Reload:
         request = model_management_pb2.ReloadConfigRequest.FromString(body)
         return grpc_api.reload(self._models, request, lambda: self._gone)
 
-    def cancel(self) -> None:
+    def cancel(self, _ids: set[int]) -> None:
         """End the wait."""
         self._gone = True
         self._models.wake()

@@ -11,13 +11,14 @@ from google.protobuf import descriptor_pb2  # type: ignore[import-untyped]
 from google.protobuf.descriptor import FileDescriptor  # type: ignore[import-untyped]
 
 from ...authentication import REFUSAL, Token
+from ...budget import in_words
 from ...config import ServerConfig
 from ...predict.call import too_late
 from ...wire import json_errors
 from ..connections import BODY_SECONDS, HEADER_SECONDS, KEEP_ALIVE_SECONDS, most_connections
 from ..grpc import credentials
 from ..grpc.api import HEALTH_SERVICES, MODEL_SERVICE, PREDICTION_SERVICE
-from ..grpc.arguments import channel_arguments
+from ..grpc.arguments import channel_arguments, most_age_seconds
 from ..rest.body import TooLargeError
 
 log = logging.getLogger(__name__)
@@ -134,9 +135,13 @@ def _rest(
         "too_late": _json(too_late().message),
         "timeout_ms": config.rest_api_timeout_in_ms,
         "unavailable": _json("The server is stopping."),
+        "gone": _json(
+            "The connection was closed on the client's side before the answer. Keep it open."
+        ),
         "keep_alive_ms": KEEP_ALIVE_SECONDS * 1000,
         "header_timeout_ms": HEADER_SECONDS * 1000,
         "body_timeout_ms": BODY_SECONDS * 1000,
+        "max_connection_age_ms": round(most_age_seconds(config) * 1000),
     }
 
 
@@ -144,23 +149,23 @@ def _too_large(config: ServerConfig, coming_bytes: int) -> str:
     if config.max_request_bytes <= coming_bytes:
         return str(TooLargeError(config.max_request_bytes))
     return (
-        "The request's body is too large for the memory of all requests together: with "
-        f"--max_waiting_bytes as it is, bodies may have {coming_bytes} bytes. Send less at once, "
-        "or give the server more memory."
+        "The request's body is too large for the memory of all requests together: bodies may "
+        f"have {in_words(coming_bytes)} (--max_waiting_bytes). Send less at once, or give the "
+        "server more memory."
     )
 
 
 def _too_much(coming_bytes: int) -> str:
     return (
-        "Requests that are on their way have too many bytes already: with --max_waiting_bytes as "
-        f"it is, they may have {coming_bytes} together. Try again later."
+        "Requests that are on their way have too many bytes already: they may have "
+        f"{in_words(coming_bytes)} together (--max_waiting_bytes). Try again later."
     )
 
 
 def _untaken(untaken_bytes: int) -> str:
     return (
-        "Answers that their clients have not taken yet have too many bytes: with "
-        f"--max_waiting_bytes as it is, they may have {untaken_bytes} together. Try again later."
+        "Answers that their clients have not taken yet have too many bytes: they may have "
+        f"{in_words(untaken_bytes)} together (--max_waiting_bytes). Try again later."
     )
 
 

@@ -60,6 +60,11 @@ class Prediction:
     number: int | None
     label: str
 
+    @property
+    def target(self) -> tuple[str, int | None, str]:
+        """Name, version and label of the model."""
+        return self.name, self.number, self.label
+
     def parse(self, content: bytes, hold: Hold, *, gzip: bool) -> Any:
         """Return the request that a body is, for `method.read`.
 
@@ -79,9 +84,9 @@ class Prediction:
             hold.add(len(content))
         return self.method.parse(content, hold.add)
 
-    def is_long(self, content: bytes, *, gzip: bool) -> bool:
-        """Whether reading this body would hold up an event loop."""
-        return gzip or len(content) > self.method.short_bytes
+    def is_long(self, size: int, *, gzip: bool) -> bool:
+        """Whether reading a body of so many bytes would hold up an event loop."""
+        return gzip or size > self.method.short_bytes
 
 
 class RestApi:

@@ -150,12 +150,12 @@ class RestApplication:
     ) -> bytes:
         """Return the answer to predict, classify or regress."""
         name, method = prediction.name, prediction.method
-        long = prediction.is_long(content, gzip=gzip)
+        long = prediction.is_long(len(content), gzip=gzip)
         with metrics.counted(self._models.metric_name(name), prediction.api, "REST"):
             request = await self._loop.call(long, prediction.parse, content, hold, gzip=gzip)
             with self._models.lease(name, prediction.number, prediction.label) as version:
                 call = await self._loop.call(long, method.read, version, request)
-                hold.add(input_bytes(call.inputs))
+                hold.add(input_bytes(call.inputs, shrinks_jpeg=call.signature.shrinks_jpeg))
                 outputs = await run(self._loop, version, call, hold, deadline)
             return await self._loop.call(long or call.is_long(outputs), call.answer, outputs)
 

@@ -19,8 +19,8 @@ class TooLargeError(Exception):
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"The request's body is larger than --max_request_bytes allows: {most} bytes. "
-            "Send less at once."
+            f"The request's body is larger than the server takes: {most} bytes "
+            "(--max_request_bytes). Send less at once."
         )
 
 

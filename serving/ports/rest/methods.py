@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,8 +15,9 @@ from ...models.signature import DEFAULT_SIGNATURE
 from ...models.version import Version
 from ...predict import examples, predict
 from ...predict.call import Call
-from ...wire import json_document, json_examples, json_inputs, json_outputs
+from ...wire import json_document, json_examples, json_inputs, json_outputs, json_together
 from ...wire.json_document import signature_name
+from ...wire.json_numbers import Quick
 from ...wire.json_parser import Json, Reserve
 
 R = TypeVar("R", classification_pb2.ClassificationRequest, regression_pb2.RegressionRequest)
@@ -32,6 +33,12 @@ class Method:
     """Read such a request into a call, whose answer is the body to send."""
     short_bytes: int
     """Bodies up to this size are read on the event loop: about 1 ms for the largest."""
+    alike: Callable[[Sequence[bytes]], list[list[int]]] | None = None
+    """Bodies to those that can perhaps be read together, by their positions; None: none can."""
+    parse_alike: Callable[[Sequence[bytes]], Any] | None = None
+    """Such bodies to one request; None: they have to be read one by one."""
+    has_forms: bool = False
+    """Whether bodies that differ in the numbers of their rows only are read to like calls."""
 
 
 def _read_predict(version: Version, document: dict[str, Json]) -> Call[bytes]:
@@ -50,7 +57,9 @@ def _read_predict(version: Version, document: dict[str, Json]) -> Call[bytes]:
         signature=signature,
         inputs=inputs,
         fetch=fetch,
-        answer=partial(json_outputs.dump_outputs, by_row=by_row),
+        answers=partial(json_outputs.dump_each, by_row=by_row),
+        form=("REST", by_row),
+        count=document.count if isinstance(document, Quick) else 1,
     )
 
 
@@ -72,20 +81,28 @@ def _read_classify(
     version: Version, request: classification_pb2.ClassificationRequest
 ) -> Call[bytes]:
     call = examples.read_classification(version, request)
-    return replace(
-        call, answer=lambda outputs: json_examples.dump_classifications(call.answer(outputs).result)
+    return call.having(
+        answers=lambda outputs, _: [
+            json_examples.dump_classifications(call.answer(outputs).result)
+        ],
     )
 
 
 def _read_regress(version: Version, request: regression_pb2.RegressionRequest) -> Call[bytes]:
     call = examples.read_regression(version, request)
-    return replace(
-        call, answer=lambda outputs: json_examples.dump_regressions(call.answer(outputs).result)
-    )
+    dump = json_examples.dump_regressions
+    return call.having(answers=lambda outputs, _: [dump(call.answer(outputs).result)])
 
 
 METHODS = {
-    "predict": Method(json_document.parse, _read_predict, LARGE_BYTES),
+    "predict": Method(
+        json_document.parse,
+        _read_predict,
+        LARGE_BYTES,
+        json_together.alike,
+        json_together.read,
+        has_forms=True,
+    ),
     # Python handles each value of an Example by itself.
     "classify": Method(
         partial(_parse_examples, classification_pb2.ClassificationRequest), _read_classify, 2**12

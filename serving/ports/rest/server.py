@@ -12,8 +12,10 @@ from ...budget import Budget
 from ...config import ServerConfig
 from ...errors import Code, ServingError
 from ...event_loop import EventLoop
+from ...goodbye import Ending, PatientServer, telling
 from ...models.registry import Models
 from ..connections import KEEP_ALIVE_SECONDS
+from ..grpc.arguments import most_age_seconds
 from .asgi import RestApplication
 from .protocol import BoundedHttpToolsProtocol
 
@@ -32,10 +34,11 @@ class RestServer:
         self._loop = EventLoop("rest", config.rest_threads)
         application = RestApplication(self._loop, models, budget, config, metrics_path)
         self._socket = _bind(config.rest_api_host, config.rest_api_port)
-        self._server = uvicorn.Server(
+        ending = Ending()
+        self._server = PatientServer(
             uvicorn.Config(
                 token.guard(application, headers=application.headers) if token else application,
-                http=BoundedHttpToolsProtocol,
+                http=telling(BoundedHttpToolsProtocol, ending, most_age_seconds(config)),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -43,7 +46,9 @@ class RestServer:
                 ws="none",
                 server_header=False,
                 date_header=False,
-            )
+            ),
+            ending,
+            config.drain_seconds,
         )
 
     def start(self) -> None:
@@ -52,7 +57,7 @@ class RestServer:
 
     def stop(self, grace_seconds: float) -> None:
         """Take no new requests and wait for those under way, at most `grace_seconds`."""
-        self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
+        self._server.drain_seconds = grace_seconds
         self._server.should_exit = True
         wait([self._served], grace_seconds + 1)
 

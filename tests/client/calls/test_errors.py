@@ -14,7 +14,9 @@ from client import (
     InvalidInput,
     ServerError,
     SettingsError,
+    Tls,
 )
+from tests import refusals
 from tests.serving_fixtures import ModelServer, free_port
 
 from ..conftest import Connect, digit, failure, port_of
@@ -187,6 +189,20 @@ def test_ipv6_addresses_are_put_in_brackets(transport: str) -> None:
         with Client(host, "mnist", port=port, transport=transport, retries=0) as one:
             assert one.address.startswith("[::1]:")
             failure(one.status, ConnectionFailed)
+
+
+def test_a_client_says_whom_it_asks_and_never_the_token() -> None:
+    """It was an object at an address."""
+    with Client("models.example.com", "m", port=8500, version=3, tls=Tls(), token="s3cret") as one:
+        assert repr(one) == (
+            "<Client 'models.example.com:8500', 'm', transport='grpc', version=3, tls>"
+        )
+
+
+@pytest.mark.parametrize(("message", "words"), refusals.OF_MODELS)
+def test_what_a_model_refuses_is_told_to_people(message: str, words: str) -> None:
+    said = str(ServerError("somewhere:8500", "INVALID_ARGUMENT", message))
+    assert said == f"The model at somewhere:8500 refuses this: {' '.join(words.split())}."
 
 
 def test_what_a_models_graph_refuses_is_said_in_its_words_alone() -> None:

@@ -124,7 +124,10 @@ def test_requests_that_take_too_long_are_halved(
     ("code", "message"),
     [
         ("HTTP 413", "too large"),
-        ("INVALID_ARGUMENT", "needs 9 bytes of memory, and --max_waiting_bytes allows 8 for all"),
+        (
+            "INVALID_ARGUMENT",
+            "needs 9 bytes of memory, and the server has 8 for all requests together",
+        ),
         ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (9 vs. 8)"),
     ],
 )

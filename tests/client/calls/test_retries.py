@@ -117,6 +117,24 @@ def test_a_port_that_only_drops_connections_is_said_so(transport: str) -> None:
         listener.shutdown(socket.SHUT_RDWR)
 
 
+def test_a_port_that_is_silent_for_a_while_is_tried_again() -> None:
+    """A node was lost with the pod that a balancer sent to: the port was taken for another kind."""
+    port = free_port()
+    with (
+        client("grpc", port, retries=20, timeout=60) as one,
+        ThreadPoolExecutor(1) as caller,
+    ):
+        with socket.create_server(("127.0.0.1", port)) as silent:
+            silent.settimeout(30)
+            answer = caller.submit(one.status)
+            # gRPC's connection, and the client's own, by which it asks what listens.
+            taken = [silent.accept()[0] for _ in range(2)]
+        with flaky_server("grpc", failures=0, port=port):
+            assert answer.result().versions == ()
+        for connection in taken:
+            connection.close()
+
+
 def test_no_other_status_is_tried_again(transport: str) -> None:
     with (
         flaky_server(transport, failures=99, code="RESOURCE_EXHAUSTED") as flaky,

@@ -11,6 +11,7 @@ import pytest
 from client import Client
 from client._command import cli
 from tests.serving_fixtures import ModelServer, export_models, running_server
+from tests.waiting import eventually
 
 from ..conftest import Connect, digit, port_of
 
@@ -37,6 +38,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     config.write_text(CONFIG.format(base))
     flags = [f"--model_config_file={config}", "--allow_version_labels_for_unavailable_models"]
     with running_server(base, flags=flags) as server:
+        # The ports open as soon as one of them serves.
+        with Client("127.0.0.1", "mnist", port=server.rest_port, transport="rest") as one:
+            eventually(lambda: [v.state for v in one.status().versions] == ["AVAILABLE"] * 2)
         yield server
 
 

@@ -27,15 +27,10 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     folder = tmp_path_factory.mktemp("text")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     data, run = folder / "data", folder / "run"
+    run.mkdir()
     for command in (
-        [
-            "-m",
-            "training.datasets.generate_messages",
-            f"--target_dir={data}",
-            "--train=300",
-            "--test=20",
-        ],
-        ["training/text/train_text.py", f"--data_url={data}", f"--train_url={run}"],
+        ["examples/text/generate_data.py", f"--target_dir={data}", "--train=300", "--test=20"],
+        ["examples/text/train.py", f"--data_url={data}", f"--train_url={run}"],
     ):
         done = subprocess.run(
             [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
@@ -78,4 +73,4 @@ def test_texts_are_answered_with_the_names_of_their_classes(
 def test_a_picture_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     assert cli.main(["predict", "a.png"]) == 1
-    assert "takes no pictures: predict_object takes text (string [?])" in capsys.readouterr().err
+    assert "takes no pictures: serving_default takes text (string [?])" in capsys.readouterr().err

@@ -213,6 +213,92 @@ def test_every_damage_of_an_array_is_a_file_error_or_still_an_array(tmp_path: Pa
             assert not isinstance(found, FileError) or len(str(found)) < 600
 
 
+PLANS = Signature(
+    "s",
+    {
+        "plan": TensorSpec("plan", "string", (None, 1)),
+        "months": TensorSpec("months", "float32", (None, 1)),
+    },
+    {},
+)
+"""As Keras gives it to a model of columns."""
+
+
+def reader_of(signature: Signature) -> Reader:
+    return Reader(Choice(ModelMetadata("m", 1, {signature.name: signature})), Notes(None))
+
+
+@pytest.mark.parametrize("wrap", [lambda row: row, lambda row: {"inputs": row}])
+def test_one_example_without_its_dimension_is_answered_with_the_form_that_goes(
+    write: Write, wrap: Callable[[Any], Any]
+) -> None:
+    (error,) = reader_of(PLANS).files([write("a.json", wrap({"plan": "basic", "months": 3}))])
+    cure = '{"instances": [{"plan": ["basic"], "months": [3]}]}'
+    assert str(error).endswith(
+        "does not fit. Its inputs lack the first dimension, which counts the examples. "
+        f"Give one example as {cure}."
+    )
+    (example,) = reader_of(PLANS).files([write("b.json", cure)])
+    assert isinstance(example, Example)
+    assert {name: array.tolist() for name, array in example.inputs.items()} == {
+        "plan": [b"basic"],
+        "months": [3.0],
+    }
+    (error,) = reader_of(PLANS).files([write("c.json", {"plan": "b" * 999, "months": 3})])
+    assert str(error).endswith('Give one example as {"instances": [{"plan": ..., ...}]}.')
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"plan": 3, "months": 3},
+        {"plan": "basic", "months": [[3]]},
+        {"plan": ["basic", "pro"], "months": 3},
+        {"plan": [["basic"], []], "months": 3},
+        {"plan": "basic", "nope": 3},
+        {"plan": {"nope": 1}, "months": 3},
+        [],
+    ],
+)
+def test_what_is_not_one_example_gets_no_such_advice(write: Write, document: Any) -> None:
+    (error,) = reader_of(PLANS).files([write("a.json", document)])
+    assert isinstance(error, FileError)
+    assert "instances" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ['{"plan": "basic", "months": 3}', "[[1, 2]]", "{plan:basic}", f'{{"x": "{"x" * 999}"}}'],
+)
+def test_json_in_the_place_of_a_path_is_told_where_it_goes(given: str) -> None:
+    (error,) = reader_of(PLANS).files([given])
+    assert isinstance(error, FileError)
+    assert str(error).startswith(f"There is no file {given[:12]!r}"[:-1])
+    assert "pipe, as in `echo '{...}' | python -m client predict -`" in str(error)
+    assert len(str(error)) < 250
+
+
+def test_a_file_whose_name_is_json_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("[1]").write_bytes(b"")
+    with pytest.raises(InvalidInput, match="takes no pictures"):
+        list(reader_of(PLANS).files(["[1]"]))
+    (error,) = reader_of(PLANS).files(["[x]"])
+    assert str(error) == "There is no file '[x]'. Check the path."
+
+
+def test_a_missing_file_is_missing_whatever_the_model_takes(tmp_path: Path) -> None:
+    missing, there = str(tmp_path / "missing"), tmp_path / "there.png"
+    (error,) = reader_of(PLANS).files([missing])
+    assert isinstance(error, FileError)
+    assert str(error) == f"There is no file {missing!r}. Check the path."
+    there.write_bytes(png(1))
+    with pytest.raises(InvalidInput, match="takes no pictures"):
+        list(reader_of(PLANS).files([there]))
+
+
 def test_an_array_with_pickles_is_not_opened(
     mnist: ModelServer, connect: Connect, tmp_path: Path
 ) -> None:

@@ -299,7 +299,14 @@ def test_folders_give_their_pictures_by_name_and_files_stay_in_order(tmp_path: P
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "empty").mkdir()
-    last, error, first, second = find_files([tmp_path / "notes.txt", tmp_path / "empty", tmp_path])
+    (tmp_path / "camera.HEIC").touch()
+    told: list[str] = []
+    paths = [tmp_path / "notes.txt", tmp_path / "empty", tmp_path]
+    last, error, first, second = find_files(paths, told.append)
+    assert told == [
+        f"Left out of folder '{tmp_path}': 2 files that are no pictures by the name (.heic, .txt), "
+        "2 folders."
+    ]
     assert (last, first, second) == (
         str(tmp_path / "notes.txt"),
         str(tmp_path / "a.jpeg"),

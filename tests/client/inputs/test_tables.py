@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,3 +194,48 @@ def test_the_signature_is_the_one_that_the_columns_name(tmp_path: Path) -> None:
     (example,) = reader.files([tmp_path / "x.csv"])
     assert isinstance(example, Example)
     assert example.signature.name == "b"
+
+
+def test_lines_may_end_and_begin_as_programs_write_them(read: Read) -> None:
+    """Of a table whose lines end by CR alone, all was the header."""
+    for end in ("\n", "\r\n", "\r"):
+        lines = ["", '"rooms","area","district","new"', '1,1,"say ""a"", b",1', "", "2,2,c,1", ""]
+        (one, two), notes = read("\ufeff" + end.join(lines))
+        assert values(one)["district"] == [b'say "a", b']
+        assert values(two)["rooms"] == [2]
+        assert (one.source[-2:], two.source[-2:]) == (":3", ":5")
+        assert notes == []
+
+
+def test_columns_of_one_name_are_told_apart_in_the_answers(read: Read) -> None:
+    """The second one's cells stood in place of the first one's."""
+    (one,), notes = read("id,rooms,area,district,new,id,id\n7,1,2,a,1,8,9\n")
+    assert (one.cells["id"], one.cells["id (2)"]) == ("7", "8")
+    assert one.cells["id (3)"] == "9"
+    assert notes == ["Not sent of 'x.csv', since the model has no such input: id, id, id."]
+
+
+def test_a_cell_may_be_as_long_as_a_picture_and_a_quote_that_is_never_closed_is_told(
+    read: Read,
+) -> None:
+    """From 128 KiB on, 'field larger than field limit', and a hint at quotes."""
+    (one,), _ = read(f"rooms,area,district,new\n1,2,{'x' * 2**20},1\n")
+    assert len(values(one)["district"][0]) == 2**20
+    *_, error = read('rooms,area,district,new\n1,2,"x,1\n' + "2,2,y,1\n" * 100)[0]
+    assert "is no table: unexpected end of data" in str(error)
+
+
+def test_rows_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
+    """All of a table was read, three times its size, before its first row was answered."""
+    path = tmp_path / "x.csv"
+    head = b"rooms,area,district,new\n"
+    with path.open("wb") as file:
+        file.write(head)
+        file.writelines(b"1,2,%s,1\n" % (b"x" * 10_000) for _ in range(10_000))
+    reader = Reader(Choice(ModelMetadata("m", 1, {HOUSES.name: HOUSES})), Notes(lambda _: None))
+    tracemalloc.start()
+    try:
+        assert sum(isinstance(each, Example) for each in reader.files([path])) == 10_000
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()

@@ -7,8 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client import About, ExamplePrediction, InvalidInput, Prediction, Signature, TensorAbout
+from client import (
+    About,
+    ExamplePrediction,
+    InvalidInput,
+    ModelMetadata,
+    Prediction,
+    Signature,
+    TensorAbout,
+    TensorSpec,
+)
 from client._command.output import answer_json, answer_text
+from client._inputs.choice import Choice
 from client._inputs.example import Example
 from client._inputs.notes import Notes
 from client._outputs.answers import Answers
@@ -78,6 +88,16 @@ def test_classes_of_text_are_their_own_names() -> None:
 
 def test_one_class_beside_its_confidence() -> None:
     assert texts({"class_ids": [3, 7], "scores": [0.5, 1.0]})[0] == ["3 50.00%", "7 100.00%"]
+    named = {"labels": [b"cat", b"mouse"], "confidences": [0.5, 1.0]}
+    assert texts(named)[0] == ["cat 50.00%", "mouse 100.00%"]
+
+
+def test_a_name_beside_probabilities_alone_is_that_of_the_surest_class() -> None:
+    """Keras code without a number for the class: both outputs were shown as they are."""
+    outputs = {"labels": [b"cat", b"dog"], "probabilities": [[0.6, 0.4], [0.1, 0.9]]}
+    assert texts(outputs)[0] == ["0 (cat) 60.00%", "1 (dog) 90.00%"]
+    about = {"probabilities": TensorAbout(labels=("Katze", "Hund"))}
+    assert texts(outputs, about=about, top=2)[0][0] == "0 (Katze) 60.00%, 1 (Hund) 40.00%"
 
 
 def test_flags_of_several_classes_are_no_list_of_classes() -> None:
@@ -117,6 +137,43 @@ def test_numbers_that_are_no_probabilities_are_ranked_when_asked_which_is_said()
     found, notes = texts({"logits": [[-2.0, 3.5, 0.5]]}, top=2)
     assert found == ["1 3.5, 2 50.00%"]
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1), (2, 1, 1)])
+@pytest.mark.parametrize("options", [{}, {"output": "probabilities"}])
+def test_one_number_is_never_ranked_as_classes(
+    shape: tuple[int, ...], options: dict[str, str]
+) -> None:
+    """`--top 2` on a sigmoid said `0 96.90%`, but that is the probability of class 1."""
+    outputs = {"probabilities": np.reshape([0.969, 0.031], shape)}
+    with pytest.raises(InvalidInput, match="'probabilities' is one value for each example"):
+        read(outputs, top=2, **options)
+    answers, notes = read(outputs, labels={0: "no", 1: "yes"}, **options)
+    assert [(each.confidence, each.label) for each in answers] == [(None, None)] * 2
+    assert len(notes) == 1  # The labels name nothing.
+
+
+def test_one_number_beside_the_class_is_shown_beside_it() -> None:
+    outputs = {"predictions": [1, 0], "probabilities": [[0.969], [0.031]]}
+    first, second = read(outputs)[0]
+    assert (first.prediction, first.confidence, first.outputs) == (
+        1,
+        None,
+        {"probabilities": [0.969]},
+    )
+    assert (second.prediction, second.confidence) == (0, None)
+
+
+def test_a_signature_of_one_number_does_not_rank() -> None:
+    inputs = {"x": TensorSpec("x", "float32", (None, 3))}
+    signatures = {
+        name: Signature(
+            name, inputs, {"probabilities": TensorSpec("probabilities", "float32", (None, size))}
+        )
+        for name, size in (("serving_default", 1), ("whole", 2))
+    }
+    choice = Choice(ModelMetadata("m", 1, signatures), top=True)
+    assert choice.tensors().name == "whole"
 
 
 def test_with_nothing_to_rank_it_is_said_what_there_is() -> None:

@@ -114,6 +114,19 @@ def test_a_certificate_of_another_host_is_refused(transport: str, pki: Pki) -> N
         assert "not valid for '127.0.0.1'" in failure(one.status)
 
 
+def test_a_certificate_that_has_expired_is_refused_and_said_to_have(
+    transport: str, pki: Pki, tmp_path: Path
+) -> None:
+    authority = issue(tmp_path, "authority", None)
+    late = issue(tmp_path, "late", authority, "127.0.0.1", expired=True)
+    with (
+        flaky_server(transport, 0, pem=late.pem) as server,
+        client(transport, server.port, tls=Tls(authority.pem.certificate), token="s") as one,
+    ):
+        assert "certificate has expired" in failure(one.status)
+    assert server.requests == []
+
+
 def test_a_server_without_tls_is_recognised(transport: str, pki: Pki) -> None:
     with (
         flaky_server(transport, 0) as server,

@@ -29,6 +29,7 @@ from tests.cluster.killed.updates import (
     Process,
     Update,
 )
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
@@ -146,7 +147,7 @@ def run_killed(
         done = deployment.pulumi(command, "--yes", "--skip-preview")
     assert done.returncode == 0, kill
     # Ours ends with the command line; Pulumi's own may take the five minutes of their health check.
-    await_end([process for process in processes if DYNAMIC_PROVIDER in process.command], 30)
+    await_end([process for process in processes if DYNAMIC_PROVIDER in process.command], 120)
     return processes
 
 
@@ -188,6 +189,11 @@ def check_destroyed(deployment: Deployment) -> None:
     assert not state.get("resources")
     namespaces = deployment.kubectl("get", "namespace", deployment.namespace, "--ignore-not-found")
     assert (namespaces.returncode, namespaces.stdout) == (0, "")
-    volumes = json.loads(deployment.kubectl("get", "persistentvolumes", "--output=json").stdout)
-    claims = [volume["spec"].get("claimRef", {}) for volume in volumes["items"]]
-    assert deployment.namespace not in [claim.get("namespace") for claim in claims]
+
+    def has_volume() -> bool:
+        listed = deployment.items("persistentvolumes")
+        claims = [volume["spec"].get("claimRef", {}) for volume in listed]
+        return deployment.namespace in [claim.get("namespace") for claim in claims]
+
+    # A volume goes after its claim.
+    eventually(lambda: not has_volume())

@@ -21,6 +21,7 @@ from local.__main__ import Platform
 from local.home import REPOSITORY
 from tests.cluster.conftest import Deployment, new_stack
 from tests.cluster.jobs import Job
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -78,6 +79,26 @@ def deployment(platform: Platform) -> Iterator[Deployment]:
 @pytest.fixture(scope="module")
 def job(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Job:
     return Job(deployment, tmp_path_factory.mktemp("code") / "code", "reasons")
+
+
+TRIED = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: tried}
+spec:
+  securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+  containers:
+    - name: one
+      image: none
+      resources: {limits: {memory: 1Gi}}
+      securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+"""
+
+
+def is_refused(deployment: Deployment) -> bool:
+    """Whether the namespace takes no pod of the size of a training's."""
+    words = ("create", "--dry-run=server", "--filename=-")
+    return deployment.kubectl(*words, given=TRIED).returncode != 0
 
 
 @contextmanager
@@ -178,9 +199,11 @@ def test_an_exception_of_several_lines_is_told_with_all_of_them(deployment, job)
 def test_a_job_that_may_have_no_pod_says_who_refuses_it(deployment, job, refusal, reason, hopeless):
     """There is no pod to look at; `status` said "no pod yet", and `up` nothing."""
     job.another_run()
+    # The one before may count for a moment after it was deleted.
+    eventually(lambda: not is_refused(deployment))
     with applied(deployment, refusal):
         # A policy is known to the API server some time after it was made.
-        time.sleep(2)
+        eventually(lambda: is_refused(deployment))
         if hopeless:
             said, seconds = failed_up(deployment)
             assert reason in said

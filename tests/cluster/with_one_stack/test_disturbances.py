@@ -30,6 +30,9 @@ STORE = "app.kubernetes.io/name=object-store"
 CLIENTS = {"grpc": 4, "rest": 4}
 """Each connection goes to one of the replicas at random: so many that each replica has some."""
 
+PAUSE_SECONDS = 0.02
+"""From an answer to the next request: what is disturbed has to get its turn on a small machine."""
+
 RETRIES = 9
 TIMEOUT = 40
 """Seconds. Until Kubernetes sees that a server is gone, every other connection still goes to it;
@@ -111,6 +114,7 @@ def load(deployment) -> Iterator[Load]:
                     seen.asked_again[transport] += again
                     seen.wrong += filter(None, [problem])
                     seen.slowest = max(seen.slowest, time.monotonic() - started)
+                stop.wait(PAUSE_SECONDS)
 
     with client("grpc", RETRIES) as one:
         expected = one.predict(pixels).outputs["predictions"]
@@ -142,10 +146,10 @@ def state(pod: dict[str, Any]) -> tuple[str, int, bool]:
 
 
 def await_states(deployment, wanted: Sequence[tuple[str, int, bool]]) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while sorted(states := [state(pod) for pod in pods(deployment, SERVERS)]) != sorted(wanted):
         assert time.monotonic() < until, f"{states}, not {wanted}"
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 def processes(uid: str) -> list[int]:
@@ -177,11 +181,11 @@ def test_two_replicas_serve(deployment):
     deployment.configure("runParameters.model=softmax", "servingReplicas=2")
     assert deployment.up().returncode == 0
     # `up` has ended, but the pod of the version before may still be on its way out.
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while len(found := pods(deployment, SERVERS)) > 2:
         leaving = [pod for pod in found if "deletionTimestamp" in pod["metadata"]]
         assert len(found) - len(leaving) == 2 and time.monotonic() < until
-        time.sleep(0.2)
+        time.sleep(0.5)
     assert [state(pod)[1:] for pod in found] == [(0, True)] * 2
 
 
@@ -204,7 +208,7 @@ def test_a_server_killed_under_load_costs_no_request(deployment):
 
 
 def rolled_out(deployment, name: str) -> None:
-    words = ("rollout", "status", f"deployment/{name}", "--timeout=120s")
+    words = ("rollout", "status", f"deployment/{name}", "--timeout=300s")
     done = deployment.kubectl(*words)
     assert done.returncode == 0, done.stderr
 
@@ -218,10 +222,10 @@ def scale_store(deployment, replicas: int) -> None:
 def without_store(deployment) -> Iterator[None]:
     scale_store(deployment, 0)
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while pods(deployment, STORE):
             assert time.monotonic() < until
-            time.sleep(0.2)
+            time.sleep(0.5)
         yield
     finally:
         scale_store(deployment, 1)
@@ -246,7 +250,7 @@ def test_without_the_object_store_predictions_go_on_and_a_killed_server_comes_ba
 
 
 def test_with_the_object_store_back_there_is_nothing_to_mend(deployment):
-    done = deployment.pulumi("up", "--yes", "--refresh", "--expect-no-changes")
+    done = deployment.pulumi("up", "--yes", "--skip-preview", "--refresh", "--expect-no-changes")
     assert done.returncode == 0
     with load(deployment) as seen:
         seen.await_undisturbed_answers(100)

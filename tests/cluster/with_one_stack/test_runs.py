@@ -45,14 +45,14 @@ class Running:
 
     def says(self, text: str) -> None:
         """Return when it has said `text`."""
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while text not in self._log.read_text():
             assert time.monotonic() < until and self.process.poll() is None, self._log.read_text()
             time.sleep(0.2)
 
     def end(self) -> str:
         """Wait for its end; return all that it has said."""
-        self.process.wait(180)
+        self.process.wait(400)
         print(said := self._log.read_text())
         return said
 
@@ -159,7 +159,7 @@ def test_ctrl_c_ends_the_wait_at_once_and_the_next_run_ends_the_one_that_still_t
         began = time.monotonic()
         up.process.send_signal(signal.SIGINT)
         said = up.end()
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
     assert up.process.returncode != 0
     assert "It goes on: 'pulumi up' waits for it again" in said
     assert [pod["status"]["phase"] for pod in job.pods()] == ["Running"]
@@ -244,7 +244,7 @@ def test_a_roll_back_is_done_at_once_whatever_the_working_tree_is_like(job, depl
     assert said in done.stdout and way in done.stdout
     status = infra(job, "status").stdout
     assert said in status and way in status
-    assert deployment.pulumi("up", "--yes", "--expect-no-changes").returncode == 0
+    assert deployment.pulumi("preview", "--expect-no-changes").returncode == 0
     # Back to the newest, which is published: nothing is trained.
     deployment.configure("modelVersion=", f"dataDir={deployment.data_dir}", f"bootFile={HELD}")
     assert deployment.up().returncode == 0
@@ -284,7 +284,7 @@ def test_a_lost_version_is_published_again_without_training(job, deployment, dam
     assert (
         deployment.kubectl("delete", "pod", "-lapp.kubernetes.io/name=prediction").returncode == 0
     )
-    waited = deployment.kubectl("rollout", "status", "deployment/prediction", "--timeout=120s")
+    waited = deployment.kubectl("rollout", "status", "deployment/prediction", "--timeout=300s")
     assert waited.returncode == 0, waited.stderr
     assert "Going on from the checkpoint of step 3000" in job.log()
-    assert deployment.pulumi("up", "--yes", "--expect-no-changes").returncode == 0
+    assert deployment.pulumi("preview", "--expect-no-changes").returncode == 0

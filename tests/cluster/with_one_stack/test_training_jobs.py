@@ -97,6 +97,38 @@ def test_a_bar_for_any_metric_is_held_and_a_changed_one_trains_nothing_anew(job)
     assert job.versions() == [1, 2, 3, 4]
 
 
+WRONGLY_SAVED = """
+import sys
+from pathlib import Path
+
+from training.metrics import write_metrics
+from training.quiet_tensorflow import tf
+
+flags = dict(argument[2:].split("=", 1) for argument in sys.argv[1:])
+output = Path(flags["train_url"])
+model = tf.keras.Sequential([tf.keras.Input([784], name="images"), tf.keras.layers.Dense(10)])
+tf.saved_model.save(model, str(output / "model"))
+write_metrics(output, {"accuracy": 1.0, "loss": 0.0})
+"""
+
+
+def test_a_model_that_never_answers_fails_the_job_and_the_good_one_serves_on(job, undisturbed):
+    """Symptom: it was published, its pod was Ready, and each request failed."""
+    before, served = job.versions(), job.deployment.outputs()["modelVersion"]
+    (job.code / "train_wrong.py").write_text(WRONGLY_SAVED)
+    job.another_run("train_wrong.py")
+    done = job.deployment.up()
+    assert done.returncode != 0
+    assert "The exported model is not published. Signature 'serving_default' does" in done.stdout
+    assert "with `model.export(FOLDER)`" in done.stdout
+    assert job.versions() == before
+    assert job.deployment.outputs()["modelVersion"] == served
+    # The next one is none of it.
+    job.another_run()
+    assert job.deployment.up().returncode == 0
+    assert "Checked the model in " in job.log()
+
+
 def test_too_little_memory_fails_the_job_and_is_told(job):
     job.deployment.configure("flavours.small.cpu=100m", "flavours.small.memory=128Mi")
     job.deployment.configure("flavour=small")

@@ -1,12 +1,18 @@
 """One stack from the first `pulumi up` to `pulumi destroy`, on a real cluster with the real MNIST.
 
+Its user has the rights of examples/role.yaml in a namespace that is given, with quotas and policies
+that deny all traffic; nothing outside of it.
+
 The tests build on each other and run in the order in which they stand here: a stack's life takes
-minutes, and each of its stages is worth a name. Not covered: load balancers, official images and
-GPUs, which need other clusters.
+minutes, and each of its stages is worth a name. Not covered: load balancers of clouds, official
+images and GPUs, which need other clusters.
 """
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +24,7 @@ from local.home import REPOSITORY
 from local.stack import held_out
 from tests.cluster.conftest import Deployment, new_stack
 from tests.infra.resources.first_release import as_written_by_it
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -26,7 +33,7 @@ RIGHT_OF_100 = 98
 
 @pytest.fixture(scope="module")
 def deployment(platform: Platform) -> Iterator[Deployment]:
-    with new_stack(platform, "cluster-life") as deployment:
+    with new_stack(platform, "cluster-life", given=True, pauses=True) as deployment:
         yield deployment
 
 
@@ -37,6 +44,12 @@ def served(deployment) -> dict[str, object]:
     with urllib.request.urlopen(url, timeout=10) as answer:
         statuses = json.load(answer)["model_version_status"]
     return {status["version"]: status["state"] for status in statuses}
+
+
+def await_served(deployment, version: str) -> None:
+    """Wait until new connections lead to this version alone: the node hears of it some time after
+    Pulumi, and the pod of before answers on until then."""
+    eventually(lambda: served(deployment) == {version: "AVAILABLE"})
 
 
 def test_up_trains_and_serves_a_model_that_reads_digits(deployment):
@@ -53,10 +66,36 @@ def test_up_trains_and_serves_a_model_that_reads_digits(deployment):
             assert answer.status == 200
 
 
+def infra(deployment, *words: str) -> str:
+    """What `python -m infra` says, as the stack's user."""
+    done = subprocess.run(
+        [sys.executable, "-m", "infra", *words],
+        cwd=REPOSITORY,
+        env={**os.environ, **deployment.variables},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_user_has_no_right_outside_of_the_namespace(deployment):
+    for question in (("list", "nodes"), ("get", "namespaces/kube-system"), ("list", "namespaces")):
+        asked = deployment.kubectl("auth", "can-i", *question, "--all-namespaces")
+        assert asked.stdout.strip() == "no", question
+
+
+def test_status_and_logs_need_no_other_rights(deployment):
+    told = json.loads(infra(deployment, "status", "--json"))
+    assert (told["job"]["state"], told["problem"]) == ("succeeded", None)
+    assert [one["version"] for one in told["versions"]] == [1]
+    assert "Published version 1" in infra(deployment, "logs")
+
+
 def test_tensorboard_shows_the_scalars_of_the_run(deployment):
     url = f"{deployment.outputs()['tensorboardUrl']}/data/plugin/scalars/tags"
     wanted = {"loss", "accuracy", "learning_rate", "global_step/sec"}
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while True:
         with urllib.request.urlopen(url, timeout=10) as answer:
             shown = {tag for tags in json.load(answer).values() for tag in tags}
@@ -70,7 +109,8 @@ def test_a_second_up_changes_nothing(deployment):
     done = deployment.pulumi("preview", "--expect-no-changes")
     assert done.returncode == 0
     assert "trains" not in done.stdout
-    assert deployment.pulumi("up", "--yes", "--expect-no-changes").returncode == 0
+    done = deployment.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
+    assert done.returncode == 0
 
 
 def test_the_state_does_not_hold_the_code_that_pods_run(deployment):
@@ -93,7 +133,8 @@ def test_a_preview_names_the_files_of_a_package_that_changed(deployment, tmp_pat
     words = [line.split() for line in done.stdout.splitlines()]
     named = [(word[0], word[1]) for word in words if len(word) > 2 and word[0] in ("+", "-", "~")]
     files = [(change, file) for change, file in named if file.startswith(("serving/", "training/"))]
-    assert [(change, file.rstrip(":")) for change, file in files] == [
+    # Those of the server, and of what tries a model before it is published.
+    assert [(change, file.rstrip(":")) for change, file in files] == 2 * [
         ("+", "serving/new.py"),
         ("~", "serving/server.py"),
     ]
@@ -121,7 +162,7 @@ def test_a_changed_run_parameter_replaces_the_job_and_the_new_version_answers(de
     outputs = deployment.outputs()
     assert outputs["modelVersion"] == 2
     assert 0.85 <= outputs["metrics"]["accuracy"] < 0.95
-    assert served(deployment) == {"2": "AVAILABLE"}
+    await_served(deployment, "2")
 
 
 def test_pinning_a_version_rolls_back_without_a_job(deployment):
@@ -129,7 +170,7 @@ def test_pinning_a_version_rolls_back_without_a_job(deployment):
     deployment.configure("modelVersion=1", "bootFile=gone.py")
     assert deployment.up().returncode == 0
     assert deployment.outputs()["modelVersion"] == 1
-    assert served(deployment) == {"1": "AVAILABLE"}
+    await_served(deployment, "1")
     assert deployment.names("jobs") == []
     deployment.configure("bootFile=train_mnist.py")
 
@@ -151,23 +192,63 @@ def test_a_model_below_the_bar_is_not_published(deployment):
     assert served(deployment) == {"1": "AVAILABLE"}
 
 
-def test_a_flavour_that_no_node_can_hold_is_refused_before_anything_is_made(deployment):
+def test_a_flavour_that_the_namespace_s_limits_refuse_is_told_at_once(deployment):
     # Of a run that is not published: only what is to be trained needs room.
     deployment.configure("minAccuracy=", "flavour=gpu-4", "runParameters.model=transformer")
-    before = deployment.names("jobs")
     done = deployment.up()
     assert done.returncode != 0
-    assert "gpu-4" in done.stdout
+    assert "a default cpu limit is below what the pod reserves" in done.stdout
+    assert "Give the flavour a cpuLimit in dlstack:flavours" in done.stdout
     assert "Traceback" not in done.stdout
-    assert deployment.names("jobs") == before
+    assert served(deployment) == {"1": "AVAILABLE"}
 
 
 def test_what_is_put_right_is_deployed_and_a_published_run_trains_nothing(deployment):
+    """From here on behind a load balancer, which the embedded cluster has for any stack."""
     deployment.configure("flavour=cpu", "runParameters.model=softmax")
+    embedded = deployment.platform.brought_kubeconfig is None
+    (claim,) = deployment.items("persistentvolumeclaims")
+    if embedded:
+        deployment.configure("storageSize=11Gi")
+        deployment.pulumi("config", "rm", "dlstack:host")
+        deployment.configure("serviceType=LoadBalancer", "insecure=true")
+        deployment.configure("tensorboardServiceType=ClusterIP")
     assert deployment.up().returncode == 0
-    assert deployment.outputs()["modelVersion"] == 2
-    assert served(deployment) == {"2": "AVAILABLE"}
+    outputs = deployment.outputs()
+    assert outputs["modelVersion"] == 2
+    await_served(deployment, "2")
     assert deployment.names("jobs") == []
+    if embedded:
+        address = "jsonpath={.status.loadBalancer.ingress[0].ip}"
+        told = deployment.kubectl("get", "service", "prediction", f"--output={address}")
+        assert (outputs["host"], outputs["grpcPort"]) == (told.stdout, 8500)
+        # The volume has grown in its place, with all that is in it.
+        (grown,) = deployment.items("persistentvolumeclaims")
+        assert grown["metadata"]["uid"] == claim["metadata"]["uid"]
+        assert grown["status"]["capacity"] == {"storage": "11Gi"}
+
+
+def test_old_versions_go_and_come_back_from_a_file(deployment, tmp_path):
+    def versions() -> list[int]:
+        return [
+            one["version"] for one in json.loads(infra(deployment, "status", "--json"))["versions"]
+        ]
+
+    both = versions()
+    assert sorted(both) == [1, 2]
+    kept = tmp_path / "backup.tar"
+    infra(deployment, "backup", str(kept))
+    assert "can go" in infra(deployment, "prune", "--keep=1")
+    assert versions() == both
+    infra(deployment, "prune", "--keep=1", "--yes")
+    assert versions() == [2]
+    assert served(deployment) == {"2": "AVAILABLE"}
+    infra(deployment, "restore", str(kept))
+    assert versions() == both
+    infra(deployment, "download", "1", str(tmp_path / "1"))
+    assert (tmp_path / "1" / "model" / "saved_model.pb").stat().st_size > 0
+    boot_file = tmp_path / "1" / "code" / "train_mnist.py"
+    assert boot_file.read_bytes() == (REPOSITORY / "training/mnist/train_mnist.py").read_bytes()
 
 
 def test_a_state_that_the_first_release_wrote_is_understood(deployment, tmp_path):
@@ -181,14 +262,16 @@ def test_a_state_that_the_first_release_wrote_is_understood(deployment, tmp_path
 def test_destroy_leaves_nothing(deployment):
     volumes = [claim["spec"]["volumeName"] for claim in deployment.items("persistentvolumeclaims")]
     assert deployment.destroy().returncode == 0
-    namespaces = deployment.kubectl("get", "namespaces", "--output", "name").stdout
-    assert "namespace/kube-system" in namespaces
-    assert deployment.namespace not in namespaces
+    deployment.variables = deployment.platform.environment()
+    # But the namespace, and what its administrator put there.
+    kinds = "deployments,jobs,persistentvolumeclaims,configmaps,secrets,services,networkpolicies"
+    left = {(one["kind"], one["metadata"]["name"]) for one in deployment.items(kinds)}
+    assert left == {("ConfigMap", "kube-root-ca.crt"), ("NetworkPolicy", "deny-all")}
     assert volumes
     if deployment.platform.brought_kubeconfig is None:
         for volume in volumes:
             waited = deployment.kubectl(
-                "wait", "--for=delete", f"persistentvolume/{volume}", "--timeout=30s"
+                "wait", "--for=delete", f"persistentvolume/{volume}", "--timeout=300s"
             )
             assert waited.returncode == 0, waited.stderr
             assert not (deployment.platform.cluster.folder / "volumes" / volume).exists()

@@ -42,7 +42,8 @@ def single(job):
 
 
 def test_two_workers_publish_one_model_as_good_as_that_of_one(job, single):
-    job.deployment.configure("nodeCount=2")
+    """From here on they read the data in the store, of which the one had a copy."""
+    job.deployment.configure("nodeCount=2", "dataMode=stream")
     before = job.versions()
     assert job.deployment.up().returncode == 0
     assert len(job.versions()) == len(before) + 1
@@ -50,6 +51,7 @@ def test_two_workers_publish_one_model_as_good_as_that_of_one(job, single):
     assert job.accuracy() == pytest.approx(single, abs=0.002)
     assert "shared by 2 replicas" in job.log()
     assert "Worker 1 is done; worker 0 has published the model" in job.log(1)
+    assert all("Data is read where it is, 's3://" in job.log(worker) for worker in (0, 1))
     assert job.deployment.outputs()["provenance"]["node_count"] == 2
     assert job.deployment.pulumi("preview", "--expect-no-changes").returncode == 0
 

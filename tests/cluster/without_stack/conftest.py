@@ -1,18 +1,22 @@
-"""The embedded cluster, when nobody else tests on it."""
+"""An embedded cluster that nobody else tests on."""
 
-import fcntl
 from collections.abc import Iterator
 
 import pytest
 
 from local.kubernetes.cluster import Cluster
 from local.platform import Platform
-from tests.cluster.conftest import held
+from tests.cluster.second_cluster import second_cluster
+
+
+@pytest.fixture(scope="package")
+def platform(platform: Platform) -> Iterator[Platform]:
+    if platform.brought_kubeconfig is not None:
+        pytest.skip("the cluster is somebody's own")
+    with second_cluster(platform, NODES="1") as second:
+        yield second
 
 
 @pytest.fixture(scope="module")
-def cluster(platform: Platform) -> Iterator[Cluster]:
-    if platform.brought_kubeconfig is not None:
-        pytest.skip("the cluster is somebody's own")
-    with held(platform, "use", fcntl.LOCK_EX):
-        yield platform.cluster
+def cluster(platform: Platform) -> Cluster:
+    return platform.cluster

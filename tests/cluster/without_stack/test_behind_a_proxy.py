@@ -66,11 +66,18 @@ def test_the_cluster_passes_by_it_and_pods_reach_it(platform, behind_a_proxy, ow
     assert not proxy.asked
     pod = json.loads(platform.pod_proxy())
     variables = {"http_proxy": pod["httpProxy"], "no_proxy": pod["noProxy"]}
-    said = platform.cluster.kubectl(
-        *("run", "asks", f"--image={platform.runtime_image}", "--restart=Never", "--rm", "-i"),
-        *("--quiet", *(f"--env={name}={value}" for name, value in variables.items())),
+    kubectl = platform.cluster.kubectl
+    kubectl(
+        *("run", "asks", f"--image={platform.runtime_image}", "--restart=Never"),
+        *(f"--env={name}={value}" for name, value in variables.items()),
         *("--command", "--", "python3", "-c", ASKS),
     )
+    try:
+        kubectl("wait", "pod/asks", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+        # Not what `run -i` shows: who attaches too late sees nothing of what was printed.
+        said = kubectl("logs", "asks")
+    finally:
+        kubectl("delete", "pod", "asks")
     assert "http://world.example/file HTTP Error 403" in said
     assert "CERTIFICATE_VERIFY_FAILED" in said, "the API server itself has answered"
     assert proxy.asked == ["GET http://world.example/file HTTP/1.1"]

@@ -58,7 +58,7 @@ def server(cluster, platform):
         cluster.kubectl("create", "namespace", "lost")
         text = CLAIM_AND_POD.replace("IMAGE", platform.runtime_image)
         cluster.kubectl("apply", HERE, "--filename=-", given=text)
-        cluster.kubectl("wait", HERE, "--for=condition=Ready", "pod/server", "--timeout=120s")
+        cluster.kubectl("wait", HERE, "--for=condition=Ready", "pod/server", "--timeout=180s")
         return json.loads(cluster.kubectl("get", HERE, "service/server", "--output=json"))["spec"][
             "ports"
         ][0]["nodePort"]
@@ -77,7 +77,7 @@ def local(command: str) -> str:
 
 def get(address: str, port: int) -> bytes:
     """The answer of the pod; it comes as soon as the port is open and the pod has its turn."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while True:
         try:
             with socket.create_connection((address, port), 5) as connection:

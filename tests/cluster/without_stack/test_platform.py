@@ -74,7 +74,7 @@ def create_namespace(cluster: Cluster, name: str) -> None:
     """Make a namespace, with the account that pods need."""
     cluster.kubectl("create", "namespace", name)
     here = f"--namespace={name}"
-    cluster.kubectl("wait", here, "--for=create", "serviceaccount/default", "--timeout=60s")
+    cluster.kubectl("wait", here, "--for=create", "serviceaccount/default", "--timeout=180s")
 
 
 def local(command: str) -> None:
@@ -87,15 +87,15 @@ def test_a_stopped_cluster_keeps_everything(cluster, platform):
     create_namespace(cluster, "stopped")
     try:
         cluster.kubectl("apply", here, "--filename=-", given=text)
-        cluster.kubectl("wait", here, "--for=condition=Ready", "pod/writer", "--timeout=120s")
+        cluster.kubectl("wait", here, "--for=condition=Ready", "pod/writer", "--timeout=180s")
         volume = cluster.kubectl("get", here, "pvc/data", "--output=jsonpath={.spec.volumeName}")
         local("stop")
         assert not cluster.is_running()
         assert (cluster.folder / "volumes" / volume / "file").exists()
         local("up")
         again = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1"
-        cluster.kubectl("wait", here, again, "pod/writer", "--timeout=120s")
-        cluster.kubectl("wait", here, "--for=condition=Ready", "pod/writer", "--timeout=120s")
+        cluster.kubectl("wait", here, again, "pod/writer", "--timeout=180s")
+        cluster.kubectl("wait", here, "--for=condition=Ready", "pod/writer", "--timeout=180s")
         assert cluster.kubectl("get", here, "pvc/data", "--output=jsonpath={.status.phase}") == (
             "Bound"
         )
@@ -116,7 +116,7 @@ def test_a_claim_has_a_volume_and_takes_it_along_when_it_goes(cluster, platform)
         volumes = []
         for namespace in namespaces:
             here = f"--namespace={namespace}"
-            cluster.kubectl("wait", here, "--for=condition=Ready", "pod/writer", "--timeout=120s")
+            cluster.kubectl("wait", here, "--for=condition=Ready", "pod/writer", "--timeout=180s")
             of_claim = ("pvc/data", "--output=jsonpath={.spec.volumeName}")
             volumes.append(cluster.kubectl("get", here, *of_claim))
         assert all((folders / volume / "file").exists() for volume in volumes)
@@ -126,5 +126,5 @@ def test_a_claim_has_a_volume_and_takes_it_along_when_it_goes(cluster, platform)
     finally:
         cluster.kubectl("delete", "namespace", "--ignore-not-found", *namespaces)
     for volume in volumes:
-        cluster.kubectl("wait", "--for=delete", f"persistentvolume/{volume}", "--timeout=60s")
+        cluster.kubectl("wait", "--for=delete", f"persistentvolume/{volume}", "--timeout=180s")
         assert not (folders / volume).exists()

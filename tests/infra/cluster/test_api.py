@@ -36,7 +36,7 @@ class TestGet:
 
     def test_of_what_is_forbidden_names_it(self, kube_api: KubeApi) -> None:
         kube_api["/forbidden"] = (403, {"kind": "Status"})
-        with pytest.raises(pulumi.RunError, match="refuses '/forbidden': 403"):
+        with pytest.raises(pulumi.RunError, match="refuses '/forbidden': 403.*clusters.md.$"):
             api.get(ANY_CLUSTER, "/forbidden")
 
     def test_of_a_cluster_that_does_not_answer(self) -> None:
@@ -122,6 +122,34 @@ class TestTheCluster:
         assert "/object" in kube_api
 
 
+def test_a_command_that_gives_a_token_is_asked_once_and_again_when_it_is_refused(
+    tmp_path: Path, kube_api: KubeApi
+) -> None:
+    """Symptom: each request and each connection to the store ran a cloud's command for a second."""
+    calls = tmp_path / "calls"
+    command = tmp_path / "token"
+    command.write_text(
+        f"""#!/bin/sh
+        echo >> {calls}
+        token=$([ $(wc -l < {calls}) = 1 ] && echo old || echo t0ken)
+        echo '{{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",'
+        echo '"status": {{"token": "'$token'"}}}}'
+        """
+    )
+    command.chmod(0o755)
+    file = Path(os.environ["KUBECONFIG"])
+    config = json.loads(file.read_text())
+    run = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(command)}
+    config["users"] = [{"name": "user", "user": {"exec": {**run, "interactiveMode": "Never"}}}]
+    file.write_text(json.dumps(config))
+    kube_api["/object"] = (200, {"kind": "Object"})
+    with pytest.raises(pulumi.RunError, match="401"):
+        api.get(ANY_CLUSTER, "/object")
+    for _ in range(3):
+        assert api.get(ANY_CLUSTER, "/object") == {"kind": "Object"}
+    assert calls.read_text().count("\n") == 2
+
+
 def test_no_kubeconfig_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
@@ -140,3 +168,21 @@ def test_of_several_kubeconfigs_the_first_ones_context_is_asked(
     (tmp_path / "last").write_text(json.dumps(last))
     monkeypatch.setenv("KUBECONFIG", f"{os.environ['KUBECONFIG']}:{tmp_path / 'last'}")
     assert api.get(ANY_CLUSTER, "/object") == {"kind": "Object"}
+
+
+def test_a_given_namespace_is_known_by_its_own_uid(kube_api: KubeApi) -> None:
+    """A user without rights outside of it may not see `kube-system`."""
+    kube_api["/api/v1/namespaces/kube-system"] = (403, {"message": "forbidden"})
+    kube_api["/api/v1/namespaces/team"] = (200, {"metadata": {"uid": "ns-1"}})
+    cluster = api.identify("up", "team")
+    assert (cluster["uid"], cluster["namespace"]) == ("ns-1", "team")
+    assert api.get(cluster, "/api/v1/namespaces/team") is not None
+    kube_api["/api/v1/namespaces/team"] = (200, {"metadata": {"uid": "ns-2"}})
+    api._known.clear()
+    with pytest.raises(pulumi.RunError, match="namespace 'team' of UID ns-1, .* has the UID ns-2"):
+        api.get(cluster, "/api/v1/namespaces/team")
+
+
+def test_a_given_namespace_that_is_not_there_is_asked_for(kube_api: KubeApi) -> None:
+    with pytest.raises(pulumi.RunError, match="no namespace 'team', and dlstack:createNamespace"):
+        api.identify("up", "team")

@@ -19,11 +19,22 @@ from store.errors import ENVIRONMENT, IN_STACK, PROGRAM
         ),
         (
             "the following arguments are required: --epochs",
-            "the following arguments are required: dlstack:runParameters.epochs",
+            "the following arguments are required: dlstack:runParameters.epochs. Run 'pulumi "
+            "config set --path dlstack:runParameters.epochs VALUE'.",
         ),
         (
-            "unrecognized arguments: --classes=3 --depth=2",
-            "unrecognized arguments: dlstack:runParameters.classes=3 dlstack:runParameters.depth=2",
+            "usage: train.py [-h] --data_url DATA_URL --train_url TRAIN_URL\n"
+            "                [--epochs EPOCHS]\n"
+            "train.py: error: unrecognized arguments: --classes=3 --depth=2",
+            "train.py: error: unrecognized arguments: dlstack:runParameters.classes=3 "
+            "dlstack:runParameters.depth=2. The boot file doesn't take what is set: run 'pulumi "
+            "config rm --path dlstack:runParameters.classes' for each, or 'pulumi config rm "
+            "dlstack:runParameters' for all.",
+        ),
+        (
+            "unrecognized arguments: --data_url=/work/x --train_url=/work/y",
+            "unrecognized arguments: --data_url=/work/x --train_url=/work/y. Let the boot file "
+            "take --data_url and --train_url (docs/training.md).",
         ),
         ("AWS_REGION is wrong", "dlstack:s3Region is wrong"),
         ("ValueError: a -- b", "ValueError: a -- b"),

@@ -108,6 +108,28 @@ class TestImage:
         assert "dlstack:image" in found.advice
 
 
+def test_a_volume_that_a_lost_node_holds_is_told_with_what_frees_it() -> None:
+    message = (
+        'Multi-Attach error for volume "pvc-1" Volume is already exclusively attached to one '
+        "node and can't be attached to another"
+    )
+    creating = in_container(state={"waiting": {"reason": "ContainerCreating"}})
+    found = of(creating, events=[event("p", "FailedAttachVolume", message)])
+    assert found is not None and found.reason.startswith("its volume is still attached to the node")
+    assert "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute" in found.advice
+
+
+def test_a_pod_that_does_not_end_on_a_lost_node_is_told() -> None:
+    """Symptom otherwise: a run that "runs", and that nothing happens in."""
+    evicted = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
+    lost = pod("j", {"phase": "Running", "conditions": [evicted]}, nodeName="two")
+    lost["metadata"]["deletionTimestamp"] = "2026-03-01T10:00:00Z"
+    found = troubles.of_job(JOB, [lost], [])
+    assert found is not None and "has to leave the node 'two'" in found.reason
+    lost["status"]["phase"] = "Failed"
+    assert troubles.of_job(JOB, [lost], []) is None
+
+
 class TestUnschedulable:
     @pytest.mark.parametrize(
         ("message", "reason", "advice"),
@@ -116,7 +138,9 @@ class TestUnschedulable:
                 "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, "
                 "preemption: 0/1 nodes are available: 1 No preemption victims found.",
                 "no node has room for its pod (0/1 nodes are available: 1 Insufficient cpu)",
-                "Choose a smaller dlstack:servingFlavour, add a node, or wait for what runs there.",
+                "Choose a smaller dlstack:servingFlavour, add a node, wait for what runs there, "
+                "or, if an old pod does, have it end first ('pulumi config set "
+                "dlstack:servingSurge never').",
             ),
             (
                 "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
@@ -139,6 +163,41 @@ class TestUnschedulable:
         self, message: str, reason: str, advice: str
     ) -> None:
         assert of(unscheduled(message)) == Trouble(reason, advice, hopeless=False)
+
+    @pytest.mark.parametrize(
+        "why",
+        ["didn't match PersistentVolume's node affinity", "had volume node affinity conflict"],
+    )
+    def test_of_a_volume_on_a_lost_nodes_disk_says_that_it_waits_for_the_node(
+        self, why: str
+    ) -> None:
+        """Symptom otherwise: "no volume for it is free. Free one, or set dlstack:storageClass"."""
+        lost = "1 node(s) had untolerated taint(s) {node.kubernetes.io/unreachable: }"
+        found = of(unscheduled(f"0/3 nodes are available: {lost}, 2 node(s) {why}."), "store")
+        assert found is not None and not found.hopeless
+        assert found.reason.startswith("its volume can't leave its node, which takes no pods now")
+        assert "Bring that node back" in found.advice
+
+    @pytest.mark.parametrize(
+        ("reason", "message", "end"),
+        [
+            ("TriggeredScaleUp", "pod triggered scale-up: [{gpus 0->1 (max: 3)}]", "being made"),
+            ("Nominated", "Pod should schedule on: nodeclaim/gpus-x", "; one is being made"),
+            (
+                "NotTriggerScaleUp",
+                "pod didn't trigger scale-up: 1 max node group size reached",
+                "; none is made: 1 max node group size reached",
+            ),
+        ],
+    )
+    def test_says_whether_an_autoscaler_makes_a_node(
+        self, reason: str, message: str, end: str
+    ) -> None:
+        status = unscheduled("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")
+        found = of_job(status, [event("p", reason, message)])
+        assert found is not None and not found.hopeless
+        assert found.reason.startswith("no node has room for its pod (0/3")
+        assert found.reason.endswith(end)
 
     def test_of_a_pod_of_fixed_size_names_no_flavour(self) -> None:
         found = of(unscheduled("0/1 nodes are available: 1 Insufficient cpu."), "tensorboard")
@@ -343,3 +402,58 @@ def test_of_a_job_whose_pods_are_gone_their_events_tell_what_they_waited_for() -
         "no node has room for its pod (0/1 nodes are available: 1 Insufficient cpu)"
     )
     assert of_job(events=[*events, event("x", "Started", "", "5", **about)]) is None
+
+
+def test_a_mesh_s_proxy_before_the_server_does_not_take_its_place() -> None:
+    """The flavour is that of the container that answers, wherever it stands in the pod."""
+    killed = {"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
+    proxy = {"name": "istio-proxy", "state": {"running": {}}, "ready": True}
+    server = {"name": "server", "state": {"waiting": {}}, **killed}
+    containers = [{"name": "istio-proxy"}, {"name": "server"}]
+    found = of({"containerStatuses": [proxy, server]}, spec={"containers": containers})
+    assert found is not None and "dlstack:servingFlavour" in found.advice
+    proxy |= {"state": {"waiting": {}}, "ready": False, **killed}
+    found = of({"containerStatuses": [proxy]}, spec={"containers": containers})
+    assert found is not None and found.advice == ""
+
+
+def test_a_default_limit_below_what_a_flavour_reserves_names_its_field() -> None:
+    """Of a LimitRange: the flavour caps no cores, and the namespace does."""
+    found = refused(
+        'Error creating: Pod "prediction-1" is invalid: spec.containers[0].resources.requests: '
+        'Invalid value: "4": must be less than or equal to cpu limit of 1500m'
+    )
+    assert found is not None and found.hopeless
+    assert found.reason.startswith("a default cpu limit is below what the pod reserves: Pod ")
+    assert found.advice.startswith("Give the flavour a cpuLimit in dlstack:flavours, or change the")
+
+
+def test_a_pod_that_wrote_more_than_its_disk_says_so() -> None:
+    message = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. "
+    found = of_job({"phase": "Failed", "reason": "Evicted", "message": message})
+    assert found is not None
+    assert found.reason == f"a pod ended: Evicted: {message[:-2]}"
+    assert found.advice == "Give dlstack:flavour a disk that is big enough: see dlstack:flavours."
+
+
+def test_an_image_for_machines_of_another_kind_says_so() -> None:
+    said = "exec /usr/bin/python3: exec format error"
+    ended = {"exitCode": 255, "reason": "Error", "message": said}
+    found = of(
+        in_container(
+            state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState={"terminated": ended}
+        )
+    )
+    assert found is not None and found.hopeless
+    assert "Build that of dlstack:runtimeImage for this one, or choose nodes" in found.advice
+    message = "no match for platform in manifest: not found"
+    waiting = {"reason": "ErrImagePull", "message": message}
+    found = of(in_container(state={"waiting": waiting}))
+    assert found is not None and found.hopeless
+    assert 'dlstack:nodeSelector["kubernetes.io/arch"]' in found.advice
+
+
+def test_a_registry_that_wants_to_know_who_asks_names_the_key() -> None:
+    message = "failed to authorize: failed to fetch anonymous token: 401 Unauthorized: unauthorized"
+    found = of(in_container(state={"waiting": {"reason": "ErrImagePull", "message": message}}))
+    assert found is not None and "dlstack:imagePullSecrets" in found.advice

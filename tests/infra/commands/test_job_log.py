@@ -4,6 +4,7 @@ That the API answers like this is for tests/cluster.
 """
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,9 +20,11 @@ import pytest
 from infra.commands import job_log
 from infra.commands.deployed import Deployed
 from infra.commands.job_log import RunLog, continuation
+from infra.run.run_record import Record
 from store.client import Client
 from store.errors import PROGRAM
 from tests.infra.commands.test_job_state import RUN, ended, job, pod
+from tests.infra.commands.test_runs import record
 from tests.infra.conftest import ANY_CLUSTER
 from tests.seaweedfs import SeaweedFS
 
@@ -64,6 +67,9 @@ class Api:
     limits: list[tuple[int, bool]] = field(default_factory=list)
     """How many lines the next answers have, and whether they end in order after them."""
     asked: list[str] = field(default_factory=list)
+    did: list[str] = field(default_factory=list)
+    nodes: dict[str, str] = field(default_factory=dict)
+    """Node -> whether it is Ready."""
 
     def answer(self, target: str) -> tuple[int, bytes, bool]:
         """Return status, body, and whether all of it will arrive."""
@@ -91,6 +97,9 @@ class Api:
             return 200, json.dumps({"items": self.events}).encode(), True
         if url.path == f"{PLACE}/pods":
             return 200, json.dumps({"items": pods}).encode(), True
+        if url.path.startswith("/api/v1/nodes/"):
+            ready = {"type": "Ready", "status": self.nodes[url.path.split("/")[-1]]}
+            return 200, json.dumps({"status": {"conditions": [ready]}}).encode(), True
         if one is None:
             return 404, b"{}", True
         return 200, json.dumps(one).encode(), True
@@ -126,6 +135,15 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             if whole:
                 self.wfile.write(b"0\r\n\r\n")
+
+        def change(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            found.did.append(f"{self.command} {self.path}")
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_PATCH = do_DELETE = change
 
         def log_message(self, *_: object) -> None:
             pass
@@ -249,6 +267,29 @@ def test_following_waits_for_the_pod_and_goes_on_over_one_that_is_replaced(
     ]
 
 
+@pytest.mark.parametrize("ready", ["Unknown", "True"])
+def test_who_follows_gives_up_what_waits_for_a_lost_node(
+    bucket: tuple[Any, str], shown: Shown, api: Api, ready: str
+) -> None:
+    """Symptom: with no `up` that waited, the run stood still until somebody removed the pod."""
+    ending = at(0, "a", running={})
+    ending["metadata"]["deletionTimestamp"] = _moment(5)
+    ending["spec"] = {**ending.get("spec", {}), "nodeName": "n"}
+    api.nodes = {"n": ready}
+    api.scenes = [
+        (RUNNING, [ending]),
+        (RUNNING, [at(9, "b", running={})]),
+        (COMPLETE, [at(9, "b", terminated={"exitCode": 0})]),
+    ]
+    api.logs = {"a": ["one"], "b": ["two"]}
+    shown.log.follow(RUNNING)
+    assert shown.lines == ["one", "two"]
+    lost = ready == "Unknown"
+    assert shown.said == ["The node 'n' does not answer. The pod 'a' is given up."] * lost
+    gone = [f"PATCH {PLACE}/pods/a/status", f"DELETE {PLACE}/pods/a?gracePeriodSeconds=0"]
+    assert api.did == gone * lost
+
+
 def test_after_a_broken_connection_no_line_is_missing_and_none_comes_twice(
     bucket: tuple[Any, str], shown: Shown, api: Api
 ) -> None:
@@ -266,6 +307,21 @@ def test_after_a_broken_connection_no_line_is_missing_and_none_comes_twice(
     assert any("sinceTime" in asked for asked in api.asked)
 
 
+def test_following_ends_when_the_job_is_cancelled_and_its_pod_is_gone(
+    bucket: tuple[Any, str], shown: Shown, api: Api
+) -> None:
+    """Symptom otherwise: it waits for a pod that never comes."""
+    cancelled = versioned(job(suspend=True))
+    api.scenes = [
+        (RUNNING, [at(0, "a", running={})]),
+        (cancelled, [at(0, "a", running={})]),
+        (cancelled, []),
+    ]
+    api.logs = {"a": ["one", "two"]}
+    assert shown.log.follow(RUNNING) == cancelled
+    assert shown.lines == ["one", "two"]
+
+
 def test_a_job_that_is_deleted_meanwhile_is_an_error(
     bucket: tuple[Any, str], shown: Shown, api: Api
 ) -> None:
@@ -277,3 +333,26 @@ def test_a_job_that_is_deleted_meanwhile_is_an_error(
 def test_each_worker_but_the_first_has_a_folder_of_its_own() -> None:
     assert job_log.log_key(RUN, 0) == f"runs/{RUN[:12]}/log.txt"
     assert job_log.log_key(RUN, 3) == f"runs/{RUN[:12]}/workers/3/log.txt"
+
+
+def test_who_follows_is_told_now_and_then_how_far_the_run_is(
+    shown: Shown, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On standard error, beside the log; not twice of the same."""
+    seen = [
+        record(RUN, progress={"done": done, "total": 9, "unit": "steps", "at": f"2026-03-0{done}"})
+        for done in (1, 1, 2, 2, 3)
+    ]
+    all_seen = threading.Event()
+
+    def of_run(*_: object) -> Record | None:
+        if not seen:
+            all_seen.set()
+            return None
+        return seen.pop(0)
+
+    monkeypatch.setattr(job_log.run_record, "of_run", of_run)
+    monkeypatch.setattr(job_log, "_PROGRESS_SECONDS", 0.001)
+    with shown.log._told_how_far():
+        assert all_seen.wait(60)
+    assert shown.said == ["[step 2 of 9 (22 %)]", "[step 3 of 9 (33 %)]"]

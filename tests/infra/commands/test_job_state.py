@@ -82,6 +82,11 @@ def test_a_finished_one_took_as_long_as_it_took() -> None:
     assert (found.state, found.reason, found.seconds) == ("succeeded", "", 65.0)
 
 
+def test_a_cancelled_one_took_until_then() -> None:
+    found = state(job(conditions=(ended("Suspended"),), suspend=True))
+    assert (found.state, found.reason, found.seconds) == ("cancelled", "", 65.0)
+
+
 @pytest.mark.parametrize(
     ("waiting", "reason"),
     [
@@ -217,3 +222,70 @@ def test_a_workers_pod_is_its_newest() -> None:
     ]
     found = [job_state.worker_pod(pods, job(), worker) for worker in (0, 1, 2)]
     assert [one and one["metadata"]["name"] for one in found] == ["first", "new", None]
+
+
+class TestAContainerOfTheClusterBesideIt:
+    """A mesh's proxy, injected into the pod, which runs on when the training has ended."""
+
+    def beside(self, **training: Any) -> dict[str, Any]:
+        one = pod(**training)
+        one["status"]["phase"] = "Running"
+        proxy = {"name": "istio-proxy", "state": {"running": {}}}
+        one["status"]["containerStatuses"].insert(0, proxy)
+        return one
+
+    def test_does_not_make_a_run_begin(self) -> None:
+        one = self.beside(waiting={"reason": "ErrImagePull"})
+        assert state(job(), one).state == "pending"
+
+    def test_does_not_keep_it_from_having_succeeded(self) -> None:
+        one = self.beside(terminated={"exitCode": 0, "finishedAt": "2026-03-01T10:00:20Z"})
+        found = state(job(), one)
+        assert (found.state, found.reason, found.seconds) == ("succeeded", "", 20)
+
+    def test_does_not_keep_it_from_having_failed(self) -> None:
+        one = self.beside(
+            terminated={"exitCode": 1, "message": TRACEBACK, "finishedAt": "2026-03-01T10:00:20Z"}
+        )
+        found = state(job(), one)
+        assert found.state == "failed"
+        assert found.reason.startswith("exit status 1: ValueError: no pictures. The training has e")
+        assert "'istio-proxy', which the cluster puts into its pods, runs on" in found.reason
+        assert "native sidecars" in found.reason
+
+    def test_that_ends_by_itself_is_waited_for(self) -> None:
+        """A native sidecar is an init container, and the kubelet ends it after the others."""
+        one = pod(terminated={"exitCode": 0})
+        one["status"] |= {"phase": "Running", "initContainerStatuses": [{"name": "istio-proxy"}]}
+        assert state(job(), one).state == "running"
+
+
+QUEUED = {"kueue.x-k8s.io/queue-name": "gpus"}
+
+
+def test_a_suspended_job_in_a_queue_waits_for_it_and_is_not_cancelled() -> None:
+    one = job(suspend=True)
+    one["metadata"] |= {"labels": QUEUED, "namespace": "team"}
+    found = state(one)
+    assert found.state == "pending"
+    assert found.reason.startswith("its Job is suspended until the queue 'gpus' has room. 'kubectl")
+    # Suspended again for another one that matters more, as its pods still end.
+    assert state(one, pod(running={})).state == "pending"
+    one["spec"]["suspend"] = False
+    assert state(one, pod(running={})).state == "running"
+
+
+def test_a_job_that_was_taken_out_of_its_queue_is_cancelled() -> None:
+    assert state(job(suspend=True)).state == "cancelled"
+
+
+def test_a_job_whose_pod_was_evicted_says_why() -> None:
+    """Symptom otherwise: 'exit status 137', and a log that says nothing."""
+    one = pod(terminated={"exitCode": 137, "reason": "Error", "message": "step 10"})
+    why = "Pod ephemeral local storage usage exceeds the total limit of containers 64Mi. "
+    one["status"] |= {"phase": "Failed", "reason": "Evicted", "message": why}
+    found = state(job(conditions=(ended("Failed", reason="BackoffLimitExceeded"),)), one)
+    assert found.state == "failed"
+    assert found.reason == (
+        "exit status 137 (evicted from its node: see disk in dlstack:flavours): " + why.strip()
+    )

@@ -15,8 +15,9 @@ import pulumi
 import pytest
 
 from infra.cluster import addresses, api, description
-from infra.commands import cli, deployed, runs, status_text
+from infra.commands import choosing, cli, deployed
 from tests.infra.commands.test_job_state import RUN, ended, job, pod
+from tests.infra.commands.test_runs import record
 from tests.infra.conftest import ANY_CLUSTER, CLUSTER, STACK_ID, Engine, FakeCluster, Up
 from tests.seaweedfs import REGION, SeaweedFS
 
@@ -28,23 +29,24 @@ OTHER = "b" * 64
 Run = Callable[..., tuple[int, str, str]]
 
 
-def deployment(name: str, version: int = 2, **state: int) -> dict[str, Any]:
+def deployment(name: str, version: int = 2, model: str = "mnist", **state: int) -> dict[str, Any]:
     counts = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "readyReplicas": 1}
     return {
         "metadata": {"name": name, "generation": 1},
-        "spec": {"replicas": 1, "template": {"spec": serving(version)}},
+        "spec": {"replicas": 1, "template": {"spec": serving(version, model)}},
         "status": {"observedGeneration": 1, **counts, **state},
     }
 
 
-def serving(version: int) -> dict[str, Any]:
-    return {"initContainers": [{"command": ["python3", f"--model_version={version}"]}]}
+def serving(version: int, model: str = "mnist") -> dict[str, Any]:
+    flags = [f"--model_version={version}", f"--target_dir=/models/{model}"]
+    return {"initContainers": [{"command": ["python3", *flags]}]}
 
 
-def prediction_pod(version: int, ready: bool) -> dict[str, Any]:
+def prediction_pod(version: int, ready: bool, model: str = "mnist") -> dict[str, Any]:
     return {
         "metadata": {"name": "p", "labels": {"app.kubernetes.io/name": "prediction"}},
-        "spec": serving(version),
+        "spec": serving(version, model),
         "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
     }
 
@@ -148,6 +150,8 @@ def run(
     (tmp_path / "Pulumi.yaml").write_text("name: dlstack\nruntime: python\n")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.delenv("PULUMI_STACK", raising=False)
+    # Of tables; one test has its own.
+    monkeypatch.setenv("COLUMNS", "400")
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> tuple[int, str, str]:
@@ -175,6 +179,7 @@ class TestStatus:
                 "nodes": 1,
                 "started": "2026-03-01T10:00:00Z",
                 "seconds": 65.0,
+                "progress": None,
             },
             "model": "mnist",
             "versions": [
@@ -195,7 +200,10 @@ class TestStatus:
                     "damage": None,
                 },
             ],
+            "served": [{"model": "mnist", "version": 2}],
             "wantedVersion": 2,
+            "wantedModel": "mnist",
+            "deploy": True,
             "pinnedVersion": None,
             "services": {
                 name: {"state": "ready", "reason": None, "ready": 1, "replicas": 1}
@@ -214,7 +222,7 @@ class TestStatus:
         code, output, errors = run("status")
         assert (code, errors) == (0, "")
         # Times are in the zone of whoever reads them.
-        shown = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", output)
+        shown = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+", "TIME", output)
         assert [re.split(r"  +", line) for line in shown.splitlines()] == [
             ["stack", "dlstack-dev"],
             ["job", "succeeded", "run 5a1dcbe55a1d, 1 node, attempt 2, started TIME, 1 min 5 s"],
@@ -232,6 +240,40 @@ class TestStatus:
             ["TensorBoard", "http://203.0.113.1:32307"],
         ]
 
+    def test_says_how_far_a_run_is(self, run: Run, stack: dict[str, Any], bucket: Bucket) -> None:
+        stack[JOBS] = {"items": [job()]}
+        stack[f"{PLACE}/pods"] = {"items": [pod(running={})]}
+        progress = {"done": 300, "total": 1000, "unit": "steps", "at": "2026-03-01T10:01:00Z"}
+        told = record(RUN, progress=progress).document
+        bucket.put(f"runs/{RUN[:12]}/run.json", json.dumps(told))
+        assert "step 300 of 1000 (30 %)" in run("status")[1]
+        assert json.loads(run("status", "--json")[1])["job"]["progress"]["done"] == 300
+
+    def test_shows_the_version_that_serves_while_another_model_is_trained(
+        self, run: Run, stack: dict[str, Any]
+    ) -> None:
+        """Symptom: "serving version 1", and below it that no version is published."""
+        stack[f"{PLACE}/configmaps/stack"]["data"]["modelName"] = "shapes"
+        output = run("status")[1]
+        assert re.search("serving +version 2 of the model 'mnist', 1 of 1 pods", output)
+        rows = [line.split() for line in output.splitlines()]
+        assert ["mnist", "2", "served"] in [row[:3] for row in rows]
+        assert not any(row[:2] == ["mnist", "1"] for row in rows)
+        assert "no version of the model 'shapes' is published yet" in output
+
+    @pytest.mark.parametrize("width", [60, 80, 120])
+    def test_is_no_wider_than_the_terminal(
+        self, run: Run, stack: dict[str, Any], monkeypatch: pytest.MonkeyPatch, width: int
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", str(width))
+        stack[JOBS] = {"items": [job()]}
+        waits = " ".join(f"word{number}" for number in range(40))
+        unscheduled = {"type": "PodScheduled", "status": "False", "message": waits}
+        stack[f"{PLACE}/pods"] = {"items": [pod(conditions=(unscheduled,))]}
+        output = run("status")[1]
+        assert max(len(line) for line in output.splitlines()) <= max(width, 62)
+        assert " ".join(output.split()).count("word") == 40
+
     def test_while_a_version_rolls_out_says_which_one_answers(
         self, run: Run, stack: dict[str, Any]
     ) -> None:
@@ -240,7 +282,7 @@ class TestStatus:
         found = json.loads(run("status", "--json")[1])
         assert found["services"]["prediction"]["state"] == "rolling out"
         assert [one["version"] for one in found["versions"] if one["served"]] == [1]
-        assert "version 2, 1 of 1 pods; answers now: 1" in run("status")[1]
+        assert "version 2, 1 of 1 pods; answers now: version 1" in run("status")[1]
 
     def test_a_pod_that_is_about_to_end_is_not_served_from(
         self, run: Run, stack: dict[str, Any]
@@ -322,6 +364,41 @@ class TestStatus:
         bucket.put("models/mnist/1/manifest.json", "{")
         stack[f"{PLACE}/configmaps/stack"]["data"]["pinnedVersion"] = "1"
         assert "Version 1 is pinned, but is damaged. Set dlstack:mo" in run("status")[1]
+        # Symptom: "Set dlstack:modelVersion to another one", of none.
+        bucket.put("models/mnist/2/manifest.json", "{")
+        output = run("status")[1]
+        assert "Version 1 is pinned, but is damaged, and none is intact. Restore a " in output
+        assert "'python -m infra restore FILE'" in output and "Set dlstack:mo" not in output
+
+    def test_names_the_model_that_serves_where_the_stack_trains_another(
+        self, run: Run, stack: dict[str, Any]
+    ) -> None:
+        """Symptom: "version 1", then "no version of the model 'shapes' is published yet"."""
+        stack[f"{PLACE}/pods"] = {"items": [prediction_pod(2, True, "houses")]}
+        stack[APPS] = {"items": [deployment("prediction", model="houses")]}
+        assert "version 2 of the model 'houses', 1 of 1 pods" in run("status")[1]
+        found = json.loads(run("status", "--json")[1])
+        assert found["wantedModel"] == "houses"
+        assert found["served"] == [{"model": "houses", "version": 2}]
+        # Version 2 of 'mnist' is another one.
+        assert not any(one["served"] for one in found["versions"])
+
+    def test_says_what_is_published_and_not_served(self, run: Run, stack: dict[str, Any]) -> None:
+        stack[f"{PLACE}/configmaps/stack"]["data"]["deploy"] = "false"
+        assert "not served" not in run("status")[1]
+        stack[f"{PLACE}/pods"] = {"items": [prediction_pod(1, True)]}
+        stack[APPS] = {"items": [deployment("prediction", 1)]}
+        output = run("status")[1]
+        assert re.search("serving +version 1, 1 of 1 pods", output)
+        assert (
+            "Version 2 is published and not served. To serve it:\n"
+            "pulumi config set dlstack:deploy true && pulumi up" in output
+        )
+        stack[f"{PLACE}/pods"], stack[APPS] = {"items": []}, {"items": [deployment("tensorboard")]}
+        output = run("status")[1]
+        assert re.search("prediction +none +dlstack:deploy is false", output)
+        assert "Version 2 is published and not served." in output
+        assert json.loads(run("status", "--json")[1])["deploy"] is False
 
     def test_marks_a_version_that_can_not_be_served(
         self, run: Run, stack: dict[str, Any], bucket: Bucket
@@ -356,7 +433,29 @@ class TestRuns:
             (RUN[:12], 2),
             (OTHER[:12], 1),
         ]
-        assert "version 2" in run("runs")[1] and "accuracy 0.87" in run("runs")[1]
+
+    def test_have_a_record_that_is_read_with_their_jobs(self, run: Run, bucket: Bucket) -> None:
+        told = record(OTHER, model_name="houses", parameters={"rate": "0.5"}).document
+        bucket.put(f"runs/{OTHER[:12]}/run.json", json.dumps(told))
+        found = {one["run"]: one for one in json.loads(run("runs", "--json")[1])["runs"]}
+        assert found[OTHER[:12]]["state"] == "lost"
+        assert found[OTHER[:12]]["published"] == [{"model": "mnist", "version": 1}]
+        assert found[RUN[:12]]["state"] == "succeeded"
+        rows = [re.split("  +", line) for line in run("runs")[1].splitlines()]
+        assert rows[0][:4] == ["run", "model", "state", "version"]
+        assert [OTHER[:12], "houses", "lost", "mnist 1"] in [row[:4] for row in rows]
+        assert run("runs", "--model", "houses")[1].splitlines()[1].startswith(OTHER[:12])
+
+    def test_are_sorted_and_compared(self, run: Run) -> None:
+        assert run("runs", "--sort", "-accuracy")[1].splitlines()[1].startswith(RUN[:12])
+        assert run("runs", "--sort", "accuracy")[1].splitlines()[1].startswith(OTHER[:12])
+        assert "metric or parameter 'f1'" in run("runs", "--sort", "f1")[2]
+        told = json.loads(run("runs", RUN[:4], "bb", "--json")[1])
+        assert told["differences"]["metrics"]["accuracy"] == [0.9927, 0.87]
+        assert "-0.1227" in run("runs", RUN[:4], "bb")[1]
+        assert run("runs", "bb")[1].startswith("run        bbbbbbbbbbbb\n")
+        assert run("runs", "zz")[2].startswith("error: 'zz' fits no run. These runs are known")
+        assert "Two runs can be compared, not 3" in run("runs", "b", "b", "b")[2]
 
     def test_of_an_earlier_one_the_log_is_in_the_bucket(self, run: Run) -> None:
         assert run("logs", "--run", OTHER)[:2] == (0, "old\n")
@@ -366,7 +465,25 @@ class TestRuns:
         assert run("logs") == (0, "new\n", "")
         code, output, errors = run("logs", "-f")
         assert (code, output) == (0, "new\n")
-        assert errors == "The Job 'training-1' succeeded after 1 min 5 s\n"
+        assert re.match(
+            r"The Job 'training-1' succeeded \d+ h \d+ min ago, after 1 min 5 s\n", errors
+        )
+
+    def test_of_a_job_that_had_ended_before_it_is_said_and_what_to_do(
+        self, run: Run, stack: dict[str, Any]
+    ) -> None:
+        """Symptom otherwise: the old failure is taken for that of the `up` that has just begun."""
+        failed = ended("Failed", reason="DeadlineExceeded")
+        failed["lastTransitionTime"] = datetime.now(UTC).isoformat()
+        [job_now] = stack[JOBS]["items"]
+        job_now["status"]["conditions"] = [failed]
+        stack[f"{JOBS}/training-1"] = job_now
+        code, _, errors = run("logs", "-f")
+        first, second = errors.splitlines()
+        assert code == 1
+        assert re.match(r"The Job 'training-1' failed \d s ago, after .*: ", first)
+        assert "If a 'pulumi up' runs now, its Job is not there yet: try again in a" in second
+        assert "is not there yet" not in run("logs", "-f", "--run", RUN[:8])[2]
 
     def test_after_the_last_job_is_gone_the_newest_is_found_in_the_bucket(
         self, run: Run, stack: dict[str, Any]
@@ -442,7 +559,7 @@ class TestTheStack:
     ) -> None:
         """It has a namespace of the same name, with a stack of its own, or none."""
         other = CLUSTER | {"uid": "other", "server": "https://other:6443"}
-        monkeypatch.setattr(api, "identify", lambda _: other)
+        monkeypatch.setattr(api, "identify", lambda *_: other)
         stack[f"{PLACE}/configmaps/stack"]["data"]["stackId"] = "another"
         told = f"is in the cluster '{CLUSTER['server']}' (UID {CLUSTER['uid']}), but the current"
         assert told in run("status")[2]
@@ -495,9 +612,9 @@ class TestTheStack:
 
 def test_an_ambiguous_beginning_of_a_hash_names_the_runs() -> None:
     with pytest.raises(pulumi.RunError, match="fits 2 runs: abc1.*, abc2.*Give more digits"):
-        runs.the_run("abc", ["abc1" * 16, "abc2" * 3])
+        choosing.the_run("abc", ["abc1" * 16, "abc2" * 3])
     # A run that is in the cluster and in the bucket is one.
-    assert runs.the_run("abc", ["abc1" * 16, "abc1" * 3])
+    assert choosing.the_run("abc", ["abc1" * 16, "abc1" * 3])
 
 
 @pytest.mark.parametrize(
@@ -518,17 +635,3 @@ def test_the_address_of_a_service_is_as_it_is_exposed(
     one: dict[str, Any], found: str | None
 ) -> None:
     assert addresses.of_services([one], "node").get("tensorboard") == found
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(41.2, "41 s"), (185, "3 min 5 s"), (7400, "2 h 3 min")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert status_text.duration_text(seconds) == text
-
-
-def test_times_are_the_readers_own() -> None:
-    moment = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
-    version = runs.Version(1, RUN, {}, moment.isoformat())
-    shown = status_text.runs_text([runs.Run(RUN[:12], moment, version)])
-    assert moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") in shown

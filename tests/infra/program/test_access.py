@@ -4,8 +4,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from pulumi.runtime import rpc
 
+from infra.cluster import nodes
 from infra.resources import certificate
 from tests.infra.conftest import Engine, Up
 from tests.infra.program.test_program import DEPLOYMENT, SERVICE, containers
@@ -52,10 +54,27 @@ def test_it_is_on_every_port_of_the_prediction_service(up: Up, engine: Engine) -
     }
 
 
-def test_tensorboard_has_no_lock_and_stays_in_the_cluster(up: Up, engine: Engine) -> None:
-    outputs = up(tls="true", host="models.example.com")
+@pytest.mark.parametrize("kind", ["NodePort", "LoadBalancer"])
+def test_tensorboard_has_no_lock_and_stays_in_the_cluster_unless_its_own_key_opens_it(
+    up: Up, engine: Engine, kind: str
+) -> None:
+    outputs = up(host="models.example.com", serviceType=kind, insecure="true")
     assert engine.the(SERVICE, "tensorboard-service")["spec"]["type"] == "ClusterIP"
     assert outputs["tensorboardUrl"] == "http://tensorboard.dlstack-dev.svc:6006"
+    # A browser reaches nothing there: the page has no link to it.
+    page = containers(engine.the(DEPLOYMENT, "prediction-server"))["gateway"]
+    assert "--tensorboard_url=" in page["command"]
+    outputs = up(
+        host="models.example.com",
+        serviceType=kind,
+        insecure="true",
+        tensorboardServiceType="NodePort",
+    )
+    # `host` is the address of a balancer, behind which it is not.
+    node = "models.example.com" if kind == "NodePort" else "10.0.0.3"
+    assert outputs["tensorboardUrl"] == f"http://{node}:30006"
+    page = containers(engine.the(DEPLOYMENT, "prediction-server"))["gateway"]
+    assert f"--tensorboard_url=http://{node}:30006" in page["command"]
 
 
 def test_secrets_are_in_the_secret_and_nowhere_else(up: Up, engine: Engine) -> None:
@@ -75,6 +94,16 @@ def test_a_certificate_of_ones_own_is_used_and_none_is_made(up: Up, engine: Engi
     assert not [t for t in engine.types() if t.endswith(":GeneratedCertificate")]
     assert "caCertificate" not in outputs
     assert files(engine.the(SECRET, "access-files"))["tls.crt"] == MADE["certificate"]
+
+
+def test_a_certificate_names_no_node_where_none_is_known(
+    up: Up, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Symptom otherwise: whoever may list no nodes got a traceback about an empty name."""
+    monkeypatch.setattr(nodes, "listed", lambda _: None)
+    up(tls="true", serviceType="ClusterIP")
+    (made,) = [one for one in engine.resources if one.type.endswith(":GeneratedCertificate")]
+    assert made.inputs["hosts"][0] == "localhost" and "" not in made.inputs["hosts"]
 
 
 def test_tensorflow_serving_gets_the_certificate_too(up: Up, engine: Engine) -> None:

@@ -1,86 +1,26 @@
 """What an `up` trains, given the Jobs in the cluster and the versions in a real bucket."""
 
-import base64
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pulumi
 import pytest
 
-from infra.cluster import description
+from infra.cluster import why
+from infra.cluster.messages import Trouble
+from infra.program import store_start
 from infra.resources import connection
 from store import buckets
-from store.client import Client, connect
+from store.client import Client
+from store.errors import Unreachable
 from store.objects import delete, delete_many, list_objects
 from store.urls import S3Url
-from tests.infra.conftest import STACK, STACK_ID, Engine, FakeCluster, Up
+from tests.infra.conftest import STACK, Engine, Up
+from tests.infra.program.conftest import PLACE, Deployed
 from tests.infra.program.test_program import EXTERNAL, JOB, MODEL
 from tests.infra.program.test_training import OTHER_RUNS
-from tests.seaweedfs import REGION, SeaweedFS
 from tests.store.test_models import put_version
-
-JOBS = f"/apis/batch/v1/namespaces/{STACK}/jobs"
-PLACE = f"/api/v1/namespaces/{STACK}"
-
-
-@dataclass
-class Deployed:
-    """A stack whose run has published version 1, with its Job."""
-
-    cluster: FakeCluster
-    client: Client
-    model: S3Url
-    run_hash: str
-    job: dict[str, Any]
-
-    def jobs(self, *jobs: dict[str, Any]) -> None:
-        self.cluster.answers[JOBS] = {"items": list(jobs)}
-
-    def ended(self, condition: str = "Complete") -> dict[str, Any]:
-        return self.job | {"status": {"conditions": [{"type": condition, "status": "True"}]}}
-
-
-@pytest.fixture
-def deployed(
-    up: Up, engine: Engine, fake_cluster: FakeCluster, object_store: SeaweedFS
-) -> Iterator[Deployed]:
-    up()
-    job = engine.the(JOB, "training-job")
-    run_hash = job["spec"]["template"]["metadata"]["annotations"]["dlstack.dev/run-hash"]
-    keys = (object_store.access_key, object_store.secret_key)
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    told = description.write(
-        stack_id=STACK_ID,
-        stack=STACK,
-        host="203.0.113.1",
-        output_bucket=f"{STACK}-output",
-        model_name="mnist",
-        store_endpoint=object_store.endpoint,
-        store_region=REGION,
-        store_in_stack=True,
-        store_secret="object-store",
-        pinned_version=None,
-    )
-    secret = {
-        name: base64.b64encode(key.encode()).decode() for name, key in zip(names, keys, strict=True)
-    }
-    fake_cluster.answers |= {
-        f"{PLACE}/configmaps/stack": {"data": told},
-        f"{PLACE}/secrets/object-store": {"data": secret},
-    }
-    client = connect(object_store.endpoint, REGION, *keys, direct=True)
-    bucket = S3Url(f"{STACK}-output")
-    buckets.create(client, bucket.bucket)
-    model = bucket / "models/mnist"
-    put_version(client, model, 1, run_hash, metrics={"accuracy": 0.9})
-    one = Deployed(fake_cluster, client, model, run_hash, job)
-    one.jobs(one.ended())
-    yield one
-    delete_many(client, bucket.bucket, [entry.path for entry in list_objects(client, bucket)])
-    buckets.delete(client, bucket.bucket)
-    connect.cache_clear()
 
 
 def jobs_of(engine: Engine) -> list[str]:
@@ -172,7 +112,11 @@ def test_a_store_that_is_about_to_start_is_waited_for(
     there = deployed.cluster.answers[f"{PLACE}/configmaps/stack"]["data"]
     endpoint = there["storeEndpoint"]
     there["storeEndpoint"] = "http://127.0.0.1:9"
-    starting = {"spec": {"replicas": 1}, "status": {}}
+    starting = {
+        "metadata": {"name": "object-store", "namespace": STACK},
+        "spec": {"replicas": 1},
+        "status": {},
+    }
     deployed.cluster.answers[f"/apis/apps/v1/namespaces/{STACK}/deployments/object-store"] = (
         starting
     )
@@ -187,7 +131,7 @@ def test_a_store_that_is_about_to_start_is_waited_for(
     monkeypatch.setattr(connection, "connect_when_it_answers", answers_then)
     deployed.jobs()
     up()
-    assert waited == [60]
+    assert waited == [2]
     assert jobs_of(engine) == []
     # Where nothing is to be decided, nobody waits.
     there["storeEndpoint"] = "http://127.0.0.1:9"
@@ -197,7 +141,45 @@ def test_a_store_that_is_about_to_start_is_waited_for(
     starting["spec"]["replicas"] = 0
     deployed.jobs()
     up()
-    assert waited == [60]
+    assert waited == [2]
+
+
+@pytest.mark.parametrize(("hopeless", "looks"), [(True, 2), (False, 7)])
+def test_a_store_that_can_not_start_is_told_and_not_waited_for(
+    up: Up,
+    engine: Engine,
+    deployed: Deployed,
+    monkeypatch: pytest.MonkeyPatch,
+    hopeless: bool,
+    looks: int,
+) -> None:
+    """Symptom: each preview waited for a minute, and did not say what for."""
+    deployed.cluster.answers[f"{PLACE}/configmaps/stack"]["data"]["storeEndpoint"] = (
+        "http://127.0.0.1:9"
+    )
+    deployed.cluster.answers[f"/apis/apps/v1/namespaces/{STACK}/deployments/object-store"] = {
+        "spec": {"replicas": 1}
+    }
+    seconds, said, asked = [0.0], [], []
+
+    def away(_store: Any, patience: float = 0) -> Client:
+        seconds[0] += patience
+        raise Unreachable("no")
+
+    def trouble(*_: Any) -> Trouble:
+        asked.append(seconds[0])
+        return Trouble("its volume is gone", "Find it.", hopeless)
+
+    monkeypatch.setattr(store_start, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    monkeypatch.setattr(connection, "connect_when_it_answers", away)
+    monkeypatch.setattr(why, "deployment", trouble)
+    monkeypatch.setattr(pulumi.log, "info", lambda _: None)
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
+    deployed.jobs()
+    up()
+    assert said == ["The object store does not start: its volume is gone. Find it."]
+    assert len(asked) == looks and seconds[0] <= 12
+    assert jobs_of(engine) != []
 
 
 class TestAPin:
@@ -233,6 +215,23 @@ class TestAPin:
         assert f"pins version {pinned}: nothing is trained." in text
         assert "'pulumi config rm dlstack:modelVersion', then 'pulumi up'" in text
         assert ("Version 2 is newer, and is not served." in text) is is_told
+
+    def test_a_pin_of_what_is_not_published_is_refused_by_the_preview(
+        self, up: Up, deployed: Deployed
+    ) -> None:
+        with pytest.raises(pulumi.RunError, match="Version 9 .* is not published. Set dlstack:mo"):
+            up(modelVersion="9")
+
+    def test_a_pinned_version_that_serves_goes_on_to_though_its_bucket_lost_it(
+        self, up: Up, deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[str] = []
+        monkeypatch.setattr(pulumi.log, "warn", told.append)
+        served = {"data": {"model": "mnist", "version": "1"}}
+        deployed.cluster.answers[f"{PLACE}/configmaps/served"] = served
+        delete(deployed.client, deployed.model / "1/saved_model.pb")
+        up(modelVersion="1")
+        assert "It serves on from what its pods have. Version 1 of" in told[0]
 
 
 class TestBeforeItTrains:
@@ -274,6 +273,41 @@ class TestBeforeItTrains:
         deployed.jobs()
         up()
         assert told == []
+
+    def test_a_new_name_is_told_with_the_names_that_there_are(
+        self, up: Up, engine: Engine, deployed: Deployed, told: list[str]
+    ) -> None:
+        """Symptom: a training of hours began without a word after a slip in `modelName`."""
+        up(modelName="minst")
+        assert jobs_of(engine)
+        (line,) = told
+        assert line.startswith("This trains the first version of the model 'minst': the stack has")
+        assert "published only 'mnist' so far." in line and "set dlstack:modelName" in line
+
+    def test_of_many_names_the_rest_is_counted(
+        self, up: Up, deployed: Deployed, told: list[str]
+    ) -> None:
+        """Symptom: "published only" three of five models, not among them the one that serves."""
+        for model in ("a", "b", "c", "d"):
+            folder = S3Url(deployed.model.bucket, f"models/{model}")
+            put_version(deployed.client, folder, 1, "b" * 64)
+        up(modelName="minst")
+        (line,) = told
+        assert "published only 'a', 'b', 'c' and 2 more so far." in line
+
+    def test_another_boot_file_may_be_another_model(
+        self, up: Up, deployed: Deployed, told: list[str]
+    ) -> None:
+        """Symptom: prices of houses were published as version 2 of `mnist`."""
+        put_version(deployed.client, deployed.model, 2, "b" * 64, provenance={"boot_file": "a.py"})
+        up(nodeCount="2")
+        assert any("pulumi config set dlstack:modelName NAME" in line for line in told)
+
+    def test_what_is_not_to_be_served_is_told_so(
+        self, up: Up, deployed: Deployed, told: list[str]
+    ) -> None:
+        up(deploy="false", nodeCount="2")
+        assert told[-1].startswith("It is published and not served: dlstack:deploy is false.")
 
     def test_a_bar_that_the_published_model_misses_is_told(
         self, up: Up, deployed: Deployed, told: list[str]

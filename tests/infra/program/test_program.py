@@ -59,7 +59,7 @@ def test_outputs_are_those_of_the_contract(up: Up) -> None:
         "host": "203.0.113.1",
         "grpcPort": 31670,
         "restUrl": "http://203.0.113.1:30501",
-        "tensorboardUrl": "http://203.0.113.1:30006",
+        "tensorboardUrl": "http://tensorboard.dlstack-dev.svc:6006",
         "pageUrl": "http://203.0.113.1:30080",
         "modelName": "mnist",
         "modelVersion": 3,
@@ -67,6 +67,7 @@ def test_outputs_are_those_of_the_contract(up: Up) -> None:
         "metrics": {"accuracy": 0.99},
         "provenance": {"commit": "c" * 40},
         "tls": False,
+        "modelUrl": "stack:dlstack-dev/3",
     }
 
 
@@ -124,6 +125,7 @@ def test_packages_are_where_python_finds_them(up: Up, engine: Engine) -> None:
         "training": "training",
         "serving": "serving",
         "store": "store",
+        "model-check": "serving",
     }
     # Neither the examples nor what gets their data: the run hash covers what is here.
     assert set(declared["training"]["files"]) == {"training/__init__.py", "training/agent/run.py"}
@@ -131,7 +133,7 @@ def test_packages_are_where_python_finds_them(up: Up, engine: Engine) -> None:
     volumes = job["spec"]["template"]["spec"]["volumes"]
     (volume,) = [volume for volume in volumes if volume["name"] == "packages"]
     sources = [source["configMap"]["name"] for source in volume["projected"]["sources"]]
-    assert sources == ["training-0a1b2", "store-0a1b2"]
+    assert sources == ["training-0a1b2", "store-0a1b2", "serving-0a1b2"]
     container = containers(job)["training"]
     assert (
         environment(container)["PYTHONPATH"] == "/opt/dlstack/training.zip:/opt/dlstack/store.zip"
@@ -190,7 +192,6 @@ INSIDE = "prediction.dlstack-dev.svc"
                 "grpcPort": 8500,
                 "restUrl": f"http://{INSIDE}:8501",
                 "pageUrl": f"http://{INSIDE}:8080",
-                "tensorboardUrl": "http://tensorboard.dlstack-dev.svc:6006",
             },
         ),
     ],
@@ -205,7 +206,12 @@ def test_a_preview_of_a_new_stack_tells_what_it_knows_and_guesses_nothing(
     """A Service that isn't there has no node port, and a model that isn't trained no metrics."""
     monkeypatch.setattr(engine, "is_there", False)
     pulumi.runtime.set_mocks(engine, project="dlstack", stack="dev", preview=True)
-    assert up(serviceType=service_type) == {"modelName": "mnist", "tls": False, **known}
+    known["tensorboardUrl"] = "http://tensorboard.dlstack-dev.svc:6006"
+    assert up(serviceType=service_type, insecure="true") == {
+        "modelName": "mnist",
+        "tls": False,
+        **known,
+    }
 
 
 def test_all_kubernetes_objects_are_of_the_stacks_own_provider(up: Up, engine: Engine) -> None:

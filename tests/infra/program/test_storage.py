@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from pulumi.runtime import rpc
 
 from tests.infra.conftest import STACK, Engine, Up
@@ -29,12 +30,12 @@ def test_the_stack_runs_its_own_unless_one_is_configured(up: Up, engine: Engine)
     assert engine.the(SERVICE, "object-store-service")["spec"]["ports"][0]["port"] == 8333
 
 
-def test_pods_use_its_service_and_this_program_its_node_port(up: Up, engine: Engine) -> None:
+def test_pods_use_its_service_and_no_other_address_of_it_is_known(up: Up, engine: Engine) -> None:
     up(host="203.0.113.1")
     training = containers(engine.the(JOB, "training-job"))["training"]
     assert environment(training)["AWS_ENDPOINT_URL_S3"] == (f"http://object-store.{STACK}.svc:8333")
     store = engine.the(BUCKET, "data-bucket")["store"]
-    assert store["endpoint"] == "http://203.0.113.1:30333"
+    assert store["endpoint"] == f"http://object-store.{STACK}.svc:8333"
 
 
 def test_a_configured_one_is_used_in_its_place(up: Up, engine: Engine) -> None:
@@ -51,6 +52,31 @@ def test_aws_needs_a_region_only(up: Up, engine: Engine) -> None:
     training = environment(containers(engine.the(JOB, "training-job"))["training"])
     assert training["AWS_REGION"] == "eu-central-1"
     assert "AWS_ENDPOINT_URL_S3" not in training
+
+
+def test_what_a_store_has_of_its_own_reaches_pods_by_its_secret(up: Up, engine: Engine) -> None:
+    up(**EXTERNAL, s3SessionToken="temporary", s3AddressingStyle="virtual")
+    [secret] = [r for r in engine.created(SECRET) if r.name.startswith("object-store-")]
+    assert secret.inputs["stringData"]["value"] == {
+        "AWS_ACCESS_KEY_ID": "ACCESS",
+        "AWS_SECRET_ACCESS_KEY": "hunter2",
+        "AWS_SESSION_TOKEN": "temporary",
+        "DLSTACK_S3_ADDRESSING_STYLE": "virtual",
+    }
+    pods = containers(engine.the(JOB, "training-job")) | containers(
+        engine.the(DEPLOYMENT, "prediction-server")
+    )
+    pods |= containers(engine.the(DEPLOYMENT, "tensorboard-server"))
+    for name in ("training", "sync", "mirror"):
+        assert secret.inputs["stringData"]["value"].keys() <= environment(pods[name]).keys()
+
+
+def test_without_keys_pods_have_none(up: Up, engine: Engine) -> None:
+    up(s3Region="eu-central-1", s3Credentials="environment")
+    [secret] = [r for r in engine.created(SECRET) if r.name.startswith("object-store-")]
+    assert secret.inputs["stringData"]["value"] == {"DLSTACK_S3_CREDENTIALS": "environment"}
+    training = environment(containers(engine.the(JOB, "training-job"))["training"])
+    assert "AWS_ACCESS_KEY_ID" not in training
 
 
 def test_credentials_are_in_the_secret_and_nowhere_else(up: Up, engine: Engine) -> None:
@@ -112,8 +138,11 @@ def test_models_go_with_the_stack_only_in_its_own_store(up: Up, engine: Engine) 
     assert engine.the(BUCKET, "output-bucket")["own_prefixes"] == []
 
 
-def test_it_can_be_reached_when_the_other_services_can_not(up: Up, engine: Engine) -> None:
-    """The program uploads from outside of the cluster."""
-    up(serviceType="ClusterIP")
-    assert engine.the(SERVICE, "object-store-service")["spec"]["type"] == "NodePort"
-    assert engine.the(SERVICE, "prediction-service")["spec"]["type"] == "ClusterIP"
+@pytest.mark.parametrize("kind", ["NodePort", "LoadBalancer", "ClusterIP"])
+def test_it_is_open_to_pods_only_however_the_predictions_are_exposed(
+    up: Up, engine: Engine, kind: str
+) -> None:
+    """Symptom: a public balancer in front of S3 in plain HTTP, with `host` as its address."""
+    up(serviceType=kind, insecure="true")
+    assert engine.the(SERVICE, "object-store-service")["spec"]["type"] == "ClusterIP"
+    assert engine.the(SERVICE, "prediction-service")["spec"]["type"] == kind

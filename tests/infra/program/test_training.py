@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from infra.components import scraping
 from tests.infra.conftest import STACK, Engine, FakeCluster, Up, node
 from tests.infra.program.test_program import (
     DEPLOYMENT,
@@ -16,6 +17,7 @@ from tests.infra.program.test_program import (
     containers,
     environment,
     in_git,
+    pod_templates,
 )
 
 
@@ -28,8 +30,11 @@ class TestTrainingJob:
         assert command[:3] == ["python3", "-m", "training"]
         assert f"--train_url=s3://dlstack-dev-output/runs/{run_hash[:12]}" in command
         assert "--model_url=s3://dlstack-dev-output/models/mnist" in command
-        assert "--code_url=s3://dlstack-dev-data/code" in command
-        assert "--data_url=s3://dlstack-dev-data/data" in command
+        [told] = [word for word in command if word.startswith("--provenance=")]
+        made_of = json.loads(told.partition("=")[2])
+        for part in ("code", "data"):
+            url = f"s3://dlstack-dev-data/folders/{made_of[f'{part}_sha256']}"
+            assert f"--{part}_url={url}" in command
         assert f"--run_hash={run_hash}" in command
         assert "--min_accuracy=0.9" in command
         assert command[command.index("--") :] == [
@@ -38,6 +43,64 @@ class TestTrainingJob:
             "--model=cnn",
             "--shuffle=true",
         ]
+
+    def test_data_that_is_streamed_is_another_attempt_at_the_same_run(
+        self, up: Up, engine: Engine
+    ) -> None:
+        up()
+        copied = engine.the(JOB, "training-job")
+        up(dataMode="stream")
+        streamed = engine.the(JOB, "training-job")
+        ours, theirs = (set(containers(job)["training"]["command"]) for job in (streamed, copied))
+        assert (ours - theirs, theirs - ours) == ({"--data_mode=stream"}, set())
+        of_run, of_job = "dlstack.dev/run-hash", "dlstack.dev/settings"
+        hashes = [
+            job["spec"]["template"]["metadata"]["annotations"][of_run] for job in (copied, streamed)
+        ]
+        assert hashes[0] == hashes[1]
+        digests = [job["metadata"]["annotations"][of_job] for job in (copied, streamed)]
+        assert digests[0] != digests[1]
+
+    def test_variables_reach_the_boot_file_and_secrets_lie_in_a_secret_alone(
+        self, up: Up, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        is_secret = pulumi.runtime.is_config_secret
+        monkeypatch.setattr(
+            pulumi.runtime, "is_config_secret", lambda key: "secretEnv" in key or is_secret(key)
+        )
+        up(env='{"LEVEL": "$(HOME)"}', secretEnv='{"TOKEN": "hunter2"}')
+        job = engine.the(JOB, "training-job")
+        training = containers(job)["training"]
+        assert environment(training)["DLSTACK_BOOT_LEVEL"] == "$$(HOME)"
+        secrets = [one for one in training["envFrom"] if one.get("prefix")]
+        assert secrets == [{"prefix": "DLSTACK_BOOT_", "secretRef": {"name": "training-env"}}]
+        others = [one for one in engine.resources if one.name != "training-env"]
+        assert "hunter2" not in json.dumps([one.inputs for one in others], default=str)
+        run_hash = job["spec"]["template"]["metadata"]["annotations"]["dlstack.dev/run-hash"]
+        up(env='{"LEVEL": "$(HOME)"}', secretEnv='{"TOKEN": "rotated"}')
+        rotated = engine.the(JOB, "training-job")
+        assert rotated == job, "a token that is renewed makes no other Job"
+        up(env='{"LEVEL": "info"}', secretEnv='{"TOKEN": "rotated"}')
+        other = engine.the(JOB, "training-job")["spec"]["template"]["metadata"]["annotations"]
+        assert other["dlstack.dev/run-hash"] != run_hash
+
+    def test_its_pod_has_the_time_to_save_shared_memory_and_a_user(
+        self, up: Up, engine: Engine, project: Path
+    ) -> None:
+        (project / "code" / "run.sh").write_text("#!/bin/sh\n")
+        (project / "code" / "run.sh").chmod(0o755)
+        up(graceSeconds="120")
+        pod = engine.the(JOB, "training-job")["spec"]["template"]["spec"]
+        (training,) = pod["containers"]
+        assert pod["terminationGracePeriodSeconds"] == 120
+        assert "--grace_seconds=120" in training["command"]
+        assert "--timeout_seconds=3600" in training["command"]
+        assert '--executables=["run.sh"]' in training["command"]
+        assert {"name": "shm", "mountPath": "/dev/shm"} in training["volumeMounts"]
+        assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "4096Mi"}} in pod[
+            "volumes"
+        ]
+        assert environment(training)["USER"] == environment(training)["LOGNAME"] == "dlstack"
 
     def test_it_is_named_after_its_run_and_never_removed_by_kubernetes(
         self, up: Up, engine: Engine
@@ -77,6 +140,28 @@ class TestTrainingJob:
         with pytest.raises(pulumi.RunError, match="bootFile 'train.py' is left out .* '!train.py'"):
             up()
 
+    def test_what_tries_its_model_may_change_without_another_job(
+        self, up: Up, engine: Engine, project: Path
+    ) -> None:
+        """A change of the model server, or of how a model is served, trains nothing anew."""
+        up()
+        job, checker = engine.the(JOB, "training-job"), engine.the(PACKAGE, "model-check")
+        assert "--checker=/opt/dlstack" in containers(job)["training"]["command"]
+        assert json.loads(checker["beside"]["model-check.json"]) == {
+            "engine": "embedded",
+            "op_libraries": "",
+            "seconds": 600,
+        }
+        (project / "serving" / "server.py").write_text("changed = True\n")
+        up(servingOpLibraries="/opt/operations")
+        changed = engine.the(PACKAGE, "model-check")
+        assert engine.the(JOB, "training-job") == job
+        assert changed["config_map"] == checker["config_map"] == "model-check"
+        assert changed["files"] != checker["files"]
+        assert (
+            json.loads(changed["beside"]["model-check.json"])["op_libraries"] == "/opt/operations"
+        )
+
     def test_its_last_log_lines_reach_pulumi(self, up: Up, engine: Engine) -> None:
         up()
         container = containers(engine.the(JOB, "training-job"))["training"]
@@ -93,9 +178,42 @@ class TestTrainingJob:
         up(flavour="gpu-2")
         job = engine.the(JOB, "training-job")
         assert containers(job)["training"]["resources"]["limits"]["nvidia.com/gpu"] == "2"
-        assert job["spec"]["template"]["spec"]["tolerations"] == [
+        assert job["spec"]["template"]["spec"]["tolerations"][:-2] == [
             {"key": "nvidia.com/gpu", "operator": "Exists"}
         ]
+
+    def test_every_pod_leaves_a_lost_node_soon_unless_its_flavour_says_how_long(
+        self, up: Up, engine: Engine
+    ) -> None:
+        """Kubernetes' default is five minutes, in which nothing answers or trains."""
+        lost = [
+            {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute"}
+            for state in ("not-ready", "unreachable")
+        ]
+        up()
+        for template in pod_templates(engine):
+            assert template["spec"]["tolerations"] == [
+                one | {"tolerationSeconds": 10} for one in lost
+            ]
+        patient = lost[1] | {"tolerationSeconds": 600}
+        one = {"cpu": 1, "memory": "1Gi", "tolerations": [patient]}
+        up(flavours=json.dumps({"patient": one}), flavour="patient")
+        spec = engine.the(JOB, "training-job")["spec"]["template"]["spec"]
+        assert spec["tolerations"] == [patient, lost[0] | {"tolerationSeconds": 10}]
+
+    def test_workers_rather_run_on_different_nodes(self, up: Up, engine: Engine) -> None:
+        up(nodeCount="2")
+        pod = engine.the(JOB, "training-job")["spec"]["template"]
+        (spread,) = pod["spec"]["topologySpreadConstraints"]
+        selector = spread.pop("labelSelector")["matchLabels"]
+        assert selector.items() <= pod["metadata"]["labels"].items()
+        assert spread == {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            # Labels that a Job's pods don't have say nothing.
+            "matchLabelKeys": ["pod-template-hash"],
+        }
 
     def test_own_flavours_reach_job_and_server(
         self, up: Up, engine: Engine, fake_cluster: FakeCluster
@@ -109,6 +227,8 @@ class TestTrainingJob:
             "gpuResource": "amd.com/gpu",
             "nodeSelector": labels,
             "tolerations": [{"key": "team", "value": "a", "effect": "NoSchedule"}],
+            "disk": "50Gi",
+            "cpuLimit": 6,
         }
         up(flavours=json.dumps({"amd-2": amd}), flavour="amd-2", servingFlavour="amd-2")
         for type_, name, container in (
@@ -117,12 +237,23 @@ class TestTrainingJob:
         ):
             inputs = engine.the(type_, name)
             spec = inputs["spec"]["template"]["spec"]
-            assert spec["nodeSelector"] == labels
-            assert spec["tolerations"] == [
+            assert spec["nodeSelector"] == labels | {"kubernetes.io/os": "linux"}
+            assert spec["tolerations"][:-2] == [
                 {"key": "amd.com/gpu", "operator": "Exists"},
                 {"key": "team", "operator": "Equal", "value": "a", "effect": "NoSchedule"},
             ]
-            assert containers(inputs)[container]["resources"]["limits"]["amd.com/gpu"] == "2"
+            resources = containers(inputs)[container]["resources"]
+            assert resources["limits"] == {
+                "amd.com/gpu": "2",
+                "cpu": "6000m",
+                "ephemeral-storage": "51200Mi",
+                "memory": "8192Mi",
+            }
+            assert resources["requests"]["ephemeral-storage"] == "51200Mi"
+            disks = [one["emptyDir"] for one in spec["volumes"] if "emptyDir" in one]
+            assert {one["sizeLimit"] for one in disks} == {"51200Mi", "8192Mi"} - (
+                set() if type_ == JOB else {"8192Mi"}
+            )
 
     def test_what_is_a_failure_counts_and_a_deleted_pod_is_none(
         self, up: Up, engine: Engine
@@ -144,6 +275,27 @@ class TestTrainingJob:
         command = containers(engine.the(JOB, "training-job"))["training"]["command"]
         bars = [word for word in command if word.startswith(("--min_", "--max_"))]
         assert bars == ["--min_metric=f1:0.8", "--min_metric=top-5:0.95", "--max_metric=loss:0.3"]
+
+    def test_what_serves_is_read_from_a_volume_and_is_no_part_of_the_job(
+        self, up: Up, engine: Engine, fake_cluster: FakeCluster
+    ) -> None:
+        """Else every roll-out would make another Job of the same run."""
+        up(maxRegression='{"accuracy": 0.005, "loss": "0.1"}')
+        job = engine.the(JOB, "training-job")
+        training = containers(job)["training"]
+        assert [word for word in training["command"] if "served" in word or "crease" in word] == [
+            *("--served=/served", "--max_decrease=accuracy:0.005", "--max_increase=loss:0.1"),
+        ]
+        (volume,) = [v for v in job["spec"]["template"]["spec"]["volumes"] if v["name"] == "served"]
+        assert volume["configMap"] == {"name": "served", "optional": True}
+        for version in ("1", "2"):
+            fake_cluster.answers[f"/api/v1/namespaces/{STACK}/configmaps/served"] = {
+                "data": {"model": "mnist", "version": version}
+            }
+            up(maxRegression='{"accuracy": 0.005, "loss": "0.1"}')
+            assert engine.the(JOB, "training-job") == job
+        up()
+        assert "served" not in str(engine.the(JOB, "training-job")["spec"]["template"]["spec"])
 
     def test_parameters_arrive_as_they_are_whatever_kubernetes_reads_into_them(
         self, up: Up, engine: Engine
@@ -208,6 +360,7 @@ class TestTrainingJob:
             {"timeout": "2h"},
             {"retries": "2"},
             {"minMetrics": '{"f1": 0.9}'},
+            {"maxRegression": '{"f1": 0.1}'},
             {"servingReplicas": "2"},
             {"servingBatching": "true"},
             {"serviceType": "ClusterIP"},
@@ -270,7 +423,10 @@ class TestSeveralNodes:
         )
         pods = policy["spec"]["podSelector"]
         assert pods["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
-        assert policy["spec"]["ingress"] == [{"from": [{"podSelector": pods}]}]
+        among_themselves, numbers = policy["spec"]["ingress"]
+        assert among_themselves == {"from": [{"podSelector": pods}]}
+        # Prometheus reads these, wherever it runs.
+        assert numbers == {"ports": [{"port": scraping.PORT}]}
         assert spec["template"]["spec"]["subdomain"] == service["metadata"]["name"]
         training = containers(job)["training"]
         assert "--workers=2" in training["command"]

@@ -49,8 +49,8 @@ def store(
     """The input `store` of the resources, with credentials that work."""
     monkeypatch.setattr(
         connection,
-        "read_credentials",
-        lambda _: (object_store.access_key, object_store.secret_key),
+        "read_variables",
+        lambda _: object_store.access().variables,
     )
     yield {
         "endpoint": object_store.endpoint,

@@ -12,7 +12,15 @@ from infra.resources import connection
 from infra.resources.bucket import _BucketProvider
 from infra.resources.folder import _FolderProvider
 from store import bucket_marks
-from store.errors import Forbidden, Gone, StoreError, Unreachable, WrongCredentials
+from store.errors import (
+    BucketTaken,
+    Forbidden,
+    Gone,
+    NoBucket,
+    StoreError,
+    Unreachable,
+    WrongCredentials,
+)
 from tests.infra.resources.conftest import JOBS, Props, keys, no_secrets
 from tests.seaweedfs import SeaweedFS
 
@@ -112,7 +120,7 @@ def test_a_bucket_of_an_in_stack_store_is_gone_with_its_namespace(
     bucket_props: Props, cluster: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster.clear()
-    monkeypatch.setattr(connection, "read_credentials", _secret_gone)
+    monkeypatch.setattr(connection, "read_variables", _secret_gone)
     provider.delete("id", bucket_props)
     assert provider.read("id", bucket_props).id == ""
 
@@ -121,7 +129,7 @@ def test_a_bucket_is_not_gone_with_its_secret(
     bucket_props: Props, store: Props, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Symptom: the Secret deleted by hand, a refresh, and full buckets in nobody's state."""
-    monkeypatch.setattr(connection, "read_credentials", _secret_gone)
+    monkeypatch.setattr(connection, "read_variables", _secret_gone)
     for in_stack in (True, False):
         props = bucket_props | {"store": store | {"in_stack": in_stack}}
         with pytest.raises(Gone, match="Secret"):
@@ -168,7 +176,7 @@ def test_a_store_of_the_stacks_own_that_is_about_to_end_keeps_what_it_holds(
         ending = store | {"endpoint": f"http://127.0.0.1:{server.server_port}"}
         props = bucket_props | {"store": ending}
         assert provider.read("id", props).id == "id"
-        folder = props | {"prefix": "code/", "files": "", "folder": "."}
+        folder = props | {"digest": "0" * 64, "path": "."}
         assert folder_provider.read("id", folder).id == "id"
         with pytest.raises(Forbidden, match="dlstack:s3AccessKey"):
             provider.read("id", props | {"store": ending | {"in_stack": False}})
@@ -191,8 +199,8 @@ def test_a_key_that_was_revoked_already_does_not_stop_the_up_that_brings_the_new
     told: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pair = ("REVOKED", object_store.secret_key)
-    monkeypatch.setattr(connection, "read_credentials", lambda _: pair)
+    revoked = object_store.access(access_key="REVOKED").variables
+    monkeypatch.setattr(connection, "read_variables", lambda _: revoked)
     props = bucket_props | {"store": store | {"in_stack": False}}
     assert provider.read("id", props).id == "id"
     assert "refuses the keys of the last 'pulumi up'" in told[0]
@@ -267,11 +275,9 @@ def test_wrong_credentials_are_told(
     monkeypatch: pytest.MonkeyPatch,
     wrong: str,
 ) -> None:
-    pair = (
-        "WRONG" if wrong == "access" else object_store.access_key,
-        "hunter2" if wrong == "secret" else object_store.secret_key,
-    )
-    monkeypatch.setattr(connection, "read_credentials", lambda _: pair)
+    other = {"access_key": "WRONG"} if wrong == "access" else {"secret_key": "hunter2"}
+    variables = object_store.access(**other).variables
+    monkeypatch.setattr(connection, "read_variables", lambda _: variables)
     with pytest.raises(WrongCredentials, match="refused the credentials") as caught:
         provider.create(bucket_props)
     assert "hunter2" not in str(caught.value)
@@ -286,3 +292,78 @@ def test_a_store_that_does_not_answer_is_told(bucket_props: Props, store: Props)
 def test_a_name_that_the_store_does_not_take_is_told(bucket_props: Props) -> None:
     with pytest.raises(StoreError, match="InvalidBucketName"):
         provider.create(bucket_props | {"bucket": "No_Bucket"})
+
+
+class TestGiven:
+    """A bucket that somebody else has made, for the stack to use."""
+
+    @pytest.fixture
+    def given(self, bucket_props: Props, store: Props) -> Props:
+        theirs = store | {"in_stack": False}
+        return bucket_props | {"given": True, "store": theirs, "own_prefixes": []}
+
+    @pytest.fixture
+    def theirs(self, given: Props, client: Any) -> str:
+        client.create_bucket(Bucket=given["bucket"])
+        client.put_object(Bucket=given["bucket"], Key="theirs", Body=b"x")
+        return str(given["bucket"])
+
+    def test_it_is_used_and_never_deleted(
+        self, given: Props, theirs: str, client: Any, told: list[str]
+    ) -> None:
+        created = provider.create(given)
+        assert created.outs is not None and created.outs["bucket_id"]
+        for key in ("blobs/" + "0" * 64, "models/m/1/manifest.json", "runs/a/log.txt"):
+            client.put_object(Bucket=theirs, Key=key, Body=b"x")
+        assert provider.diff(theirs, created.outs, given).changes is False
+        for force in (False, True):
+            provider.delete(theirs, created.outs | {"force_destroy": force})
+        held = [one["Key"] for one in client.list_objects_v2(Bucket=theirs)["Contents"]]
+        assert held == [
+            "blobs/" + "0" * 64,
+            "models/m/1/manifest.json",
+            "runs/a/log.txt",
+            "theirs",
+        ]
+        assert f"The bucket '{theirs}' was there before this stack, and stays" in told[0]
+
+    def test_another_stack_may_use_it_after_that_and_not_before(
+        self, given: Props, theirs: str, client: Any, told: list[str]
+    ) -> None:
+        created = provider.create(given)
+        other = given | {"store": given["store"] | {"stack_id": "5678"}}
+        with pytest.raises(BucketTaken, match=r"belongs to the stack .*\. Name another bucket\."):
+            provider.create(other)
+        provider.delete(theirs, created.outs or {})
+        assert provider.create(other).outs
+
+    def test_one_that_is_not_there_is_not_made(self, given: Props, client: Any) -> None:
+        with pytest.raises(NoBucket, match="is not there.* the stack makes none that they name"):
+            provider.create(given)
+        names = [one["Name"] for one in client.list_buckets()["Buckets"]]
+        assert given["bucket"] not in names
+
+    def test_another_name_leaves_it_as_it_is(
+        self, given: Props, theirs: str, told: list[str]
+    ) -> None:
+        created = provider.create(given)
+        diff = provider.diff(theirs, created.outs or {}, given | {"bucket": "other"})
+        assert diff.replaces == ["bucket"]
+        assert f"Nothing of the bucket '{theirs}' is copied to 'other'." in told
+
+    def test_it_never_becomes_one_that_goes_with_the_stack(self, given: Props, theirs: str) -> None:
+        """Symptom: without the key, and of the name that the stack would have chosen, it did."""
+        created = provider.create(given)
+        own = {name: value for name, value in given.items() if name != "given"}
+        with pytest.raises(StoreError, match="was there before this stack, and would be deleted"):
+            provider.diff(theirs, created.outs or {}, own)
+
+    def test_the_stacks_own_bucket_may_become_one_that_stays(
+        self, bucket: str, bucket_props: Props, client: Any, told: list[str], store: Props
+    ) -> None:
+        theirs = bucket_props | {"store": store | {"in_stack": False}}
+        olds = provider.update(bucket, bucket_props, theirs).outs or {}
+        given = theirs | {"given": True}
+        assert provider.diff(bucket, olds, given).replaces == []
+        provider.delete(bucket, provider.update(bucket, olds, given).outs or {})
+        assert client.head_bucket(Bucket=bucket)

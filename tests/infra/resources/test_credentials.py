@@ -20,13 +20,21 @@ class TestCredentials:
         kube_api["/api/v1/namespaces/stack/secrets/object-store"] = (200, {"data": data})
 
     def test_are_read_from_the_secret(self) -> None:
-        assert connection.read_credentials(self.store) == ("ACCESS", "hunter2")
+        assert connection.read_variables(self.store) == {
+            "AWS_ACCESS_KEY_ID": "ACCESS",
+            "AWS_SECRET_ACCESS_KEY": "hunter2",
+        }
+
+    def test_there_are_none_where_the_secret_says_so(self, kube_api: KubeApi) -> None:
+        data = {"DLSTACK_S3_CREDENTIALS": base64.b64encode(b"environment").decode()}
+        kube_api["/api/v1/namespaces/stack/secrets/object-store"] = (200, {"data": data})
+        assert not {"AWS_ACCESS_KEY_ID"} & connection.read_variables(self.store).keys()
 
     def test_that_are_gone_are_told_apart_from_a_cluster_that_is_down(self) -> None:
         with pytest.raises(Gone, match="'object-store' .* not in the namespace 'other'"):
-            connection.read_credentials(self.store | {"namespace": "other"})
+            connection.read_variables(self.store | {"namespace": "other"})
         with pytest.raises(pulumi.RunError):
-            connection.read_credentials(self.store | {"cluster": ANY_CLUSTER | {"context": "down"}})
+            connection.read_variables(self.store | {"cluster": ANY_CLUSTER | {"context": "down"}})
 
     def test_are_kept_where_a_store_runs_with_them(self) -> None:
         """Symptom otherwise: a new state, whose old one is lost, is refused by the store."""
@@ -37,7 +45,7 @@ class TestCredentials:
     def test_that_somebody_took_out_of_the_secret_are_gone(self, kube_api: KubeApi) -> None:
         kube_api["/api/v1/namespaces/stack/secrets/object-store"] = (200, {"data": {"x": "eA=="}})
         with pytest.raises(Gone, match="has no AWS_ACCESS_KEY_ID .* 'pulumi up --refresh'"):
-            connection.read_credentials(self.store)
+            connection.read_variables(self.store)
 
 
 def test_generated_credentials_are_made_once(kube_api: KubeApi) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from infra.resources import destroy_guard
 from infra.resources.bucket import _BucketProvider
 from infra.resources.destroy_guard import _DestroyGuardProvider
 from store import bucket_marks
@@ -30,6 +31,27 @@ def test_the_guard_refuses_what_the_bucket_would_refuse_later(
         provider.delete("id", props)
     provider.delete("id", props | {"force_destroy": True})
     assert len(keys(client, bucket)) == 2
+
+
+def test_what_goes_with_the_in_stack_store_is_told(
+    props: Props, bucket: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Symptom: a `destroy` took every model, and said nothing of them."""
+    told: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        destroy_guard, "tell", lambda line, *, stays=False: told.append((line, stays))
+    )
+    guarded = [{"bucket": bucket, "own_prefixes": ["runs/", "models/"]}]
+    provider.delete("id", props | {"buckets": guarded})
+    assert told == []
+    for version in ("cats/1", "mnist/1", "mnist/12"):
+        client.put_object(Bucket=bucket, Key=f"models/{version}/manifest.json", Body=b"{}")
+    client.put_object(Bucket=bucket, Key="models/mnist/13/claim.json", Body=b"{}")
+    provider.delete("id", props | {"buckets": guarded})
+    [(line, stays)] = told
+    assert stays
+    assert "1 version of the model 'cats', 2 versions of the model 'mnist'. What keeps" in line
+    assert "'python -m infra backup FILE'" in line
 
 
 def test_the_guard_names_what_is_foreign_in_all_buckets(

@@ -13,6 +13,7 @@ from infra.resources.identity import _IdentityProvider
 from tests.infra.conftest import KubeApi
 
 NAMESPACE = "/api/v1/namespaces/dlstack-dev"
+POLICIES = "/apis/networking.k8s.io/v1/namespaces/dlstack-dev/networkpolicies"
 KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 HERE = {"context": "up", "uid": "here", "server": "https://here:6443"}
 THERE = {"context": "up", "uid": "there", "server": "https://there:6443"}
@@ -144,7 +145,7 @@ class TestAnotherNamespace:
         news = props | {"namespace": "new", "force_destroy": True}
         assert provider.check(olds, news).failures == []
         (text,) = told
-        assert "the namespace 'dlstack-dev' will be deleted with all models in it" in text
+        assert "of the namespace 'dlstack-dev' will be deleted with all models" in text
         assert "'pulumi config set dlstack:namespace dlstack-dev' would keep them." in text
 
 
@@ -218,3 +219,79 @@ class TestANamespaceThatIsThere:
             f"({message}). Wait for its end"
         )
         assert "'kubectl wait --for=delete namespace/dlstack-dev --timeout=5m'" in text
+
+
+class TestAGivenNamespace:
+    """Made by an administrator: the stack can't mark, label or delete it."""
+
+    @pytest.fixture(autouse=True)
+    def given(self, kube_api: KubeApi, props: Props) -> Props:
+        del kube_api[KUBE_SYSTEM]  # Which its user may not see.
+        kube_api[NAMESPACE] = (200, {"metadata": {"name": "dlstack-dev", "uid": "ns-1"}})
+        kube_api[f"{NAMESPACE}/configmaps"] = (200, {})
+        props["cluster"] = HERE | {"uid": "ns-1", "namespace": "dlstack-dev"}
+        return props
+
+    def test_is_marked_by_what_the_stack_says_of_itself(
+        self, kube_api: KubeApi, props: Props
+    ) -> None:
+        made = provider.create(provider.check({}, props | {"stack_id": ID}).inputs)
+        _, config_map = kube_api[f"{NAMESPACE}/configmaps/stack"]
+        assert config_map["data"] == {"stack": "dlstack-dev", "stackId": ID}
+        assert "labels" not in kube_api[NAMESPACE][1]["metadata"]
+        outs = made.outs or {}
+        assert provider.diff(ID, outs, dict(outs)).changes is False
+        provider.delete(ID, outs)
+        assert f"{NAMESPACE}/configmaps/stack" not in kube_api and NAMESPACE in kube_api
+
+    def test_whose_mark_is_gone_is_marked_again(self, kube_api: KubeApi, olds: Props) -> None:
+        olds = olds | {"cluster": HERE | {"uid": "ns-1", "namespace": "dlstack-dev"}}
+        assert provider.diff(ID, olds, dict(olds)).changes is True
+        provider.update(ID, olds, dict(olds))
+        assert f"{NAMESPACE}/configmaps/stack" in kube_api
+
+    def test_that_holds_another_stack_is_refused(self, kube_api: KubeApi, props: Props) -> None:
+        data = {"stack": "dlstack-b", "stackId": "2222"}
+        kube_api[f"{NAMESPACE}/configmaps/stack"] = (200, {"data": data})
+        said = refused({}, props)
+        assert "holds another stack, 'dlstack-b' with the id 2222" in said
+        assert "config set dlstack:stackId 2222" in said
+        # Its mark is left alone by whoever was refused.
+        provider.delete(ID, props | {"stack_id": ID})
+        assert f"{NAMESPACE}/configmaps/stack" in kube_api
+
+    @pytest.mark.parametrize(
+        ("path", "kind"),
+        [
+            ("/apis/apps/v1/namespaces/dlstack-dev/deployments/prediction", "Deployment"),
+            (f"{NAMESPACE}/secrets/proxy", "Secret"),
+            (f"{NAMESPACE}/configmaps/metrics", "ConfigMap"),
+            (f"{NAMESPACE}/configmaps/stack", "ConfigMap"),
+            (f"{POLICIES}/training", "NetworkPolicy"),
+        ],
+    )
+    def test_with_things_of_others_is_refused(
+        self, kube_api: KubeApi, props: Props, path: str, kind: str
+    ) -> None:
+        """Symptom otherwise: the stack takes over a Deployment of others, and deletes it."""
+        name = path.rpartition("/")[2]
+        kube_api[path] = (200, {"kind": kind, "metadata": {"name": name}})
+        assert f"has a {kind} '{name}', which is not this stack's" in refused({}, props)
+        ours = {"app.kubernetes.io/part-of": "dlstack"}
+        kube_api[path] = (200, {"kind": kind, "metadata": {"name": name, "labels": ours}})
+        assert provider.check({}, dict(props)).failures == []
+
+    def test_that_was_made_anew_is_another(self, kube_api: KubeApi, props: Props) -> None:
+        olds = props | {"stack_id": ID}
+        news = props | {"cluster": HERE | {"uid": "ns-2", "namespace": "dlstack-dev"}}
+        said = refused(olds, news)
+        assert "namespace 'dlstack-dev' of UID ns-1" in said and "has the UID ns-2" in said
+        assert "'pulumi stack rm --force'" in said
+
+    def test_can_not_become_the_stack_s_own_nor_the_other_way_round(self, props: Props) -> None:
+        """Symptom otherwise: the stack's own namespace is deleted, with all models."""
+        olds = props | {"stack_id": ID}
+        said = refused(olds, props | {"cluster": HERE})
+        assert "which it was given" in said and "config set dlstack:createNamespace false" in said
+        said = refused(olds | {"cluster": HERE}, props)
+        assert "which it made itself" in said and "config rm dlstack:createNamespace" in said

@@ -31,11 +31,11 @@ def there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Props:
     """The input `store` of the other one, whose credentials are in another Secret."""
-    pairs = {
-        "object-store": (object_store.access_key, object_store.secret_key),
-        "object-store-2": (other_store.access_key, other_store.secret_key),
+    secrets = {
+        "object-store": object_store.access().variables,
+        "object-store-2": other_store.access().variables,
     }
-    monkeypatch.setattr(connection, "read_credentials", lambda store: pairs[store["secret"]])
+    monkeypatch.setattr(connection, "read_variables", lambda store: secrets[store["secret"]])
     return store | {
         "endpoint": other_store.endpoint,
         "secret": "object-store-2",
@@ -71,6 +71,14 @@ def test_all_goes_along_and_the_old_bucket_stays(
     assert keys(client, olds["bucket"]) == [MODEL]
     assert news["bucket_id"] != olds["bucket_id"]
     assert f"aws s3 rb --force s3://{olds['bucket']} --endpoint-url http://" in told[-1]
+
+
+def test_nobody_is_told_to_delete_a_bucket_of_somebody_elses(
+    olds: Props, there: Props, other_store: SeaweedFS, told: list[str]
+) -> None:
+    moved(olds | {"given": True}, there, given=False)
+    assert keys(other_store.client(), olds["bucket"]) == [MODEL]
+    assert told[-1].endswith("was there before this stack, and stays.") and "rb" not in told[-1]
 
 
 def test_and_back_with_what_was_published_meanwhile(

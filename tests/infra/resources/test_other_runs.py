@@ -14,6 +14,7 @@ from tests.infra.resources.conftest import Props
 
 provider = other_runs._OtherRunsProvider()
 PLACE = "/apis/batch/v1/namespaces/test/jobs"
+PODS = "/api/v1/namespaces/test/pods"
 
 
 def job(name: str, condition: str | None = None, run: str | None = "a" * 64) -> dict[str, Any]:
@@ -33,11 +34,17 @@ class Cluster:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     stuck: bool = False
+    lost: list[dict[str, Any]] = field(default_factory=list)
+    """Pods that are told to end on the node `two`, which is silent."""
 
     def get(self, _cluster: Any, path: str) -> dict[str, Any]:
         if path == PLACE:
             return {"items": list(self.jobs.values())}
-        assert path.startswith("/api/v1/namespaces/test/pods?labelSelector=")
+        if path == f"{PODS}?labelSelector=app.kubernetes.io%2Fpart-of%3Ddlstack":
+            return {"items": self.lost}
+        if path == "/api/v1/nodes/two":
+            return {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
+        assert path.startswith(f"{PODS}?labelSelector=")
         name = path.rpartition("%3D")[2]
         running = [
             {"metadata": {"name": f"{one}-pod"}, "status": {"phase": "Running"}}
@@ -48,11 +55,16 @@ class Cluster:
         return {"items": running}
 
     def patch(self, _cluster: Any, path: str, document: dict[str, Any]) -> None:
+        if path.startswith(PODS):
+            self.done.append(f"gave up {path.split('/')[-2]}")
+            return
         name = path.removeprefix(f"{PLACE}/")
         self.jobs[name]["spec"] |= document["spec"]
         self.done.append(f"suspended {name}")
 
     def delete(self, _cluster: Any, path: str) -> None:
+        if path.startswith(PODS):
+            return
         name = path.removeprefix(f"{PLACE}/").partition("?")[0]
         del self.jobs[name]
         self.done.append(f"deleted {name}")
@@ -109,13 +121,27 @@ def test_destroy_ends_all_before_the_buckets_are_emptied(
     assert cluster.jobs == {} and cluster.done[-1] == "looked for pods of training"
 
 
+def test_destroy_gives_up_what_a_lost_node_holds(
+    cluster: Cluster, put: Callable[..., None]
+) -> None:
+    """Symptom otherwise: the namespace can't go, and `destroy` fails after ten minutes."""
+    store = {"name": "store", "uid": "1", "deletionTimestamp": "2026-03-01T10:00:00Z"}
+    cluster.lost = [
+        {"metadata": store, "spec": {"nodeName": "two"}, "status": {"phase": "Running"}}
+    ]
+    provider.delete("id", props(""))
+    assert cluster.done[-1] == "gave up store"
+
+
 def test_a_pod_that_does_not_end_is_named_with_the_way_out(
     cluster: Cluster, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ending, "_END_SECONDS", 0.1)
     cluster.stuck = True
     put(job("old"))
-    with pytest.raises(pulumi.RunError, match=r"'old-pod' .* pod --force --namespace test old-pod"):
+    with pytest.raises(
+        pulumi.RunError, match=r"'old-pod', .* its node: 'kubectl get pod .* test old-pod'"
+    ):
         provider.create(props("new", "old"))
     # Without another run nobody waits for it.
     cluster.jobs.clear()

@@ -1,6 +1,7 @@
 """The dynamic provider of packages, against a small HTTP server in place of the cluster's API."""
 
 import base64
+import copy
 import io
 import zipfile
 from pathlib import Path
@@ -120,6 +121,27 @@ def test_other_labels_and_another_way_to_the_cluster_change_it_in_place(
     # A tunnel to it, for one.
     news = outs | {"cluster": ANY_CLUSTER | {"server": "https://127.0.0.1:7443"}}
     assert provider.diff(id_, outs, news).changes is False
+
+
+def test_one_with_a_name_of_its_own_is_changed_in_place(
+    props: Props, kube_api: KubeApi, project: Path
+) -> None:
+    """Who mounts it by this name, such as a training Job, stays the same."""
+    props |= {"config_map": "model-check", "beside": {"model-check.json": "{}"}}
+    id_, olds = made(props)
+    path = f"{CONFIG_MAPS}/model-check"
+    before = copy.deepcopy(kube_api[path][1])
+    assert "immutable" not in before
+    assert before["data"] == {"model-check.json": "{}"}
+    (project / "training" / "agent" / "run.py").write_text("changed = True\n")
+    files = {f"training/{path}": sha for path, sha in packages.read("training").items()}
+    news = {**props, "files": files, "beside": {"model-check.json": "[]"}}
+    found = provider.diff(id_, olds, news)
+    assert (found.changes, found.replaces) == (True, [])
+    assert provider.update(id_, olds, news).outs == news
+    after = kube_api[path][1]
+    assert after["data"] == {"model-check.json": "[]"}
+    assert after["binaryData"] != before["binaryData"]
 
 
 def test_nothing_changed_is_no_change(props: Props) -> None:

@@ -17,10 +17,13 @@ def test_the_paths_of_providers_are_those_that_are_in_the_states_of_stacks() -> 
         "infra.resources.credentials._GeneratedCredentialsProvider",
         "infra.resources.destroy_guard._DestroyGuardProvider",
         "infra.resources.folder._FolderProvider",
+        "infra.resources.imported_model._ImportedModelProvider",
         "infra.resources.other_runs._OtherRunsProvider",
         "infra.resources.identity._IdentityProvider",
         "infra.resources.package._PackageProvider",
         "infra.resources.published_model._PublishedModelProvider",
+        "infra.resources.retention._RetentionProvider",
         "infra.resources.run_end._RunEndProvider",
         "infra.resources.roll_out._RollOutProvider",
+        "infra.resources.volume_size._VolumeSizeProvider",
     }

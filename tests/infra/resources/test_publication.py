@@ -15,8 +15,7 @@ OURS, OTHER = "a" * 64, "b" * 64
 
 @pytest.fixture
 def dlstack_client(object_store: SeaweedFS) -> Client:
-    keys = (object_store.access_key, object_store.secret_key)
-    return connect(object_store.endpoint, "us-east-1", *keys, direct=True)
+    return connect(object_store.access(), direct=True)
 
 
 @pytest.fixture

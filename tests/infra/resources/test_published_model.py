@@ -22,8 +22,7 @@ A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 @pytest.fixture
 def dlstack_client(object_store: SeaweedFS) -> Client:
-    keys = (object_store.access_key, object_store.secret_key)
-    return connect(object_store.endpoint, "us-east-1", *keys, direct=True)
+    return connect(object_store.access(), direct=True)
 
 
 @pytest.fixture
@@ -67,6 +66,18 @@ def test_the_model_is_the_pinned_version_whatever_made_it(props: Props) -> None:
 def test_a_missing_one_lists_what_is_there(props: Props, wanted: Props) -> None:
     with pytest.raises(StoreError, match=r"modelVersion to one of .*: 10, 2, 1\."):
         provider.create(props | wanted)
+
+
+def test_where_none_is_published_none_is_advised(props: Props) -> None:
+    """Symptom: "Set dlstack:modelVersion to one of the versions in '…': none"."""
+    with pytest.raises(NotPublished) as refused:
+        provider.create(props | {"model_name": "other", "wanted_version": 3.0})
+    text = str(refused.value)
+    assert "Version 3 of the model 'other' is not published. " in text
+    assert "Restore a backup: 'python -m infra restore FILE'. Or remove the pin, and the" in text
+    assert "none" not in text and "Set dlstack:modelVersion" not in text
+    with pytest.raises(NotPublished, match="Run 'pulumi up' again: it publishes one.$"):
+        provider.create(props | {"model_name": "other", "wanted_run_hash": C})
 
 
 def test_a_damaged_version_is_neither_served_nor_advised(

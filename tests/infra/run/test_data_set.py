@@ -62,3 +62,22 @@ def test_a_missing_one_is_told(data_of: Callable[[str], Any], bucket: str) -> No
         pulumi.RunError, match="dataDir 's3://no-such-bucket/x': .*not there. Create"
     ):
         data_of("s3://no-such-bucket/x")
+
+
+def test_a_folder_of_a_data_set_may_have_spaces(
+    data_of: Callable[[str], Any], bucket: str, client: Any
+) -> None:
+    """Symptom: "is not the URL of a data set"."""
+    client.put_object(Bucket=bucket, Key="team a/mnist/ü 1.png", Body=b"one")
+    client.put_object(Bucket=bucket, Key="team a/mnist/", Body=b"")
+    assert "team a/mnist/ü 1.png" in data_of(f"s3://{bucket}/team a/mnist")
+
+
+def test_a_key_that_can_not_be_a_file_is_refused_by_name(
+    data_of: Callable[[str], Any], bucket: str, client: Any
+) -> None:
+    """Symptom: it was told by the pod, after the data set was fetched in part."""
+    client.put_object(Bucket=bucket, Key="set/images", Body=b"one")
+    client.put_object(Bucket=bucket, Key="set/images/1.png", Body=b"one")
+    with pytest.raises(pulumi.RunError, match=r"can't be files .*'images' \(it is a folder, too\)"):
+        data_of(f"s3://{bucket}/set")

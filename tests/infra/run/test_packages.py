@@ -37,7 +37,6 @@ def test_examples_of_code_folders_and_what_gets_their_data_are_left_out(tmp_path
     for file in (
         "__init__.py",
         "mnist/train.py",
-        "text/train.py",
         "datasets/get.py",
         "steps/it.py",
     ):

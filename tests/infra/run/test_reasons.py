@@ -74,9 +74,11 @@ def test_changed_files_are_named(
         ("image", "i:2", ["dlstack:image: registry.example/dlstack:1 -> i:2"]),
         ("runtimeImage", "i:2", ["dlstack:runtimeImage: registry.example/dlstack:1 -> i:2"]),
         ("nodeCount", "2", ["dlstack:nodeCount: 1 -> 2"]),
-        # Neither of them makes another model.
+        ("env", '{"LEVEL": "debug"}', ["dlstack:env.LEVEL: (not set) -> debug"]),
+        # None of them makes another model.
         ("flavour", "cpu-2", []),
         ("timeout", "2h", []),
+        ("graceSeconds", "60", []),
     ],
 )
 def test_a_changed_key_is_told_with_both_values(

@@ -12,6 +12,8 @@ from tests.infra.conftest import Configure
 
 TOKEN = "0123456789abcdef"
 MADE = certificate.issue(["models.example.com"], datetime.now(UTC))
+HOST = {"host": "models.example.com"}
+PAIR = {"tls": "true", "tlsCertificate": MADE["certificate"], "tlsKey": MADE["key"]}
 
 
 def test_a_key_belongs_to_its_certificate_only() -> None:
@@ -42,6 +44,14 @@ def test_a_key_belongs_to_its_certificate_only() -> None:
         ),
         ({"tls": "true", "tlsKey": "x", "tlsCertificate": "y"}, r"can't be used: .*PEM"),
         ({"tls": "true", "serviceType": "LoadBalancer"}, r"Set dlstack:host to the DNS name"),
+        (
+            {**PAIR, **HOST, "serviceType": "Gateway", "grpcHost": "a.example.com", "gateway": "a"},
+            r"tlsCertificate is set, but the Gateway's listener has the certificate already",
+        ),
+        (
+            {**PAIR, **HOST, "serviceType": "Ingress", "tlsSecret": "models-tls"},
+            r"tlsCertificate is set, but dlstack:tlsSecret has the certificate already",
+        ),
         (
             {"tls": "true", "token": TOKEN, "servingEngine": "tensorflow-serving"},
             r"TensorFlow Serving can't check a token over gRPC",

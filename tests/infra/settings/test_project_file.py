@@ -26,7 +26,7 @@ def text(default: Any) -> str:
 
 
 def test_every_key_is_declared_and_described():
-    assert sorted(CONFIG) == sorted(configuration.KEYS)
+    assert sorted(CONFIG) == list(configuration.KEYS)
     assert all(declared["description"] for declared in CONFIG.values())
 
 
@@ -52,6 +52,22 @@ def test_the_defaults_are_those_of_the_program(configure: Configure):
     assert required["bootFile"] == run_inputs.BOOT_FILE
 
 
+def test_a_default_of_pulumi_s_hides_none_that_follows_another_key(configure: Configure):
+    """Symptom otherwise: workers gave each other up after 10 minutes, whatever startTimeout."""
+    defaults = {key: text(declared["default"]) for key, declared in CONFIG.items()}
+    given = {"dataDir": "data", "runtimeImage": "registry.example/dlstack:1"}
+    code = {"codeDir": "code", "bootFile": "train.py"}
+    configure(**defaults | given | code | {"startTimeout": "30m"})
+    assert configuration.load().join_seconds == 1800
+
+
+def test_workers_do_not_give_up_before_the_node_of_another_may_come(configure: Configure):
+    values = {"dataDir": "data", "runtimeImage": "registry.example/dlstack:1"}
+    configure(**values, startTimeout="30m", joinTimeout="5m")
+    with pytest.raises(pulumi.RunError, match=r"joinTimeout '5m' is shorter than .*\(1800 s\)"):
+        configuration.load()
+
+
 def kind(configure: Configure, key: str) -> str:
     """What the program takes a key's value for, by what it says of a bad one."""
     configure(**{key: "?"})
@@ -59,36 +75,48 @@ def kind(configure: Configure, key: str) -> str:
         configuration.load()
     except pulumi.RunError as refusal:
         for found, words in (
-            ("boolean", r"'true' nor 'false'"),
+            ("boolean", r"neither 'true' nor 'false'. Use one of them"),
             ("integer", r"whole number"),
             ("object", r"object of names and values"),
+            ("list", r"not a list"),
         ):
-            if re.search(rf"dlstack:{key} '\?' .*{words}", str(refusal)):
+            if re.search(rf"dlstack:{key} ('\?' )?.*{words}", str(refusal)):
                 return found
     return "string"
 
 
 @pytest.mark.parametrize("key", configuration.KEYS)
-def test_the_types_are_those_of_the_program(configure: Configure, key: str):
-    """A type that Pulumi checks may refuse nothing that the program takes, so some have none."""
+def test_what_is_no_text_is_described_as_the_program_takes_it(configure: Configure, key: str):
+    """Symptom of a type: of 'maybe' Pulumi said no more than that it is no boolean, and a duration
+    without quotes was refused as no string."""
     declared, found = CONFIG[key], kind(configure, key)
-    if found == "object":
-        # It may also be set as JSON text, which Pulumi takes for a string.
-        assert "type" not in declared and declared["default"] == {}
-        assert declared["description"].startswith("Object: ")
-    elif found == "integer" and declared["default"] == "":
-        assert "type" not in declared
-        assert declared["description"].startswith("Whole number: ")
-    elif declared.get("secret"):
-        # Pulumi refuses a default of a secret that has a type, as it isn't encrypted.
-        assert "type" not in declared and declared["default"] == ""
-    else:
-        assert declared["type"] == found
+    assert "type" not in declared
+    beginning = declared["description"].partition(": ")[0]
+    assert beginning in BEGINNINGS[found] if found in BEGINNINGS else beginning not in OF_ALL
+    if found in ("object", "list"):
+        assert declared["default"] == {"object": {}, "list": []}[found]
+
+
+BEGINNINGS = {
+    "boolean": ["True or false"],
+    "integer": ["Whole number", "Whole number or object"],
+    "object": ["Object"],
+    "list": ["List"],
+}
+OF_ALL = [one for some in BEGINNINGS.values() for one in some]
+
+
+def test_a_value_without_quotes_is_understood(configure: Configure):
+    """As Pulumi passes on what a person writes into the stack's file."""
+    configure(timeout="3600", minAccuracy="0.9", deploy="false", servingReplicas="2")
+    settings = configuration.load()
+    assert (settings.timeout_seconds, settings.min_accuracy) == (3600, 0.9)
+    assert (settings.deploys, settings.serving_scale.least) == (False, 2)
 
 
 def test_secrets_are_marked():
     marked = {key for key, declared in CONFIG.items() if declared.get("secret")}
-    assert marked == {"s3AccessKey", "s3SecretKey", "tlsKey", "token"}
+    assert marked == {"s3AccessKey", "s3SecretKey", "s3SessionToken", "tlsKey", "token"}
 
 
 def test_a_new_project_is_asked_for_what_a_stack_needs(configure: Configure):

@@ -26,7 +26,6 @@ MADE = certificate.issue(["models.example.com"], datetime.now(UTC))
     [
         ("runtimeImage", None, r"dlstack:runtimeImage is not set: .*'make up' builds"),
         ("dataDir", None, r"dlstack:dataDir is not set: .*'make data' fetches MNIST"),
-        ("dataDir", "nowhere", r"dlstack:dataDir 'nowhere' is not a folder\. .*'make data'"),
         (
             "dataDir",
             "s3://bucket/x",
@@ -37,6 +36,7 @@ MADE = certificate.issue(["models.example.com"], datetime.now(UTC))
         ("bootFile", "../data/images.gz", r"leads out of the code folder"),
         ("flavour", "tpu", r"dlstack:flavour 'tpu' is not a flavour\. Use one of: .*gpu-1"),
         ("servingFlavour", "tpu", r"dlstack:servingFlavour 'tpu' is not a flavour"),
+        ("graceSeconds", "0", r"dlstack:graceSeconds '0' is not a whole number in range"),
         ("retries", "-1", r"dlstack:retries '-1' is not a whole number in range\. Use 0 or more"),
         (
             "minMetrics",
@@ -57,22 +57,71 @@ MADE = certificate.issue(["models.example.com"], datetime.now(UTC))
         ("minAccuracy", "high", r"dlstack:minAccuracy 'high' is out of range"),
         ("modelName", "../evil", r"'\.\./evil' can't name a model"),
         ("modelVersion", "0", r"dlstack:modelVersion '0' is not a whole number in range"),
+        ("keepVersions", "0", r"dlstack:keepVersions '0' is not a whole number in range"),
         ("servingEngine", "triton", r"'triton' is unknown\. .*embedded, tensorflow-serving"),
         (
             "servingOpLibraries",
             "a.so",
             r"'a.so' has a path that does not begin with '/'\. Name lib",
         ),
+        ("metrics", "yes", r"dlstack:metrics 'yes' is unknown\. .*auto, podMonitor, ann.*, off"),
+        (
+            "metricsLabels",
+            '{"release": "a b"}',
+            r"metricsLabels .* 'a b', which can't be a label's",
+        ),
+        ("dataMode", "fuse", r"dlstack:dataMode 'fuse' is unknown\. Use one of: copy, stream"),
         ("logFormat", "xml", r"dlstack:logFormat 'xml' is unknown\. Use one of: text, json"),
-        ("serviceType", "Ingress", r"'Ingress' is unknown\. .*NodePort, LoadBalancer"),
+        ("serviceType", "Public", r"'Public' is unknown\. .*NodePort, LoadBalancer"),
         ("grpcNodePort", "70000", r"dlstack:grpcNodePort '70000' is not a whole .* 1 to 65535"),
         ("host", "http://here:80", r"dlstack:host 'http://here:80' is not an address"),
         ("namespace", "My_Team", r"'My_Team' can't name a namespace: .*Set dlstack:namespace"),
         ("stackId", "my stack", r"dlstack:stackId 'my stack' can't be an id\. .*label-columns"),
         ("bucketPrefix", "Team", r"'Team-data' can't name a bucket: .*Set dlstack:bucketPrefix"),
         ("bucketPrefix", "x" * 60, r"can't name a bucket"),
+        (
+            "imagePullSecrets",
+            "my_secret",
+            r"imagePullSecrets .* has 'my_secret', which is not a name",
+        ),
+        ("serviceAccount", "My", r"dlstack:serviceAccount 'My' is not a name\. Use lower-case"),
+        ("queue", "gpus!", r"dlstack:queue 'gpus!' is not a name"),
+        (
+            "podLabels",
+            '{"a b": "c"}',
+            r"podLabels .* has 'a b', which can't be a key\. Write it like",
+        ),
+        (
+            "podLabels",
+            '{"team": "a b"}',
+            r"has 'team' with the value 'a b', which can't be a label's",
+        ),
+        ("podLabels", '{"x": true}', r"has 'x' with a value that is not a text\. Put it in quotes"),
+        (
+            "podLabels",
+            '{"app.kubernetes.io/name": "x"}',
+            r"has 'app.kubernetes.io/name', which the stack sets itself",
+        ),
+        (
+            "podLabels",
+            '{"kueue.x-k8s.io/queue-name": "x"}',
+            r"which belongs to the Job\. Set dlstack:queue",
+        ),
+        ("podAnnotations", "x", r"podAnnotations 'x' is not an object of names and values"),
+        (
+            "nodeSelector",
+            '{"gpu": true}',
+            r"nodeSelector .*comes with a nodeSelector whose 'gpu' is",
+        ),
+        ("tolerations", "{}", r"dlstack:tolerations '{}' is not a list\. Set one with .*\[0\].key"),
+        ("tolerations", '[{"keys": 1}]', r"comes with the unknown key 'keys' in a toleration"),
+        ("runAsUser", "root", r"'root' is neither a user's number above 0 nor 'assigned', for"),
+        ("runAsUser", "0", r"'0' is neither a user's number above 0"),
         ("forceDestroy", "yes", r"dlstack:forceDestroy 'yes' is neither 'true' nor 'false'"),
         ("storageSize", "big", r"dlstack:storageSize 'big' is not a size"),
+        ("storageSize", "20", r"'20' is not a size of 1Mi or more\. Use a number with a unit, as"),
+        ("storageSize", "20k", r"'20k' is not a size of 1Mi or more"),
+        ("storageSize", "99999999999m", r"'99999999999m' is not a size"),
         ("s3Endpoint", "s3.example.com", r"'s3.example.com' is not the URL of an object store"),
         ("runParameters", "[]", r"dlstack:runParameters '\[\]' is not an object"),
         ("runParameters", "{", r"dlstack:runParameters '\{' is not an object"),
@@ -95,7 +144,11 @@ def test_a_bad_value_is_quoted_with_what_to_do(
 
 @pytest.mark.parametrize(
     ("key", "hint"),
-    [("modelname", "Did you mean dlstack:modelName?"), ("zzz", "Known: bootFile, ")],
+    [
+        ("modelname", "Did you mean dlstack:modelName?"),
+        ("zzz", "Known: bootFile, "),
+        ("env.LEVEL", "A part of a key needs --path: 'pulumi config set --path dlstack:env.LEVEL"),
+    ],
 )
 def test_a_misspelt_key_is_no_silent_default(configure: Configure, key: str, hint: str) -> None:
     configure(**{key: "x"})
@@ -181,15 +234,25 @@ def test_own_flavours_stand_beside_those_of_the_table_or_in_their_place(
         ({"memory": "1Gi"}, r"has 'x' without 'cpu'\."),
         (
             {"cpu": 1, "memory": "lots"},
-            r"with memory 'lots', which is not a quantity\. Write it like",
+            r"with memory 'lots', which is not a size of 64Mi or more\. Use a",
         ),
-        ({"cpu": 1, "memory": 64}, r"with memory '64', which is too little\. .*unit, as '64Gi'"),
+        (
+            {"cpu": 1, "memory": 64},
+            r"with memory '64', which is not a size .*with a unit, as '64Gi'",
+        ),
+        (
+            {"cpu": 1, "memory": 64 * 2**30},
+            r"with memory '68719476736', which is not a size .* with a unit",
+        ),
         ({"cpu": 0, "memory": "1Gi"}, r"with cpu '0'\. Write a number of cores"),
         ({"cpu": 1, "memory": "2Gi", "memoryLimit": "1Gi"}, r"with a memoryLimit below its memory"),
         ({"gpus": "two"}, r"with gpus 'two'\. Write a whole number"),
         ({"gpus": 1, "gpuResource": "gpu"}, r"with gpuResource 'gpu'\. Name it like 'nvidia.com/g"),
         ({"gpuResource": "amd.com/gpu"}, r"with a gpuResource, but without gpus"),
-        ({"gpu": 1}, r"with the unknown key 'gpu'\. Use: cpu, memory, "),
+        ({"gpu": 1}, r"with the unknown key 'gpu'\. Use: cpu, cpuLimit, memory, "),
+        ({"cpu": 2, "memory": "1Gi", "cpuLimit": 1}, r"with a cpuLimit below its cpu"),
+        ({"disk": 50}, r"with disk '50', which is not a size of 64Mi .*unit, as '64Gi'"),
+        ({"cpu": "many", "memory": "1Gi"}, r"with cpu 'many'\. Write a number of cores"),
         ({"nodeSelector": "a=b"}, r"with a nodeSelector that is not an object"),
         (
             {"nodeSelector": {"gpu": True}},
@@ -271,9 +334,46 @@ class TestExternalStore:
         with pytest.raises(pulumi.RunError, match=f"config set --secret dlstack:{missing} VALUE"):
             configuration.load()
 
-    def test_keys_without_a_store_are_refused(self, configure: Configure) -> None:
-        configure(s3AccessKey="ACCESS")
-        with pytest.raises(pulumi.RunError, match="no object store is configured"):
+    @pytest.mark.parametrize(
+        "key", ["s3AccessKey", "s3SessionToken", "s3Credentials", "s3AddressingStyle"]
+    )
+    def test_keys_without_a_store_are_refused(self, configure: Configure, key: str) -> None:
+        configure(**{key: "ACCESS"})
+        with pytest.raises(pulumi.RunError, match=f"{key} is set, but no object store is config"):
+            configuration.load()
+
+    def test_may_be_reached_without_keys(self, configure: Configure) -> None:
+        configure(s3Region="eu-central-1", s3Credentials="environment")
+        store = configuration.load().store
+        assert store is not None and not store.variables
+        with pytest.raises(pulumi.RunError, match="set dlstack:s3Credentials environment"):
+            configure(s3Region="eu-central-1")
+            configuration.load()
+
+    @pytest.mark.parametrize("key", ["s3AccessKey", "s3SecretKey", "s3SessionToken"])
+    def test_has_keys_or_none(self, configure: Configure, key: str) -> None:
+        configure(s3Region="eu-central-1", s3Credentials="environment", **{key: "x"})
+        with pytest.raises(pulumi.RunError, match=f"{key} is set, but dlstack:s3Credentials is 'e"):
+            configuration.load()
+
+    @pytest.mark.parametrize(
+        ("keys", "problem"),
+        [
+            ({"s3AddressingStyle": "host"}, "'host' is unknown. Use one of: path, virtual"),
+            ({"s3Credentials": "iam"}, "'iam' is unknown. Use one of: keys, environment"),
+            ({"s3CaCertificate": "ca.pem"}, "s3CaCertificate can't be used: .* < ca.pem"),
+            ({"s3CaCertificate": "x" * 70_000}, "it has more than 65536 bytes"),
+            (
+                {"s3CaCertificate": MADE["certificate"], "s3Endpoint": "http://store:9000"},
+                "'http://store:9000' is not encrypted. Use https://",
+            ),
+        ],
+    )
+    def test_is_described_by_what_can_be_used(
+        self, configure: Configure, keys: dict[str, str], problem: str
+    ) -> None:
+        configure(**STORE | keys)
+        with pytest.raises(pulumi.RunError, match=problem):
             configuration.load()
 
     def test_may_hold_the_data_set(self, configure: Configure) -> None:
@@ -286,58 +386,180 @@ class TestExternalStore:
         assert configuration.load().data_dir == "s3://datasets/mnist"
 
 
-STORE = {"s3Endpoint": "https://s3.example.com", "s3AccessKey": "ACCESS", "s3SecretKey": "hunter2"}
+KEYS = {"s3AccessKey": "ACCESS", "s3SecretKey": "hunter2"}
+STORE = {"s3Endpoint": "https://s3.example.com", **KEYS}
 TLS = {"tls": "true", "tlsCertificate": MADE["certificate"], "tlsKey": MADE["key"]}
+
+BALANCER = {"serviceType": "LoadBalancer", "insecure": "true"}
+INGRESS = {"serviceType": "Ingress", "host": "models.example.com", "insecure": "true"}
+GATEWAY = {
+    "serviceType": "Gateway",
+    "host": "models.example.com",
+    "grpcHost": "grpc.example.com",
+    "gateway": "edge/shared/https",
+    "insecure": "true",
+}
 
 REACHES: dict[str, tuple[dict[str, str], str, set[str]]] = {
     "bootFile": ({}, "other.py", {"boot_file"}),
     "bucketPrefix": ({}, "team", {"data_bucket", "output_bucket"}),
     "codeDir": ({}, "other-code", {"code_dir"}),
+    "createNamespace": ({}, "false", {"creates_namespace"}),
+    "dataBucket": (STORE, "acme.ml", {"data_bucket", "given_buckets"}),
+    "outputBucket": (STORE, "acme-ml", {"output_bucket", "given_buckets"}),
     "dataDir": ({}, "other-data", {"data_dir"}),
+    "deploy": ({}, "false", {"deploys"}),
     "flavour": ({}, "cpu-2", {"flavour"}),
     "flavours": ({}, '{"cpu": {"cpu": 3, "memory": "1Gi"}}', {"flavour"}),
     "forceDestroy": ({}, "true", {"force_destroy"}),
-    "grpcNodePort": ({}, "31670", {"grpc_node_port"}),
-    "host": ({}, "models.example.com", {"host"}),
+    "gateway": (GATEWAY, "edge/public", {"exposure"}),
+    "grpcHost": (GATEWAY, "grpc.example.org", {"exposure"}),
+    "grpcNodePort": ({}, "31670", {"exposure"}),
+    "host": ({}, "models.example.com", {"exposure"}),
     "image": ({}, "registry.example/training:2", {"image"}),
+    "imagePullSecrets": ({}, "registry, other", {"pods"}),
+    "ingressAnnotations": (INGRESS, '{"example.com/a": "b"}', {"exposure"}),
+    "ingressClass": (INGRESS, "nginx", {"exposure"}),
+    "loadBalancerSourceRanges": (BALANCER, "192.0.2.0/24, 10.0.0.0/8", {"exposure"}),
+    "dataMode": ({}, "stream", {"data_mode"}),
     "logFormat": ({}, "json", {"log_format"}),
     "maxMetrics": ({}, '{"loss": 0.3}', {"max_metrics"}),
+    "maxRegression": ({}, '{"accuracy": 0.005}', {"max_decrease"}),
+    "metrics": ({}, "off", {"metrics"}),
+    "metricsLabels": ({}, '{"release": "prometheus"}', {"metrics_labels"}),
     "minAccuracy": ({}, "0.9", {"min_accuracy"}),
     "minMetrics": ({}, '{"f1": 0.8}', {"min_metrics"}),
+    "keepVersions": ({}, "5", {"keep_versions"}),
+    "model": ({}, "stack:prod/2", {"model"}),
     "modelName": ({}, "digits", {"model_name"}),
     "modelVersion": ({}, "2", {"model_version"}),
     "namespace": ({}, "team", {"namespace"}),
+    "networkPolicies": ({}, "false", {"network_policies"}),
     "nodeCount": ({}, "2", {"node_count"}),
+    "nodeSelector": ({}, '{"pool": "ml"}', {"pods", "flavour", "serving_flavour"}),
+    "podAnnotations": ({}, '{"example.com/cost": "42 a"}', {"pods"}),
+    "podLabels": ({}, '{"team": "vision"}', {"pods"}),
+    "priorityClass": ({}, "low", {"pods"}),
+    "queue": ({}, "gpus", {"queue"}),
+    "runAsUser": ({}, "1000", {"pods", "asks_for_user"}),
+    "serviceAccount": ({}, "models", {"pods"}),
+    "env": ({}, '{"LOG_LEVEL": "debug", "WORKERS": 2}', {"env"}),
+    "joinTimeout": ({}, "1h", {"join_seconds"}),
+    "graceSeconds": ({}, "120", {"grace_seconds"}),
     "retries": ({}, "3", {"retries"}),
     "proxy": ({}, '{"httpsProxy": "http://proxy:3128"}', {"proxy"}),
     "runParameters": ({}, '{"epochs": 3}', {"run_parameters"}),
     "runtimeImage": ({"image": "registry.example/training:1"}, "other:2", {"runtime_image"}),
     "s3AccessKey": (STORE, "OTHER", {"store"}),
+    "s3AddressingStyle": (STORE, "virtual", {"store"}),
+    "s3CaCertificate": (STORE, MADE["certificate"], {"store"}),
+    "s3Credentials": ({"s3Region": "eu-central-1"} | KEYS, "keys", set()),
+    "s3SessionToken": (STORE, "a-token", {"store"}),
     "s3Endpoint": (STORE, "https://other.example.com", {"store"}),
     "s3Region": (STORE, "eu-central-1", {"store"}),
     "s3SecretKey": (STORE, "hunter3", {"store"}),
-    "serviceType": ({}, "LoadBalancer", {"service_type"}),
+    "serviceAnnotations": ({}, '{"example.com/internal": "true"}', {"exposure"}),
+    "serviceType": ({"insecure": "true"}, "LoadBalancer", {"exposure"}),
     "servingBatching": ({}, "true", {"serving_batching"}),
     "servingCors": ({}, "true", {"serving_cors"}),
     "servingEngine": ({}, "tensorflow-serving", {"serving_engine"}),
     "servingFlavour": ({}, "cpu-2", {"serving_flavour"}),
     "servingOpLibraries": ({}, "/opt/a.so, /opt/b", {"serving_op_libraries"}),
-    "servingReplicas": ({}, "2", {"serving_replicas"}),
+    "servingReplicas": ({}, "2", {"serving_scale"}),
+    "servingSurge": ({}, "never", {"serving_surge"}),
+    "drainSeconds": ({}, "300", {"drain_seconds"}),
+    "loadTimeout": ({}, "1h", {"load_seconds"}),
+    "pauseSeconds": ({}, "60", {"pause_seconds"}),
     "stackId": ({}, "0b7c9f4e", {"stack_id"}),
+    "startTimeout": ({}, "20m", {"start_seconds", "join_seconds"}),
     "storageClass": ({}, "fast", {"storage_class"}),
     "storageSize": ({}, "20Gi", {"storage_size"}),
+    "tensorboardServiceType": ({}, "NodePort", {"tensorboard_service_type"}),
     "timeout": ({}, "2h", {"timeout_seconds"}),
     "tls": ({}, "true", {"access"}),
+    "tolerations": ({}, '[{"key": "ml"}]', {"pods", "flavour", "serving_flavour"}),
+    "tlsSecret": (INGRESS | {"tls": "true"}, "models-tls", {"exposure"}),
     "token": ({"tls": "true"}, "0123456789abcdef", {"access"}),
 }
 """Key -> the rest of the configuration, another value than there is, the settings that it changes.
 
-All keys but the two of a certificate, neither of which can be changed alone."""
+All keys but the two of a certificate, neither of which can be changed alone, and `insecure`, which
+changes what is refused."""
 
 
 def test_libraries_with_operations_are_not_for_the_official_server(configure: Configure) -> None:
     configure(servingEngine="tensorflow-serving", servingOpLibraries="/opt/a.so")
     with pytest.raises(pulumi.RunError, match="TensorFlow Serving loads no libraries"):
+        configuration.load()
+
+
+@pytest.mark.parametrize(
+    ("name", "less_is_better"),
+    [
+        *[(name, False) for name in ("accuracy", "val_F1", "top-5 accuracy", "pr/auc", "f1_score")],
+        *[(name, True) for name in ("loss", "val_loss", "mean_squared_error", "RMSE", "xentropy")],
+    ],
+)
+def test_the_name_of_a_metric_tells_which_way_is_worse(
+    configure: Configure, name: str, less_is_better: bool
+) -> None:
+    configure(maxRegression=json.dumps({name: 0.1}))
+    loaded = configuration.load()
+    expected = ({}, {name: 0.1}) if less_is_better else ({name: 0.1}, {})
+    assert (loaded.max_decrease, loaded.max_increase) == expected
+
+
+def test_a_bar_tells_which_way_is_worse_whatever_the_name(configure: Configure) -> None:
+    configure(maxRegression='{"profit": "1", "loss": 2}', minMetrics='{"profit": 0, "loss": 0}')
+    loaded = configuration.load()
+    assert (loaded.max_decrease, loaded.max_increase) == ({"profit": 1.0, "loss": 2.0}, {})
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (
+            '{"profit": 1}',
+            "not known whether more or less of it is better. Set dlstack:minMetrics.p",
+        ),
+        (
+            '{"accuracy": -0.1}',
+            "has 'accuracy' with -0.1, which is below 0. Say by how much it may",
+        ),
+        ('{"accuracy": "5%"}', "has 'accuracy' with a value that is not a number"),
+    ],
+)
+def test_a_regression_that_means_nothing_is_refused(
+    configure: Configure, value: str, problem: str
+) -> None:
+    configure(maxRegression=value)
+    with pytest.raises(pulumi.RunError, match=problem):
+        configuration.load()
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("0", "is not a whole number in range. Use 1 or more"),
+        ('{"min": 2}', "has no 'max'. Use a number, or the least"),
+        ('{"min": 4, "max": 2}', "has a min of 4 above its max of 2. Swap them"),
+        ('{"min": "x", "max": 2}', "has 'min' with 'x', which is not a whole number of 1 or more"),
+        ('{"max": 0}', "has 'max' with 0, which"),
+        ('{"max": 2, "memory": 3}', "has 'memory', which is not one of: min, max, cpu"),
+        ('{"max": 2, "cpu": 5000}', "has a cpu of 5000. Use percent"),
+    ],
+)
+def test_a_number_of_pods_that_means_nothing_is_refused(
+    configure: Configure, value: str, problem: str
+) -> None:
+    configure(servingReplicas=value)
+    with pytest.raises(pulumi.RunError, match=problem):
+        configuration.load()
+
+
+def test_a_version_to_serve_needs_that_something_is_served(configure: Configure) -> None:
+    configure(deploy="false", modelVersion="2")
+    with pytest.raises(pulumi.RunError, match="modelVersion '2' .* dlstack:deploy is false. Remov"):
         configuration.load()
 
 
@@ -363,7 +585,10 @@ def test_a_certificate_and_its_key_reach_their_setting(configure: Configure) -> 
 
 
 def test_no_key_is_left_out() -> None:
-    assert {*REACHES, "tlsCertificate", "tlsKey"} == set(configuration.KEYS)
+    # The last one needs encryption: test_boot_environment.py.
+    assert {*REACHES, "tlsCertificate", "tlsKey", "secretEnv", "insecure"} == set(
+        configuration.KEYS
+    )
 
 
 class TestAProjectOfAnotherName:
@@ -388,3 +613,26 @@ class TestAProjectOfAnotherName:
             self.load(ours__modelname="x")
         with pytest.raises(pulumi.RunError, match="ours:token is not encrypted"):
             self.load(ours__token="t", dlstack__tls="true")
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        (
+            {"dataBucket": "acme"},
+            "dlstack:dataBucket 'acme' names a bucket of a store of yours, but",
+        ),
+        ({**STORE, "outputBucket": "Acme"}, "dlstack:outputBucket 'Acme' can't be the name of a"),
+        ({**STORE, "dataBucket": "a..b"}, "dlstack:dataBucket 'a..b' can't be the name of a"),
+        (
+            {**STORE, "dataBucket": "acme", "outputBucket": "acme"},
+            "dlstack:outputBucket 'acme' is dlstack:dataBucket, too. Name two buckets",
+        ),
+    ],
+)
+def test_buckets_that_are_there_have_to_make_sense(
+    configure: Configure, keys: dict[str, str], problem: str
+) -> None:
+    configure(**keys)
+    with pytest.raises(pulumi.RunError, match=problem):
+        configuration.load()

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from infra.run.run_hash import image_of_training
 from local.brought import images as brought
 from local.build import images, programs
 from local.build.cache import digest
@@ -102,6 +103,9 @@ def test_the_images_are_known_by_the_front_end_in_them_and_not_by_its_tests(
     with open(moved_frontend / "main.go", "a") as file:
         file.write("// changed\n")
     assert all(new != old for new, old in zip(names(), known, strict=True))
+    # What a training uses of them is the same, and it is not run again.
+    assert list(map(image_of_training, names())) == list(map(image_of_training, known))
+    assert all(image_of_training(one) != one for one in known)
 
 
 def test_the_recipe_gets_all_that_it_copies():

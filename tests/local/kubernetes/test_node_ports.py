@@ -12,8 +12,8 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Network
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -23,8 +23,10 @@ from local.home import Home
 from local.kubernetes import node_ports
 from local.kubernetes.node_ports import NodePort
 from local.kubernetes.pki import Authority
+from tests.waiting import eventually
 
 NODE = "127.0.0.2"
+BALANCERS = IPv4Network("10.64.0.0/30")
 SECONDS = 20
 
 
@@ -37,7 +39,7 @@ class ApiServer:
         self._tls.load_verify_locations(authority.certificate)
         self._tls.verify_mode = ssl.CERT_REQUIRED
         self.services: dict[str, dict] = {}
-        self.refuses_watches = False
+        self.refuses_changes = False
         self._watches: list[queue.Queue] = []
         self._port = free_port("127.0.0.1")
         self.url = f"https://127.0.0.1:{self._port}"
@@ -61,6 +63,16 @@ class ApiServer:
                 self.end_headers()
                 self.wfile.write(body)
 
+            def do_PATCH(self):
+                name = urlsplit(self.path).path.removesuffix("/status").rpartition("/")[2]
+                change = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(500 if api.refuses_changes else 200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                if not api.refuses_changes:
+                    api.services[name]["status"] = change["status"]
+                    api._tell("MODIFIED", api.services[name])
+
             def log_message(self, *_):
                 pass
 
@@ -81,11 +93,14 @@ class ApiServer:
             watch.put(None)
         self._watches.clear()
 
-    def put(self, name: str, *ports: int, protocol: str = "TCP") -> None:
+    def put(self, name: str, *ports: int, protocol: str = "TCP", **spec: object) -> None:
         kind = "MODIFIED" if name in self.services else "ADDED"
         self.services[name] = {
             "metadata": {"name": name, "namespace": "team", "uid": name, "resourceVersion": "2"},
-            "spec": {"ports": [{"nodePort": port, "protocol": protocol} for port in ports]},
+            "spec": {
+                "ports": [{"nodePort": port, "protocol": protocol} for port in ports],
+                **spec,
+            },
         }
         self._tell(kind, self.services[name])
 
@@ -149,13 +164,6 @@ def echo_all(connection: socket.socket) -> None:
         connection.sendall(received)
 
 
-def await_true(condition) -> None:
-    until = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < until, "not in time"
-        time.sleep(0.02)
-
-
 def refuses(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
@@ -182,11 +190,11 @@ def api(tmp_path):
 @pytest.fixture
 def start(program, tmp_path, api):
     """Starts the process with the ports that the API server knows by then."""
-    daemon = node_ports.daemon(tmp_path, program, NODE)
+    daemon = node_ports.daemon(tmp_path, program, NODE, BALANCERS)
 
     def start():
         daemon.start()
-        await_true(lambda: node_ports.knows(tmp_path))
+        eventually(lambda: node_ports.knows(tmp_path))
         return daemon
 
     yield start
@@ -264,11 +272,11 @@ def test_ports_open_and_close_with_their_services(api, start):
     assert not refuses(first)
     api.put("two", second)
     api.put("datagrams", third, protocol="UDP")
-    await_true(lambda: not refuses(second))
+    eventually(lambda: not refuses(second))
     api.put("one", third)
-    await_true(lambda: refuses(first) and not refuses(third))
+    eventually(lambda: refuses(first) and not refuses(third))
     api.delete("two")
-    await_true(lambda: refuses(second))
+    eventually(lambda: refuses(second))
 
 
 def test_ports_stay_while_the_api_server_is_away_and_are_right_afterwards(api, start, tmp_path):
@@ -277,12 +285,12 @@ def test_ports_stay_while_the_api_server_is_away_and_are_right_afterwards(api, s
     api.put("gone", gone)
     daemon = start()
     api.stop()
-    await_true(lambda: "connection refused" in daemon.log.read_text())
+    eventually(lambda: "connection refused" in daemon.log.read_text())
     assert not refuses(kept)
     del api.services["gone"]
     api.put("new", new)
     api.start()
-    await_true(lambda: refuses(gone) and not refuses(new))
+    eventually(lambda: refuses(gone) and not refuses(new))
     assert not refuses(kept)
     assert "answers again" in daemon.log.read_text()
 
@@ -290,12 +298,12 @@ def test_ports_stay_while_the_api_server_is_away_and_are_right_afterwards(api, s
 def test_a_watch_that_can_not_go_on_begins_anew(api, start):
     missed = free_port("127.0.0.1", NODE)
     start()
-    await_true(lambda: api._watches)
+    eventually(lambda: api._watches)
     watches, api._watches = api._watches, []
     api.put("missed", missed)
     api._watches = watches
     api.forget_history()
-    await_true(lambda: not refuses(missed))
+    eventually(lambda: not refuses(missed))
 
 
 def test_a_port_of_another_program_is_told_and_opened_when_it_ends(api, start, tmp_path):
@@ -309,7 +317,7 @@ def test_a_port_of_another_program_is_told_and_opened_when_it_ends(api, start, t
         (line,) = node_ports.problems(tmp_path)
         assert f"127.0.0.1:{port} does not lead to the Service team/digits" in line
         assert f"ss -ltnp 'sport = :{port}'" in line
-    await_true(lambda: not node_ports.problems(tmp_path))
+    eventually(lambda: not node_ports.problems(tmp_path))
     assert node_ports.read(tmp_path) == [NodePort("127.0.0.1", port, "team/digits", "")]
 
 
@@ -325,12 +333,50 @@ def test_all_addresses_of_ipv4_are_not_those_of_ipv6(api, program, tmp_path, mon
     monkeypatch.setenv("DLSTACK_ADDRESS", "0.0.0.0")
     port = free_port("127.0.0.1")
     api.put("digits", port)
-    daemon = node_ports.daemon(tmp_path, program, NODE)
+    daemon = node_ports.daemon(tmp_path, program, NODE, BALANCERS)
     daemon.start()
     try:
-        await_true(lambda: node_ports.knows(tmp_path))
+        eventually(lambda: node_ports.knows(tmp_path))
         assert not refuses(port)
         with socket.socket(socket.AF_INET6) as probe:
             assert probe.connect_ex(("::1", port)) != 0
     finally:
         daemon.stop()
+
+
+def balancer(api: ApiServer, name: str) -> str:
+    """The address that a Service has; empty if it has none."""
+    status = api.services[name].get("status", {"loadBalancer": {"ingress": [{"ip": ""}]}})
+    (ingress,) = status["loadBalancer"]["ingress"]
+    return ingress["ip"]
+
+
+def test_each_service_of_type_loadbalancer_gets_an_address_and_keeps_it(api, start):
+    for name in ("before", "former"):
+        api.put(name, type="LoadBalancer")
+    api.put("ports", type="NodePort")
+    api.put("others", type="LoadBalancer", loadBalancerClass="example.com/metal")
+    daemon = start()
+    eventually(lambda: balancer(api, "before") and balancer(api, "former"))
+    addresses = [balancer(api, name) for name in ("before", "former")]
+    assert sorted(addresses) == ["10.64.0.1", "10.64.0.2"]
+    api.put("third", type="LoadBalancer")
+    eventually(lambda: balancer(api, "third") == "10.64.0.3")
+    # One that is deleted makes room; another start takes nothing away.
+    freed = balancer(api, "former")
+    api.delete("former")
+    daemon.stop()
+    start()
+    api.put("after", type="LoadBalancer")
+    eventually(lambda: balancer(api, "after") == freed)
+    assert balancer(api, "third") == "10.64.0.3"
+    assert not balancer(api, "ports") and not balancer(api, "others")
+
+
+def test_an_address_that_the_api_server_refuses_is_given_later(api, start):
+    api.refuses_changes = True
+    api.put("one", 0, type="LoadBalancer")
+    daemon = start()
+    eventually(lambda: "services/one/status: 500" in daemon.log.read_text())
+    api.refuses_changes = False
+    eventually(lambda: balancer(api, "one") == "10.64.0.1")

@@ -6,6 +6,7 @@ from local.kubernetes.provisioner import (
     SELECTED_NODE,
     STORAGE_CLASS,
     Provisioner,
+    growing,
     over,
     volume_for,
     wanting,
@@ -31,7 +32,7 @@ def claim(uid, storage_class=STORAGE_CLASS, node="dlstack", **spec):
     }
 
 
-def test_a_claim_gets_a_folder_of_its_own_on_the_node_of_its_pod():
+def test_a_claim_gets_a_folder_of_its_own_that_every_node_sees():
     volume = volume_for(claim("1"), FOLDER)
     assert volume["metadata"]["name"] == "pvc-1"
     spec = volume["spec"]
@@ -39,7 +40,7 @@ def test_a_claim_gets_a_folder_of_its_own_on_the_node_of_its_pod():
     assert (spec["claimRef"]["namespace"], spec["claimRef"]["uid"]) == ("team", "1")
     assert spec["capacity"] == {"storage": "10Gi"}
     (term,) = spec["nodeAffinity"]["required"]["nodeSelectorTerms"]
-    assert term["matchExpressions"][0]["values"] == ["dlstack"]
+    assert term["matchExpressions"] == [{"key": "kubernetes.io/hostname", "operator": "Exists"}]
 
 
 def test_a_claim_waits_for_its_pod_and_for_no_volume_of_another_class():
@@ -51,6 +52,14 @@ def test_a_claim_waits_for_its_pod_and_for_no_volume_of_another_class():
         claim("5", volumeName="taken-by-hand"),
     ]
     assert wanting([ready, *others]) == [ready]
+
+
+def test_a_volume_grows_with_its_claim():
+    volume = volume_for(claim("1"), FOLDER)
+    bound = claim("1", volumeName="pvc-1")
+    larger = claim("1", volumeName="pvc-1", resources={"requests": {"storage": "20Gi"}})
+    assert growing([bound], [volume]) == []
+    assert growing([larger, claim("2", volumeName="of-others")], [volume]) == [larger]
 
 
 def test_only_a_volume_whose_claim_is_gone_is_over():

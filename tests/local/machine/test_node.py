@@ -1,7 +1,7 @@
 """A node's namespaces and the way to the machine, made and removed with the real programs.
 
 In namespaces that stand for a machine. That pods reach what they need is for the tests on a real
-cluster (`tests/cluster/without_stack/test_machine.py`).
+cluster (`tests/cluster/on_own_machine/test_machine.py`).
 """
 
 import os
@@ -110,6 +110,61 @@ for comes in (False, True):
     network.disconnect()
     assert conf("ip_forward") == ("1" if comes else "0")
     assert not (folder / "record").exists()
+""",
+    "more_nodes_reach_each_other_until_one_is_cut_off": """
+nodes = [node(name) for name in ("one", "two", "three")]
+networks = [NodeNetwork("dlstack-11111", ranges, folder / "record", n) for n in (1, 2, 3)]
+first = nodes[0]
+for namespaces in nodes:
+    namespaces.start()
+networks[0].connect(first.enter(), first.member(), None)
+for _ in range(2):
+    for namespaces, network in zip(nodes[1:], networks[1:]):
+        network.connect_another(namespaces.enter(), namespaces.member(), None, first.enter())
+for number, namespaces in enumerate(nodes, 1):
+    pod = str(ranges.pods_of(number)[2])
+    run(*namespaces.enter(), "ip", "address", "add", f"{pod}/32", "dev", "lo")
+
+def reaches(number, other):
+    pod, own = ranges.pods_of(other)[2], ranges.pods_of(number)[2]
+    connect = "import socket, sys; socket.create_connection((sys.argv[1], 80), 1, (sys.argv[2], 0))"
+    words = [*nodes[number - 1].enter(), sys.executable, "-c", connect, str(pod), str(own)]
+    # Nobody listens: who is reached refuses.
+    return "ConnectionRefusedError" in subprocess.run(words, capture_output=True, text=True).stderr
+
+assert all(reaches(a, b) for a in (1, 2, 3) for b in (1, 2, 3) if a != b)
+networks[1].cut()
+assert not reaches(1, 2) and not reaches(2, 3) and reaches(1, 3)
+networks[1].join()
+while not reaches(1, 2):
+    pass
+nodes[1].end()
+networks[1].unplug()
+networks[1].unplug()
+assert "dlstack-11111-2" not in run("ip", "link") and reaches(3, 1)
+for namespaces in nodes:
+    namespaces.end()
+networks[0].disconnect()
+assert "dlstack-11111" not in run("ip", "link")
+""",
+    "connections_of_pods_wait_for_who_decides_and_others_pass": """
+one = node("one")
+one.start()
+network = NodeNetwork("dlstack-11111", ranges, folder / "record")
+network.connect(one.enter(), one.member(), None)
+mangle = [*one.enter(), "iptables", "-t", "mangle", "-S"]
+before = run(*mangle)
+for _ in range(2):
+    network.queue_connections(one.enter())
+assert run(*mangle).count("-j DLSTACK-POLICIES") == 1
+assert run(*mangle).count("NFQUEUE --queue-num 100") == 2
+assert not network.are_decided(one.enter())
+# Once more, as in a node that was stopped meanwhile: symptom, it could not become the only one.
+for _ in range(2):
+    network.pass_connections(one.enter())
+    assert run(*mangle) == before, run(*mangle)
+one.end()
+network.disconnect()
 """,
     "a_killed_holder_comes_back_to_the_others": """
 one = node("one")

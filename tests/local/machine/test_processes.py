@@ -13,7 +13,8 @@ import pytest
 
 from local.console import LocalError
 from local.home import REPOSITORY
-from local.machine.processes import Daemon, end_process, run_logged, started_in
+from local.machine.processes import Daemon, end_process, has_ended, run_logged, started_in
+from tests.waiting import eventually
 
 WAITS = [sys.executable, "-c", "import signal; signal.pause()"]
 
@@ -128,4 +129,16 @@ def test_what_ends_a_command_ends_what_it_runs(tmp_path):
         time.sleep(0.02)
     command.terminate()
     assert "KeyboardInterrupt" in command.communicate(timeout=60)[1]
-    assert not Path("/proc", log.read_text().strip()).exists()
+    # Init takes it from the process table a moment after its end.
+    running = Path("/proc", log.read_text().strip())
+    eventually(lambda: not running.exists())
+
+
+@pytest.mark.parametrize("said", [ProcessLookupError, FileNotFoundError])
+def test_a_process_that_ends_just_now_has_ended(said, monkeypatch):
+    def gone(_pid):
+        raise said
+
+    monkeypatch.setattr("os.pidfd_open", gone)
+    assert has_ended(1, 0)
+    end_process(1, 1)

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.asking import eventually, http_call, outcome
+from tests.serving.asking import http_call, outcome, statuses
 from tests.serving.batching.conftest import parameters_file
 from tests.serving.batching.doubler import LONG_MICROS
 from tests.serving.conftest import predict_request, predict_stub, served, slow_request
 from tests.serving.predict.test_examples import classification, example, regression
 from tests.serving_fixtures import ModelServer, running_server
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -202,9 +203,9 @@ def test_only_models_with_parameters_of_their_own_are_batched(models: Path, tmp_
     ]
     with running_server(base, "kinds", flags) as server:
         stub = predict_stub(server)
+        eventually(lambda: statuses(server) == {2: "AVAILABLE", 1: "AVAILABLE"})
         request.model_spec.version.value = 1
         assert stub.Predict(request).outputs["scalar"].float_val == [3]
         request.model_spec.version.value = 2
         text = "Task size 3 is larger than maximum input batch size 2"
-        # The second version may take a moment longer to load.
-        eventually(lambda: outcome(stub.Predict.future(request)) == ("INVALID_ARGUMENT", text))
+        assert outcome(stub.Predict.future(request)) == ("INVALID_ARGUMENT", text)

@@ -16,8 +16,8 @@ from serving.batching.parameters import BatchingParameters
 from serving.batching.queue import BatchQueue
 from serving.batching.scheduler import BatchScheduler
 from serving.errors import Code, ServingError
-from tests.serving.asking import eventually
 from tests.serving.batching.doubler import Ask, Doubler, busy, refused, rows
+from tests.waiting import eventually
 
 
 def together(

@@ -16,8 +16,8 @@ from serving.batching.parameters import BatchingParameters
 from serving.batching.queue import BatchQueue
 from serving.batching.scheduler import BatchScheduler
 from serving.event_loop import EventLoop
-from tests.serving.asking import eventually
 from tests.serving.batching.doubler import LONG_MICROS, Ask, Doubler, busy, refused, rows
+from tests.waiting import eventually
 
 
 def test_what_waits_for_the_thread_runs_as_one_and_each_gets_its_own(

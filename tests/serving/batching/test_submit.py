@@ -17,8 +17,8 @@ from serving.batching.queue import NO_DEADLINE, BatchQueue
 from serving.batching.scheduler import BatchScheduler
 from serving.batching.task import Task
 from serving.errors import ServingError
-from tests.serving.asking import eventually
 from tests.serving.batching.doubler import LONG_MICROS, Doubler, rows
+from tests.waiting import eventually
 
 
 class Answers:
@@ -80,6 +80,15 @@ def test_a_flush_does_not_end_the_wait_for_a_fuller_batch(model: Doubler) -> Non
         scheduler.flush()
     answers.values(2)
     assert model.runs == [[1, 2]]
+
+
+def test_what_is_brought_again_does_not_wait_for_a_fuller_batch(model: Doubler) -> None:
+    """Symptom: one bad request had those that came with it wait twice."""
+    parameters = BatchingParameters(max_batch_size=2, batch_timeout_micros=LONG_MICROS)
+    queue = BatchQueue(BatchScheduler(1), model, parameters)
+    answers = Answers()
+    queue.submit(rows(1), ["y"], NO_DEADLINE, answers, fills=False)
+    assert answers.values(1) == [[2]]
 
 
 def test_the_end_of_a_batch_is_told_after_all_its_answers(model: Doubler) -> None:

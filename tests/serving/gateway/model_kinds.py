@@ -16,7 +16,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 VERSION = 3
-KINDS = ("digits", "colours", "ranged", "houses", "messages", "segments", "sundry", "examples")
+KINDS = (
+    *("digits", "colours", "ranged", "houses", "messages", "segments", "sundry", "examples"),
+    *("hostile", "nonsense"),
+)
 
 DIGITS_ABOUT = {
     "title": "Which digit is it?",
@@ -35,6 +38,46 @@ HOUSES_ABOUT = {
 RANGED_ABOUT = {
     "inputs": {"pictures": {"range": [0, 255]}},
     "outputs": {"output_0": {"labels": ["red", "green", "blue"]}},
+}
+
+
+def markup(place: str) -> str:
+    """Return a text that runs a script where a page takes texts for HTML."""
+    return f"""<img src=x onerror="hacked('{place}')">\"'><svg onload=hacked('{place}')>{place}"""
+
+
+HOSTILE_SIGNATURE = markup("signature")
+HOSTILE_INPUT = markup("input")
+HOSTILE_OUTPUT = markup("output")
+HOSTILE_ABOUT = {
+    "title": markup("title"),
+    "inputs": {
+        HOSTILE_INPUT: {
+            "description": markup("description"),
+            "unit": "javascript:hacked('unit')",
+            "choices": [markup("choice"), "javascript:hacked('choice')"],
+            "example": markup("choice"),
+        },
+        # Names of what every object in JavaScript has.
+        "constructor": {"description": markup("constructor"), "example": markup("example")},
+    },
+    "outputs": {
+        "probabilities": {"labels": [markup("first"), "javascript:hacked('second')"]},
+        HOSTILE_OUTPUT: {"description": markup("told"), "unit": markup("unit")},
+    },
+}
+NONSENSE_ABOUT = {
+    "title": {"an": "object"},
+    "inputs": {
+        "x": {"description": 7, "unit": ["k"], "choices": "some", "example": {"b64": 5}},
+        "image_bytes": {"drawing": "no", "description": None, "range": [5]},
+        "pixels": {"range": [255, "0"], "drawing": 1},
+        "text": None,
+    },
+    "outputs": {
+        "probabilities": {"labels": "abc", "description": {}},
+        "price": {"labels": [1, None, {}], "unit": {"k": 1}},
+    },
 }
 
 
@@ -87,6 +130,8 @@ def _main(folder: Path) -> None:
     _save_messages(tf, spec, signature, save)
     _save_segments(tf, spec, signature, save)
     _save_sundry(tf, spec, signature, save)
+    _save_hostile(tf, folder, spec, signature, save, about)
+    _save_nonsense(tf, spec, signature, save, about)
     from tests.serving_fixtures import _save_examples_model
 
     _save_examples_model(tf, str(folder / "examples" / str(VERSION)))
@@ -176,7 +221,7 @@ def _save_houses(tf, spec, signature, save, about):  # type: ignore[no-untyped-d
 
 
 def _save_messages(tf, spec, signature, save):  # type: ignore[no-untyped-def]
-    """Texts to a label by name, as `training/text` does."""
+    """Texts to a label by name, as `examples/text` does."""
 
     @signature(spec([None], tf.string, "text"))
     def serving_default(text):  # type: ignore[no-untyped-def]
@@ -274,6 +319,65 @@ def _save_sundry(tf, spec, signature, save):  # type: ignore[no-untyped-def]
         blocks=blocks,
         slow=slow,
         guess=guess,
+    )
+
+
+def _save_hostile(tf, folder, spec, signature, save, about):  # type: ignore[no-untyped-def]
+    """Every name and every text is markup; it answers and refuses with markup."""
+
+    @signature(spec([None], tf.string, "text"), spec([None], tf.string, "constructor"))
+    def serving_default(text, constructor):  # type: ignore[no-untyped-def]
+        fine = tf.debugging.Assert(
+            tf.reduce_all(tf.not_equal(constructor, "refuse")), [markup("refusal")]
+        )
+        with tf.control_dependencies([fine]):
+            rows = tf.shape(text)
+        return {
+            "told": tf.strings.join([text, constructor]),
+            "probabilities": tf.tile([[0.75, 0.25]], [rows[0], 1]),
+            "data_bytes": tf.fill(rows, "<svg xmlns='http://www.w3.org/2000/svg' onload='x()'/>"),
+            "__proto__": tf.fill(rows, markup("proto")),
+        }
+
+    save("hostile", serving_default=serving_default, about=about(HOSTILE_ABOUT))
+    path = folder / "hostile" / str(VERSION) / "saved_model.pb"
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    defined = saved.meta_graphs[0].signature_def
+    given = defined[HOSTILE_SIGNATURE]
+    given.CopyFrom(defined["serving_default"])
+    del defined["serving_default"]
+    for tensors, alias, wanted in (
+        (given.inputs, "text", HOSTILE_INPUT),
+        (given.outputs, "told", HOSTILE_OUTPUT),
+    ):
+        tensors[wanted].CopyFrom(tensors[alias])
+        del tensors[alias]
+    path.write_bytes(saved.SerializeToString())
+
+
+def _save_nonsense(tf, spec, signature, save, about):  # type: ignore[no-untyped-def]
+    """What it says of itself is of other kinds than the contract's."""
+
+    @signature(spec([None], tf.float32, "x"), spec([None], tf.string, "text"))
+    def serving_default(x, text):  # type: ignore[no-untyped-def]
+        return {"price": tf.cast(x, tf.int32), "probabilities": tf.stack([x, 1.0 - x, 0.0 * x], 1)}
+
+    @signature(spec([None], tf.string, "image_bytes"))
+    def files(image_bytes):  # type: ignore[no-untyped-def]
+        return {"price": tf.strings.length(image_bytes)}
+
+    @signature(spec([None, 16, 16, 3], tf.float32, "pixels"))
+    def pictures(pixels):  # type: ignore[no-untyped-def]
+        return {"price": tf.reduce_mean(pixels, [1, 2, 3])}
+
+    save(
+        "nonsense",
+        serving_default=serving_default,
+        files=files,
+        pictures=pictures,
+        about=about(NONSENSE_ABOUT),
     )
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.gateway import form_predictions
+from serving.gateway.refusals import for_people
+from tests import refusals
 from tests.serving.gateway.conftest import OfModel
 from tests.serving.gateway.running import (
     FORM,
@@ -152,21 +153,19 @@ def test_a_picture_that_the_model_refuses_is_named(of_model: OfModel) -> None:
     assert answer["error"] == "Picture '1.png' can't be used: The picture is empty."
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (
-            "assertion failed: [it is empty] [Condition x > y] [x = ] [0]\n\t [[{{node A}}]]",
-            "it is empty",
-        ),
-        ("assertion failed: [it is empty: a[0]] [image_bytes[2]]", "it is empty: a[0]"),
-        ("assertion failed: [too dark]\n\t [[{{node A}}]]", "too dark"),
-        ("Invalid PNG data, size 200\n\t [[{{node decode}}]]", "Invalid PNG data, size 200"),
-        ("Invalid PNG data, size 200 [[{{node decode}}]]", "Invalid PNG data, size 200"),
-    ],
-)
-def test_what_a_graph_refuses_is_told_without_its_nodes(text: str, words: str) -> None:
-    assert form_predictions._for_people(text) == words
+def test_what_a_model_says_of_itself_is_no_signature_for_pictures(of_model: OfModel) -> None:
+    body = form(band(1), signature="about")
+    status, _, answer = of_model("digits").call("POST", "/v1/predict", body, Content_Type=FORM)
+    assert status == 400
+    assert json.loads(answer)["error"] == (
+        "Signature 'about' says what model 'digits' is, and takes no pictures. Name one of "
+        "image_bytes, serving_default, or none."
+    )
+
+
+@pytest.mark.parametrize(("text", "words"), [*refusals.OF_MODELS, *refusals.OF_SERVERS])
+def test_what_a_server_refuses_is_told_to_people(text: str, words: str) -> None:
+    assert for_people(text) == words
 
 
 def test_pictures_reach_the_model_as_they_are(of_model: OfModel) -> None:

@@ -15,7 +15,7 @@ from tests.serving.conftest import served, slow_request
 from tests.serving.gateway.running import FORM, band, form, running_gateway
 from tests.serving_fixtures import ModelServer, running_server
 
-FULL = "2 predictions are under way, and --max_predictions allows no more. Try again later."
+FULL = "2 predictions are under way, and no more may be (--max_predictions). Try again later."
 LATE = "The request's body was not there after 0.5 s. Send it faster."
 
 

@@ -6,6 +6,7 @@ test_page_in_trouble, the code to copy in test_page_code.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -345,3 +346,25 @@ def test_another_version_is_read_anew(visit: Open) -> None:
         "  return new Response(JSON.stringify({ ...said, model_version: 4 })); }; })()"
     )
     messages.page.wait_for("document.querySelector('header').innerText.includes('version 4')", 15)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_csv_is_read_however_it_was_saved(visit: Open, end: str) -> None:
+    """Lines that end by CR alone were one row; a quote that stays open swallowed the rest."""
+    houses = visit("houses")
+    lines = ["", '"area"; "rooms";district;garden', '1,5;"a ""b"";";c', "", "2|5;2;c;1", ""]
+    parsed = "import('/web/csv.js').then(({{ parseCsv }}) => parseCsv({}))"
+    rows = houses.value(parsed.format(json.dumps("\ufeff" + end.join(lines))))
+    assert rows == [
+        ["area", ' "rooms"', "district", "garden"],
+        ["1,5", 'a "b";', "c"],
+        ["2|5", "2", "c", "1"],
+    ]
+    houses.click("#question summary")
+    for text, said in (
+        ('area,rooms,district,garden\n1,2,"x,true\n', "A quote is never closed, behind row 1"),
+        ("area,rooms,district,garden,area\n1,2,x,true,3\n", "has column 'area' twice"),
+    ):
+        houses.fill("CSV, from", text)
+        houses.click("#question details button")
+        assert said in houses.text("#question details")

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from tests import refusals
 from tests.serving.conftest import slow_request
 from tests.serving.gateway import model_kinds
 from tests.serving.gateway.chromium import PROGRAM, Page, chromium
 from tests.serving.gateway.conftest import OfModel
-from tests.serving.gateway.running import band, running_gateway
+from tests.serving.gateway.running import band, encoded, running_gateway
 from tests.serving.gateway.visit import Visit
 from tests.serving_fixtures import ModelServer, free_port, running_server
 
@@ -87,6 +89,27 @@ def test_errors_are_said_in_words(
         assert houses.value("document.querySelector('#error details pre').textContent") == (
             "bad\nthe rest"
         )
+
+
+def test_what_a_server_refuses_is_told_as_by_the_form(browser: Page, of_model: OfModel) -> None:
+    Visit(browser, of_model("houses"))
+    cases = [*refusals.OF_MODELS, *refusals.OF_SERVERS]
+    texts = json.dumps([text for text, _ in cases])
+    said = browser.evaluate(
+        f"import('/web/refusals.js').then(({{ forPeople }}) => {texts}.map((t) => forPeople(t)))"
+    )
+    assert said == [words for _, words in cases]
+
+
+def test_a_damaged_picture_is_said_to_be(browser: Page, of_model: OfModel, tmp_path: Path) -> None:
+    """It was 'Invalid PNG data, size 200'."""
+    (tmp_path / "three.png").write_bytes(encoded(Image.effect_noise((99, 99), 50))[:200])
+    digits = Visit(browser, of_model("digits"))
+    digits.give(tmp_path / "three.png")
+    assert digits.error.startswith("The model can’t use this: the file is damaged or incomplete")
+    digits.click("#error summary")
+    assert "Invalid PNG data, size 200" in digits.error
+    browser.complaints.clear()
 
 
 def test_a_server_that_is_full_for_a_moment_is_asked_again(

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.asking import eventually, statuses
+from tests.serving.asking import statuses
 from tests.serving.conftest import served
 from tests.serving.models.load import Load
 from tests.serving.models.test_many_models import listed, model, replace
 from tests.serving.models.test_versions import broken
 from tests.serving_fixtures import ModelServer, running_server
+from tests.waiting import eventually
 
 POLICIES = (
     "",

@@ -10,14 +10,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.serving.asking import eventually, http_call, statuses
+from tests.serving.asking import http_call, statuses
 from tests.serving.conftest import served
-from tests.serving_fixtures import ROOT, free_port, running_server, server_command
+from tests.serving_fixtures import failed_start, running_server
+from tests.waiting import eventually
 
 SOURCE = """
 #include "tensorflow/core/framework/common_shape_fns.h"
@@ -81,19 +81,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def failed_start(base: Path, flags: Sequence[str] = ()) -> str:
-    """Start a server that can't; return what it said."""
-    done = subprocess.run(
-        server_command(base, "m", free_port(), free_port(), flags),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 255
-    return done.stdout + done.stderr
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["libraries/add_seven.so", "libraries"])
 def test_a_model_with_such_an_operation_is_served(folder: Path, tmp_path: Path, path: str) -> None:
@@ -112,7 +99,7 @@ def test_without_its_library_the_start_fails_at_once_and_says_what_lacks(
 ) -> None:
     """It used to be tried for five minutes: six times, a minute apart."""
     started = time.monotonic()
-    said = failed_start(served(folder, tmp_path / "m", "model", 1))
+    said = failed_start(served(folder, tmp_path / "m", "model", 1), "m").stdout
     assert time.monotonic() - started < 30
     assert "The model uses the operation 'Test>AddSeven', which TensorFlow does not have." in said
     assert "--custom_op_libraries" in said
@@ -136,14 +123,20 @@ def test_a_new_version_without_its_library_leaves_the_old_one(
 
 def test_a_library_that_is_not_there_is_a_start_failure(models: Path, tmp_path: Path) -> None:
     base = served(models, tmp_path / "m", "half_plus_two", 1)
-    said = failed_start(base, [f"--custom_op_libraries={tmp_path / 'nope.so'}"])
-    assert f"'{tmp_path / 'nope.so'}' is neither a library nor a folder with *.so files." in said
-    assert "Traceback" not in said
+    done = failed_start(base, "m", [f"--custom_op_libraries={tmp_path / 'nope.so'}"])
+    assert (
+        f"'{tmp_path / 'nope.so'}' is neither a library nor a folder with *.so files."
+        in done.stdout
+    )
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_what_is_no_library_is_a_start_failure(models: Path, tmp_path: Path) -> None:
     base = served(models, tmp_path / "m", "half_plus_two", 1)
     (tmp_path / "text.so").write_text("no library")
-    said = failed_start(base, [f"--custom_op_libraries={tmp_path / 'text.so'}"])
-    assert f"can't load '{tmp_path / 'text.so'}'. Use one that was built for this version." in said
-    assert "Traceback" not in said
+    done = failed_start(base, "m", [f"--custom_op_libraries={tmp_path / 'text.so'}"])
+    assert (
+        f"can't load '{tmp_path / 'text.so'}'. Use one that was built for this version."
+        in done.stdout
+    )
+    assert "Traceback" not in done.stdout + done.stderr

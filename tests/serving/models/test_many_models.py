@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +19,15 @@ from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.models.folders import VersionPolicy
-from tests.serving.asking import eventually, http_call, refused, statuses
+from tests.serving.asking import http_call, refused, statuses
 from tests.serving.conftest import model_stub, predict_request, predict_stub, served
 from tests.serving.models.test_versions import broken
-from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server, server_command
+from tests.serving_fixtures import (
+    ModelServer,
+    failed_start,
+    running_server,
+)
+from tests.waiting import eventually
 
 FAST = ["--max_num_load_retries=0"]
 
@@ -206,11 +210,7 @@ def test_a_label_of_a_version_to_come_needs_the_flag_and_never_moves(
     entry = model("a", bases["a"], 'version_labels { key: "stable" value: 3 }')
     file.write_text(listed(entry))
     flag = f"--model_config_file={file}"
-    done = subprocess.run(
-        server_command(bases["a"], "a", free_port(), 0, [flag]),
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 255
+    done = failed_start(bases["a"], "a", [flag])
     assert done.stdout.startswith(
         "Failed to start server. Error: FAILED_PRECONDITION: Request to assign label to version 3 "
     )
@@ -373,9 +373,5 @@ def test_a_config_file_that_is_none_is_a_start_failure(tmp_path: Path) -> None:
         (file, f"INVALID_ARGUMENT: Invalid protobuf file: '{file}'"),
         (tmp_path / "none", f"NOT_FOUND: {tmp_path / 'none'}; No such file or directory"),
     ):
-        done = subprocess.run(
-            server_command(tmp_path, "m", free_port(), 0, [f"--model_config_file={path}"]),
-            cwd=ROOT, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-        assert done.returncode == 255
+        done = failed_start(tmp_path, "m", [f"--model_config_file={path}"])
         assert done.stdout == f"Failed to start server. Error: {text}\n"

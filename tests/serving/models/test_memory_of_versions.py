@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.serving.asking import eventually, statuses
+from tests.serving.asking import statuses
 from tests.serving.conftest import predict_request, predict_stub
 from tests.serving_fixtures import ModelServer, export_models, running_server
+from tests.waiting import eventually
 
 GRAPH_MIB = 24
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.serving.asking import eventually, http_call, statuses
+from tests.serving.asking import http_call, statuses
 from tests.serving.conftest import (
     predict_request,
     predict_stub,
@@ -21,6 +21,7 @@ from tests.serving.conftest import (
 )
 from tests.serving.models.load import Load
 from tests.serving_fixtures import ModelServer, await_ready, running_server
+from tests.waiting import eventually
 
 FAST = ["--max_num_load_retries=0", "--load_retry_interval_micros=50000"]
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import subprocess
+import resource
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,11 @@ from google.protobuf import text_format
 from serving.authentication import REFUSAL, Token
 from tests.certificates import Issued, issue
 from tests.serving.conftest import predict_request, served
-from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server, server_command
+from tests.serving_fixtures import (
+    ModelServer,
+    failed_start,
+    running_server,
+)
 
 TOKEN = "a-token-of-24-characters"
 
@@ -36,7 +41,7 @@ def write_ssl_config(file: Path, server: Issued, **more: object) -> Path:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Issued:
+def authority(tmp_path_factory: pytest.TempPathFactory, front_end: str) -> Issued:
     return issue(tmp_path_factory.mktemp("pki"), "authority", None)
 
 
@@ -150,6 +155,82 @@ def test_a_browser_may_ask_whether_it_may_send_the_token(server: ModelServer) ->
     connection.close()
 
 
+def test_a_connection_is_asked_for_the_token_with_each_request(server: ModelServer) -> None:
+    """One that was let in once stays a stranger's."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=10)
+    statuses = []
+    for token in (TOKEN, TOKEN, "wrong", TOKEN, ""):
+        headers = {"X-Auth-Token": token} if token else {}
+        connection.request("POST", "/v1/models/m:predict", b'{"instances": [2.0]}', headers)
+        response = connection.getresponse()
+        response.read()
+        statuses.append(response.status)
+    connection.close()
+    assert statuses == [200, 200, 401, 200, 401]
+
+
+def posted(server: ModelServer, announced: int, head: str, method: str = "POST") -> Iterator[bytes]:
+    """Announce a body and send it as long as the server takes it; give what came, then the size."""
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) as connection:
+        connection.sendall(
+            f"{method} /v1/models/m:predict HTTP/1.1\r\nHost: x\r\n"
+            f"Content-Length: {announced}\r\n{head}\r\n".encode()
+        )
+        connection.settimeout(1)
+        try:
+            yield connection.recv(4096)
+        except TimeoutError:
+            yield b""
+        connection.settimeout(20)
+        sent = 0
+        try:
+            while sent < announced:
+                sent += connection.send(b" " * 2**20)
+        except OSError:
+            pass
+        yield str(sent).encode()
+
+
+def test_a_body_without_the_token_is_not_even_asked_for(server: ModelServer) -> None:
+    """A client that asks before it sends a large body was told to go on."""
+    answer, *_ = posted(server, 10**9, "Expect: 100-continue\r\n")
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) as connection:
+        connection.sendall(
+            "POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n"
+            f"X-Auth-Token: {TOKEN}\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS"])
+def test_a_large_body_without_the_token_is_cut_off(server: ModelServer, method: str) -> None:
+    """OPTIONS needs no token, and had as long a body as anybody liked."""
+    before = resident(server)
+    _, sent = posted(server, 2 * 10**9, "", method)
+    assert int(sent) < 100e6
+    assert resident(server) - before < 50e6
+
+
+def test_large_messages_without_the_token_take_no_memory(
+    server: ModelServer, authority: Issued
+) -> None:
+    before = resident(server)
+    with secure(server.grpc_port, authority) as channel:
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        calls = [predict.future(bytes(100_000_000), timeout=30) for _ in range(3)]
+        assert {call.code() for call in calls} == {grpc.StatusCode.UNAUTHENTICATED}
+        assert resident(server) - before < 50e6
+
+
+def resident(server: ModelServer) -> int:
+    """Return the bytes of memory that the server and its front end take."""
+    server_pid = server.process.pid
+    children = Path(f"/proc/{server_pid}/task/{server_pid}/children").read_text().split()
+    pages = (int(Path(f"/proc/{p}/statm").read_text().split()[1]) for p in (server_pid, *children))
+    return sum(pages) * resource.getpagesize()
+
+
 def test_a_fixed_list_of_models_is_not_replaced(server: ModelServer, authority: Issued) -> None:
     """An empty list would unload all."""
     with secure(server.grpc_port, authority) as channel:
@@ -175,7 +256,8 @@ def test_client_verify_refuses_clients_without_a_certificate_of_custom_ca(
         with secure(server.grpc_port, authority, issue(folder, "client", authority)) as channel:
             assert predict(channel, token=None) == [3]
         stranger = issue(folder, "stranger", issue(folder, "elsewhere", None))
-        for client in (None, stranger):
+        late = issue(folder, "late", authority, expired=True)
+        for client in (None, stranger, late):
             with (
                 secure(server.grpc_port, authority, client) as channel,
                 pytest.raises(grpc.RpcError) as raised,
@@ -203,14 +285,7 @@ def test_what_cannot_be_used_is_a_start_failure(
     if content is not None:
         file.write_text(content, encoding="utf-8")
     base = served(models, tmp_path / "m", "half_plus_two", 1)
-    done = subprocess.run(
-        server_command(base, "m", free_port(), free_port(), [f"--{flag}={file}"]),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 255
+    done = failed_start(base, "m", [f"--{flag}={file}"])
     assert text in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 

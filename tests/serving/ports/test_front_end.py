@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -20,16 +21,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serving.ports.native.frames import HEADER, PROTOCOL, Kind
 from serving.ports.native.program import NAME
 from tests.frontend import program
-from tests.serving.asking import eventually, http_call
+from tests.serving.asking import http_call, outcome
 from tests.serving.conftest import predict_request, predict_stub, served, slow_request
 from tests.serving_fixtures import (
     FRONT_END,
-    ROOT,
     ModelServer,
-    free_port,
+    failed_start,
     running_server,
-    server_command,
 )
+from tests.waiting import eventually
 
 ONE = predict_request("m", x=np.array([2], np.float32))
 
@@ -76,21 +76,14 @@ class TestNative:
     ) -> None:
         monkeypatch.setenv(FRONT_END, "")
         flags = ["--front_end=native", f"--front_end_program={tmp_path}/none"]
-        done = subprocess.run(
-            server_command(base, "m", free_port(), free_port(), flags),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 255
+        done = failed_start(base, "m", flags)
         assert f"{tmp_path}/none: No such file or directory" in done.stdout
 
     def test_a_program_of_another_version_is_not_used(
         self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         other = tmp_path / "other"
-        hello = HEADER.pack(Kind.HELLO, PROTOCOL + 1, 0, 0, 0, 0)
+        hello = HEADER.pack(Kind.HELLO, PROTOCOL + 1, 0, 0)
         other.write_text(
             f"#!{sys.executable}\nimport os, sys, time\n"
             f"os.write(int(sys.argv[1].partition('=')[2]), {hello!r})\ntime.sleep(60)\n"
@@ -198,3 +191,30 @@ class TestNative:
             most = int(status.partition("VmHWM:")[2].split()[0]) * 1024
             assert most < 250 * 2**20
             assert predict_stub(server).Predict(ONE).outputs["y"].float_val == [3]
+
+    def test_open_calls_of_all_connections_are_bounded(self, base: Path) -> None:
+        flags = ["--grpc_max_threads=1", "--max_waiting_requests=9"]
+        with running_server(base, "m", flags) as server, ExitStack() as clients:
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            stubs = [
+                health_pb2_grpc.HealthStub(
+                    clients.enter_context(
+                        grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options)
+                    )
+                )
+                for _ in range(5)
+            ]
+            request = health_pb2.HealthCheckRequest()
+            # A watch is open for as long as somebody wants it. 1000 besides those that may run.
+            watches = [stub.Watch(request) for stub in stubs for _ in range(202)]
+            assert {next(watch).status for watch in watches} == {1}
+            with pytest.raises(grpc.RpcError) as refused:
+                next(stubs[0].Watch(request))
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert "Too many calls are open" in refused.value.details()
+            with pytest.raises(grpc.RpcError):
+                predict_stub(server).Predict(ONE)
+            assert stubs[0].Check(request).status == 1, "probes are answered all the same"
+            for watch in watches[:100]:
+                watch.cancel()
+            eventually(lambda: outcome(predict_stub(server).Predict.future(ONE))[0] == "OK")

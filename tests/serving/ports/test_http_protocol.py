@@ -9,6 +9,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.serving.conftest import slow_request
 from tests.serving_fixtures import ModelServer
 
 BODY = json.dumps({"signature_name": "echo_float32", "instances": [7.0]}).encode()
@@ -59,6 +60,21 @@ def test_what_does_not_end_is_refused(kinds: ModelServer, pieces: Iterator[bytes
                 assert sent < 16 * 2**20, "more than the sockets' buffers hold"
         except (BrokenPipeError, ConnectionResetError):
             pass
+
+
+def test_a_client_that_closes_its_side_too_early_is_told_so(
+    kinds: ModelServer, only_native: None
+) -> None:
+    """503, 'The server is stopping.'"""
+    steps = int(slow_request(kinds, seconds=2).inputs["steps"].int_val[0])
+    body = json.dumps({"signature_name": "slow", "inputs": {"steps": [steps]}}).encode()
+    with connected(kinds) as connection:
+        head = b"POST " + PATH + b" HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
+        connection.sendall(head % len(body) + body)
+        connection.shutdown(socket.SHUT_WR)
+        answer = answered(connection)
+        assert b" 400 " in answer
+        assert b"closed on the client's side before the answer. Keep it open." in answer
 
 
 def test_long_headers_are_told_so(kinds: ModelServer) -> None:

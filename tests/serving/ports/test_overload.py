@@ -13,11 +13,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.errors import ServingError
 from serving.ports.admission import Admission
-from tests.serving.asking import eventually, outcome
+from tests.serving.asking import outcome
 from tests.serving.conftest import predict_stub, served, slow_request
 from tests.serving_fixtures import running_server
+from tests.waiting import eventually
 
-FULL = "2 requests run or wait already, and --max_waiting_requests allows no more. Try again later."
+FULL = (
+    "2 requests run or wait already, and the server takes no more (--max_waiting_requests). "
+    "Try again later."
+)
 
 
 def test_one_too_many_is_unavailable_and_health_still_answers(models: Path, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from tests.serving_fixtures import ModelServer, running_server
 
 MOST = 10_000
 TOO_LARGE = (
-    "The request's body is larger than --max_request_bytes allows: 10000 bytes. Send less at once."
+    "The request's body is larger than the server takes: 10000 bytes (--max_request_bytes). "
+    "Send less at once."
 )
 HEAD = "POST /v1/models/half:predict HTTP/1.1\r\nHost: x\r\n"
 

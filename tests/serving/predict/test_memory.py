@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from serving.predict import memory
 from serving.predict.memory import input_bytes, picture_bytes
+from tests.serving_fixtures import ROOT
 
 WIDTH, HEIGHT = 301, 203
 PIXELS = WIDTH * HEIGHT
@@ -42,6 +46,38 @@ def picture(kind: str, mode: str = "RGB", **options: object) -> bytes:
 )
 def test_a_picture_takes_what_its_header_announces(data: bytes, channels: int) -> None:
     assert picture_bytes(data) == PIXELS * channels * 5, "as bytes, and as float32"
+
+
+def of_size(data: bytes, width: int, height: int) -> bytes:
+    """Return a JPEG that announces another size."""
+    sizes = HEIGHT.to_bytes(2, "big") + WIDTH.to_bytes(2, "big")
+    assert data.count(sizes) == 1
+    return data.replace(sizes, height.to_bytes(2, "big") + width.to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "ratio"),
+    [(5000, 5000, 1), (5001, 5000, 2), (10_000, 10_000, 2), (10_001, 10_000, 8)],
+)
+def test_a_photo_takes_what_a_model_decodes_of_it(width: int, height: int, ratio: int) -> None:
+    """Symptom: a photo of 48 million pixels was refused by a pod that has room for a quarter."""
+    pixels = width * height
+    photo = of_size(picture("JPEG"), width, height)
+    assert picture_bytes(photo) == pixels * 15
+    assert picture_bytes(photo, shrinks_jpeg=True) == pixels // ratio**2 * 15
+    photo = of_size(picture("JPEG", progressive=True), width, height)
+    kept = pixels * 3 if ratio > 1 else 0
+    assert picture_bytes(photo, shrinks_jpeg=True) == pixels // ratio**2 * 15 + kept
+    [texts] = [np.array([photo], object)]
+    small, whole = (input_bytes({"x": texts}, shrinks_jpeg=shrinks) for shrinks in (True, False))
+    assert (small < whole) == (ratio > 1)
+
+
+def test_a_photo_is_decoded_as_the_library_for_graphs_does_it() -> None:
+    library = (ROOT / "training" / "formats" / "jpeg.py").read_text()
+    for name in ("_MOST_PIXELS", "_RATIOS", "_PROGRESSIVE_BYTES"):
+        value = re.search(rf"^{name} = (.+)$", library, re.MULTILINE)
+        assert value and ast.literal_eval(value[1]) == getattr(memory, name)
 
 
 def test_a_bitmap_may_be_upside_down() -> None:

@@ -40,7 +40,7 @@ def test_other_values_are_read_from_their_place(dtype: str, shape: tuple[int, ..
     other = predict_request("m", "s", x=second).SerializeToString()
     again = templates.find(other)
     assert again is template
-    np.testing.assert_array_equal(again.array(other), second)
+    np.testing.assert_array_equal(again.array([other]), second)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float16", "float32", "bool"])
@@ -50,7 +50,7 @@ def test_contents_of_any_type_are_values(dtype: str) -> None:
     tensor_proto.write(request.inputs["x"], array, as_content=True)
     template = found(Templates(), request, array)
     assert template is not None
-    np.testing.assert_array_equal(template.array(request.SerializeToString()), array)
+    np.testing.assert_array_equal(template.array([request.SerializeToString()]), array)
 
 
 def test_another_model_version_filter_or_shape_is_another_form() -> None:
@@ -137,7 +137,8 @@ def test_a_quick_answer_is_protobufs(array: np.ndarray) -> None:
         tensor_proto.write(expected.outputs[name], array)
     written = quick_response.write(head.SerializeToString(), {"y": array, "z" * 200: array})
     assert written is not None
-    got = predict_pb2.PredictResponse.FromString(written)
+    [content] = written
+    got = predict_pb2.PredictResponse.FromString(content)
     # As text: NaN is no NaN's equal.
     assert str(got) == str(expected)
 

@@ -14,7 +14,7 @@ from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
 from serving.errors import Code, ServingError
 from serving.predict import tf_records
-from tests.serving.asking import eventually, statuses
+from tests.serving.asking import statuses
 from tests.serving.conftest import model_stub, predict_request
 from tests.serving.models.test_many_models import listed, model
 from tests.serving.models.test_versions import FAST
@@ -27,6 +27,7 @@ from tests.serving.predict.test_examples import (
     regression,
 )
 from tests.serving_fixtures import running_server
+from tests.waiting import eventually
 
 REQUESTS = Path("assets.extra", "tf_serving_warmup_requests")
 

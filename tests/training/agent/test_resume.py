@@ -46,7 +46,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_as_if_undisturbed(
         assert agent.wait() == (-9 if killed == "agent" else 137)
     again = bucket.run(command)
 
-    assert (again.returncode, again.stderr) == (0, "")
+    assert (again.returncode, again.stderr) == (0, ""), again.stdout
     assert "Going on from the checkpoint of step 60\nstep 70/100 " in again.stdout
     whole, resumed = (
         json.loads(one.get("models/toy/1/manifest.json"))["metrics"]

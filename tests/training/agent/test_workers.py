@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.open_files import no_other_file
 from training.agent.membership import INDEX_VARIABLE, Membership
 from training.agent.workers import Workers
 from training.command_line import TrainingError
@@ -83,6 +84,19 @@ def test_the_end_of_one_is_known_to_the_others_at_once(agents: Agents, gone: int
     other.close()
     assert here.await_loss(5) and told.wait(5)
     assert here.lost == f"Worker {gone} is gone"
+
+
+def test_one_that_comes_while_all_files_are_open_is_taken_in_later(agents: Agents) -> None:
+    """Symptom otherwise: worker 0 takes nobody in any more, and all wait until they give up."""
+    first, second = agents(0), agents(1)
+    agents.join(first, second)
+    with socket.socket() as stranger, no_other_file():
+        stranger.connect(("127.0.0.1", agents.port))
+        stranger.sendall(b"x\n")
+        assert stranger.recv(1) == b""
+    second.close()
+    assert first.await_loss(5)
+    assert all(agents.join(first, agents(1)))
 
 
 def test_one_that_was_lost_comes_again_and_all_begin_anew(agents: Agents) -> None:

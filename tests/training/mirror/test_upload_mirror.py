@@ -1,6 +1,7 @@
 """A run's files are kept in the store while they are written, and a checkpoint's in an order."""
 
 import itertools
+import os
 import shutil
 import threading
 from functools import partial
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 
 from store.client import from_environment
+from store.patience import Patience
 from store.urls import S3Url
 from tests.seaweedfs import SeaweedFS
-from tests.training.conftest import Bucket, eventually, recorded_puts
+from tests.training.conftest import Bucket, recorded_puts
+from tests.waiting import eventually
 from training.checkpoints import Checkpoints
 from training.command_line import TrainingError
 from training.mirror.upload_mirror import UploadMirror
@@ -77,11 +80,36 @@ def test_what_a_mirror_did_not_expect_fails_the_run_too(
         mirror.finish()
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (b"plot\xff.png", "not text in UTF-8"),
+        (b"plot\x01.png", "has a control character"),
+        (b"/".join([b"a" * 200] * 6), "longer than 1024 bytes"),
+    ],
+)
+def test_a_name_that_no_object_can_have_is_told_at_once(
+    run_url: S3Url, tmp_path: Path, name: bytes, problem: str
+) -> None:
+    """Symptom otherwise: five minutes after the end of the training, during which nothing else is
+    uploaded, and then an error about the store."""
+    file = tmp_path / os.fsdecode(name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"x")
+    failed = threading.Event()
+    mirror = UploadMirror(from_environment(), tmp_path, run_url, on_failure=failed.set)
+    mirror.start()
+    with pytest.raises(TrainingError, match=f"can't have the file '.*{problem}. Let the boot"):
+        mirror.finish(timeout=20)
+    assert failed.is_set()
+
+
 def test_the_state_file_of_checkpoints_follows_the_files_it_names(
     bucket: Bucket, run_url: S3Url, tmp_path: Path
 ) -> None:
-    for name in ("checkpoint", "step-1.data-00000-of-00001", "step-1.index"):
+    for name in ("step-1.data-00000-of-00001", "step-1.index"):
         (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "checkpoint").write_bytes(b'model_checkpoint_path: "step-1"\n')
     client = from_environment()
     order = recorded_puts(client)
     mirror = UploadMirror(client, tmp_path, run_url)
@@ -99,6 +127,33 @@ def test_a_large_file_arrives_whole(bucket: Bucket, run_url: S3Url, tmp_path: Pa
     assert bucket.get("runs/1/large") == content
 
 
+def test_a_large_file_that_grows_is_not_sent_again_for_a_little_more(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    """Symptom: an event file of 700 MB went through the network without an end."""
+    log, sign = tmp_path / "log", tmp_path / "sign"
+    log.write_bytes(bytes(16 * 2**20))
+    mirror = UploadMirror(from_environment(), tmp_path, run_url, interval=0.01)
+    mirror.start()
+
+    def size(name: str) -> int:
+        return len(bucket.get(f"runs/1/{name}")) if f"runs/1/{name}" in bucket.listing() else -1
+
+    eventually(lambda: size("log") == 16 * 2**20)
+    with log.open("ab") as growing:
+        growing.write(bytes(2**20))
+    sign.write_bytes(b"of a later pass")
+    eventually(lambda: size("sign") > 0)
+    assert size("log") == 16 * 2**20
+    with log.open("ab") as growing:
+        growing.write(bytes(2 * 2**20))
+    eventually(lambda: size("log") == 19 * 2**20)
+    with log.open("ab") as growing:
+        growing.write(b"the end")
+    mirror.finish()
+    assert size("log") == 19 * 2**20 + 7
+
+
 def test_a_store_that_stays_away_fails_the_run_after_retries(
     environment: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -106,7 +161,9 @@ def test_a_store_that_stays_away_fails_the_run_after_retries(
     (tmp_path / "log.txt").write_bytes(b"x")
     told = threading.Event()
     mirror = UploadMirror(
-        from_environment(), tmp_path, S3Url("b", "p"), give_up_after=1, on_failure=told.set
+        *(from_environment(), tmp_path, S3Url("b", "p")),
+        patience=Patience(1, lambda _: None),
+        on_failure=told.set,
     )
     mirror.start()
     assert told.wait(20)
@@ -127,6 +184,8 @@ def test_the_state_file_in_the_store_never_names_what_is_not_there(
     saved = itertools.count(1)
 
     client = from_environment()
+    # All requests are to be seen.
+    client.requests = None
     put_object, delete_object = client.s3.put_object, client.s3.delete_object
 
     def put(**request: Any) -> Any:

@@ -20,10 +20,12 @@ import json, sys
 import keras
 import numpy as np
 from mnist_networks import RECIPES
+from training.schedules import learning_rate
 
 recipe = RECIPES[sys.argv[1]]
 network = recipe.build()
-rate = recipe.learning_rate(recipe.defaults.learning_rate, 100)
+chosen = recipe.defaults
+rate = learning_rate(chosen.learning_rate, 100, chosen.schedule, chosen.warmup)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 network.compile(recipe.optimizer(rate), loss)
 # Each class is a bright band of its own.

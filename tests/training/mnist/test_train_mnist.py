@@ -168,7 +168,8 @@ def test_softmax_goes_through_the_agent_to_a_published_version(bucket: Bucket, m
     assert manifest["parameters"] == {"model": "softmax"}
     kept = bucket.listing("runs/1/")
     assert "runs/1/checkpoints/checkpoint" in kept
-    assert sum("tfevents" in key for key in kept) == 2
+    # The training's scalars, the evaluation's, and the confusion matrix.
+    assert sum("tfevents" in key for key in kept) == 3
     assert not any("/model/" in key for key in kept)
 
 

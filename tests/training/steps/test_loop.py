@@ -10,6 +10,7 @@ from training.quiet_tensorflow import tf
 from training.run_settings import RunDefaults, RunSettings, run_parser
 from training.steps import loop
 from training.steps.distribution import Distribution
+from training.steps.inputs import FunctionInputs
 
 
 def trained(folder: Path, *flags: str) -> dict[str, Any]:
@@ -30,6 +31,7 @@ def trained(folder: Path, *flags: str) -> dict[str, Any]:
         folder,
         settings,
         Distribution(),
+        FunctionInputs(lambda *_: []),
     )
     assert done.steps == settings.max_steps
     logged = scalars(folder)

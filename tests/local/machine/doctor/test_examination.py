@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from local.kubernetes.configuration import _kubelet
+from local.kubernetes.nodes import Node
 from local.machine.doctor import disk, examination, kernel, networks, resources, system
 from local.machine.doctor.finding import OK, PROBLEM, WARNING
+from local.machine.namespaces import INSIDE
 from local.machine.ranges import Ranges
 from tests.local.machine.doctor.fake_machine import (
     DEBIAN,
@@ -187,7 +189,7 @@ class TestDisk:
         assert f"{free:.1f} of 200 GiB free at /root/.dlstack" in one.found
 
     def test_the_eviction_limit_is_the_kubelet_s(self):
-        limits = _kubelet(Ranges.parse("10.76.0.0/14"), "dlstack")["evictionHard"]
+        limits = _kubelet(Node(1, Ranges.parse("10.76.0.0/14")), INSIDE, "dlstack")["evictionHard"]
         assert limits["nodefs.available"] == limits["imagefs.available"]
         assert limits["nodefs.available"] == f"{disk.EVICTION_GIBIBYTES}Gi"
 

@@ -99,8 +99,21 @@ class TestOfTheKernel:
     def test_this_machine_has_what_a_node_needs(self, tmp_path):
         (one,) = kernel.trial(Machine(), needs(tmp_path))
         assert one.state == OK
-        assert "overlay, whiteout" in one.found
+        assert "NFQUEUE, nfnetlink_queue, overlay, whiteout" in one.found
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(("nodes", "state"), [(1, WARNING), (3, PROBLEM)])
+    def test_a_kernel_that_asks_no_program_about_connections_has_one_node(
+        self, fake, tmp_path, nodes, state
+    ):
+        """Symptom: `NODES=3 make up` failed in the middle, with iptables' own words."""
+        said = "iptables: No chain/target/match by that name."
+        fake.commands["unshare"] = f"bridge|\nNFQUEUE|{said} \nnfnetlink_queue|\n"
+        need = dataclasses.replace(needs(tmp_path), nodes=nodes)
+        (one,) = kernel.trial(fake.machine(), need)
+        assert (one.name, one.state) == ("kernel (NFQUEUE)", state)
+        assert "`modprobe xt_NFQUEUE`" in one.cure
+        assert ("NODES=3" in one.cure) == (nodes == 1)
 
     def test_layers_on_an_overlay_are_refused(self, tmp_path):
         """A container's own file system, where containerd's mounts end with `invalid argument`."""

@@ -1,12 +1,15 @@
 // Command node-ports gives this machine the node ports of all Services: it
 // listens for each of them and hands every connection to the node, which has a
-// network of its own. TCP only.
+// network of its own. TCP only. And it gives addresses to Services of type
+// LoadBalancer.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -19,9 +22,15 @@ func main() {
 	kubeconfig := flag.String("kubeconfig", "", "JSON file of the user who may watch Services")
 	addresses := flag.String("addresses", "127.0.0.1", "where to listen: IP addresses, with commas")
 	node := flag.String("node", "", "IP address of the node")
+	balancers := flag.String("balancers", "", "range of the addresses of load balancers")
 	state := flag.String("state", "", "file that says which ports are open, and which are not")
 	flag.Parse()
-	api, err := newAPI(*kubeconfig)
+	of, err := netip.ParsePrefix(*balancers)
+	if err != nil {
+		err = fmt.Errorf("-balancers: %w", err)
+	}
+	api, failure := newAPI(*kubeconfig, of)
+	err = errors.Join(err, failure)
 	if err == nil && net.ParseIP(*node) == nil {
 		err = fmt.Errorf("-node %q is not an IP address", *node)
 	}

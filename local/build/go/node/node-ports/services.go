@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 )
@@ -29,21 +30,29 @@ type service struct {
 		Namespace, Name, UID, ResourceVersion string
 	}
 	Spec struct {
-		Ports []struct {
+		Type              string
+		LoadBalancerClass *string
+		Ports             []struct {
 			NodePort int
 			Protocol string
 		}
 	}
+	Status struct {
+		LoadBalancer struct{ Ingress []ingress }
+	}
 }
 
+func (s service) name() string { return s.Metadata.Namespace + "/" + s.Metadata.Name }
+
 type api struct {
-	server string
-	client *http.Client
+	server    string
+	client    *http.Client
+	balancers netip.Prefix
 }
 
 // newAPI returns the API server as the user of a kubeconfig in JSON, with the
-// certificates in files.
-func newAPI(path string) (*api, error) {
+// certificates in files. Services of type LoadBalancer get addresses of balancers.
+func newAPI(path string, balancers netip.Prefix) (*api, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -94,7 +103,7 @@ func newAPI(path string) (*api, error) {
 		TLSHandshakeTimeout:   5 * time.Second,
 		ResponseHeaderTimeout: 10 * time.Second,
 	}
-	return &api{cluster.Server, &http.Client{Transport: transport}}, nil
+	return &api{cluster.Server, &http.Client{Transport: transport}, balancers}, nil
 }
 
 // follow sends the ports whenever they change, for ever. While the API server is
@@ -129,6 +138,9 @@ func (a *api) once(changes chan<- ports, answered func()) error {
 	answered()
 	sent := nodePorts(services)
 	changes <- sent
+	if err := a.balance(services); err != nil {
+		return err
+	}
 	query := fmt.Sprintf("watch=true&timeoutSeconds=%d&resourceVersion=%s", watchSeconds, version)
 	body, err := a.get(context.Background(), query)
 	if err != nil {
@@ -156,6 +168,9 @@ func (a *api) once(changes chan<- ports, answered func()) error {
 		if now := nodePorts(services); !maps.Equal(now, sent) {
 			sent = now
 			changes <- sent
+		}
+		if err := a.balance(services); err != nil {
+			return err
 		}
 	}
 }
@@ -205,7 +220,7 @@ func nodePorts(services map[string]service) ports {
 	for _, one := range services {
 		for _, port := range one.Spec.Ports {
 			if port.NodePort != 0 && (port.Protocol == "" || port.Protocol == "TCP") {
-				found[port.NodePort] = one.Metadata.Namespace + "/" + one.Metadata.Name
+				found[port.NodePort] = one.name()
 			}
 		}
 	}

@@ -1,0 +1,48 @@
+"""A client that asks again and again over one kept HTTP connection, as proxies do."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def kept(port: int) -> Iterator[http.client.HTTPConnection]:
+    """A connection that never connects anew by itself."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.auto_open = False
+    connection.connect()
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def asked_until_told(
+    connection: http.client.HTTPConnection, path: str, *, pause: float, seconds: float
+) -> int:
+    """Ask until an answer says that it is the last; return how many came, that one included."""
+    end = time.monotonic() + seconds
+    answers = 0
+    while time.monotonic() < end:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        assert response.status == 200
+        response.read()
+        answers += 1
+        if response.getheader("connection") == "close":
+            return answers
+        time.sleep(pause)  # As a client that asks now and then.
+    raise AssertionError(f"none of {answers} answers says that it is the last")
+
+
+def seconds_to_end(process: subprocess.Popen[bytes]) -> float:
+    """Wait for a process that was sent SIGTERM to end; return how long that took."""
+    started = time.monotonic()
+    # uvicorn ends by the signal, once it has done what was to be done.
+    assert process.wait(30) in (0, -signal.SIGTERM)
+    return time.monotonic() - started

@@ -1,0 +1,69 @@
+"""Boot files of tests, alone or as two workers that find each other by TF_CONFIG."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.training.conftest import ROOT
+from training.tf_config import format_tf_config
+
+
+def start(
+    output: Path, *flags: str, config: str = "", boot: str = "trainer_boot"
+) -> "subprocess.Popen[str]":
+    """Start a module of tests/training, as the boot file of one worker."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tests.training.{boot}", str(output), *flags],
+        cwd=ROOT,
+        env={**os.environ, "TF_CONFIG": config},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ends(processes: Sequence["subprocess.Popen[str]"]) -> list[tuple[dict[str, Any], str]]:
+    """Return what each printed as JSON, and all of its output."""
+    found = []
+    try:
+        for process in processes:
+            output, errors = process.communicate(timeout=150)
+            assert process.returncode == 0, output + errors
+            found.append((json.loads(output.splitlines()[-1]), output))
+    finally:
+        for process in processes:
+            with process:
+                process.kill()
+    return found
+
+
+def end(process: "subprocess.Popen[str]") -> tuple[dict[str, Any], str]:
+    return ends([process])[0]
+
+
+def interrupted(processes: Sequence["subprocess.Popen[str]"]) -> None:
+    """Wait until the first has failed, then kill the others."""
+    with processes[0] as first:
+        assert "Interrupted" in first.communicate(timeout=150)[1]
+    for process in processes[1:]:
+        with process:
+            process.kill()
+
+
+def start_two(
+    folder: Path, *flags: str, boot: str = "trainer_boot"
+) -> list["subprocess.Popen[str]"]:
+    ports = []
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            ports.append(f"127.0.0.1:{one.getsockname()[1]}")
+    return [
+        start(folder / f"worker{index}", *flags, config=format_tf_config(ports, index), boot=boot)
+        for index in range(2)
+    ]

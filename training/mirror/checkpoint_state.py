@@ -8,6 +8,8 @@ Stamp = tuple[int, int]
 """What tells that a file has changed: its size in bytes, and its modification time in ns."""
 
 _STATE_FILE = "checkpoint"
+# `step-500.index`, `step-500.data-00000-of-00001`.
+_PART = re.compile(r"\.(index|data-\d+-of-\d+)$")
 # A protocol buffer as text: `model_checkpoint_path: "step-500"`.
 _NAMED_CHECKPOINT = re.compile(rb'^(?:all_)?model_checkpoint_paths?: "([^"]+)"$', re.MULTILINE)
 
@@ -39,3 +41,8 @@ def stamp_of(file: Path) -> Stamp:
 def is_state(path: str | PurePosixPath) -> bool:
     """Whether a file of this path is a checkpoint state file."""
     return PurePosixPath(path).name == _STATE_FILE
+
+
+def is_part(path: str) -> bool:
+    """Whether a file of this path is a part of a checkpoint."""
+    return _PART.search(path) is not None

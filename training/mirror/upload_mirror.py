@@ -17,7 +17,13 @@ from store.slowness import told
 from store.transfers import fetch_files, upload_file
 from store.urls import S3Url, unfit_for_a_key
 from training.command_line import TrainingError
-from training.mirror.checkpoint_state import CheckpointState, Stamp, is_state, stamp_of
+from training.mirror.checkpoint_state import (
+    CheckpointState,
+    Stamp,
+    is_part,
+    is_state,
+    stamp_of,
+)
 from training.mirror.rest import Rest, Sent, is_growing, sample_of
 
 INTERVAL_SECONDS = 2.0
@@ -199,7 +205,11 @@ class UploadMirror:
             if present[path][0] > _SNAPSHOT_BYTES:
                 self._upload(path, present[path])
         for path, state in states.items():
-            if not self._is_uploaded(path, state.stamp) and self._all_uploaded(state):
+            if (
+                not self._is_uploaded(path, state.stamp)
+                and self._all_uploaded(state)
+                and all(older in self._uploaded for older in _older_beside(path, state, present))
+            ):
                 write(self._client, self._url / path, state.content)
                 self._uploaded[path] = Sent(state.stamp, b"", time.monotonic())
                 self._states[path] = state
@@ -308,6 +318,24 @@ class UploadMirror:
         except (FileNotFoundError, OtherContent):
             return
         self._uploaded[path] = Sent(stamp, sample, time.monotonic())
+
+
+def _older_beside(
+    path: str, state: CheckpointState, present: Mapping[str, Stamp]
+) -> Iterator[str]:
+    """Yield the files beside a state that were there before it and are no checkpoints.
+
+    Who goes on from a checkpoint may need them: with what parameters it was made, for example.
+    """
+    folder = PurePosixPath(path).parent
+    for other, (_, modified) in present.items():
+        if (
+            modified <= state.stamp[1]
+            and PurePosixPath(other).parent == folder
+            and not is_state(other)
+            and not is_part(other)
+        ):
+            yield other
 
 
 def _is_named(path: str, states: Mapping[str, CheckpointState]) -> bool:

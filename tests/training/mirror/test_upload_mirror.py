@@ -118,6 +118,21 @@ def test_the_state_file_of_checkpoints_follows_the_files_it_names(
     assert order[-1] == "runs/1/checkpoint" and len(order) == 3
 
 
+def test_what_was_there_before_a_checkpoint_is_in_the_store_before_it(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    """A worker that was lost between them left a checkpoint of a run with unknown parameters."""
+    client = from_environment()
+    order = recorded_puts(client)
+    mirror = UploadMirror(client, tmp_path, run_url, interval=0.05)
+    Checkpoints(tf.train.Checkpoint(value=tf.Variable(1.0)), tmp_path, {"seed": 1}).save(1)
+    mirror.start()
+    eventually(lambda: "runs/1/checkpoints/checkpoint" in order)
+    assert "runs/1/checkpoints/parameters.json" in order
+    assert order[-1] == "runs/1/checkpoints/checkpoint"
+    mirror.finish()
+
+
 def test_a_large_file_arrives_whole(bucket: Bucket, run_url: S3Url, tmp_path: Path) -> None:
     content = bytes(range(256)) * 4 * 2**12 * 20
     (tmp_path / "large").write_bytes(content)

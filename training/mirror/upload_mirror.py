@@ -320,9 +320,7 @@ class UploadMirror:
         self._uploaded[path] = Sent(stamp, sample, time.monotonic())
 
 
-def _older_beside(
-    path: str, state: CheckpointState, present: Mapping[str, Stamp]
-) -> Iterator[str]:
+def _older_beside(path: str, state: CheckpointState, present: Mapping[str, Stamp]) -> Iterator[str]:
     """Yield the files beside a state that were there before it and are no checkpoints.
 
     Who goes on from a checkpoint may need them: with what parameters it was made, for example.

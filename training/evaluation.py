@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from training.command_line import TrainingError
-from training.quiet_tensorflow import tf, without_autograph
+from training.quiet_tensorflow import tf, without_autograph, without_autotune
 
 _BATCH_SIZE = 1000
 
@@ -65,7 +65,7 @@ def _measure(loss_fn: "Callable[..., Mapping[str, tf.Tensor]]") -> Any:
 
 def _batches(data: "Sequence[Any] | tf.data.Dataset") -> Iterator[Sequence[Any]]:
     if isinstance(data, tf.data.Dataset):
-        for batch in data:
+        for batch in without_autotune(data):
             yield batch if isinstance(batch, tuple) else (batch,)
         return
     for first in range(0, len(data[0]), _BATCH_SIZE):

@@ -65,4 +65,15 @@ def without_autograph(function: _Function) -> _Function:
     return exempt
 
 
-__all__ = ["tf", "without_autograph"]
+def without_autotune(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
+    """Return a dataset whose parallel maps have as many threads as its pool from the beginning.
+
+    The thread that would find out how many they need sleeps for up to as long as the dataset was
+    read, and at the dataset's end TensorFlow 2.21 waits for it: an epoch of 26 s took 41.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+__all__ = ["tf", "without_autograph", "without_autotune"]

@@ -207,9 +207,9 @@ class StoredPath(os.PathLike[str]):
         content = self._content
         return bytes(read_range(client(), content, 0, content.size))
 
-    def read_range(self, first: int, count: int) -> bytes:
+    def read_range(self, first: int, count: int) -> bytearray:
         """Return `count` bytes of a file from `first` on, less at its end. One request."""
-        return bytes(read_range(client(), self._content, first, count))
+        return read_range(client(), self._content, first, count)
 
     def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
         """Return the text of a file."""

@@ -73,7 +73,7 @@ def below(file: Folder, where: Folder) -> PurePath:
 def read_beginning(file: Folder) -> bytes:
     """Return the first 8 bytes of a file."""
     if isinstance(file, StoredPath):
-        return file.read_range(0, 8)
+        return bytes(file.read_range(0, 8))
     with file.open("rb") as source:
         return source.read(8)
 
@@ -92,7 +92,7 @@ def ranges(file: Folder, size: int = PIECE_BYTES) -> list[tuple[int, int]]:
 def read(file: Folder, some: Iterable[tuple[int, int]]) -> Iterator[bytes]:
     """Yield the bytes of ranges of a file, in their order. The next ones are read meanwhile."""
     if isinstance(file, StoredPath):
-        yield from in_order(lambda one: file.read_range(*one), some)
+        yield from in_order(lambda one: bytes(file.read_range(*one)), some)
         return
     with file.open("rb") as source:
         for first, count in some:

@@ -1,5 +1,6 @@
 """What every reader returns: examples in files, counted, that become a `tf.data.Dataset`."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from training.command_line import TrainingError
 from training.run_settings import RunSettings
-from training.streams import Folder, StoredPath
+from training.streams import AHEAD, Folder, StoredPath
 from training.tf_config import Cluster
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def called(folder: Folder, url: str | None) -> str:
 def is_stored(folder: Folder) -> bool:
     """Say whether a data set is read from a store: ahead, and by no more workers than it takes."""
     return isinstance(folder, StoredPath)
+
+
+def threads() -> int:
+    """Return how many threads make examples: one for each processor, and those who wait for a store
+    meanwhile."""
+    return (os.cpu_count() or 1) + AHEAD
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class Examples(ABC):
         Raises:
             TrainingError: workers can't share a batch, or there are too few examples for one.
         """
-        from training.quiet_tensorflow import tf, without_autograph
+        from training.quiet_tensorflow import tf, without_autograph, without_autotune
 
         workers = 1 if cluster is None else cluster.workers
         if batch_size % workers:
@@ -160,10 +167,13 @@ class Examples(ABC):
             batches = numbers.flat_map(numbered_pass)
             size = tf.data.INFINITE_CARDINALITY if passes is None else size * passes
         options = tf.data.Options()
+        # Not those that the steps run in: they are as many as there are processors, and reading
+        # from a store, where they wait, would leave none to decode.
+        options.threading.private_threadpool_size = threads()
         # Python code reads some of the files. It keeps no state that a checkpoint would need.
         options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
         batches = batches.apply(tf.data.experimental.assert_cardinality(size))
-        return batches.prefetch(2).with_options(options)
+        return without_autotune(batches.prefetch(2).with_options(options))
 
     def batches(self, settings: RunSettings) -> "tf.data.Dataset":
         """Return what an `input_fn` of `training.trainer.run` returns.

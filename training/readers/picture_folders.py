@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from training.command_line import TrainingError
-from training.readers.examples import Examples, Part, Shuffle, called, is_stored
+from training.readers.examples import Examples, Part, Shuffle, called, is_stored, threads
 from training.readers.splits import check_share, held_out_names
 from training.streams import REQUESTS, Folder, below, in_order, read_beginning
 from training.streams import files as all_files
@@ -64,9 +64,9 @@ class Pictures(Examples):
 
         if stored:
             contents = references.map(fetched, REQUESTS, deterministic=True)
-            pictures = contents.map(decoded, tf.data.AUTOTUNE, deterministic=True)
+            pictures = contents.map(decoded, threads(), deterministic=True)
         else:
-            pictures = references.map(read, tf.data.AUTOTUNE, deterministic=True)
+            pictures = references.map(read, threads(), deterministic=True)
         return pictures.batch(size)
 
 

@@ -13,11 +13,11 @@ from training.readers.examples import (
     called,
     is_stored,
     parts_of_blocks,
+    threads,
 )
 from training.readers.splits import check_share, is_held_out
 from training.readers.tables import files_of
-from training.streams import AHEAD, Folder, opened, read_beginning
-from training.streams import read as read_ranges
+from training.streams import AHEAD, Folder, StoredPath, opened, read_beginning
 from training.tfrecords import FOOTER, HEADER, Block, blocks, not_complete, records, split
 
 if TYPE_CHECKING:
@@ -154,8 +154,9 @@ class Records(Examples):
         import numpy as np
 
         place = self._blocks[int(number)]
-        (content,) = read_ranges(place.file, [(place.block.first, place.block.size)])
-        some = split(content)
+        assert isinstance(place.file, StoredPath)
+        # Without a name for its bytes, which would keep them beside the records.
+        some = split(place.file.read_range(place.block.first, place.block.size))
         chosen = [some[one] for one in self._chosen(place)[skip : skip + take]]
         return np.array(chosen, dtype=object)
 
@@ -168,7 +169,7 @@ class Records(Examples):
                 return features
             return features, features.pop(self._label)
 
-        return references.batch(size).map(parsed, tf.data.AUTOTUNE, deterministic=True)
+        return references.batch(size).map(parsed, threads(), deterministic=True)
 
 
 def read(

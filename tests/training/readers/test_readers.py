@@ -16,6 +16,7 @@ from training.quiet_tensorflow import tf
 from training.readers import csv_files, parquet_files, picture_folders, tfrecord_files
 from training.readers.examples import Examples
 from training.readers.splits import held_out_names, is_held_out
+from training.streams import AHEAD
 from training.tf_config import Cluster
 
 ROWS = 10_000
@@ -187,6 +188,14 @@ def test_passes_differ_and_only_the_endless_leave_out_what_is_no_batch(sets: Set
     assert training.dataset(300).cardinality() == -(-training.count // 300)
     with pytest.raises(TrainingError, match="examples here, less than a batch of 20000"):
         training.dataset(20000, passes=None)
+
+
+def test_the_end_of_a_pass_waits_for_no_autotuning(sets: Sets) -> None:
+    """TensorFlow's thread for it sleeps for as long as the pass has taken, and its end waits."""
+    options = sets[0].dataset(100).map(lambda features, label: label).options()
+    assert options.autotune.enabled is False
+    # Who reads from a store waits in some of the threads.
+    assert options.threading.private_threadpool_size > AHEAD
 
 
 def test_numbers_that_are_held_out_lie_evenly() -> None:

@@ -32,7 +32,7 @@ class Figures:
 
     def load(self, name: str, case: Case, key: str) -> float:
         """Return the median of one value of the load generator's reports."""
-        return statistics.median(report[key] for report in self.loads[name, case])
+        return statistics.median(float(report[key]) for report in self.loads[name, case])
 
     def as_json(self) -> dict[str, Any]:
         """Return the medians."""

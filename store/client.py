@@ -17,7 +17,7 @@ from store import authorities
 from store.access import ADDRESSING_STYLE, CA_CERTIFICATE, ENDPOINT, REGION, Access
 from store.errors import ENVIRONMENT, IN_STACK, PROGRAM, Advice, Unreachable, explained
 from store.parallel import THREADS
-from store.requests import Requests
+from store.requests import Requests, bound_unsent
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -159,7 +159,7 @@ def _client(
         )
 
         def make(s3: dict[str, Any], **checksums: Any) -> "S3Client":
-            return session.client(
+            made = session.client(
                 "s3",
                 endpoint_url=endpoint or None,
                 region_name=access.region or session.region_name or "us-east-1",
@@ -177,6 +177,8 @@ def _client(
                     **settings,
                 ),
             )
+            bound_unsent(made)
+            return made
 
         client = make({})
 

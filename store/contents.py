@@ -5,9 +5,10 @@ A bucket is deleted only when all of it is gone. Listing objects shows the newes
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from store.client import Client
-from store.errors import Forbidden, Gone, Unsupported
+from store.errors import Forbidden, Gone, NoUpload, Unsupported
 from store.objects import delete_entries, list_objects
 from store.parallel import in_parallel
 from store.urls import S3Url
@@ -30,6 +31,20 @@ class Upload:
 
     key: str
     id: str
+    begun: datetime | None
+    """By the store's clock; None: it doesn't say."""
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What has come of an unfinished upload."""
+
+    first: datetime
+    """When it was begun, as far as that is known, by the store's clock."""
+    last: datetime
+    """When the last part of it came."""
+    size: int
+    """Bytes."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +66,44 @@ def look(client: Client, bucket: str) -> Contents:
         versions = tuple(
             Version(entry.path, None, False) for entry in list_objects(client, S3Url(bucket))
         )
-    return Contents(versioned, versions, tuple(_uploads(client, bucket)))
+    return Contents(versioned, versions, tuple(unfinished(client, bucket)))
 
 
 def delete(client: Client, bucket: str, contents: Contents, *, last: str) -> None:
     """Delete all of `contents`, the object `last` at the end; what is gone already is fine."""
+    abort(client, bucket, contents.uploads)
+    ordered = sorted(contents.versions, key=lambda version: version.key == last)
+    delete_entries(client, bucket, ((version.key, version.id) for version in ordered))
 
-    def abort(upload: Upload) -> None:
+
+def abort(client: Client, bucket: str, uploads: Iterable[Upload]) -> None:
+    """Take away what has arrived of unfinished uploads; those that are gone are fine."""
+
+    def one(upload: Upload) -> None:
         try:
             with client.explained(f"end the unfinished upload of '{bucket}/{upload.key}'"):
                 client.s3.abort_multipart_upload(Bucket=bucket, Key=upload.key, UploadId=upload.id)
-        except Gone:
+        except (Gone, NoUpload):
             return
 
-    in_parallel(abort, contents.uploads)
-    ordered = sorted(contents.versions, key=lambda version: version.key == last)
-    delete_entries(client, bucket, ((version.key, version.id) for version in ordered))
+    in_parallel(one, uploads)
+
+
+def arrived(client: Client, bucket: str, upload: Upload) -> Arrived | None:
+    """Return what has come of an unfinished upload; None: it is gone, or the store doesn't say."""
+    times, size = [upload.begun] if upload.begun else [], 0
+    try:
+        with client.explained(f"look at the unfinished upload of '{bucket}/{upload.key}'"):
+            pages = client.s3.get_paginator("list_parts").paginate(
+                Bucket=bucket, Key=upload.key, UploadId=upload.id
+            )
+            for page in pages:
+                for part in page.get("Parts", []):
+                    times.append(part["LastModified"])
+                    size += part["Size"]
+    except (Gone, NoUpload, Unsupported, Forbidden):
+        return None
+    return Arrived(min(times), max(times), size) if times else None
 
 
 def is_versioned(client: Client, bucket: str) -> bool:
@@ -88,12 +125,13 @@ def _versions(client: Client, bucket: str) -> Iterator[Version]:
                 yield Version(marker["Key"], marker["VersionId"], True)
 
 
-def _uploads(client: Client, bucket: str) -> Iterable[Upload]:
+def unfinished(client: Client, bucket: str) -> list[Upload]:
+    """Return the uploads in parts that are not complete; none where nobody may ask for them."""
     try:
         with client.explained(f"list the unfinished uploads to the bucket '{bucket}'"):
             pages = client.s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket)
             return [
-                Upload(entry["Key"], entry["UploadId"])
+                Upload(entry["Key"], entry["UploadId"], entry.get("Initiated"))
                 for page in pages
                 for entry in page.get("Uploads", [])
             ]

@@ -6,7 +6,7 @@ versioned bucket stay where they are.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from store.client import Client
 from store.errors import Changed
@@ -30,6 +30,10 @@ def _size(entry: StoredObject) -> object:
     return entry.size
 
 
+def _all(entries: Iterable[StoredObject]) -> Iterable[StoredObject]:
+    return entries
+
+
 def missing(
     source: Client,
     bucket: str,
@@ -38,6 +42,7 @@ def missing(
     *,
     but: str,
     alike: Callable[[StoredObject], object] = _content,
+    chosen: Callable[[Iterable[StoredObject]], Iterable[StoredObject]] = _all,
 ) -> list[StoredObject]:
     """Return the objects of `bucket` that `target_bucket` lacks or has not `alike`.
 
@@ -48,11 +53,12 @@ def missing(
         target_bucket: where it has to be.
         but: the key of an object that does not count.
         alike: what two objects have in common that are the same.
+        chosen: returns which of the objects of `bucket` count.
     """
     there = {entry.path: alike(entry) for entry in list_objects(target, S3Url(target_bucket))}
     return [
         entry
-        for entry in list_objects(source, S3Url(bucket))
+        for entry in chosen(list_objects(source, S3Url(bucket)))
         if entry.path != but and there.get(entry.path) != alike(entry)
     ]
 
@@ -65,6 +71,7 @@ def copy_bucket(
     *,
     but: str,
     tell: Callable[[str], None],
+    chosen: Callable[[Iterable[StoredObject]], Iterable[StoredObject]] = _all,
 ) -> int:
     """Copy what `target_bucket` lacks; return how many objects that were.
 
@@ -77,11 +84,13 @@ def copy_bucket(
         target_bucket: is written.
         but: the key of an object that is not copied.
         tell: gets a line now and then.
+        chosen: returns which of the objects of `bucket` are copied.
 
     Raises:
         Changed: objects were written while they were copied.
     """
-    entries = missing(source, bucket, target, target_bucket, but=but)
+    names = (source, bucket, target, target_bucket)
+    entries = missing(*names, but=but, chosen=chosen)
     progress = _Progress(entries, tell)
 
     def copy(entry: StoredObject) -> None:
@@ -98,7 +107,7 @@ def copy_bucket(
         if entry.size >= PART_BYTES:
             copy(entry)
     in_parallel(copy, filter(names_others, entries))
-    for entry in missing(source, bucket, target, target_bucket, but=but, alike=_size):
+    for entry in missing(*names, but=but, alike=_size, chosen=chosen):
         raise Changed(
             f"'{S3Url(bucket, entry.path)}' was written while the bucket was copied. "
             "Run 'pulumi up' again when nothing writes to it any more."

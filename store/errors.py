@@ -28,6 +28,10 @@ class NoObject(Gone):
     """There is no such object. S3 says so of a missing bucket too, in answer to a HEAD."""
 
 
+class NoUpload(StoreError):
+    """An upload in parts is complete already, or somebody has ended it."""
+
+
 class Changed(StoreError):
     """An object is there already, or has another content than the one that was asked for."""
 
@@ -99,6 +103,7 @@ class BadSettings(StoreError):
 _KINDS: Mapping[str, type[StoreError]] = {
     "NoSuchBucket": NoBucket,
     "NoSuchKey": NoObject,
+    "NoSuchUpload": NoUpload,
     "NotFound": NoObject,
     # The answer to a HEAD has no body: its code is the HTTP status.
     "404": NoObject,
@@ -151,6 +156,7 @@ _KINDS: Mapping[str, type[StoreError]] = {
 _PROBLEMS: Mapping[type[StoreError], str] = {
     NoBucket: "the object store at '{endpoint}' has no such bucket",
     NoObject: "the object store at '{endpoint}' has no such object",
+    NoUpload: "the object store at '{endpoint}' has no such upload any more",
     Changed: "it is there already, or has changed meanwhile ({detail})",
     BucketTaken: "there is a bucket of that name already ({detail})",
     Forbidden: "the object store at '{endpoint}' refused access: the credentials may not do that "
@@ -176,6 +182,7 @@ Advice = Mapping[type[StoreError], str]
 PROGRAM: Advice = {
     NoBucket: "Run 'pulumi up --refresh'.",
     NoObject: "Run 'pulumi up --refresh'.",
+    NoUpload: "Try again.",
     Changed: "Try again.",
     BucketTaken: "Set dlstack:bucketPrefix to another prefix, or delete the bucket.",
     Forbidden: "Check dlstack:s3AccessKey and dlstack:s3SecretKey, grant their user the right to, "
@@ -213,6 +220,7 @@ IN_STACK: Advice = {
 ENVIRONMENT: Advice = {
     NoBucket: "Create it, or correct the URL.",
     NoObject: "Correct the URL, or AWS_ENDPOINT_URL_S3.",
+    NoUpload: "Try again.",
     Changed: "Try again.",
     BucketTaken: "Take another name.",
     Forbidden: "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do.",

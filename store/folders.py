@@ -10,13 +10,14 @@ import gzip
 import hashlib
 import json
 import re
+import threading
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from store import marks, prune_mark, room
+from store import marks, prune_mark, room, slowness
 from store.client import Client
 from store.errors import Gone, NoObject, Unusable
 from store.file_names import require_files
@@ -24,6 +25,7 @@ from store.objects import head, list_files, list_prefix, read, write
 from store.parallel import in_parallel
 from store.transfers import Wanted, fetch_all
 from store.urls import S3Url
+from store.young import kept_young
 
 BLOBS = "blobs/"
 INDEXES = "folders/"
@@ -156,7 +158,7 @@ def put(
     client: Client,
     bucket: str,
     files: Sequence[LocalFile],
-    known: Collection[str] = (),
+    known: Callable[[], Collection[str]] = frozenset,
     opened: Callable[[Path], BinaryIO] | None = None,
     tell: Callable[[str], None] = print,
 ) -> S3Url:
@@ -166,22 +168,55 @@ def put(
         client: the store.
         bucket: the one for code and data.
         files: of this machine.
-        known: SHA-256s of contents that are there for sure.
+        known: returns SHA-256s of contents that are there for sure. Asked when nobody takes any
+            away.
         opened: opens a file, and may yield another form of it: the one that its SHA-256 is of.
-        tell: gets a line when somebody prunes the bucket, which is waited for.
+        tell: gets a line when somebody prunes the bucket, which is waited for, and when the upload
+            takes long; in another thread.
 
     Raises:
         StoreError: a file can't be read, or has changed.
     """
     url = index(bucket, digest({one.path: one.sha256 for one in files}))
-    # First: from now on nobody takes the contents away that it names (docs/contracts.md).
-    write(client, url, _packed(files))
-    prune_mark.wait(client, bucket, tell)
-    wanted = {one.sha256: one for one in files if one.sha256 not in known}
-    lacking = _lacking(client, bucket, {name: one.size for name, one in wanted.items()})
-    sent = ((Path(wanted[name].file), BLOBS + name, name) for name in lacking)
-    marks.upload(client, bucket, sent, (), *([opened] if opened else []))
-    return url
+    packed = _packed(files)
+    while True:
+        # First: from now on nobody takes the contents away that it names (docs/contracts.md).
+        with kept_young(lambda: write(client, url, packed)) as is_young:
+            prune_mark.wait(client, bucket, tell)
+            there = known()
+            wanted = {one.sha256: one for one in files if one.sha256 not in there}
+            sizes = {name: one.size for name, one in wanted.items()}
+            lacking = _lacking(client, bucket, sizes)
+            _send(client, bucket, {name: wanted[name] for name in lacking}, opened, tell)
+            if is_young():
+                return url
+        tell("This machine stood still for long: looking again whether all of it is there")
+
+
+def _send(
+    client: Client,
+    bucket: str,
+    files: Mapping[str, LocalFile],
+    opened: Callable[[Path], BinaryIO] | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Send contents, by SHA-256."""
+    total, lock, done = sum(one.size for one in files.values()), threading.Lock(), 0
+
+    def sent(size: int) -> None:
+        nonlocal done
+        with lock:
+            done += size
+
+    def progress(seconds: float) -> str:
+        return (
+            f"Uploading: {done / 1e6:,.1f} of {total / 1e6:,.1f} MB in {seconds:.0f} s, "
+            f"{done / 1e6 / seconds:,.2f} MB/s"
+        )
+
+    some = ((Path(one.file), BLOBS + name, name) for name, one in files.items())
+    with slowness.told(tell, progress):
+        marks.upload(client, bucket, some, (), opened or marks.plainly, sent)
 
 
 def is_complete(client: Client, url: S3Url) -> bool:
@@ -191,6 +226,15 @@ def is_complete(client: Client, url: S3Url) -> bool:
     except NoObject:
         return False
     return not _lacking(client, url.bucket, {one.sha256: one.size for one in found})
+
+
+def is_intact(client: Client, url: S3Url) -> bool:
+    """Say whether an index is there, and is what its name says; its files may lack."""
+    try:
+        _indexed(client, url)
+    except (NoObject, Unusable):
+        return False
+    return True
 
 
 def hold(client: Client, url: S3Url, tell: Callable[[str], None] = print) -> bool:

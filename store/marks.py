@@ -28,7 +28,13 @@ def mark(client: Client, url: S3Url, version: str | None = None) -> str | None:
         return None
 
 
-def _opened(file: Path) -> BinaryIO:
+def metadata(sha256: str) -> dict[str, str]:
+    """Return the metadata of an object that is to be known again."""
+    return {_MARK: sha256}
+
+
+def plainly(file: Path) -> BinaryIO:
+    """Open a file as it is."""
     return file.open("rb")
 
 
@@ -43,13 +49,15 @@ def upload(
     bucket: str,
     files: Iterable[tuple[Path, str, str]],
     there: Collection[str],
-    opened: Callable[[Path], BinaryIO] = _opened,
+    opened: Callable[[Path], BinaryIO] = plainly,
+    sent: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Upload (file, key, SHA-256) triples, except what lies there already.
 
     Args:
         there: the keys that the bucket has: the others are sent without a look, in half the time.
         opened: opens a file, and may yield another form of it: the one that the SHA-256 is of.
+        sent: gets the number of bytes that have arrived by each request, from several threads.
 
     Raises:
         StoreError: a file can't be read, or is not of that SHA-256 while it is sent. It is not put
@@ -63,7 +71,7 @@ def upload(
             return
         try:
             with opened(file) as source:
-                upload_hashed(client, source, url, sha256, metadata={_MARK: sha256})
+                upload_hashed(client, source, url, sha256, metadata=metadata(sha256), sent=sent)
         except OtherContent as error:
             raise OtherContent(
                 f"'{file}' was changed after its checksum was taken, and was not sent to '{url}'. "

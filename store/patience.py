@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from store.errors import NotTrusted, StoreError, Unreachable
+from store.errors import NotTrusted, NoUpload, StoreError, Unreachable
 
 SECONDS = 60.0
 """How long a process waits after its start, unless a flag says otherwise."""
@@ -108,7 +108,7 @@ class Patience:
 def may_pass(error: Exception) -> bool:
     """Whether a store that is being started may answer so: not at all, or that it is not ready."""
     is_away = isinstance(error, Unreachable) and not isinstance(error, NotTrusted)
-    return is_away or type(error) is StoreError
+    return is_away or type(error) in (StoreError, NoUpload)
 
 
 def _duration(seconds: float) -> str:

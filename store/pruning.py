@@ -8,22 +8,24 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from store import folders, models
+from store import contents, folders, marks, models, own_objects
 from store.client import Client
+from store.contents import Upload
 from store.errors import NoObject, StoreError
-from store.models import MANIFEST_FILE, Damaged, Manifest, Version
-from store.objects import StoredObject, delete_many, list_folders, list_prefix, read
+from store.models import CLAIM_FILE, MANIFEST_FILE, Damaged, Manifest, Version
+from store.objects import StoredObject, changed_at, delete_many, list_folders, list_prefix, read
+from store.own_objects import RECORD_FILE, RUN_DIGITS
 from store.prune_mark import Turn
 from store.urls import S3Url
+from store.young import YOUNG
+
+NOT_OURS, WAS_THERE = "dlstack did not publish it", "it was there before this stack used the bucket"
+"""Why versions stay that are not the stack's to delete."""
 
 _RUN = re.compile(r"[0-9a-f]{12}")
-_RUN_DIGITS = 12
-"""Of a run hash, in the name of the run's folder (docs/contracts.md)."""
-_YOUNG = timedelta(days=2)
-"""What was put later than this may be of an upload whose Job is not there yet."""
 _KEYS_AT_ONCE = 1000
 
 
@@ -59,6 +61,16 @@ class Going:
 
 
 @dataclass(frozen=True)
+class Left:
+    """What a killed process has left of an upload in parts: no list of objects shows it."""
+
+    bucket: str
+    upload: Upload
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True)
 class Unneeded:
     """All that can go."""
 
@@ -76,16 +88,35 @@ class Unneeded:
     """Of the versions that stay, by model and number."""
     reasons: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """Why versions stay that are older than the newest ones, in words."""
+    uploads: Sequence[Left] = ()
 
     @property
     def all(self) -> list[Going]:
-        """Return everything, in the order in which it is to go."""
+        """Return all objects, in the order in which they are to go."""
         return [*self.versions, *self.runs, *self.folders, *self.contents]
 
     @property
     def size(self) -> int:
         """Bytes."""
-        return sum(one.size for one in self.all)
+        return sum(one.size for one in self.all) + sum(one.size for one in self.uploads)
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """A bucket, and what of it may be the stack's."""
+
+    name: str
+    since: datetime | None
+    """When the stack began to use it, if somebody else has made it: what is older is not the
+    stack's, and what is not is looked at. None: all that is named so is the stack's."""
+
+    @property
+    def is_given(self) -> bool:
+        return self.since is not None
+
+    def began_before(self, *times: datetime) -> bool:
+        """Say whether one of these times is before that."""
+        return self.since is not None and min(times) < self.since
 
 
 @dataclass
@@ -108,6 +139,7 @@ def look(
     now: datetime,
     model: str | None = None,
     goes_on: Callable[[], None] = lambda: None,
+    given: Mapping[str, datetime] | None = None,
 ) -> Unneeded:
     """Return what can go.
 
@@ -120,26 +152,34 @@ def look(
         now: the present time.
         model: only versions of this one go, and what only they need; None: of all models.
         goes_on: called again and again meanwhile: thousands of versions and runs take minutes.
+        given: buckets that somebody else has made, with when this stack began to use each: only
+            what it has put there since then goes.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}: at least one version stays")
     known, going, stays = _Known(), list[Going](), dict[str, list[int]]()
     metrics: dict[tuple[str, int], Mapping[str, Any]] = {}
     reasons: dict[tuple[str, int], str] = {}
+    output, data = (_Bucket(name, (given or {}).get(name)) for name in (output_bucket, data_bucket))
     for name in list_folders(client, S3Url(output_bucket, "models")):
         goes_on()
         of_model = model is None or name == model
-        found = _of_model(client, output_bucket, name, keep if of_model else None, needed, known)
-        going += _claims(found, needed, now) if of_model else []
+        found = _of_model(client, output, name, keep if of_model else None, needed, known)
+        going += _claims(found, output, needed, now) if of_model else []
         going += [_version(name, one, why, found.metrics[one.number]) for one, why in found.going]
         stays[name] = [one.number for one in found.staying]
         metrics |= {(name, number): found.metrics[number] for number in stays[name]}
         reasons |= {(name, number): why for number, why in found.reasons.items()}
-    runs = _runs(client, output_bucket, keep, needed, known, goes_on, others=model is None)
+    runs = _runs(client, output, keep, needed, known, goes_on, others=model is None)
     needed_folders = needed.folders | known.folders
-    indexes, left = _indexes(client, data_bucket, needed_folders, now, bool(known.unsure))
-    contents = [] if known.unsure else _contents(client, data_bucket, left, known.unsure, goes_on)
-    return Unneeded(going, runs, indexes, contents, stays, known.unsure, metrics, reasons)
+    indexes, left = _indexes(client, data, needed_folders, now, bool(known.unsure))
+    unnamed = [] if known.unsure else _contents(client, data, left, known.unsure, goes_on)
+    uploads = [
+        one
+        for bucket in (output, data)
+        for one in cut_short(client, bucket.name, bucket.since, now - YOUNG, goes_on)
+    ]
+    return Unneeded(going, runs, indexes, unnamed, stays, known.unsure, metrics, reasons, uploads)
 
 
 def delete(client: Client, unneeded: Unneeded, turn: Turn) -> None:
@@ -148,6 +188,10 @@ def delete(client: Client, unneeded: Unneeded, turn: Turn) -> None:
         for first in range(0, len(one.keys), _KEYS_AT_ONCE):
             turn.renew()
             delete_many(client, one.bucket, one.keys[first : first + _KEYS_AT_ONCE])
+    for bucket in {left.bucket for left in unneeded.uploads}:
+        turn.renew()
+        some = [left.upload for left in unneeded.uploads if left.bucket == bucket]
+        contents.abort(client, bucket, some)
 
 
 @dataclass
@@ -167,9 +211,9 @@ class _OfModel:
 
 
 def _of_model(
-    client: Client, bucket: str, name: str, keep: int | None, needed: Needed, known: _Known
+    client: Client, bucket: _Bucket, name: str, keep: int | None, needed: Needed, known: _Known
 ) -> _OfModel:
-    url = S3Url(bucket, f"models/{name}")
+    url = S3Url(bucket.name, f"models/{name}")
     checked = models.check(client, url)
     whole = [one.number for one, manifest in checked if isinstance(manifest, Manifest)]
     # With fewer than that, nothing is old.
@@ -180,8 +224,12 @@ def _of_model(
     }
     found = _OfModel(name, url, lowest, [], [], [], metrics, {})
     for version, manifest in checked:
-        run = manifest.run_hash[:_RUN_DIGITS]
-        reason = "" if version.number >= lowest else _reason(name, version, manifest, needed)
+        run = manifest.run_hash[:RUN_DIGITS]
+        reason = (
+            ""
+            if version.number >= lowest
+            else _reason(name, version, manifest, needed) or _is_others(version, bucket)
+        )
         if version.number >= lowest or reason:
             found.staying.append(version)
             found.reasons |= {version.number: reason} if reason else {}
@@ -199,7 +247,7 @@ def _reason(name: str, version: Version, manifest: Manifest | Damaged, needed: N
     """Return why a version is needed; empty if it isn't."""
     if (name, version.number) in needed.versions:
         return "it serves, or is configured to"
-    if manifest.run_hash and manifest.run_hash[:_RUN_DIGITS] in needed.runs:
+    if manifest.run_hash and manifest.run_hash[:RUN_DIGITS] in needed.runs:
         return "the Job of its run is there"
     origin = manifest.document.get("origin") if isinstance(manifest, Manifest) else None
     if str((origin or {}).get("identity")) in needed.identities:
@@ -207,10 +255,22 @@ def _reason(name: str, version: Version, manifest: Manifest | Damaged, needed: N
     return ""
 
 
+def _is_others(version: Version, bucket: _Bucket) -> str:
+    """Return why a version is not the stack's to delete; empty if it is."""
+    if not bucket.is_given:
+        return ""
+    claim = version.objects.get(CLAIM_FILE)
+    if claim is None:
+        return NOT_OURS
+    if bucket.began_before(claim.modified, version.objects[MANIFEST_FILE].modified):
+        return WAS_THERE
+    return ""
+
+
 def _note(known: _Known, version: Version, manifest: Manifest | Damaged) -> None:
     """Note down what a version that stays needs."""
     if manifest.run_hash:
-        known.runs.add(manifest.run_hash[:_RUN_DIGITS])
+        known.runs.add(manifest.run_hash[:RUN_DIGITS])
     if isinstance(manifest, Manifest):
         known.folders |= _made_of(manifest.document)
     else:
@@ -221,7 +281,9 @@ def _note(known: _Known, version: Version, manifest: Manifest | Damaged) -> None
 
 
 def _made_of(document: Mapping[str, Any]) -> set[str]:
-    made_of = document.get("provenance") or {}
+    made_of = document.get("provenance")
+    if not isinstance(made_of, Mapping):
+        return set()
     return {
         str(made_of[f"{part}_sha256"]) for part in ("code", "data") if f"{part}_sha256" in made_of
     }
@@ -231,8 +293,11 @@ def _version(
     name: str, version: Version, why: str, metrics: Mapping[str, Any] | None = None
 ) -> Going:
     prefix = f"{version.url.prefix}/"
-    # The manifest first: without it there is no such version.
-    keys = sorted(version.objects, key=lambda path: (path != MANIFEST_FILE, path))
+    # The manifest first: without it there is no such version. The claim last: it says of what is
+    # left that it is dlstack's.
+    keys = sorted(
+        version.objects, key=lambda path: (path != MANIFEST_FILE, path == CLAIM_FILE, path)
+    )
     return Going(
         f"{name} {version.number}",
         sum(one.size for one in version.objects.values()),
@@ -243,21 +308,24 @@ def _version(
     )
 
 
-def _claims(found: _OfModel, needed: Needed, now: datetime) -> list[Going]:
+def _claims(found: _OfModel, bucket: _Bucket, needed: Needed, now: datetime) -> list[Going]:
     """Return the numbers that somebody claimed, and published nothing under."""
     return [
         _version(found.name, one, "never published")
         for one in found.claimed
         if one.number < found.lowest
+        # Else it is a model of somebody's who knows neither claims nor manifests.
+        and CLAIM_FILE in one.objects
+        and not bucket.began_before(one.objects[CLAIM_FILE].modified)
         and not needed.trains
         and (found.name, one.number) not in needed.versions
-        and all(now - entry.modified > _YOUNG for entry in one.objects.values())
+        and all(now - entry.modified > YOUNG for entry in one.objects.values())
     ]
 
 
 def _runs(
     client: Client,
-    bucket: str,
+    bucket: _Bucket,
     keep: int,
     needed: Needed,
     known: _Known,
@@ -267,7 +335,7 @@ def _runs(
 ) -> list[Going]:
     """Return the runs that can go: those of versions that go, and all but the newest others."""
     there: dict[str, list[StoredObject]] = {}
-    for entry in list_prefix(client, bucket, "runs/"):
+    for entry in list_prefix(client, bucket.name, "runs/"):
         there.setdefault(entry.path.split("/")[1], []).append(entry)
     there = {name: entries for name, entries in there.items() if _RUN.fullmatch(name)}
     free = [name for name in there if name not in needed.runs | known.runs]
@@ -276,14 +344,19 @@ def _runs(
     staying = set(there) - set(free) | set(unpublished if not others else unpublished[:keep])
     if known.unsure:
         staying = set(there)
+    if bucket.is_given:
+        for name in set(there) - staying:
+            goes_on()
+            if not _is_own_run(client, bucket, name, there[name]):
+                staying.add(name)
     for name in staying:
         goes_on()
-        known.folders |= _made_of_run(client, bucket, name)
+        known.folders |= _made_of(_record(client, bucket, name))
     return [
         Going(
             name,
             sum(one.size for one in there[name]),
-            bucket,
+            bucket.name,
             [one.path for one in there[name]],
             "" if name in known.going_runs else "published nothing",
         )
@@ -291,33 +364,48 @@ def _runs(
     ]
 
 
-def _made_of_run(client: Client, bucket: str, name: str) -> set[str]:
+def _record(client: Client, bucket: _Bucket, name: str) -> dict[str, Any]:
+    """Return what a run says of itself. Runs of an earlier dlstack say nothing."""
     try:
-        return _made_of(json.loads(read(client, S3Url(bucket, f"runs/{name}/run.json"))))
-    except (NoObject, ValueError, AttributeError, TypeError):
-        # Runs of an earlier dlstack say nothing of it. A Job names what it reads.
-        return set()
+        url = S3Url(bucket.name, f"runs/{name}/{RECORD_FILE}")
+        return dict(json.loads(read(client, url)))
+    except (NoObject, ValueError, TypeError):
+        return {}
+
+
+def _is_own_run(
+    client: Client, bucket: _Bucket, name: str, entries: Sequence[StoredObject]
+) -> bool:
+    """Say whether it is a run, and of this stack."""
+    if bucket.began_before(*(one.modified for one in entries)):
+        return False
+    return str(_record(client, bucket, name).get("run_hash"))[:RUN_DIGITS] == name
 
 
 def _indexes(
-    client: Client, bucket: str, needed: Iterable[str], now: datetime, all_stay: bool
+    client: Client, bucket: _Bucket, needed: Iterable[str], now: datetime, all_stay: bool
 ) -> tuple[list[Going], list[S3Url]]:
     """Return the indexes that can go, and the URLs of those that stay."""
     needed, going, left = set(needed), list[Going](), list[S3Url]()
-    for entry in list_prefix(client, bucket, folders.INDEXES):
-        name = entry.path.removeprefix(folders.INDEXES)
+    for entry in list_prefix(client, bucket.name, folders.INDEXES):
+        name, url = entry.path.removeprefix(folders.INDEXES), S3Url(bucket.name, entry.path)
         if not folders.is_own(entry.path):
             continue
-        if all_stay or name in needed or now - entry.modified < _YOUNG:
-            left.append(S3Url(bucket, entry.path))
-        else:
-            going.append(Going(name[:_RUN_DIGITS], entry.size, bucket, [entry.path]))
+        if all_stay or name in needed or now - entry.modified < YOUNG:
+            left.append(url)
+        elif not bucket.is_given or (
+            not bucket.began_before(entry.modified) and folders.is_intact(client, url)
+        ):
+            going.append(Going(name[:RUN_DIGITS], entry.size, bucket.name, [entry.path]))
+        elif folders.is_intact(client, url):
+            # Of who used the bucket before.
+            left.append(url)
     return going, left
 
 
 def _contents(
     client: Client,
-    bucket: str,
+    bucket: _Bucket,
     indexes: Iterable[S3Url],
     unsure: list[str],
     goes_on: Callable[[], None],
@@ -335,10 +423,66 @@ def _contents(
             return []
     unnamed = [
         entry
-        for entry in list_prefix(client, bucket, folders.BLOBS)
-        if folders.is_own(entry.path) and entry.path.removeprefix(folders.BLOBS) not in named
+        for entry in list_prefix(client, bucket.name, folders.BLOBS)
+        if folders.is_own(entry.path)
+        and entry.path.removeprefix(folders.BLOBS) not in named
+        and not bucket.began_before(entry.modified)
     ]
+    if bucket.is_given:
+        # Others name objects by their SHA-256 as well.
+        marked: set[str] = set()
+        for first in range(0, len(unnamed), _KEYS_AT_ONCE):
+            goes_on()
+            some = [entry.path for entry in unnamed[first : first + _KEYS_AT_ONCE]]
+            found = marks.marks(client, bucket.name, some)
+            marked.update(key for key, sha256 in found.items() if key == folders.BLOBS + sha256)
+        unnamed = [entry for entry in unnamed if entry.path in marked]
     if not unnamed:
         return []
     keys = [entry.path for entry in unnamed]
-    return [Going("", sum(one.size for one in unnamed), bucket, keys)]
+    return [Going("", sum(one.size for one in unnamed), bucket.name, keys)]
+
+
+def cut_short(
+    client: Client,
+    bucket: str,
+    since: datetime | None,
+    before: datetime,
+    goes_on: Callable[[], None] = lambda: None,
+) -> list[Left]:
+    """Return the uploads in parts of ours that nobody goes on with.
+
+    Args:
+        client: the store.
+        bucket: its name.
+        since: when the stack began to use it, if somebody else has made it.
+        before: when their last parts came at the latest.
+        goes_on: as for `look`.
+    """
+    found = []
+    for upload in contents.unfinished(client, bucket):
+        if not own_objects.is_named_so(upload.key) or (upload.begun and upload.begun >= before):
+            continue
+        goes_on()
+        parts = contents.arrived(client, bucket, upload)
+        if (
+            parts is not None
+            and parts.last < before
+            and _is_own_upload(client, _Bucket(bucket, since), upload, parts.first)
+        ):
+            found.append(Left(bucket, upload, parts.size))
+    return found
+
+
+def _is_own_upload(client: Client, bucket: _Bucket, upload: Upload, begun: datetime) -> bool:
+    if not bucket.is_given:
+        return True
+    if bucket.began_before(begun):
+        return False
+    folder = own_objects.folder_of(upload.key)
+    if not folder:
+        return True
+    # Whoever puts a run or a version there, puts these first.
+    sign = RECORD_FILE if folder.startswith("runs/") else CLAIM_FILE
+    since = changed_at(client, S3Url(bucket.name, f"{folder}{sign}"))
+    return since is not None and not bucket.began_before(since)

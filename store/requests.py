@@ -8,6 +8,7 @@ while, all requests that come after it: where one goes wrong, the next one would
 
 import hashlib
 import hmac
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -25,8 +26,38 @@ _OF_ONE_OBJECT = (404, 412)
 """Answers that say nothing of any other request: it is not there, or another one."""
 _GLOBAL = "s3.amazonaws.com"
 """The host of AWS in us-east-1, that links to all regions lead to by default."""
+_PIECE_BYTES = 32 * 2**10
+"""What is given to a connection at a time. Each piece has its own time-out: of a whole content,
+Python takes it for the time in which all of it has to be sent."""
+_UNSENT_BYTES = 256 * 2**10
+"""What the kernel may hold of a connection that it has not sent yet. Else, on a slow way, the wait
+for an answer begins when megabytes are still to be sent."""
 _PAUSE_SECONDS = 5.0
 """For so long all is boto3's affair after any other answer."""
+
+
+class _Pieces:
+    """A content as a file that is read in pieces, of whatever size is asked for."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = memoryview(content)
+
+    def read(self, _size: int = -1) -> memoryview:
+        piece, self._left = self._left[:_PIECE_BYTES], self._left[_PIECE_BYTES:]
+        return piece
+
+
+def bound_unsent(s3: "S3Client") -> None:
+    """Let the connections of a client that has made none hold little that is not sent yet."""
+    # boto3 has no name for it that others may use.
+    options = getattr(_http(s3), "_socket_options", None)
+    if isinstance(options, list) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        options.append((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES))
+
+
+def _http(s3: "S3Client") -> Any:
+    """Return botocore's own client of HTTP; None if it is not where it was."""
+    return getattr(getattr(s3, "_endpoint", None), "http_session", None)
 
 
 @dataclass(eq=False)
@@ -70,8 +101,7 @@ class Requests:
         from botocore.awsrequest import AWSPreparedRequest
         from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
-        # boto3 has no name for it that others may use.
-        http = getattr(getattr(self.s3, "_endpoint", None), "http_session", None)
+        http = _http(self.s3)
         if http is None or self.credentials is None or time.monotonic() < self._paused_until:
             return None
         try:
@@ -82,13 +112,15 @@ class Requests:
             all_headers = {**headers, "host": host, "x-amz-content-sha256": sha256}
             self._sign(method, path, text, all_headers)
             url = f"{origin}{path}?{text}" if text else f"{origin}{path}"
+            if content:
+                all_headers["content-length"] = str(len(content))
             answer = http.send(
                 AWSPreparedRequest(
                     # Its own kind of headers takes as long as all the rest.
                     method,
                     url,
                     cast("Any", all_headers),
-                    content or None,
+                    cast("Any", _Pieces(content)) if content else None,
                     streamed,
                 )
             )

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from store import folders, prune_mark
+from store import folders, marks, prune_mark
 from store.backups import DATA, FORMAT, LIST, OUTPUT, Hashed, Kept, place_of, sha256_of
 from store.client import Client
 from store.creation import create
 from store.errors import Gone, NoObject, OtherContent, StoreError
 from store.models import CLAIM_FILE, MANIFEST_FILE
-from store.objects import head, read, read_chunks
+from store.objects import head, read, read_chunks, write
 from store.parallel import in_parallel
 from store.sending import Reader, send
 from store.urls import S3Url
+from store.young import kept_young
 
 
 class BadBackup(StoreError):
@@ -197,7 +198,7 @@ def restore(
         url = place_of(buckets, item)
         try:
             with place.opened(item) as content:
-                send(client, content, url, item.size, sha256=item.sha256)
+                send(client, content, url, item.size, sha256=item.sha256, metadata=_marked(item))
         except OtherContent as error:
             raise BadBackup(
                 f"The backup is damaged: '{item.name}' is not what was backed up. Use another one."
@@ -217,10 +218,22 @@ def restore(
     indexes = {item for item in of_data if folders.is_index(place_of(buckets, item))}
     new_indexes = [item for item in indexes if not is_there(item)]
     put(list(indexes))
-    if of_data:
-        prune_mark.wait(client, buckets[DATA], tell)
-    contents = [item for item in of_data if item not in indexes and not is_there(item)]
-    put(contents)
+    urls = [place_of(buckets, item) for item in indexes]
+
+    def put_again() -> None:
+        for url in urls:
+            write(client, url, read(client, url))
+
+    with kept_young(put_again) as are_young:
+        if of_data:
+            prune_mark.wait(client, buckets[DATA], tell)
+        contents = [item for item in of_data if item not in indexes and not is_there(item)]
+        put(contents)
+        if not are_young():
+            raise StoreError(
+                "This machine stood still for long, and what was restored of code and data may be "
+                "gone again. No version was restored. Run the command again: it sends what lacks."
+            )
     runs = [item for item in lacking if item.name.startswith(f"{OUTPUT}runs/")]
     later = {*manifests, *claims, *runs}
     put([item for item in lacking if item not in later])
@@ -229,6 +242,12 @@ def restore(
     put(runs)
     count = len(lacking) + len(new_indexes) + len(contents)
     return count, len(kept) - count
+
+
+def _marked(item: Kept) -> Mapping[str, str]:
+    """Return what says of a file's content that dlstack has put it there, as an upload does."""
+    is_content = item.name.startswith(f"{DATA}{folders.BLOBS}")
+    return marks.metadata(item.sha256) if is_content else {}
 
 
 def _is_there(client: Client, url: S3Url, kept: Kept) -> bool:

@@ -8,14 +8,14 @@ import base64
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from store import dialect
 from store.client import Client
 from store.errors import OtherContent, StoreError
-from store.parallel import MEMORY_BYTES, Memory, in_parallel
+from store.parallel import MEMORY_BYTES, Lane, Memory, in_parallel
 from store.urls import S3Url
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def send(
     sha256: str = "",
     metadata: Mapping[str, str] | None = None,
     content_type: str = "",
+    sent: Callable[[int], None] | None = None,
 ) -> Sent:
     """Put what `content` yields, up to `size` bytes of it.
 
@@ -64,6 +65,7 @@ def send(
         sha256: 64 hexadecimal digits; empty: any content is right.
         metadata: of the object.
         content_type: of the object.
+        sent: gets the number of bytes that have arrived by each request, from several threads.
 
     Raises:
         OtherContent: it has not this SHA-256, or another size than this one that is known: nothing
@@ -71,7 +73,7 @@ def send(
         OSError: it can't be read.
     """
     hashed = _Hashed(content, size, sha256, url)
-    upload = _Upload(client, url, hashed, dict(metadata or {}), content_type)
+    upload = _Upload(client, url, hashed, dict(metadata or {}), content_type, sent)
     if size < PART_BYTES:
         with Memory(size):
             upload.whole()
@@ -127,8 +129,10 @@ class _Upload:
         content: _Hashed,
         metadata: dict[str, str],
         content_type: str,
+        sent: Callable[[int], None] | None,
     ) -> None:
         self._client, self._url, self._content = client, url, content
+        self._sent = sent or (lambda _: None)
         self._how = dialect.of(client, url.bucket)
         self._options: dict[str, Any] = {"Metadata": metadata}
         self._headers = {f"x-amz-meta-{name}": value for name, value in metadata.items()}
@@ -142,16 +146,17 @@ class _Upload:
         found = self._content.read(PART_BYTES)
         self._content.require_right()
         digest = self._content.digest
-        if self._quick(found, digest.digest(), self._headers, {}) is not None:
-            return
-        with self._client.explained(f"upload to '{self._url}'"):
-            self._how.s3.put_object(
-                Bucket=self._url.bucket,
-                Key=self._url.prefix,
-                Body=found,
-                **self._options,
-                **self._checksum(digest.digest()),
-            )
+        with Lane():
+            if self._quick(found, digest.digest(), self._headers, {}) is None:
+                with self._client.explained(f"upload to '{self._url}'"):
+                    self._how.s3.put_object(
+                        Bucket=self._url.bucket,
+                        Key=self._url.prefix,
+                        Body=found,
+                        **self._options,
+                        **self._checksum(digest.digest()),
+                    )
+        self._sent(len(found))
 
     def in_parts(self, size: int) -> None:
         """Put it in parts of `size` bytes."""
@@ -193,16 +198,18 @@ class _Upload:
         try:
             digest = hashlib.sha256(content).digest()
             place = {"partNumber": str(number), "uploadId": upload}
-            etag = self._quick(content, digest, {}, place)
-            if etag is None:
-                etag = self._how.s3.upload_part(
-                    Bucket=self._url.bucket,
-                    Key=self._url.prefix,
-                    PartNumber=number,
-                    UploadId=upload,
-                    Body=content,
-                    **self._checksum(digest),
-                )["ETag"]
+            with Lane():
+                etag = self._quick(content, digest, {}, place)
+                if etag is None:
+                    etag = self._how.s3.upload_part(
+                        Bucket=self._url.bucket,
+                        Key=self._url.prefix,
+                        PartNumber=number,
+                        UploadId=upload,
+                        Body=content,
+                        **self._checksum(digest),
+                    )["ETag"]
+            self._sent(len(content))
             part: CompletedPartTypeDef = {"PartNumber": number, "ETag": etag}
             part.update(self._checksum(digest))
             return part

@@ -70,6 +70,7 @@ def upload_hashed(
     sha256: str,
     *,
     metadata: Mapping[str, str] | None = None,
+    sent: Callable[[int], None] | None = None,
 ) -> None:
     """Put what `file` yields, if it has this SHA-256 as it is sent: else nothing is put.
 
@@ -78,12 +79,13 @@ def upload_hashed(
     Args:
         file: open for reading; it stays open.
         sha256: 64 hexadecimal digits.
+        sent: as for `send`.
 
     Raises:
         OtherContent: it has another SHA-256, or grows.
         OSError: the file can't be read.
     """
-    send(client, file, url, size_of(file), sha256=sha256, metadata=metadata)
+    send(client, file, url, size_of(file), sha256=sha256, metadata=metadata, sent=sent)
 
 
 def size_of(file: BinaryIO) -> int:

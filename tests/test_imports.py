@@ -46,12 +46,15 @@ ROOMS: dict[str, Rooms] = {
     # A call of boto3: from what is asked for to what went wrong.
     "store": {
         "__init__": "",
-        "restoring": "backups folders prune_mark models creation objects sending parallel client "
-        "urls errors",
+        "restoring": "backups folders marks prune_mark young models creation objects sending "
+        "parallel client urls errors",
         "backups": "folders models objects sending parallel client urls errors",
         "prune_mark": "creation objects dialect client urls errors",
-        "pruning": "prune_mark folders models objects client urls errors",
-        "folders": "prune_mark marks transfers file_names room objects parallel client urls errors",
+        "pruning": "prune_mark own_objects contents folders marks young models objects client urls "
+        "errors",
+        "own_objects": "folders models objects",
+        "folders": "prune_mark marks young transfers file_names room slowness objects parallel "
+        "client urls errors",
         "marks": "transfers sending objects parallel client urls errors",
         "models": "creation objects parallel client urls errors",
         "model_sources": "models transfers sending objects parallel client urls errors",
@@ -76,6 +79,7 @@ ROOMS: dict[str, Rooms] = {
         "patience": "errors",
         "room": "errors",
         "slowness": "",
+        "young": "errors",
         "errors": "",
     },
     # A deployment: from the settings to objects in the cluster and in buckets.

@@ -44,6 +44,8 @@ class Selected:
     """Digests of code and data that it has in the bucket, by its state."""
     versions: frozenset[Served] = frozenset()
     """Those that it publishes and serves, by its state."""
+    given: frozenset[str] = frozenset()
+    """Buckets that it uses and somebody else has made, by its state."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def selected(stack: str | None) -> Selected:
             for one in _outputs(state, f"models:{kind}")
             if one.get("version")
         ),
+        frozenset(one["bucket"] for one in _outputs(state, "s3:Bucket") if one.get("given")),
     )
 
 

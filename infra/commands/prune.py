@@ -23,6 +23,8 @@ class Pruned:
     deleted: bool
     keeps: Sequence[str]
     """Buckets that keep what is deleted as older versions of objects."""
+    model: str | None = None
+    """The only one of which versions go; None: of all."""
 
 
 def prune(
@@ -44,12 +46,12 @@ def prune(
     act = pruning.prune if delete else pruning.look
     buckets = stack.output_bucket, stack.data_bucket
     store = {**stack.store, "stack_id": stack.stack_id}
-    found = act(client, store, *buckets, keep, ask, model)
+    found = act(client, store, *buckets, keep, ask, model, given=selected.given)
     if model is not None and model not in found.stays:
         names = ", ".join(found.stays) or "none"
         raise pulumi.RunError(f"--model '{model}' has no version. Models that have some: {names}.")
     keeps = pruning.keeps_versions(client, buckets) if found.all else []
-    return Pruned(found, keep, delete, keeps)
+    return Pruned(found, keep, delete, keeps, model)
 
 
 def as_text(done: Pruned, width: int | None) -> str:
@@ -63,8 +65,10 @@ def as_text(done: Pruned, width: int | None) -> str:
     elif found.contents:
         rows.append(_row("code and data", found.contents, ""))
     parts = []
-    if found.all:
-        rows.append(_row("deleted" if done.deleted else "can go", found.all, ""))
+    if found.uploads:
+        rows.append(_uploads(found, "of uploads that were cut short"))
+    if found.all or found.uploads:
+        rows.append(_row("deleted" if done.deleted else "can go", found.all, "", found.size))
         parts.append(tables.table(rows, width, heading=True, wrapped=3))
     else:
         parts.append("nothing can go")
@@ -88,9 +92,23 @@ def as_text(done: Pruned, width: int | None) -> str:
     return "\n\n".join(parts)
 
 
-def _row(name: str, going: Sequence[Going], detail: str) -> tuple[str, str, str, str]:
+def _row(
+    name: str, going: Sequence[Going], detail: str, size: int | None = None
+) -> tuple[str, str, str, str]:
     objects = sum(len(one.keys) for one in going)
-    return name, str(objects), tables.size(sum(one.size for one in going)), detail
+    size = sum(one.size for one in going) if size is None else size
+    return name, str(objects), tables.size(size), detail
+
+
+def _uploads(found: Unneeded, detail: str) -> tuple[str, str, str, str]:
+    return "unfinished", "", tables.size(sum(one.size for one in found.uploads)), detail
+
+
+def _newest(done: Pruned, model: str) -> str:
+    """Return why a version stays that nothing but its age keeps."""
+    if done.model not in (None, model):
+        return "--model names another model"
+    return f"it is one of the newest {done.keep}" if done.keep > 1 else "it is the newest"
 
 
 def _detail(going: Going) -> str:
@@ -133,7 +151,18 @@ def as_json(done: Pruned) -> dict[str, Any]:
             "objects": sum(len(one.keys) for one in found.contents),
             "bytes": sum(one.size for one in found.contents),
         },
+        "uploads": {
+            "objects": len(found.uploads),
+            "bytes": sum(one.size for one in found.uploads),
+        },
         "stays": {name: list(numbers) for name, numbers in found.stays.items()},
+        "reasons": {
+            name: {
+                str(number): found.reasons.get((name, number)) or _newest(done, name)
+                for number in numbers
+            }
+            for name, numbers in found.stays.items()
+        },
         "metrics": {
             name: {str(number): dict(found.metrics.get((name, number), {})) for number in numbers}
             for name, numbers in found.stays.items()

@@ -71,6 +71,7 @@ def _retention(
         folders=training.folders,
         output_bucket=storage.output_bucket.bucket,
         data_bucket=storage.data_bucket.bucket,
+        given=settings.given_buckets,
         store=storage.store,
         opts=pulumi.ResourceOptions(depends_on=[serving.prediction or serving.published]),
     )

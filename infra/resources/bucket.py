@@ -6,6 +6,7 @@ change of the store moves it (`moving`), a change of its name is refused.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pulumi
@@ -19,11 +20,11 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from store import bucket_marks, buckets, contents, dialect
+from store import bucket_marks, buckets, contents, dialect, pruning
 from store.bucket_marks import BucketMark
 from store.client import Client
 from store.errors import Gone, NoBucket, StoreError
-from store.objects import delete
+from store.objects import changed_at, delete
 from store.urls import S3Url
 
 from . import foreign_objects
@@ -36,6 +37,9 @@ from .provider import Provider, changed, inputs_of
 
 _STARTUP_SECONDS = 30.0
 """How long the in-stack store may take to answer: it was Ready, and may have been started anew."""
+
+_CLOCKS_DIFFER_BY = timedelta(minutes=15)
+"""At most: more is more than signatures allow."""
 
 _INPUTS = ("bucket", "store", "own_prefixes", "force_destroy", "keys", "given")
 
@@ -130,7 +134,14 @@ def _require_given(news: Mapping[str, Any]) -> None:
 
 
 def _give_back(client: Client, bucket: str) -> None:
-    """Leave a bucket with all that it holds but the stack's mark: another stack may use it now."""
+    """Leave a bucket with all that it holds but the stack's mark: another stack may use it now.
+
+    What lists of objects don't show, as an upload in parts was cut short, nobody would find.
+    """
+    since, now = changed_at(client, S3Url(bucket, bucket_marks.KEY)), datetime.now(UTC)
+    if since is not None:
+        left = pruning.cut_short(client, bucket, since, now + _CLOCKS_DIFFER_BY)
+        contents.abort(client, bucket, [one.upload for one in left])
     delete(client, S3Url(bucket, bucket_marks.KEY))
     tell(
         f"The bucket '{bucket}' was there before this stack, and stays with what it holds: code "

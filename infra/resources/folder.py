@@ -24,7 +24,7 @@ from store.urls import S3Url
 from ..run import checksums, local_files
 from ..run.line_ends import open_with_lf
 from .connection import Store, connect, connect_to_delete
-from .engine import tell
+from .engine import in_this_call, tell
 from .force import is_forced
 from .ownership import is_anothers, look_into
 from .provider import Provider, changed, inputs_of
@@ -91,7 +91,14 @@ def _upload(props: Mapping[str, Any], olds: Mapping[str, Any]) -> None:
         if before:
             _copy(client, S3Url(bucket, olds["prefix"]), before, files)
         opened = open_with_lf if props["source"] else None
-        folders.put(client, bucket, files, _known(client, olds), opened, tell)
+        folders.put(
+            client,
+            bucket,
+            files,
+            lambda: _known(client, olds),
+            opened,
+            in_this_call(lambda line: tell(f"'{props['path']}': {line}")),
+        )
     delete_many(client, bucket, before)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from store import model_sources, models
+from store import model_sources, models, slowness
 from store.client import Client
 from store.errors import Changed, NoObject
 from store.model_sources import Source
@@ -25,7 +25,7 @@ from store.urls import S3Url, is_s3
 
 from ..run import checksums
 from .connection import Store, connect
-from .engine import tell
+from .engine import in_this_call, tell
 from .provider import Provider, inputs_of
 from .published_model import as_found, difference, outputs_of
 
@@ -113,7 +113,13 @@ def _copy(props: Mapping[str, Any], client: Client, url: S3Url) -> None:
     run_hash = source.manifest.run_hash if source.manifest else ""
     run_hash = run_hash or source.identity
     number = models.claim(client, url, run_hash)
-    files = model_sources.copy(source_client, source, client, url / str(number))
+    with slowness.told(
+        in_this_call(tell),
+        lambda seconds: (
+            f"Copying {props['source']}, {total / 1e6:,.1f} MB, takes long: {seconds:.0f} s so far"
+        ),
+    ):
+        files = model_sources.copy(source_client, source, client, url / str(number))
     manifest = {
         "model_name": props["model_name"],
         "version": number,

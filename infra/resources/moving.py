@@ -1,19 +1,19 @@
 """The way of a bucket from one object store to another one, with all that it holds."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from store import bucket_marks
+from store import bucket_marks, own_objects
 from store.bucket_marks import BucketMark
 from store.client import Client
 from store.copying import copy_bucket, missing
-from store.errors import Changed, NoBucket, StoreError
-from store.objects import list_objects
+from store.errors import BucketTaken, Changed, NoBucket, StoreError
+from store.objects import StoredObject, changed_at, list_objects
 from store.urls import S3Url
 
 from ..cluster import ending
 from .connection import Store, connect
-from .engine import tell
+from .engine import in_this_call, tell
 from .foreign_objects import count
 from .ownership import is_anothers, take
 from .provider import changed
@@ -68,20 +68,49 @@ def move(olds: Mapping[str, Any], news: Mapping[str, Any]) -> BucketMark:
         ) from error
     mark = _take(target, news)
     names = (source, olds["bucket"], target, news["bucket"])
+    chosen = _chosen(olds)
+    lacking = missing(*names, but=bucket_marks.KEY, chosen=chosen)
     # A bucket that was copied by hand, mark included, may be behind by now.
-    if mark.bucket_id == known.bucket_id and not missing(*names, but=bucket_marks.KEY):
+    if mark.bucket_id == known.bucket_id and not lacking:
         return mark
     _require_no_writer(new)
+    if news.get("given"):
+        _require_nothing_overwritten(target, news["bucket"], lacking)
     try:
         copied = copy_bucket(
             *names,
             but=bucket_marks.KEY,
-            tell=lambda line: tell(f"Bucket '{news['bucket']}': {line}"),
+            # From several threads.
+            tell=in_this_call(lambda line: tell(f"Bucket '{news['bucket']}': {line}")),
+            chosen=chosen,
         )
     except Changed as error:
         raise StoreError(f"{error} Nothing is lost: the old store still serves.") from error
     _tell_what_stays(source, olds, new, copied)
     return mark
+
+
+def _chosen(
+    olds: Mapping[str, Any],
+) -> Callable[[Iterable[StoredObject]], Iterable[StoredObject]]:
+    """Return what chooses the objects that go along: of a bucket that somebody else has made, those
+    that dlstack has put there."""
+    return own_objects.among if olds.get("given") else lambda entries: entries
+
+
+def _require_nothing_overwritten(
+    target: Client, bucket: str, lacking: Iterable[StoredObject]
+) -> None:
+    """Raise if a bucket has objects of others under the keys of some that are to be copied."""
+    since = changed_at(target, S3Url(bucket, bucket_marks.KEY))
+    wanted = {entry.path for entry in lacking}
+    for entry in list_objects(target, S3Url(bucket)):
+        if entry.path in wanted and since is not None and entry.modified < since:
+            raise BucketTaken(
+                f"The bucket '{bucket}' has another '{entry.path}', which was there before this "
+                "stack used the bucket: nothing was copied. Name another bucket, or have that "
+                "object moved away."
+            )
 
 
 def _take(target: Client, news: Mapping[str, Any]) -> BucketMark:

@@ -4,14 +4,16 @@ For `python -m infra prune`, and for `dlstack:keepVersions` at the end of `pulum
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from store import bucket_marks, contents, prune_mark, pruning
 from store.client import Client
 from store.errors import BucketTaken
+from store.objects import changed_at
 from store.pruning import Needed, Unneeded
+from store.urls import S3Url
 
 from ..cluster import api, description, names, served
 from ..cluster.clusters import Cluster
@@ -99,6 +101,7 @@ def look(
     ask: Callable[[], Needed],
     model: str | None = None,
     goes_on: Callable[[], None] = lambda: None,
+    given: Collection[str] = (),
 ) -> Unneeded:
     """Return what can go of a stack's buckets.
 
@@ -110,10 +113,12 @@ def look(
         ask: returns what is needed now.
         model: only versions of this one; None: of all.
         goes_on: called again and again meanwhile.
+        given: names of buckets that somebody else has made.
 
     Raises:
-        BucketTaken: a bucket is another stack's.
+        BucketTaken: a bucket is another stack's, or was given and is not this one's.
     """
+    since: dict[str, datetime] = {}
     for bucket in (output_bucket, data_bucket):
         mark = bucket_marks.find(client, bucket)
         if is_anothers(mark, store):
@@ -121,6 +126,15 @@ def look(
                 f"The bucket '{bucket}' belongs to {whose(mark) if mark else 'nobody'}: nothing "
                 "of it is deleted."
             )
+        if bucket in given:
+            began = changed_at(client, S3Url(bucket, bucket_marks.KEY))
+            if mark is None or began is None:
+                raise BucketTaken(
+                    f"The bucket '{bucket}' was there before this stack, and does not bear its "
+                    f"mark '{bucket_marks.KEY}': nobody can tell what of it is the stack's, and "
+                    "nothing is deleted. 'pulumi up --refresh' puts the mark there again."
+                )
+            since[bucket] = began
     return pruning.look(
         client,
         output_bucket=output_bucket,
@@ -130,6 +144,7 @@ def look(
         now=datetime.now(UTC),
         model=model,
         goes_on=goes_on,
+        given=since,
     )
 
 
@@ -141,10 +156,12 @@ def prune(
     keep: int,
     ask: Callable[[], Needed],
     model: str | None = None,
+    given: Collection[str] = (),
 ) -> Unneeded:
     """Delete what can go; return what went. Args and errors as for `look`."""
     with prune_mark.held(client, data_bucket) as turn:
-        found = look(client, store, output_bucket, data_bucket, keep, ask, model, turn.renew)
+        buckets = output_bucket, data_bucket
+        found = look(client, store, *buckets, keep, ask, model, turn.renew, given)
         pruning.delete(client, found, turn)
     return found
 

@@ -3,7 +3,7 @@
 This path is part of existing stacks' state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pulumi
@@ -11,7 +11,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 
 from store import folders
 from store.errors import StoreError
-from store.pruning import Needed, Unneeded
+from store.pruning import NOT_OURS, WAS_THERE, Needed, Unneeded
 from store.urls import S3Url, is_s3
 
 from ..cluster.served import Served
@@ -20,7 +20,7 @@ from .connection import Store, connect
 from .engine import tell
 from .provider import Provider, changed, inputs_of
 
-_INPUTS = ("keep", "model_name", "versions", "folders", "buckets", "store")
+_INPUTS = ("keep", "model_name", "versions", "folders", "buckets", "given", "store")
 
 
 class _RetentionProvider(Provider):
@@ -59,12 +59,14 @@ def _prune(props: dict[str, Any]) -> None:
     try:
         keep = int(props["keep"])
         output, data = props["buckets"]
-        found = pruning.prune(connect(store), store, output, data, keep, ask, model_name)
+        given = props.get("given") or ()
+        found = pruning.prune(connect(store), store, output, data, keep, ask, model_name, given)
     except (StoreError, pulumi.RunError) as error:
         tell(f"No old versions were deleted (dlstack:keepVersions). {error}", stays=True)
         return
     for number in found.stays.get(model_name, ()):
-        if reason := found.reasons.get((model_name, number)):
+        reason = found.reasons.get((model_name, number))
+        if reason and reason not in (NOT_OURS, WAS_THERE):
             tell(
                 f"dlstack:keepVersions is {keep}, and {model_name} {number} stays: {reason}. "
                 f"'python -m infra prune --keep {keep}' says when it can go.",
@@ -95,6 +97,7 @@ class Retention(Resource, module="models", name="Retention"):
         folders: Sequence[pulumi.Input[str]],
         output_bucket: pulumi.Input[str],
         data_bucket: pulumi.Input[str],
+        given: Collection[str],
         store: Store,
         opts: pulumi.ResourceOptions,
     ) -> None:
@@ -108,6 +111,7 @@ class Retention(Resource, module="models", name="Retention"):
             folders: URLs of code and data.
             output_bucket: has the versions.
             data_bucket: has code and data.
+            given: names of buckets that somebody else has made.
             store: the object store.
             opts: resource options, by which it comes after the roll-out.
         """
@@ -118,5 +122,7 @@ class Retention(Resource, module="models", name="Retention"):
             "folders": list(folders),
             "buckets": [output_bucket, data_bucket],
             "store": store,
+            # Absent where there are none: states of before have no such input.
+            **({"given": sorted(given)} if given else {}),
         }
         super().__init__(_RetentionProvider(), name, props, opts)

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         url = S3Url.parse(options.source_url, "--source_url")
         with closing(from_environment()) as client:
             source, patience = Source(client, url), Patience(options.store_seconds, log.warning)
-            copied = patience.ask(lambda: sync(source, version, target))
+            copied = patience.ask(lambda: sync(source, version, target, log.warning))
     except NoRoom as error:
         log.error(
             "%s Give dlstack:servingFlavour a bigger disk (dlstack:flavours), or free the node's.",

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from store import room
+from store import room, slowness
 from store.client import Client
 from store.errors import NoObject
 from store.models import (
@@ -41,8 +42,14 @@ class Source:
     url: S3Url
 
 
-def sync(source: Source, version: int, target: Path) -> bool:
+def sync(source: Source, version: int, target: Path, say: Callable[[str], None] = print) -> bool:
     """Copy a version to `target/<version>`; one process at a time for a target.
+
+    Args:
+        source: of the versions.
+        version: its number.
+        target: gets it.
+        say: takes a line, in another thread, when it takes long.
 
     Returns:
         Whether anything had to be copied.
@@ -76,7 +83,17 @@ def sync(source: Source, version: int, target: Path) -> bool:
         # Not by whoever fetches a file: after a signal that could make the folder again.
         for folder in {(partial / file.path).parent for file in files}:
             folder.mkdir(parents=True, exist_ok=True)
-        in_parallel(lambda file: _fetch(source.client, url, file, partial), files)
+        size = sum(file.size for file in files)
+
+        def progress(seconds: float) -> str:
+            here = room.used(partial)
+            return (
+                f"Copying {url}: {room.in_gb(here)} of {room.in_gb(size)} in {seconds:.0f} s, "
+                f"{here / 1e6 / seconds:.2f} MB/s"
+            )
+
+        with slowness.told(say, progress):
+            in_parallel(lambda file: _fetch(source.client, url, file, partial), files)
         (partial / MANIFEST_FILE).write_bytes(manifest)
         if final.exists():
             # Left incomplete by other hands; renaming onto it would fail.

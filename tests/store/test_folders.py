@@ -95,7 +95,7 @@ def test_what_is_known_to_be_there_is_not_looked_at(
     client: Client, bucket: S3Url, tmp_path: Path
 ) -> None:
     files = local(tmp_path, CONTENTS)
-    folders.put(client, bucket.bucket, files, {one.sha256 for one in files})
+    folders.put(client, bucket.bucket, files, lambda: {one.sha256 for one in files})
     assert len(list(list_objects(client, bucket))) == 1
 
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from store import buckets, folders, prune_mark, pruning
+from store import buckets, contents, folders, prune_mark, pruning
 from store.client import Client
 from store.errors import StoreError
 from store.folders import LocalFile
@@ -318,6 +318,134 @@ def test_a_version_is_none_from_the_first_object_that_goes(
     assert not any(isinstance(one, Manifest) for one in stack.look(1).unsure)
     assert names(stack.prune(1))["versions"] == ["m 1"]
     assert not any(key.startswith("models/m/1/") for key in stack.there())
+
+
+class TestAGivenBucket:
+    """Somebody else has made it, keeps things in it, and may have lent it to another stack before.
+
+    Symptom of all: what others had put under such keys was deleted.
+    """
+
+    @staticmethod
+    def given(stack: Stack, since: datetime) -> dict[str, datetime]:
+        return dict.fromkeys((stack.output.bucket, stack.data.bucket), since)
+
+    @pytest.fixture
+    def since(self) -> datetime:
+        """When the stack began to use the buckets; the store's clock shows whole seconds."""
+        return datetime.now(UTC) - timedelta(seconds=2)
+
+    def test_what_the_stack_has_put_there_goes_as_in_its_own(
+        self, stack: Stack, since: datetime
+    ) -> None:
+        for number in (1, 2):
+            code = stack.folder(own=f"own {number}")
+            stack.publish(number, run(number), code=code)
+            record = json.dumps({"run_hash": run(number)}).encode()
+            write(stack.client, stack.output / f"runs/{run(number)[:12]}/run.json", record)
+        found = stack.prune(1, given=self.given(stack, since))
+        assert [len(one) for one in (found.versions, found.runs, found.folders)] == [1, 1, 1]
+        assert [len(one.keys) for one in found.contents] == [1]
+        assert stack.numbers() == [2]
+
+    def test_what_others_have_put_under_such_keys_stays(
+        self, stack: Stack, since: datetime
+    ) -> None:
+        """Images by their SHA-256, folders called after numbers, and models without a word."""
+        stack.publish(2, run(2))
+        theirs = {
+            stack.data / f"blobs/{'a' * 64}": b"a layer of an image",
+            stack.data / f"folders/{'b' * 64}": b"no index",
+            stack.output / "runs/0123456789ab/notes.txt": b"of another tool",
+            stack.output / "runs/ba9876543210/run.json": b'{"run_hash": 7}',
+            stack.output / "models/m/1/saved_model.pb": b"a model",
+        }
+        for url, content in theirs.items():
+            write(stack.client, url, content)
+        # With a manifest it would be one that was published, if there were a claim.
+        put_version(stack.client, stack.output / "models/m", 3, run(3))
+        stack.publish(4, run(4))
+        found = stack.prune(1, given=self.given(stack, since))
+        assert names(found)["versions"] == ["m 2"] and not found.contents and not found.unsure
+        assert found.reasons[("m", 3)] == pruning.NOT_OURS
+        assert {url.prefix for url in theirs} <= stack.there()
+
+    def test_what_was_there_before_this_stack_stays(self, stack: Stack) -> None:
+        """Of a stack that has given the buckets back."""
+        for number in (1, 2):
+            stack.publish(number, run(number), code=stack.folder(own=f"own {number}"))
+        stack.folder(own="of nobody")
+        later = datetime.now(UTC) + timedelta(seconds=2)
+        found = stack.look(1, given=self.given(stack, later))
+        assert not found.all and found.stays == {"m": [2, 1]}
+        assert found.reasons == {("m", 1): pruning.WAS_THERE}
+        assert stack.look(1).all
+
+    def test_what_was_there_before_keeps_what_this_stack_has_put_again(self, stack: Stack) -> None:
+        """A version of before needs code that is the next `up`'s as well, and is held by it."""
+        code = stack.folder(own="of both")
+        stack.publish(1, run(1), code=code)
+        threading.Event().wait(2.1)
+        since = datetime.now(UTC) - timedelta(seconds=1)
+        stack.folder(own="of both")
+        stack.publish(2, run(2))
+        assert not stack.prune(1, given=self.given(stack, since)).all
+        assert stack.is_whole(code)
+
+
+def test_a_number_that_nobody_claimed_is_none_of_ours(stack: Stack) -> None:
+    """Symptom: versions of a team's own, as TensorFlow Serving reads them, were 'never published'
+    and deleted."""
+    write(stack.client, stack.output / "models/m/1/saved_model.pb", b"theirs")
+    for number in (2, 3):
+        stack.publish(number, run(number))
+    assert names(stack.look(1))["versions"] == ["m 2"]
+
+
+class TestUploadsThatWereCutShort:
+    """Symptom: parts that no list shows took room, and cost, until `destroy`."""
+
+    KEYS = (f"blobs/{'a' * 64}", "models/m/1/variables/weights", f"runs/{'b' * 12}/log.txt")
+
+    @pytest.fixture
+    def unfinished(self, stack: Stack) -> list[str]:
+        for key in (*self.KEYS, "theirs/large", "models/readme", "blobs/large"):
+            place = {"Bucket": stack.output.bucket, "Key": key}
+            upload = stack.client.s3.create_multipart_upload(**place)["UploadId"]
+            stack.client.s3.upload_part(
+                **place, UploadId=upload, PartNumber=1, Body=bytes(5 * 2**20)
+            )
+        return []
+
+    def left(self, stack: Stack) -> set[str]:
+        return {one.key for one in contents.unfinished(stack.client, stack.output.bucket)}
+
+    def test_those_of_ours_go(self, stack: Stack, unfinished: list[str]) -> None:
+        assert not stack.look(1, now=datetime.now(UTC) + timedelta(hours=40)).uploads
+        found = stack.prune(1)
+        assert {one.upload.key for one in found.uploads} == set(self.KEYS)
+        assert found.size == len(self.KEYS) * 5 * 2**20
+        assert self.left(stack) == {"theirs/large", "models/readme", "blobs/large"}
+        assert not stack.look(1).uploads
+
+    def test_one_that_goes_on_stays_however_long_ago_it_began(
+        self, stack: Stack, unfinished: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        recent = LATER - timedelta(hours=1)
+        monkeypatch.setattr(contents, "arrived", lambda *_: contents.Arrived(recent, recent, 5))
+        assert not stack.look(1).uploads
+
+    def test_in_a_given_bucket_only_those_beside_what_dlstack_has_put_there(
+        self, stack: Stack, unfinished: list[str]
+    ) -> None:
+        since = datetime.now(UTC) - timedelta(minutes=1)
+        given = {stack.output.bucket: since}
+        assert [one.upload.key for one in stack.look(1, given=given).uploads] == [self.KEYS[0]]
+        write(stack.client, stack.output / "models/m/1/.claim", b"{}")
+        write(stack.client, stack.output / f"runs/{'b' * 12}/run.json", b"{}")
+        assert len(stack.look(1, given=given).uploads) == 3
+        before = {stack.output.bucket: datetime.now(UTC) + timedelta(seconds=2)}
+        assert not stack.look(1, given=before).uploads
 
 
 class TestAnUploadMeanwhile:

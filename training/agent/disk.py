@@ -1,8 +1,11 @@
 """The disk of a training pod: known when it is full, and when Kubernetes ends the pod for it.
 
-A node whose disk is nearly full ends pods without a word (an eviction), and the Job starts another
-one at no charge, which fetches all data again. So a note of it is kept in the store as long as the
-disk is nearly full, and deleted when the agent ends in any other way.
+A node whose disk is nearly full ends pods (an eviction), and the Job starts another one at no
+charge, which fetches all data again. A pod is not told why it is to end. But of one that is evicted
+for the disk nothing is left 2 s after SIGTERM, while whoever drains a node or takes it back, as
+clouds do with cheap ones, leaves the pod its whole grace. So a note is kept in the store as long as
+the disk is nearly full. It counts from SIGTERM on, and is deleted when the agent is alive some
+seconds later, or ends in any other way.
 """
 
 import contextlib
@@ -28,6 +31,9 @@ _SUSPICIOUS_BYTES = 16 * 2**20
 _TRIED_BYTES = 64 * 1024
 _EVICTING = 0.15
 """Part of the disk that is free when Kubernetes ends pods, by default at the most."""
+_EVICTED_SECONDS = 5.0
+"""Who lives so long after SIGTERM is not evicted for the disk: the kubelet sends SIGKILL after 2 s
+(`minimumGracePeriodInSeconds`), unless its eviction thresholds are soft."""
 _MOST_ENDS = 2
 """So many pods of a run in succession may end like this."""
 LARGE_BYTES = 2**30
@@ -74,17 +80,20 @@ class Disk:
         """Raise TrainingError when the pods before this one were ended for their node's disk."""
         try:
             before = json.loads(self._note.read_bytes())
-            self._ends, free, total = (int(before[key]) for key in ("ends", "free", "total"))
-            fetched = int(before["fetched"])
+            ends, free, total = (int(before[key]) for key in ("ends", "free", "total"))
+            fetched, told = int(before["fetched"]), bool(before.get("told"))
         except (OSError, ValueError, KeyError, TypeError):
             return
         # Written again, with its number, if this pod's disk is like that, too.
         self._forget()
-        self._ends += 1
+        if not told:
+            # Its node was lost, or it had no memory left.
+            return
+        self._ends = ends + 1
         if self._ends < _MOST_ENDS:
             return
         raise TrainingError(
-            f"{self._ends} pods of this run were ended without a word while the disk of their node "
+            f"{self._ends} pods of this run were ended within seconds while the disk of their node "
             f"was nearly full ({in_gb(free)} of {in_gb(total)} were free), after each had fetched "
             f"{in_gb(fetched)}. A third one would end like them. Give dlstack:flavour a disk "
             "(dlstack:flavours), so that nodes with room are chosen, or free the nodes' disks."
@@ -131,13 +140,48 @@ class Disk:
             return error.errno in FULL
         return False
 
-    def ends(self, *, told_to: bool = False) -> None:
-        """Stop looking. Unless the pod was told to end, it does not end for its disk."""
+    def ends(self) -> None:
+        """Stop looking: the pod does not end for its disk."""
+        self._stop()
+        self._forget()
+
+    def told_to_end(self, keep: Callable[[bytes], None]) -> None:
+        """Stop looking. If the disk is nearly full, the pod may have two seconds left.
+
+        Args:
+            keep: puts the note into the store.
+        """
+        self._stop()
+        try:
+            note = {**json.loads(self._note.read_bytes()), "told": True}
+        except (OSError, ValueError):
+            return
+        content = json.dumps(note).encode()
+        with contextlib.suppress(OSError):
+            self._note.write_bytes(content)
+        # A store that is away must not take the time that is left for checkpoints.
+        threading.Thread(target=keep, args=(content,), name="disk-note", daemon=True).start()
+
+    def was_spared(self, told_at: float, until: float) -> bool:
+        """Wait until it is known that a pod was not evicted, and forget the note.
+
+        Args:
+            told_at: when it was told to end, by the monotonic clock.
+            until: no longer than this.
+
+        Returns:
+            Whether there was a note, which is to go from the store.
+        """
+        if not self._note.exists() or told_at + _EVICTED_SECONDS > until:
+            return False
+        time.sleep(max(0.0, told_at + _EVICTED_SECONDS - time.monotonic()))
+        self._forget()
+        return True
+
+    def _stop(self) -> None:
         self._over.set()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(_LOOK_SECONDS)
-        if not told_to:
-            self._forget()
 
     def _look(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from store import dialect, room, slowness
+from store import dialect, objects, room, slowness
 from store.client import from_environment
 from store.errors import StoreError
 from store.patience import Patience
@@ -50,7 +50,7 @@ _LEAST_UPLOAD_SECONDS = 0.2
 _END_SHARE, _END_SECONDS = 0.02, 30.0
 """Of the Job's time, or seconds, whichever is less: so long before its end the agent gives up by
 itself, and can say why."""
-_SLOW_START_SECONDS, _SLOW_PUBLISH_SECONDS = 5.0, 60.0
+_SLOW_START_SECONDS, _SLOW_PUBLISH_SECONDS = 5.0, 30.0
 """What takes longer is told."""
 
 
@@ -67,6 +67,10 @@ class Agent:
         self._boot_environment = boot_environment.take(os.environ)
         self._membership = Membership.of(options.workers, options.chief)
         self._index = self._membership.index if self._membership else 0
+        # The chief's checkpoints and log are the run's.
+        self._kept_url = (
+            self._train_url / f"workers/{self._index}" if self._index else self._train_url
+        )
         self._client = from_environment()
         self._patience = Patience(options.store_seconds, lambda line: print(line, flush=True))
         self._acceptance = Acceptance(options, self._client, self._patience, self._model_url)
@@ -131,8 +135,7 @@ class Agent:
         mirror = UploadMirror(
             self._client,
             folders.train,
-            # The chief's checkpoints and log are the run's.
-            self._train_url if chief else self._train_url / f"workers/{self._index}",
+            self._kept_url,
             # Published under its version instead.
             exclude=frozenset({MODEL_FOLDER}),
             beside={**beside, RECORD_FILE: folders.record} if chief else beside,
@@ -378,22 +381,30 @@ class Agent:
 
     def _stop_in_time(self, end: Terminated) -> None:
         """Let the boot file save what it has, and upload it, before SIGKILL comes."""
-        grace = self._options.grace_seconds
+        grace, note = self._options.grace_seconds, self._kept_url / NOTE_FILE
+        if self._disk is not None:
+            self._disk.told_to_end(lambda content: self._keep_note(note, content))
         if self._workers is not None:
             self._workers.close()
         if self._rounds is not None:
             self._rounds.stop(_BOOT_SHARE * grace)
         if self._record is not None:
             self._record.ends("interrupted", f"it was told to end ({end.cause})")
-        if self._disk is not None:
-            self._disk.ends(told_to=True)
+        until = end.arrived + grace - _RESERVE_SECONDS
         if self._mirror is not None:
-            left = end.arrived + grace - _RESERVE_SECONDS - time.monotonic()
+            left = until - time.monotonic()
             cut_at = self._rounds.cut_at if self._rounds else None
             try:
                 self._mirror.finish(max(left, _LEAST_UPLOAD_SECONDS), cut_at=cut_at)
             except TrainingError as error:
                 print(f"error: {error}", file=sys.stderr, flush=True)
+        if self._disk is not None and self._disk.was_spared(end.arrived, until):
+            with contextlib.suppress(StoreError):
+                objects.delete(self._client, note)
+
+    def _keep_note(self, url: S3Url, content: bytes) -> None:
+        with contextlib.suppress(StoreError):
+            objects.write(self._client, url, content)
 
 
 def main(arguments: Sequence[str]) -> int:

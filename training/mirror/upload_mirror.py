@@ -31,7 +31,7 @@ GIVE_UP_AFTER_SECONDS = 300.0
 """How long a store may be away, unless who mirrors knows better."""
 REFUSED_SECONDS = 1800.0
 """How long a store may refuse what it took at the beginning: keys that are taken back, a quota."""
-_SLOW_SECONDS = 60.0
+_SLOW_SECONDS = 30.0
 """An upload that takes longer is told."""
 # Files that still grow (logs, event files) are put as the snapshot that was read.
 _SNAPSHOT_BYTES = 8 * 2**20

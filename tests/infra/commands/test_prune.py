@@ -246,6 +246,57 @@ def test_a_bucket_of_another_stack_is_left_alone(
     assert there() == before
 
 
+def test_of_a_bucket_that_was_given_only_what_the_stack_has_put_there_goes(
+    run: Run,
+    versions: list[str],
+    stack: dict[str, Any],
+    client: Client,
+    bucket: Bucket,
+    data_bucket: Bucket,
+    tmp_path: Path,
+) -> None:
+    resources = [
+        {"type": f"{STATE}s3:Bucket", "outputs": {"bucket": one.name, "given": True}}
+        for one in (bucket, data_bucket)
+    ] + [{"type": f"{STATE}s3:Bucket", "outputs": {"bucket": "its-own"}}]
+    (tmp_path / "state.json").write_text(json.dumps({"deployment": {"resources": resources}}))
+    program(
+        tmp_path / "bin",
+        f'[ "$2" = --show-name ] && echo dev || {{ [ $2 = export ] && cat {tmp_path}/state.json '
+        "|| echo {}; }",
+    )
+    assert deployed.selected(None).given == {bucket.name, data_bucket.name}
+    code, _, errors = run("prune", "--keep", "1")
+    assert code == 1 and "does not bear its mark '.dlstack.json'" in errors
+    for one in (bucket, data_bucket):
+        bucket_marks.put(client, one.name, stack_id="", stack="dlstack-dev")
+    code, output, _ = run("prune", "--keep", "1", "--json")
+    told = json.loads(output)
+    # None was claimed, as dlstack does: they are somebody else's.
+    assert code == 0 and told["versions"] == [] and told["stays"]["mnist"] == [6, 5, 4, 3, 2, 1]
+    assert told["reasons"]["mnist"] == {
+        "6": "it is the newest",
+        **dict.fromkeys(("5", "4", "3", "1"), "dlstack did not publish it"),
+        "2": "it serves, or is configured to",
+    }
+
+
+def test_what_was_cut_short_is_told(
+    run: Run, versions: list[str], client: Client, data_bucket: Bucket
+) -> None:
+    place = {"Bucket": data_bucket.name, "Key": f"blobs/{'a' * 64}"}
+    upload = client.s3.create_multipart_upload(**place)["UploadId"]
+    client.s3.upload_part(**place, UploadId=upload, PartNumber=1, Body=bytes(5 * 2**20))
+    code, output, _ = run("prune", "--keep", "9")
+    rows = [line.split() for line in output.splitlines()]
+    assert code == 0
+    assert ["unfinished", "5.2", "MB", "of", "uploads", "that", "were", "cut", "short"] in rows
+    assert ["can", "go", "0", "5.2", "MB"] in rows
+    code, output, _ = run("prune", "--keep", "9", "--yes", "--json")
+    assert json.loads(output)["uploads"] == {"objects": 1, "bytes": 5 * 2**20}
+    assert not client.s3.list_multipart_uploads(Bucket=data_bucket.name).get("Uploads")
+
+
 def test_whoever_else_prunes_is_told(
     run: Run, versions: list[str], client: Client, data_bucket: Bucket
 ) -> None:
@@ -254,11 +305,15 @@ def test_whoever_else_prunes_is_told(
     assert code == 1 and "Somebody else deletes what nothing needs" in errors
 
 
-def test_of_one_model(run: Run, versions: list[str]) -> None:
+def test_of_one_model(run: Run, versions: list[str], bucket: Bucket) -> None:
     assert numbers(run, 2, "--model", "mnist") == [6, 5, 2]
     code, _, errors = run("prune", "--keep", "2", "--model", "other")
     assert code == 1
     assert "--model 'other' has no version. Models that have some: mnist." in errors
+    bucket.put("models/another/1/manifest.json", '{"files": []}')
+    told = json.loads(run("prune", "--keep", "9", "--model", "mnist", "--json")[1])
+    assert told["reasons"]["mnist"]["6"] == "it is one of the newest 9"
+    assert told["reasons"]["another"] == {"1": "--model names another model"}
 
 
 @pytest.mark.parametrize("words", [(), ("--keep", "0"), ("--keep", "-1"), ("--keep", "all")])

@@ -1,5 +1,6 @@
 """Buckets that go from one real object store to another one."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -181,3 +182,48 @@ def test_an_old_bucket_that_is_gone_has_nothing_to_copy(
     moved(olds, there)
     assert keys(other_store.client(), olds["bucket"]) == []
     assert "is gone: nothing of it is copied" in told[0]
+
+
+def test_of_a_given_bucket_only_what_dlstack_has_put_there_goes_along(
+    olds: Props, there: Props, client: Any, other_store: SeaweedFS, told: list[str]
+) -> None:
+    """Symptom: terabytes of a team's own were copied with it."""
+    ours = [
+        f"blobs/{'a' * 64}",
+        f"folders/{'b' * 64}",
+        MODEL,
+        "models/mnist/1/saved_model.pb",
+        "models/mnist/2/.claim",
+        f"packages/{'d' * 64}/wheels.json",
+        f"runs/{'c' * 12}/checkpoints/1",
+        f"runs/{'c' * 12}/run.json",
+    ]
+    theirs = [
+        "blobs/large",
+        "models/bert/1/saved_model.pb",
+        "models/readme",
+        f"runs/{'d' * 12}/notes",
+        "packages/main/Packages.gz",
+        "theirs",
+    ]
+    for key in (*ours, *theirs):
+        client.put_object(Bucket=olds["bucket"], Key=key, Body=b"{}")
+    moved(olds | {"given": True}, there, given=False)
+    assert keys(other_store.client(), olds["bucket"]) == sorted(ours)
+    assert f"{len(ours)} objects of the bucket" in told[-1]
+
+
+def test_what_a_given_bucket_holds_is_not_overwritten(
+    olds: Props, there: Props, client: Any, other_store: SeaweedFS, told: list[str]
+) -> None:
+    target = other_store.client()
+    target.create_bucket(Bucket=olds["bucket"])
+    target.put_object(Bucket=olds["bucket"], Key=MODEL, Body=b"theirs")
+    time.sleep(1.1)
+    with pytest.raises(BucketTaken, match=f"has another '{MODEL}', .* nothing was copied"):
+        moved(olds, there, given=True)
+    assert target.get_object(Bucket=olds["bucket"], Key=MODEL)["Body"].read() == b"theirs"
+    # What an earlier, cut short move has put there, is the stack's.
+    target.put_object(Bucket=olds["bucket"], Key=MODEL, Body=b"half")
+    moved(olds, there, given=True)
+    assert target.get_object(Bucket=olds["bucket"], Key=MODEL)["Body"].read() == b"{}"

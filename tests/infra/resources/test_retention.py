@@ -100,6 +100,14 @@ def test_the_code_of_the_next_run_stays(
     assert folders.is_index(S3Url.parse(props["folders"][0]))
 
 
+def test_what_others_have_put_into_a_given_bucket_is_no_news(
+    props: Props, model: tuple[Client, S3Url], told: list[str], bucket: str
+) -> None:
+    """None of them was claimed; they were told as what stays, after each `up`."""
+    provider.create(props | {"given": [bucket], "versions": []})
+    assert numbers(model) == [5, 4, 3, 2, 1] and told == []
+
+
 def test_when_it_goes_nothing_else_does(props: Props, model: tuple[Client, S3Url]) -> None:
     provider.delete("retention", props)
     assert numbers(model) == [5, 4, 3, 2, 1]

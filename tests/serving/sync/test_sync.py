@@ -229,6 +229,19 @@ def test_a_store_that_answers_some_seconds_after_the_start_is_waited_for(
         assert process.returncode == 0
 
 
+@pytest.mark.slow
+def test_a_slow_store_is_said_and_the_version_comes(store: SeaweedFS, tmp_path: Path) -> None:
+    """Symptom: nothing was said until the last byte was there."""
+    with Gate(store) as gate:
+        gate.open()
+        gate.bytes_per_second = 200_000
+        done = run(store, tmp_path, AWS_ENDPOINT_URL_S3=gate.url)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.splitlines()
+    assert f"Copying {MODEL}/12: " in said[0] and " of 3.0 MB in 10 s, 0." in said[0]
+    assert "Version 12 copied in" in said[-1]
+
+
 def lie(**changes: Any) -> list[dict[str, Any]]:
     content = FILES["saved_model.pb"]
     entry = {

@@ -5,20 +5,25 @@ Stores and disks are real ones, of these tests alone.
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.seaweedfs import SeaweedFS
+from tests.store_gate import Gate
 from tests.training.agent.test_run import boot
 from tests.training.conftest import Bucket, new_bucket, read_until
+from tests.waiting import eventually
 from training.agent.disk import NOTE_FILE, Disk
 from training.agent.flags import agent_parser
 from training.agent.run import Agent
+from training.agent.termination import Terminated
 from training.command_line import TrainingError
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a file system")
@@ -134,6 +139,25 @@ def test_a_store_that_may_only_be_read_is_refused_before_anything_is_fetched(job
     assert "Fetched" not in done.stdout
 
 
+@pytest.mark.slow
+def test_a_slow_store_is_said_and_all_goes_on_to_the_end(own_store: SeaweedFS, job: Bucket) -> None:
+    """Symptom: 3 s for a connection were the time for a whole file as well, sent twice."""
+    job.put("data/some", os.urandom(3_000_000))
+    boot(
+        job,
+        "import os\n(output / 'large').write_bytes(os.urandom(8_000_000))\nfinish(0.9)",
+    )
+    with Gate(own_store) as gate:
+        gate.open()
+        gate.bytes_per_second = 200_000
+        done = job.run(job.agent(timeout_seconds="600"), {"AWS_ENDPOINT_URL_S3": gate.url})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Fetching dlstack:dataDir: " in done.stdout
+    assert f"Uploading to '{job.url('runs/1')}' takes long: 30 s so far." in done.stdout
+    assert "Published version 1" in done.stdout
+    assert len(job.get("runs/1/large")) == 8_000_000
+
+
 @needs_root
 def test_data_that_has_no_room_is_refused_before_it_is_fetched(job: Bucket, tmp_path: Path) -> None:
     for number in range(3):
@@ -169,12 +193,12 @@ def test_a_boot_file_that_fails_on_a_full_disk_leaves_a_log_that_says_so(
 
 def test_pods_that_were_ended_for_their_nodes_disk_are_not_followed_by_more(job: Bucket) -> None:
     """Symptom: an eviction, and 100 GB were fetched again, until the Job's time was over."""
-    note = {"ends": 1, "free": 10**9, "total": 10**11, "fetched": 9 * 10**10}
+    note = {"ends": 1, "free": 10**9, "total": 10**11, "fetched": 9 * 10**10, "told": True}
     job.put(f"runs/1/{NOTE_FILE}", json.dumps(note).encode())
     done = job.run(job.agent())
     assert done.returncode == 1
     assert (
-        "error: 2 pods of this run were ended without a word while the disk of their node was "
+        "error: 2 pods of this run were ended within seconds while the disk of their node was "
         "nearly full (1.0 GB of 100.0 GB were free), after each had fetched 90.0 GB." in done.stderr
     )
     assert "Fetched" not in done.stdout
@@ -227,15 +251,70 @@ class TestADisk:
                 disk.start()
                 time.sleep(1.5)
                 assert note.exists() == (large_bytes == 1)
-                disk.ends(told_to=told_to)
+                kept: list[bytes] = []
+                (disk.told_to_end(kept.append) if told_to else disk.ends())
                 assert note.exists() == stays
+                eventually(lambda kept=kept, stays=stays: bool(kept) == stays, 5)
+            assert json.loads(kept[0])["told"] is True
             # One pod may end like this, and the note of the next one counts it.
             disk = self.disk(folder, [], [])
             disk.require_another_try()
             disk.fetches(1000)
             disk.start()
             time.sleep(1.5)
-            disk.ends(told_to=True)
+            disk.told_to_end(kept.append)
             with pytest.raises(TrainingError, match="2 pods of this run were ended"):
                 self.disk(folder, [], []).require_another_try()
         assert not note.exists()
+
+    @needs_root
+    def test_a_pod_that_is_alive_after_its_sigterm_was_not_evicted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Symptom: of a node that a cloud takes back, twice, the run was ended for ever."""
+        monkeypatch.setattr("training.agent.disk._EVICTED_SECONDS", 0.2)
+        with small_disk(tmp_path / "disk", "20m") as folder:
+            (folder / "fill").write_bytes(bytes(18 * 2**20))
+            disk = self.disk(folder, [], [])
+            disk.fetches(1000)
+            disk.start()
+            time.sleep(1.5)
+            disk.told_to_end(lambda _: None)
+            began = time.monotonic()
+            # There is not the time to find out.
+            assert disk.was_spared(began, began + 0.1) is False
+            assert disk.was_spared(began, began + 30) is True
+            assert disk.was_spared(began, began + 30) is False
+            assert not (tmp_path / NOTE_FILE).exists()
+
+    def test_a_pod_that_was_not_told_to_end_was_not_evicted(self, tmp_path: Path) -> None:
+        """Symptom: two pods without memory on a full node, and the run was ended for its disk."""
+        note = {"ends": 1, "free": 10**9, "total": 10**11, "fetched": 9 * 10**10}
+        (tmp_path / NOTE_FILE).write_text(json.dumps(note))
+        (tmp_path / "disk").mkdir()
+        self.disk(tmp_path / "disk", [], []).require_another_try()
+        assert not (tmp_path / NOTE_FILE).exists()
+
+
+def test_a_pod_of_a_node_that_is_taken_back_leaves_no_note(
+    own_store: SeaweedFS, job: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a nearly full disk, and its whole grace."""
+    monkeypatch.setattr("training.agent.disk._EVICTED_SECONDS", 0.5)
+    monkeypatch.setattr(os, "environ", {**os.environ, **own_store.environment()})
+    key, note = f"runs/1/{NOTE_FILE}", tmp_path / NOTE_FILE
+    agent = Agent(agent_parser().parse_args(job.agent()[3:]), [])
+    kept: list[bytes] = []
+    keep = agent._keep_note
+
+    def noted(url: Any, content: bytes) -> None:
+        keep(url, content)
+        kept.append(job.get(key))
+
+    monkeypatch.setattr(agent, "_keep_note", noted)
+    note.write_text(json.dumps({"ends": 0, "free": 1, "total": 10, "fetched": 10**10}))
+    agent._disk = Disk(tmp_path, note, print, lambda: None)
+    agent._stop_in_time(Terminated(signal.SIGTERM))
+    # So a pod that is evicted leaves it.
+    assert json.loads(kept[0])["told"] is True
+    assert key not in job.listing("runs/1/") and not note.exists()

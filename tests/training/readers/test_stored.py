@@ -1,5 +1,7 @@
 """Readers of data sets in a store: the same examples in the same order, and each byte by one."""
 
+import gzip
+import tracemalloc
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from training.steps.distribution import Distribution
 from training.steps.inputs import DatasetInputs
 from training.streams import files, share
 from training.tf_config import Cluster
-from training.tfrecords import records
+from training.tfrecords import FOOTER, HEADER, records
 
 
 @pytest.fixture
@@ -128,6 +130,24 @@ def test_records_that_are_not_counted(bucket: Bucket, reading: Client, tmp_path:
         assert list(tfrecord_files.raw(stored).as_numpy_iterator()) == local
         ours = [share(stored, Cluster(2, index)) for index in range(2)]
         assert [[file.name for file in one] for one in ours] == [["a.tfrecord"], ["b.tfrecord"]]
+
+
+def test_a_packed_file_is_unpacked_as_it_is_read(
+    bucket: Bucket, reading: Client, tmp_path: Path
+) -> None:
+    """However large it is unpacked, a worker holds some records of it."""
+    record = bytes(100_000)
+    with gzip.open(tmp_path / "a.tfrecord", "wb") as file:
+        for _ in range(2000):
+            file.write(HEADER.pack(len(record), 0) + record + bytes(FOOTER))
+    (where,) = files(stored_paths.stored_folder(put_folder(bucket, tmp_path)))
+    tracemalloc.start()
+    try:
+        assert sum(len(one) for one in records(where)) == 2000 * len(record)
+        assert sum(1 for _ in tfrecord_files.raw([where])) == 2000
+        assert tracemalloc.get_traced_memory()[1] < 30 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_position_in_the_middle_is_kept(

@@ -8,6 +8,50 @@ from store.client import Client
 from store.errors import Gone, Unreachable
 
 _ASK_AGAIN_SECONDS = 0.2
+_ANSWERED_SECONDS = 60.0
+_AWAY_SECONDS = 15.0
+"""So long counts what was found by `require_answer`."""
+
+
+def require_answer(client: Client) -> None:
+    """Raise Unreachable unless the store answers, to whatever effect.
+
+    boto3 asks a store five times, which takes a silent one a minute. So it is asked here once, for
+    nothing: that takes 12 s at most. Whoever asks in the next seconds is told the same at once.
+    """
+    with client.presence:
+        since = client.looked_at
+        age = None if since is None else time.monotonic() - since
+        if age is None or age > (_AWAY_SECONDS if client.away else _ANSWERED_SECONDS):
+            client.away = None
+            try:
+                _knock(client)
+            except Unreachable as error:
+                client.away = error
+            client.looked_at = time.monotonic()
+        if (away := client.away) is not None:
+            raise type(away)(str(away)) from away
+
+
+def _knock(client: Client) -> None:
+    from botocore.awsrequest import AWSPreparedRequest
+    from botocore.exceptions import ConnectionClosedError
+
+    # boto3 has no name for it that others may use.
+    http: Any = getattr(getattr(client.s3, "_endpoint", None), "http_session", None)
+    if http is None:
+        return
+    url = f"{client.s3.meta.endpoint_url.rstrip('/')}/"
+    headers: Any = {}
+    with client.explained("use the object store"):
+        for is_last in (False, True):
+            try:
+                http.send(AWSPreparedRequest("HEAD", url, headers, None, False))
+                return
+            except ConnectionClosedError:
+                # As one that nobody used for a while.
+                if is_last:
+                    raise
 
 
 def wait_until_it_answers(client: Client, seconds: float) -> None:
@@ -18,8 +62,11 @@ def wait_until_it_answers(client: Client, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
+            _knock(client)
             with client.explained("list the buckets"):
                 client.s3.list_buckets(MaxBuckets=1)
+            with client.presence:
+                client.looked_at, client.away = time.monotonic(), None
             return
         except Unreachable:
             if time.monotonic() > deadline:

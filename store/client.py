@@ -27,6 +27,10 @@ _ATTEMPTS = 5
 that it has too much to do (botocore's `ExponentialBackoff`). So a lost connection is made up for;
 who has to outlive a store that is started anew tries again by itself."""
 
+_CONNECT_SECONDS = 5
+_READ_SECONDS = 12
+"""Of a request that somebody at a terminal waits for."""
+
 _NO_HOST = (
     "dlstack:s3AddressingStyle is 'virtual': each bucket needs a DNS name of its own there. If it "
     "has none, set it to 'path'."
@@ -46,6 +50,8 @@ class Client:
     """URL under which errors name the store; empty: the one by which it is reached."""
     why: Callable[[], str] | None = None
     """Says why it can't be reached, where the way to it knows; else empty."""
+    full: Callable[[], str] | None = None
+    """Says that its disk is full, and what to do, where that can be asked; else empty."""
     plain: "Callable[[], S3Client] | None" = None
     """Makes what writes without such checksums: its requests are signed with the SHA-256 of what
     they carry. None: the store is known to do all that S3 does."""
@@ -55,6 +61,12 @@ class Client:
     deletes_many: bool = True
     requests: Requests | None = None
     """The quick way for single objects; None: all is boto3's affair."""
+    presence: threading.Lock = field(default_factory=threading.Lock)
+    """Of `looked_at` and `away`, which `store.buckets` finds out."""
+    looked_at: float | None = None
+    """When somebody looked last whether it answers at all, by the monotonic clock."""
+    away: Exception | None = None
+    """What was wrong then; None: it answered."""
 
     @property
     def endpoint(self) -> str:
@@ -67,23 +79,29 @@ class Client:
 
     def explained(self, action: str) -> AbstractContextManager[None]:
         """Turn errors of boto3 into StoreErrors. `action` follows "Can't"."""
-        return explained(action, self.endpoint, self.advice, self.why)
+        return explained(action, self.endpoint, self.advice, self.why, self.full)
 
 
 @lru_cache(maxsize=8)
 def connect(
-    access: Access, *, direct: bool, called: str = "", why: Callable[[], str] | None = None
+    access: Access,
+    *,
+    direct: bool,
+    called: str = "",
+    why: Callable[[], str] | None = None,
+    full: Callable[[], str] | None = None,
 ) -> Client:
     """Return a client of the store that a stack's configuration names.
 
-    Whoever waits for it sits before a terminal: maybe far away from the store, behind a slow line,
-    and with a store that hangs after a minute at most they are told so.
+    Whoever waits for it sits before a terminal: maybe far away from the store, behind a slow line.
+    A request is tried again for a minute where a store hangs; that it does is told in seconds
+    (`buckets.require_answer`).
 
     Args:
         access: where it is, and by which credentials it is asked.
         direct: it is the stack's own store, behind a port of this machine: the environment's HTTP
             proxies don't lead there.
-        called, why: see `Client`.
+        called, why, full: see `Client`.
 
     Raises:
         BadSettings: the endpoint is not a URL, or the environment names a profile that isn't there.
@@ -94,8 +112,9 @@ def connect(
         is_known=direct,
         called=called,
         why=why,
-        connect_timeout=5,
-        read_timeout=12,
+        full=full,
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
         proxies={} if direct else None,
         # The configuration says AWS by no endpoint: the shell's AWS_ENDPOINT_URL would send a
         # stack's data somewhere else.
@@ -130,6 +149,7 @@ def _client(
     is_known: bool,
     called: str = "",
     why: Callable[[], str] | None = None,
+    full: Callable[[], str] | None = None,
     **settings: Any,
 ) -> Client:
     """Return a client. What is empty, boto3 finds in the environment and the profile.
@@ -138,7 +158,7 @@ def _client(
         advice: for errors.
         access: of the store.
         is_known: it is the stack's own, and can do all that S3 does, as AWS itself can.
-        called, why: see `Client`.
+        called, why, full: see `Client`.
         settings: more of botocore's.
     """
     import boto3
@@ -192,4 +212,5 @@ def _client(
 
     is_known = is_known or _AWS.search(client.meta.endpoint_url) is not None
     requests = Requests(client, session.get_credentials())
-    return Client(client, advice, called, why, None if is_known else plain, requests=requests)
+    how = None if is_known else plain
+    return Client(client, advice, called, why, full, how, requests=requests)

@@ -70,12 +70,27 @@ def of(client: Client, bucket: str) -> Dialect:
     with client.lock:
         if client.dialect is None:
             client.dialect = (
-                _try(client, S3Url(bucket, f"{OWN_PREFIX}-try-{uuid.uuid4()}"))
-                if client.plain
-                else Dialect(client.s3, True, True)
+                _try(client, _place(bucket)) if client.plain else Dialect(client.s3, True, True)
             )
         found: Dialect = client.dialect
         return found
+
+
+def require_writable(client: Client, bucket: str) -> None:
+    """Raise a StoreError unless something can be written to the bucket now: it may be full."""
+    is_tried = client.dialect is None and client.plain is not None
+    how = of(client, bucket)
+    if is_tried:
+        return
+    url = _place(bucket)
+    _put(client, how.s3, url, **how.checksum)
+    # It can be written to, whatever becomes of this.
+    with contextlib.suppress(StoreError):
+        _delete(client, how.s3, url)
+
+
+def _place(bucket: str) -> S3Url:
+    return S3Url(bucket, f"{OWN_PREFIX}-try-{uuid.uuid4()}")
 
 
 def _try(client: Client, url: S3Url) -> Dialect:
@@ -93,8 +108,8 @@ def _try(client: Client, url: S3Url) -> Dialect:
     try:
         conditional = _refuses_a_second(client, s3, url)
     finally:
-        with contextlib.suppress(Unreachable), client.explained(f"delete from '{url.bucket}'"):
-            s3.delete_object(Bucket=url.bucket, Key=url.prefix)
+        with contextlib.suppress(Unreachable):
+            _delete(client, s3, url)
     return Dialect(s3, checksums, conditional)
 
 
@@ -107,6 +122,11 @@ def _refuses_a_second(client: Client, s3: "S3Client", url: S3Url) -> bool:
         # Refused for another reason, or cut off: as good as unknown.
         return False
     return False
+
+
+def _delete(client: Client, s3: "S3Client", url: S3Url) -> None:
+    with client.explained(f"delete from '{url.bucket}'"):
+        s3.delete_object(Bucket=url.bucket, Key=url.prefix)
 
 
 def _put(client: Client, s3: "S3Client", url: S3Url, **options: Any) -> None:

@@ -4,6 +4,7 @@ boto3 to a few kinds of errors, and what to do about each in the words of whoeve
 Nothing of boto3 is imported before something went wrong.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -200,7 +201,8 @@ PROGRAM: Advice = {
     WrongClock: "Set this machine's clock.",
     WrongRegion: "Set dlstack:s3Region to the store's region.",
     Unsupported: "docs/stores.md says what a store must be able to do.",
-    Full: "Make room in it, or raise its quota.",
+    Full: "Make room in it ('python -m infra prune --keep N' or dlstack:keepVersions do so), or "
+    "raise its quota.",
     BadSettings: "Check dlstack:s3Endpoint, and the AWS_* variables of this shell.",
     StoreError: "Try again, or see the store's log.",
 }
@@ -212,8 +214,9 @@ IN_STACK: Advice = {
     WrongCredentials: "Run 'pulumi up --refresh'.",
     Unreachable: "It is the stack's own: 'pulumi up --refresh' starts it again, and "
     "'python -m infra status' says how it is.",
-    StoreError: "Try again. It answers so when its volume is full: "
-    "'kubectl exec deploy/object-store -n NAMESPACE -- df -h /data' says.",
+    Full: "'python -m infra status' says how full its volume is. dlstack:storageSize has it grow.",
+    StoreError: "Try again. It answers so when its volume is full, too: 'python -m infra status' "
+    "says how full it is, and dlstack:storageSize has it grow.",
 }
 """The same, of the store that the stack runs itself: no setting names it."""
 
@@ -238,14 +241,19 @@ ENVIRONMENT: Advice = {
     Unsupported: "See what a store must be able to do (docs/stores.md).",
     Full: "Make room in it, or raise its quota.",
     BadSettings: "Check the URL and the AWS_* variables, AWS_ENDPOINT_URL_S3 among them.",
-    StoreError: "Try again, or see the store's log.",
+    StoreError: "Try again, or see the store's log. A stack's own store answers so when its volume "
+    "is full, too: 'python -m infra status' says how full it is.",
 }
 """For whoever reads the log of a pod, or runs a boot file: the settings are in the environment."""
 
 
 @contextmanager
 def explained(
-    action: str, endpoint: str, advice: Advice, why: Callable[[], str] | None = None
+    action: str,
+    endpoint: str,
+    advice: Advice,
+    why: Callable[[], str] | None = None,
+    full: Callable[[], str] | None = None,
 ) -> Iterator[None]:
     """Turn an error of boto3 into a StoreError that says what happened, and what to do.
 
@@ -256,6 +264,7 @@ def explained(
         endpoint: the store's, as in its URL.
         advice: in whose words to say what to do.
         why: says more of a store that can't be reached than boto3 can, if it is not empty.
+        full: says of a store that fails that its disk is full, and what to do; empty: it is not.
     """
     try:
         yield
@@ -267,7 +276,8 @@ def explained(
         if kind is Unreachable and why is not None:
             detail = why() or detail
         problem = _PROBLEMS[kind].format(endpoint=endpoint, detail=detail.rstrip("."))
-        raise kind(f"Can't {action}: {problem.rstrip('.')}. {advice[kind]}") from error
+        do = (full() if full and kind in (StoreError, Full) else "") or advice[kind]
+        raise kind(f"Can't {action}: {problem.rstrip('.')}. {do}") from error
 
 
 def _kind_and_detail(error: Exception) -> tuple[type[StoreError], str] | None:
@@ -307,8 +317,24 @@ def _kind_and_detail(error: Exception) -> tuple[type[StoreError], str] | None:
         return Unreachable if "EOF occurred" in problem else NotTrusted, problem
     # The last one: of a connection that was cut in the middle of an answer.
     if isinstance(error, ConnectionError | HTTPClientError | IncompleteReadError):
-        return Unreachable, type(error).__name__
+        return Unreachable, _in_words(error)
     # Of an endpoint that is not a URL, boto3 raises a plain ValueError.
     if isinstance(error, BotoCoreError | Boto3Error | ValueError):
         return BadSettings, " ".join(str(error).split())
     return None
+
+
+_WORDS = {
+    "ConnectTimeoutError": "it does not accept connections",
+    "ReadTimeoutError": "it accepts connections, and is silent",
+    "ConnectionClosedError": "it cuts connections",
+}
+
+
+def _in_words(error: Exception) -> str:
+    """Return what is wrong with the way to a store: `Connection refused`."""
+    name = type(error).__name__
+    # What the system says is in urllib3's error, as `[Errno 111] Connection refused`.
+    said = str(getattr(error, "kwargs", {}).get("error", ""))
+    found = re.search(r"\[Errno -?\d+\] ([^)\]'\"]+)", said)
+    return found[1].strip() if found else _WORDS.get(name, name)

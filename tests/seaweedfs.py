@@ -30,15 +30,19 @@ class SeaweedFS:
     Buckets that are not empty are never deleted by the store, as on AWS.
     """
 
-    def __init__(self, address: str = "127.0.0.1", data: Path | None = None) -> None:
+    def __init__(
+        self, address: str = "127.0.0.1", data: Path | None = None, most_volumes: int = 4000
+    ) -> None:
         """Prepare a store that will listen at `address` only.
 
         Args:
             address: of this machine.
             data: folder for what is stored; None: one of its own, which is deleted at the end.
+            most_volumes: how many, of 64 MB, there may be.
         """
         self._address = address
         self._data = data
+        self._most_volumes = most_volumes
         self.access_key = secrets.token_hex(8)
         self.secret_key = secrets.token_hex(16)
         self.reader_key = secrets.token_hex(8)
@@ -46,6 +50,8 @@ class SeaweedFS:
         self._keys = [(self.access_key, self.secret_key)]
         self._reader_secret = self.secret_key
         self.endpoint = ""
+        self.volume_port = self.master_port = 0
+        """Of its servers which say how full the disk is, and what is given out of it."""
         self._folder = Path(tempfile.mkdtemp(prefix="dlstack-seaweedfs-"))
         self._command: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -172,6 +178,7 @@ class SeaweedFS:
     def _start(self) -> bool:
         ports = _free_ports(8)
         self.endpoint = f"http://{self._address}:{ports[0]}"
+        self.volume_port, self.master_port = ports[4], ports[6]
         (self._folder / "data").mkdir(exist_ok=True)
         self._write_keys()
         command = [
@@ -194,7 +201,7 @@ class SeaweedFS:
             "-s3.port.lance=0",
             "-s3.allowDeleteBucketNotEmpty=false",
             # Each bucket is a collection of several volumes: many small ones, not preallocated.
-            "-volume.max=4000",
+            f"-volume.max={self._most_volumes}",
             f"-volume.minFreeSpace={'1MiB' if self._data else '100MiB'}",
             "-master.volumeSizeLimitMB=64",
             "-master.electionTimeout=1s",

@@ -39,6 +39,8 @@ class Rules:
     """What becomes of If-None-Match: `kept`, `ignored` (as is If-Match then) or `refused`."""
     deletes_many: bool = True
     """Else DeleteObjects wants Content-MD5, which boto3 does not send any more."""
+    refuses_writes: str = ""
+    """By which code of S3; empty: it takes them."""
     session_token: str = ""
     clock_ahead_seconds: float = 0
     expired: bool = False
@@ -130,6 +132,9 @@ class StrictStore:
             raise _Refused("503 Slow Down", "SlowDown")
         self._require_bucket(environ)
         self._require_user(environ)
+        if rules.refuses_writes and environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            status = "507 Full" if "Full" in rules.refuses_writes else "403 Forbidden"
+            raise _Refused(status, rules.refuses_writes)
         headers = {name[5:] for name in environ if name.startswith("HTTP_")}
         new = [name for name in headers if re.match("X_AMZ_(CHECKSUM_(?!MODE)|SDK_|TRAILER)", name)]
         if not rules.checksums and new:

@@ -100,6 +100,11 @@ class Flavour:
         return _mib(self.disk_gib)
 
     @property
+    def disk_bytes(self) -> int | None:
+        """Return the same in bytes."""
+        return None if self.disk_gib is None else round(self.disk_gib * 1024) * 2**20
+
+    @property
     def _disk(self) -> dict[str, str]:
         return {DISK: self.disk} if self.disk else {}
 

@@ -42,7 +42,7 @@ _forwards: dict[tuple[str, ...], "PortForward"] = {}
 _lock = threading.Lock()
 
 
-def to(cluster: Cluster, namespace: str, component: str, port: str) -> "PortForward":
+def to(cluster: Cluster, namespace: str, component: str, port: str | int) -> "PortForward":
     """Return the way to a port of a component's pods. A process has one, as long as it lives.
 
     Nothing is asked of the cluster before somebody connects to it.
@@ -51,9 +51,10 @@ def to(cluster: Cluster, namespace: str, component: str, port: str) -> "PortForw
         cluster: where the pods are.
         namespace: of the pods.
         component: their label `app.kubernetes.io/name`.
-        port: its name.
+        port: its name; or its number, for one that the pod opens to itself only.
     """
-    key = (kubeconfig.name(), cluster["context"], cluster["uid"], namespace, component, port)
+    place = (kubeconfig.name(), cluster["context"], cluster["uid"], namespace, component)
+    key = (*place, str(port))
     with _lock:
         if key not in _forwards:
             _forwards[key] = PortForward(cluster, namespace, component, port)
@@ -64,7 +65,7 @@ class PortForward:
     """A listener on 127.0.0.1. See `to`."""
 
     def __init__(
-        self, cluster: Cluster, namespace: str, component: str, port: str, at: int = 0
+        self, cluster: Cluster, namespace: str, component: str, port: str | int, at: int = 0
     ) -> None:
         """Listen, until `close` or the end of the process.
 
@@ -163,7 +164,9 @@ def _is_ready(pod: Mapping[str, Any]) -> bool:
     )
 
 
-def _number(pod: Mapping[str, Any], name: str) -> int | None:
+def _number(pod: Mapping[str, Any], name: str | int) -> int | None:
+    if isinstance(name, int):
+        return name
     for container in pod["spec"]["containers"]:
         for port in container.get("ports", []):
             if port.get("name") == name:

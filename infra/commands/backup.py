@@ -11,7 +11,7 @@ from typing import Any
 
 import pulumi
 
-from store import backups, bucket_marks, restoring
+from store import backups, bucket_marks, buckets, restoring
 from store.backups import DATA, OUTPUT, Found
 from store.client import Client, from_environment
 from store.errors import BucketTaken, NoBucket
@@ -20,7 +20,7 @@ from store.urls import S3Url, is_s3
 
 from ..resources.ownership import is_anothers, whose
 from . import restore_advice, tables
-from .deployed import Deployed
+from .deployed import Deployed, Selected
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def backup(stack: Deployed, where: str, model: str | None, *, with_data: bool) -
     """
     target = _file_for(where)
     url = S3Url.parse(where) if target is None else None
-    other = from_environment() if url else None
+    other = _other_store() if url else None
     if url and other:
         _require_other_place(stack, url, other)
     client = stack.connect()
@@ -85,8 +85,13 @@ def backup(stack: Deployed, where: str, model: str | None, *, with_data: bool) -
     return BackedUp(where, found, size, None)
 
 
-def restore(stack: Deployed, where: str) -> Restored:
+def restore(stack: Deployed, chosen: Selected, where: str) -> Restored:
     """Put the versions of a backup into a stack's buckets.
+
+    Args:
+        stack: with its buckets.
+        chosen: the same, with its configuration, by which advice is given.
+        where: the backup: a file, or a URL in the store of the environment.
 
     Raises:
         pulumi.RunError: there is no such file.
@@ -101,7 +106,7 @@ def restore(stack: Deployed, where: str) -> Restored:
         try:
             put, there = restoring.restore(client, _buckets(stack), place, told.objects, _tell)
         except restoring.Another as error:
-            advice = restore_advice.of_conflict(stack, told.versions)
+            advice = restore_advice.of_conflict(stack, chosen, told.versions)
             raise pulumi.RunError(f"{error} {advice}") from error
     return Restored(where, told.versions, told.created, told.stack, put, there)
 
@@ -141,7 +146,7 @@ def _file_for(where: str) -> Path | None:
 @contextmanager
 def _place(where: str) -> Iterator[Place]:
     if is_s3(where):
-        yield Below(from_environment(), S3Url.parse(where))
+        yield Below(_other_store(), S3Url.parse(where))
         return
     try:
         with restoring.in_file(Path(where)) as place:
@@ -150,6 +155,13 @@ def _place(where: str) -> Iterator[Place]:
         raise pulumi.RunError(
             f"Can't read '{where}': {error.strerror or error}. Name a backup."
         ) from error
+
+
+def _other_store() -> Client:
+    """Return a client of the store of the environment. Raises Unreachable, after seconds."""
+    found = from_environment()
+    buckets.require_answer(found)
+    return found
 
 
 def _require_other_place(stack: Deployed, url: S3Url, client: Client) -> None:

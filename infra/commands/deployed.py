@@ -46,6 +46,10 @@ class Selected:
     """Those that it publishes and serves, by its state."""
     given: frozenset[str] = frozenset()
     """Buckets that it uses and somebody else has made, by its state."""
+    model: str = ""
+    """`dlstack:model` as it is configured now; empty: none."""
+    deploys: bool = True
+    """`dlstack:deploy` as it is configured now."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,8 @@ def selected(stack: str | None) -> Selected:
             if one.get("version")
         ),
         frozenset(one["bucket"] for one in _outputs(state, "s3:Bucket") if one.get("given")),
+        model=_value(values, "dlstack:model"),
+        deploys=_value(values, "dlstack:deploy") != "false",
     )
 
 

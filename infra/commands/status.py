@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeVar
 
 from store.errors import StoreError
 
-from ..cluster import addresses, names, troubles
+from ..cluster import addresses, names, store_disk, troubles
 from ..cluster.served import Served, of_template
+from ..cluster.store_disk import Disk
 from ..resources import roll_out
 from ..run import run_record
 from ..run.run_record import Progress, Record
@@ -64,6 +65,8 @@ class Status:
     """What its Service sends requests to: two while a roll-out is under way."""
     services: Mapping[str, Service | None]
     """Name -> state of prediction service, TensorBoard and in-stack object store."""
+    store_disk: Disk | None
+    """Of the in-stack object store; None: there is none, or nobody can tell."""
     addresses: Mapping[str, str]
 
 
@@ -76,13 +79,14 @@ def read(stack: Deployed, now: datetime) -> Status:
     """
     with ThreadPoolExecutor(8) as pool:
 
-        def ask(question: Callable[..., _Answer], *words: str) -> "Callable[[], _Answer]":
+        def ask(question: Callable[..., _Answer], *words: Any) -> "Callable[[], _Answer]":
             return pool.submit(question, *words).result
 
         jobs = ask(stack.items, "apis/batch/v1/jobs")
         pods = ask(stack.items, "api/v1/pods")
         deployments = ask(stack.items, "apis/apps/v1/deployments")
         exposed = ask(stack.items, "api/v1/services")
+        disk = ask(_disk, stack)
         job = job_state.newest(jobs())
         record = ask(lambda: _record(stack, job_state.run_hash(job)) if job else None)
         served = sorted(_served(pods()))
@@ -112,6 +116,7 @@ def read(stack: Deployed, now: datetime) -> Status:
                 name: _service(by_name[name], pods(), told) if name in by_name else None
                 for name in _services(stack)
             },
+            store_disk=disk(),
             addresses=addresses.of_services(exposed(), stack.host, stack.public_host, stack.routes),
         )
 
@@ -165,6 +170,9 @@ def as_json(status: Status) -> dict[str, Any]:
             }
             for name, one in status.services.items()
         },
+        "storeDisk": None
+        if status.store_disk is None
+        else {"bytes": status.store_disk.size, "free": status.store_disk.free},
         "addresses": dict(status.addresses),
         "problem": status.problem or None,
     }
@@ -173,6 +181,12 @@ def as_json(status: Status) -> dict[str, Any]:
 def _services(stack: Deployed) -> list[str]:
     own = [names.OBJECT_STORE] if stack.store["in_stack"] else []
     return [names.PREDICTION, names.TENSORBOARD, *own]
+
+
+def _disk(stack: Deployed) -> Disk | None:
+    if not stack.store["in_stack"]:
+        return None
+    return store_disk.look(stack.cluster, stack.namespace)
 
 
 def _versions(

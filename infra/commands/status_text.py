@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from ..cluster import names
+from ..cluster import names, store_disk
 from ..cluster.served import Served
 from ..resources.published_model import RESTORE_OR_TRAIN
 from ..run.run_hash import short
@@ -51,6 +51,8 @@ def status_text(status: Status, width: int | None, now: datetime) -> str:
         parts.append(tables.paragraph(_pin(status.pinned, status.versions), width))
     if not status.deploys and status.versions and (withheld := _withheld(status)):
         parts.append(withheld)
+    if status.store_disk is not None and status.store_disk.is_nearly_full:
+        parts.append(tables.paragraph(store_disk.advice(status.store_disk), width))
     if shown:
         parts.append(tables.table(shown, width))
     return "\n\n".join(parts)

@@ -72,17 +72,18 @@ def declare(
         return 0
 
     def _restore(arguments: argparse.Namespace) -> int:
+        chosen = selected(arguments)
         try:
-            stack = deployed.find(selected(arguments))
+            stack = deployed.find(chosen)
         except NotDeployed as error:
-            advice = restore_advice.before_deployment(backup.versions_of(arguments.where))
+            advice = restore_advice.before_deployment(chosen, backup.versions_of(arguments.where))
             raise pulumi.RunError(f"{error.problem} {advice}") from error
-        done = backup.restore(stack, arguments.where)
+        done = backup.restore(stack, chosen, arguments.where)
         if arguments.json:
             print(json.dumps(backup.restored_json(done), indent=2))
         else:
             print(backup.restored_text(done, tables.terminal_width()))
-            say(restore_advice.after(stack, done.versions))
+            say(restore_advice.after(stack, chosen, done.versions))
         return 0
 
     fetched = command(

@@ -128,7 +128,7 @@ class ObjectStore(pulumi.ComponentResource):
                 child, pulumi.ResourceOptions(ignore_changes=["spec"])
             ),
         )
-        VolumeSize(
+        grown = VolumeSize(
             f"{name}-size",
             cluster=args.cluster,
             namespace=args.namespace,
@@ -208,8 +208,9 @@ class ObjectStore(pulumi.ComponentResource):
             opts=child,
         )
         self.endpoint = exposed.url(names.OBJECT_STORE_PORT)
-        self.ready_endpoint = pulumi.Output.all(self.endpoint, rolled_out.id).apply(
-            lambda both: str(both[0])
+        # What is about to be sent may need the room that the volume gets by this `up`.
+        self.ready_endpoint = pulumi.Output.all(self.endpoint, rolled_out.id, grown.id).apply(
+            lambda known: str(known[0])
         )
         self.volume = claim.metadata.apply(lambda metadata: str(metadata.uid or ""))
         self.register_outputs(

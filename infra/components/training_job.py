@@ -154,6 +154,8 @@ def command(args: TrainingJobArgs) -> list[pulumi.Input[str]]:
         f"--grace_seconds={args.grace_seconds}",
         f"--timeout_seconds={args.timeout_seconds}",
     ]
+    if args.flavour.disk_bytes is not None:
+        flags.append(f"--disk_bytes={args.flavour.disk_bytes}")
     if args.data_mode != "copy":
         flags.append(f"--data_mode={args.data_mode}")
     if args.scraping:

@@ -7,8 +7,8 @@ looks for a node with room.
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -19,7 +19,6 @@ from ..cluster import nodes
 from ..cluster.clusters import Cluster
 from ..cluster.flavour import DISK, GIB, Flavour
 from ..cluster.quantities import quantity
-from ..run import local_files
 from ..run.planned import PlannedRun
 from ..settings.settings import Settings
 
@@ -77,9 +76,9 @@ def _size(settings: Settings, run: PlannedRun) -> int:
     """Return the bytes of the data set; 0 where nobody here can tell."""
     if is_s3(settings.data_dir):
         return sum(int(told.partition("-")[0]) for told in run.data.values())
-    root = Path(settings.data_dir)
     try:
-        return sum(local_files.find(root, path).stat().st_size for path in run.data)
+        # There may be 100,000, and a `Path` of each takes longer than the look.
+        return sum(os.stat(f"{settings.data_dir}/{path}").st_size for path in run.data)
     except OSError:
         # Not on this machine.
         return 0

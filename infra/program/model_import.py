@@ -10,8 +10,8 @@ from typing import Any
 
 import pulumi
 
+from store import buckets, model_sources, models
 from store import client as store_client
-from store import model_sources, models
 from store.client import Client
 from store.errors import NoBucket, StoreError
 from store.model_sources import Source
@@ -112,7 +112,9 @@ def _find(given: str, settings: Settings, cluster: Cluster, own: ModelPlace | No
 def _own_client(settings: Settings, own: ModelPlace | None) -> Client | None:
     store = settings.store
     if store is not None:
-        return store_client.connect(store, direct=False)
+        client = store_client.connect(store, direct=False)
+        buckets.require_answer(client)
+        return client
     return connection.connect(own.store) if own else None
 
 

@@ -181,9 +181,8 @@ def _look(
     if place is None:
         return None
     try:
-        store = connection.connect(place.store)
         try:
-            found = models.newest_of_run(store, place.url, run_hash)
+            found = models.newest_of_run(connection.connect(place.store), place.url, run_hash)
         except Unreachable:
             if not patiently or store_start.starting(place.store) is None:
                 raise
@@ -192,7 +191,9 @@ def _look(
     except NoBucket:
         # The store answers: what was published is gone.
         return (None,)
-    except StoreError:
+    except StoreError as error:
+        if isinstance(error, Unreachable) and not patiently:
+            pulumi.log.warn(f"What is published counts as unchanged: it is not looked at. {error}")
         return None
     for damage in found.damaged[:1]:
         again = "" if found.version else " It is published again, from its last checkpoint."

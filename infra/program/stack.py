@@ -16,7 +16,7 @@ from ..resources.imported_model import ImportedModel
 from ..resources.published_model import PublishedModel
 from ..resources.retention import Retention
 from ..settings.settings import Metrics, Settings
-from . import named_objects, room
+from . import named_objects, room, store_look
 from .place import Place
 from .plan import Plan, plan
 from .proxy import ProxySecret
@@ -38,6 +38,7 @@ def build(settings: Settings) -> Mapping[str, Any]:
     problem = found.problem or _lacks_gateways(settings, cluster)
     problem = problem or _lacks_monitors(configured, cluster)
     problem = problem or named_objects.lacking(settings, cluster)
+    problem = problem or store_look.problem(settings, planned, cluster)
 
     place = Place(settings, cluster, found.host, problem, surge=found.surge)
     storage = declare_storage(settings, place)

@@ -60,8 +60,8 @@ def declare_training(
         ),
         pulumi.ResourceOptions(depends_on=proxy.resources),
     )
-    code_url = _code(settings, plan.run, storage)
-    data_url = _data(settings, plan.run, storage)
+    code, data = _code(settings, plan.run, storage), _data(settings, plan.run, storage)
+    code_url, data_url = code.url, data.url if isinstance(data, Folder) else data
     run, attempt = plan.run, plan.attempt
     others = OtherRuns(
         "other-runs",
@@ -69,8 +69,16 @@ def declare_training(
         namespace=place.namespace,
         keep=job_name(run.hash, attempt) if run and attempt else "",
         others=plan.others,
-        # What still trains writes to them until it is ended.
-        opts=pulumi.ResourceOptions(depends_on=[storage.data_bucket, storage.output_bucket]),
+        output_bucket=storage.output_bucket.bucket,
+        store=storage.store,
+        opts=pulumi.ResourceOptions(
+            depends_on=[
+                # What still trains writes to them until it is ended.
+                *(storage.data_bucket, storage.output_bucket),
+                # And trains on where what is to follow it can't be sent.
+                *(one for one in (code, data) if isinstance(one, Folder)),
+            ]
+        ),
     )
     if run is None or attempt is None:
         return Training(None, others, tensorboard, [code_url, data_url])
@@ -165,8 +173,8 @@ _AS_IT_IS = pulumi.ResourceOptions(ignore_changes=["path", "digest", "count"])
 """Of a folder while a version is pinned: what was uploaded stays, and nothing else is read."""
 
 
-def _code(settings: Settings, run: PlannedRun | None, storage: Storage) -> pulumi.Output[str]:
-    """Declare the upload of the code folder; return its URL."""
+def _code(settings: Settings, run: PlannedRun | None, storage: Storage) -> Folder:
+    """Declare the upload of the code folder."""
     return Folder(
         "code",
         path=settings.code_dir,
@@ -175,11 +183,11 @@ def _code(settings: Settings, run: PlannedRun | None, storage: Storage) -> pulum
         store=storage.store,
         source=True,
         opts=None if run else _AS_IT_IS,
-    ).url
+    )
 
 
-def _data(settings: Settings, run: PlannedRun | None, storage: Storage) -> pulumi.Input[str]:
-    """Declare the upload of the data set, unless it is in a bucket already; return its URL."""
+def _data(settings: Settings, run: PlannedRun | None, storage: Storage) -> Folder | str:
+    """Declare the upload of the data set; of one that is in a bucket already return the URL."""
     if is_s3(settings.data_dir) or not settings.data_dir:
         return settings.data_dir
     return Folder(
@@ -189,4 +197,4 @@ def _data(settings: Settings, run: PlannedRun | None, storage: Storage) -> pulum
         bucket=storage.data_bucket.bucket,
         store=storage.store,
         opts=None if run else _AS_IT_IS,
-    ).url
+    )

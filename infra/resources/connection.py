@@ -7,16 +7,18 @@ inputs are kept in the state, and a changed key must not leave the old one behin
 """
 
 import base64
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from store import buckets, client
 from store.access import ACCESS_KEY, SECRET_KEY, Access
 from store.client import Client
 from store.errors import Forbidden, Gone, Unreachable, WrongCredentials
 
-from ..cluster import api, names, port_forward
+from ..cluster import api, names, port_forward, store_disk
+from ..cluster.clusters import Cluster
 
 Store = Mapping[str, Any]
 """Input of the dynamic resources: `endpoint` (empty: AWS; of an in-stack store the one that pods
@@ -37,11 +39,49 @@ OF_THE_ENVIRONMENT = "environment"
 
 
 def connect(store: Store) -> Client:
-    """Return a client of `store`. Raises Gone if its Secret is not there."""
+    """Return a client of `store`, which answered a moment ago.
+
+    Raises:
+        Gone: its Secret is not there.
+        Unreachable: it does not answer. That is known after seconds.
+    """
+    found = _client(store)
+    buckets.require_answer(found)
+    return found
+
+
+def _client(store: Store) -> Client:
     variables = read_variables(store)
     way = way_in(store)
     access = Access.of(variables, way.endpoint, store["region"])
-    return client.connect(access, direct=store["in_stack"], called=store["endpoint"], why=way.why)
+    return client.connect(
+        access,
+        direct=store["in_stack"],
+        called=store["endpoint"],
+        why=way.why,
+        full=_full(tuple(sorted(store["cluster"].items())), store["namespace"])
+        if store["in_stack"]
+        else None,
+    )
+
+
+@functools.cache
+def _full(of: tuple[tuple[str, str], ...], namespace: str) -> Callable[[], str]:
+    """Return what says that the disk of a stack's own store is full.
+
+    The same each time: there is one client for all that ask in the same way.
+
+    Args:
+        of: the items of the stack's `Cluster`.
+        namespace: of the stack.
+    """
+    cluster = cast("Cluster", dict(of))
+
+    def say() -> str:
+        disk = store_disk.look(cluster, namespace)
+        return store_disk.advice(disk) if disk is not None and disk.is_nearly_full else ""
+
+    return say
 
 
 class WayIn(NamedTuple):
@@ -68,12 +108,13 @@ def connect_when_it_answers(store: Store, seconds: float = 0) -> Client:
 
     Raises:
         Gone: its Secret is not there.
-        Unreachable: the in-stack store did not answer within `seconds`.
+        Unreachable: the in-stack store did not answer within `seconds`, or another one does not.
     """
-    client = connect(store)
-    if store["in_stack"]:
-        buckets.wait_until_it_answers(client, seconds)
-    return client
+    if not store["in_stack"]:
+        return connect(store)
+    found = _client(store)
+    buckets.wait_until_it_answers(found, seconds)
+    return found
 
 
 def read_variables(store: Store) -> dict[str, str]:

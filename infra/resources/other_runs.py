@@ -1,7 +1,8 @@
 """Ends the training runs that are not wanted any more, before the one that is wanted begins.
 
-Two would share the room that is for one, and two of the same run would write to the same place.
-The path of this module is part of stacks' state.
+Two would share the room that is for one, and two of the same run would write to the same place. And
+it ends none for one that could not keep what it makes: the store is tried before. The path of this
+module is part of stacks' state.
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,13 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
+from store import dialect
+
 from ..cluster import ending, names
 from ..cluster.clusters import Cluster
 from ..cluster.jobs import is_active, is_of_a_run
 from . import engine
+from .connection import Store, connect
 from .provider import Provider, changed, inputs_of
 
 
@@ -47,8 +51,13 @@ def _end(props: dict[str, Any], *, known: str) -> dict[str, Any]:
     """End all Jobs but `keep`, and delete them, but for the one that Pulumi knows.
 
     That one is Pulumi's to delete: should this `up` fail, the state still says that it is there.
+
+    Raises:
+        StoreError: `keep` is another one, and can't write to the output bucket. Nothing is ended.
     """
     cluster, namespace, keep = props["cluster"], props["namespace"], props["keep"]
+    if keep and keep != known:
+        dialect.require_writable(connect(props["store"]), props["output_bucket"])
     others = [
         job
         for job in ending.jobs(cluster, namespace)
@@ -78,6 +87,8 @@ class OtherRuns(Resource, module="training", name="OtherRuns"):
         namespace: pulumi.Input[str],
         keep: str,
         others: Sequence[str],
+        output_bucket: pulumi.Input[str],
+        store: Store,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declare which run is wanted.
@@ -88,7 +99,16 @@ class OtherRuns(Resource, module="training", name="OtherRuns"):
             namespace: of the Jobs.
             keep: name of the Job that is wanted; empty for none.
             others: names of the others that the cluster has now.
+            output_bucket: to which the one that is wanted writes.
+            store: of this bucket.
             opts: resource options.
         """
-        props = {"cluster": cluster, "namespace": namespace, "keep": keep, "others": list(others)}
+        props = {
+            "cluster": cluster,
+            "namespace": namespace,
+            "keep": keep,
+            "others": list(others),
+            "output_bucket": output_bucket,
+            "store": store,
+        }
         super().__init__(_OtherRunsProvider(), name, props, opts)

@@ -2,6 +2,7 @@
 
 import pulumi
 
+from store import buckets
 from store.access import Access
 from store.client import connect
 from store.errors import NoBucket, StoreError
@@ -25,7 +26,9 @@ def in_store(url: str, store: Access) -> dict[str, str]:
     """
     try:
         place = S3Url.parse(url)
-        objects = list(list_objects(connect(store, direct=False), place))
+        client = connect(store, direct=False)
+        buckets.require_answer(client)
+        objects = list(list_objects(client, place))
         # Known now, and not when it is fetched for a training.
         require_files(place, objects)
     except NoBucket as exc:

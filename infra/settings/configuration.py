@@ -158,7 +158,7 @@ def load() -> Settings:
         )
     # Else nothing is trained: what that would take need not even be here.
     trains = model_version is None and model is None
-    data_dir = run_inputs.data_dir(reader, store, must_be_set=model is None, must_be_there=trains)
+    data_dir = run_inputs.data_dir(reader, store, must_be_set=trains, must_be_there=trains)
     code_dir, boot_file = run_inputs.code(reader, must_be_there=trains)
     min_metrics, max_metrics = reader.numbers("minMetrics"), reader.numbers("maxMetrics")
     max_decrease, max_increase = regressions.read(reader, min_metrics, max_metrics)

@@ -130,8 +130,18 @@ def test_a_code_that_nobody_knows_is_told_with_the_message_of_the_store() -> Non
     ("error", "kind", "text"),
     [
         (EndpointConnectionError(endpoint_url=URL), Unreachable, "(EndpointConnectionError)"),
-        (ConnectTimeoutError(endpoint_url=URL), Unreachable, "(ConnectTimeoutError)"),
-        (ReadTimeoutError(endpoint_url=URL), Unreachable, "(ReadTimeoutError)"),
+        (
+            EndpointConnectionError(endpoint_url=URL, error="<h>: [Errno 111] Connection refused"),
+            Unreachable,
+            "can't be reached (Connection refused)",
+        ),
+        (
+            EndpointConnectionError(endpoint_url=URL, error="('no': [Errno -2] Name not known)"),
+            Unreachable,
+            "can't be reached (Name not known)",
+        ),
+        (ConnectTimeoutError(endpoint_url=URL), Unreachable, "it does not accept connections"),
+        (ReadTimeoutError(endpoint_url=URL), Unreachable, "it accepts connections, and is silent"),
         (ResponseStreamingError(error="cut"), Unreachable, "(ResponseStreamingError)"),
         (SSLError(endpoint_url=URL, error="self-signed"), NotTrusted, "(self-signed)"),
         (NoCredentialsError(), NoCredentials, "no credentials for the object store"),
@@ -193,6 +203,30 @@ def test_of_the_stacks_own_store_no_setting_is_named() -> None:
     for error in (refusal("AccessDenied"), refusal("InvalidAccessKeyId"), ReadTimeoutError):
         raised = error if isinstance(error, ClientError) else error(endpoint_url=URL)
         assert "dlstack:s3" not in str(told(raised, IN_STACK))
+
+
+@pytest.mark.parametrize("code", ["InternalError", "QuotaExceeded"])
+def test_one_whose_disk_is_full_says_so_where_that_can_be_asked(code: str) -> None:
+    """SeaweedFS answers InternalError then."""
+
+    def told_of(full: str) -> str:
+        with (
+            pytest.raises(StoreError) as raised,
+            explained("write 's3://b/k'", URL, IN_STACK, full=lambda: full),
+        ):
+            raise refusal(code)
+        return str(raised.value)
+
+    assert told_of("Its disk is full. Let it grow.").endswith(". Its disk is full. Let it grow.")
+    assert "dlstack:storageSize has it grow." in told_of("")
+
+
+def test_a_disk_is_not_asked_for_where_something_else_is_wrong() -> None:
+    with (
+        pytest.raises(Forbidden),
+        explained("write 's3://b/k'", URL, IN_STACK, full=lambda: "The disk."),
+    ):
+        raise refusal("AccessDenied")
 
 
 def test_every_kind_has_a_problem_and_advice_for_every_reader() -> None:

@@ -6,6 +6,9 @@ for the disk nothing is left 2 s after SIGTERM, while whoever drains a node or t
 clouds do with cheap ones, leaves the pod its whole grace. So a note is kept in the store as long as
 the disk is nearly full. It counts from SIGTERM on, and is deleted when the agent is alive some
 seconds later, or ends in any other way.
+
+A pod that writes more than its flavour's disk is ended in the same way, by whatever it began with.
+The run ends before that, and says why.
 """
 
 import contextlib
@@ -15,10 +18,10 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from store.room import FULL, in_gb
+from store.room import FULL, in_gb, used
 from training.command_line import TrainingError
 
 NOTE_FILE = "disk.json"
@@ -36,6 +39,8 @@ _EVICTED_SECONDS = 5.0
 (`minimumGracePeriodInSeconds`), unless its eviction thresholds are soft."""
 _MOST_ENDS = 2
 """So many pods of a run in succession may end like this."""
+_COUNTING_SHARE = 0.02
+"""Of the time goes into counting what the pod has written: there may be a million files."""
 LARGE_BYTES = 2**30
 """What is fetched anew without a word: less than this costs nobody anything."""
 
@@ -50,6 +55,8 @@ class Disk:
         on_full: called when the disk has been full for `full_seconds`, in the thread.
         full_seconds: how long it may be full.
         large_bytes: from how many bytes on it matters that they are fetched again.
+        limit: bytes that the pod may write; None: as much as the disk has.
+        counted: the folders to which it writes.
     """
 
     def __init__(
@@ -61,6 +68,8 @@ class Disk:
         *,
         full_seconds: float = FULL_SECONDS,
         large_bytes: int = LARGE_BYTES,
+        limit: int | None = None,
+        counted: Sequence[Path] = (),
     ) -> None:
         self._folder = folder
         self._note = note
@@ -68,6 +77,10 @@ class Disk:
         self._on_full = on_full
         self._full_seconds = full_seconds
         self._large_bytes = large_bytes
+        self._limit = limit
+        self._counted = counted
+        self._count_at = 0.0
+        self._too_much = ""
         self._fetched = 0
         self._ends = 0
         self._full_since: float | None = None
@@ -114,6 +127,8 @@ class Disk:
 
     def problem(self) -> str:
         """Return why the disk is the reason of a failure; empty if it was never full."""
+        if self._too_much:
+            return self._too_much
         if not self._was_full and not self.is_full():
             return ""
         disk = shutil.disk_usage(self._folder)
@@ -123,6 +138,19 @@ class Disk:
             f"{in_gb(disk.free)} are free{data}. Give dlstack:flavour a bigger disk "
             "(dlstack:flavours), or let the boot file write less."
         )
+
+    def too_much(self) -> str:
+        """Return that the pod has written more than it may, for which Kubernetes ends it."""
+        if self._limit is None or self._too_much:
+            return self._too_much
+        written = sum(map(used, self._counted))
+        if written > self._limit:
+            self._too_much = (
+                f"The pod has written {in_gb(written)} to its node's disk, and dlstack:flavour has "
+                f"a disk of {in_gb(self._limit)}: Kubernetes ends such a pod. Give the flavour a "
+                "bigger disk (dlstack:flavours), or let the boot file write less."
+            )
+        return self._too_much
 
     def is_full(self) -> bool:
         """Say whether nothing can be written."""
@@ -186,6 +214,7 @@ class Disk:
     def _look(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
             self._look_whether_full()
+            self._look_whether_too_much()
             self._look_whether_evicting()
 
     def _look_whether_full(self) -> None:
@@ -202,6 +231,16 @@ class Disk:
         if now - self._full_since >= self._full_seconds and not self._gave_up:
             self._gave_up = True
             self._on_full()
+
+    def _look_whether_too_much(self) -> None:
+        began = time.monotonic()
+        if self._limit is None or self._gave_up or began < self._count_at:
+            return
+        if self.too_much():
+            self._gave_up = True
+            self._on_full()
+        now = time.monotonic()
+        self._count_at = now + (now - began) / _COUNTING_SHARE
 
     def _look_whether_evicting(self) -> None:
         disk = shutil.disk_usage(self._folder)

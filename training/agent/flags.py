@@ -51,6 +51,8 @@ def agent_parser() -> ArgumentParser:
     add("--timeout_seconds", type=positive_float, help=whole)
     programs = "JSON list of the paths of the code that may be run"
     add("--executables", type=_json_list, default=[], help=programs)
+    disk = "bytes that the pod may write to its node's disk (default: as many as there are)"
+    add("--disk_bytes", type=positive_int, help=disk)
     grace = "time from SIGTERM to SIGKILL"
     add("--grace_seconds", type=positive_float, default=30.0, help=grace)
     add("--provenance", type=_json_object, default={}, help="JSON object for the manifest")

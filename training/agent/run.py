@@ -118,7 +118,11 @@ class Agent:
         except Terminated as end:
             # A second one must not interrupt the clean-up. Only who presses Ctrl-C twice means it.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            self._stop_in_time(end)
+            too_much = self._disk.too_much() if self._disk else ""
+            self._stop_in_time(end, too_much)
+            if too_much:
+                # It was not another's need of the node: the next pod would end like this one.
+                raise TrainingError(too_much) from end
             raise
         finally:
             self._stop_training()
@@ -145,7 +149,12 @@ class Agent:
         )
         # A train_url that can't be used is known now rather than after the training.
         names = {CHECKPOINT_FOLDER, LOG_FILE, RECORD_FILE} if chief else {LOG_FILE}
-        disk = Disk(folders.work, folders.note, self._say, self._stop_training)
+        disk = Disk(
+            *(folders.work, folders.note, self._say, self._stop_training),
+            limit=self._options.disk_bytes,
+            # Where a pod's volumes are.
+            counted=[Path(self._options.work_dir or folders.work), Path("/tmp")],
+        )
         with self._told_at_the_start():
             earlier = self._patience.ask(lambda: mirror.fetch(names | {NOTE_FILE}))
             how = self._patience.ask(lambda: dialect.of(self._client, self._train_url.bucket))
@@ -379,17 +388,28 @@ class Agent:
         if record is not None:
             record.ends("succeeded")
 
-    def _stop_in_time(self, end: Terminated) -> None:
-        """Let the boot file save what it has, and upload it, before SIGKILL comes."""
+    def _stop_in_time(self, end: Terminated, too_much: str) -> None:
+        """Let the boot file save what it has, and upload it, before SIGKILL comes.
+
+        Args:
+            end: what came.
+            too_much: why that is the run's own fault; empty: it is not.
+        """
         grace, note = self._options.grace_seconds, self._kept_url / NOTE_FILE
         if self._disk is not None:
-            self._disk.told_to_end(lambda content: self._keep_note(note, content))
+            if too_much:
+                self._disk.ends()
+            else:
+                self._disk.told_to_end(lambda content: self._keep_note(note, content))
         if self._workers is not None:
             self._workers.close()
         if self._rounds is not None:
             self._rounds.stop(_BOOT_SHARE * grace)
         if self._record is not None:
-            self._record.ends("interrupted", f"it was told to end ({end.cause})")
+            if too_much:
+                self._record.ends("failed", too_much)
+            else:
+                self._record.ends("interrupted", f"it was told to end ({end.cause})")
         until = end.arrived + grace - _RESERVE_SECONDS
         if self._mirror is not None:
             left = until - time.monotonic()

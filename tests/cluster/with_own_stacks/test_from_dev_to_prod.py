@@ -1,9 +1,11 @@
-"""Two stacks on a real cluster: one that trains and serves nothing, one that serves what that made.
+"""Two stacks on a real cluster: one that trains and serves nothing, one that serves what that made;
+then a backup of the one becomes another stack.
 
 The tests build on each other and run in the order in which they stand here. By configuration keys
 alone, as docs/operations.md has it.
 """
 
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ import pytest
 from local.__main__ import Platform
 from local.home import REPOSITORY
 from local.stack import held_out
-from tests.cluster.conftest import Deployment, new_stack
+from tests.cluster.conftest import Deployment, configuration_kept, new_stack
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -36,13 +38,23 @@ def prod(platform: Platform) -> Iterator[Deployment]:
         yield deployment
 
 
-def status(deployment: Deployment) -> str:
-    command = [sys.executable, "-m", "infra", "status"]
-    done = subprocess.run(
+def infra(deployment: Deployment, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "infra", *words]
+    return subprocess.run(
         command, cwd=REPOSITORY, env=dict(deployment.variables), capture_output=True, text=True
     )
+
+
+def status(deployment: Deployment) -> str:
+    done = infra(deployment, "status")
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def configure_as_told(deployment: Deployment, commands: str) -> None:
+    """Run the `pulumi config` commands of an advice: `pulumi … && pulumi …`."""
+    for command in commands.split(" && "):
+        assert deployment.pulumi(*command.split()[1:]).returncode == 0
 
 
 def right(deployment: Deployment, data_dir: Path) -> int:
@@ -164,3 +176,46 @@ def test_the_copy_serves_on_when_dev_is_gone(dev, prod):
     assert done.returncode == 0
     assert "the copy of it, goes on serving" in done.stdout
     assert right(prod, dev.data_dir) >= 80
+
+
+@pytest.fixture(scope="module")
+def kept(prod: Deployment, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A backup of prod, which has copied dev's versions."""
+    file = str(tmp_path_factory.mktemp("backup") / "prod.tar")
+    assert infra(prod, "backup", file).returncode == 0
+    return file
+
+
+def test_a_backup_becomes_a_stack_of_another_name_with_the_same_answers(dev, prod, kept):
+    """Nothing is left of dev but its configuration, `deploy` false among it."""
+    done = infra(dev, "restore", kept)
+    assert done.returncode == 1
+    pin = r"'(pulumi config rm dlstack:deploy && pulumi config set dlstack:modelVersion) \d+'. Then"
+    advice = re.search(pin, done.stderr)
+    assert advice, done.stderr
+    # The newest is the one that never answers; prod serves the first.
+    configure_as_told(dev, f"{advice[1]} 1")
+    done = dev.up()
+    assert done.returncode != 0
+    assert "Version 1 of the model 'mnist' is not published" in done.stdout
+    assert "python -m infra restore FILE" in done.stdout
+    done = infra(dev, "restore", kept)
+    assert done.returncode == 0
+    assert "Serve version 1, which is pinned: pulumi up" in done.stderr
+    assert dev.up().returncode == 0
+    assert dev.names("jobs") == []
+    for name in ("modelVersion", "metrics", "runHash"):
+        assert dev.outputs()[name] == prod.outputs()[name]
+    wanted = held_out.predict(prod.variables, dev.data_dir, 100)
+    assert held_out.predict(dev.variables, dev.data_dir, 100) == wanted
+
+
+def test_the_advice_after_a_restore_takes_back_the_model_that_is_configured(prod, kept):
+    done = infra(prod, "restore", kept)
+    advice = re.search(r": (pulumi config rm dlstack:model && .* (\d+)) && pulumi up", done.stderr)
+    assert advice, done.stderr
+    with configuration_kept(prod):
+        configure_as_told(prod, advice[1])
+        preview = prod.pulumi("preview")
+    assert preview.returncode == 0
+    assert f"dlstack:modelVersion pins version {advice[2]}: nothing is trained." in preview.stdout

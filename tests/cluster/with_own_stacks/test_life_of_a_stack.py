@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -165,11 +166,20 @@ def test_a_changed_run_parameter_replaces_the_job_and_the_new_version_answers(de
     await_served(deployment, "2")
 
 
+def versions(deployment) -> list[int]:
+    """The newest first."""
+    told = json.loads(infra(deployment, "status", "--json"))
+    return [one["version"] for one in told["versions"]]
+
+
 def test_pinning_a_version_rolls_back_without_a_job(deployment):
-    # Though the working tree could not even be trained.
-    deployment.configure("modelVersion=1", "bootFile=gone.py")
-    assert deployment.up().returncode == 0
+    # Though the working tree could not even be trained, and old versions are to go.
+    deployment.configure("modelVersion=1", "bootFile=gone.py", "keepVersions=1")
+    done = deployment.up()
+    assert done.returncode == 0
     assert deployment.outputs()["modelVersion"] == 1
+    assert "dlstack:keepVersions is 1, and mnist 1 stays: " in done.stdout
+    assert versions(deployment) == [2, 1]
     await_served(deployment, "1")
     assert deployment.names("jobs") == []
     deployment.configure("bootFile=train_mnist.py")
@@ -203,8 +213,15 @@ def test_a_flavour_that_the_namespace_s_limits_refuse_is_told_at_once(deployment
     assert served(deployment) == {"1": "AVAILABLE"}
 
 
-def test_what_is_put_right_is_deployed_and_a_published_run_trains_nothing(deployment):
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a backup."""
+    return tmp_path_factory.mktemp("backup") / "backup.tar"
+
+
+def test_what_is_put_right_is_deployed_and_a_published_run_trains_nothing(deployment, kept):
     """From here on behind a load balancer, which the embedded cluster has for any stack."""
+    infra(deployment, "backup", str(kept))
     deployment.configure("flavour=cpu", "runParameters.model=softmax")
     embedded = deployment.platform.brought_kubeconfig is None
     (claim,) = deployment.items("persistentvolumeclaims")
@@ -213,11 +230,13 @@ def test_what_is_put_right_is_deployed_and_a_published_run_trains_nothing(deploy
         deployment.pulumi("config", "rm", "dlstack:host")
         deployment.configure("serviceType=LoadBalancer", "insecure=true")
         deployment.configure("tensorboardServiceType=ClusterIP")
-    assert deployment.up().returncode == 0
+    done = deployment.up()
+    assert done.returncode == 0
     outputs = deployment.outputs()
     assert outputs["modelVersion"] == 2
     await_served(deployment, "2")
     assert deployment.names("jobs") == []
+    assert "dlstack:keepVersions is 1: version 1, with what only it needed" in done.stdout
     if embedded:
         address = "jsonpath={.status.loadBalancer.ingress[0].ip}"
         told = deployment.kubectl("get", "service", "prediction", f"--output={address}")
@@ -228,27 +247,25 @@ def test_what_is_put_right_is_deployed_and_a_published_run_trains_nothing(deploy
         assert grown["status"]["capacity"] == {"storage": "11Gi"}
 
 
-def test_old_versions_go_and_come_back_from_a_file(deployment, tmp_path):
-    def versions() -> list[int]:
-        return [
-            one["version"] for one in json.loads(infra(deployment, "status", "--json"))["versions"]
-        ]
+def test_of_the_version_that_is_kept_code_and_data_are_there(deployment, tmp_path):
+    assert versions(deployment) == [2]
+    infra(deployment, "download", "2", str(tmp_path / "2"), "--data")
+    there = {file.name: file.read_bytes() for file in (tmp_path / "2" / "data").iterdir()}
+    assert there == {file.name: file.read_bytes() for file in deployment.data_dir.iterdir()}
 
-    both = versions()
-    assert sorted(both) == [1, 2]
-    kept = tmp_path / "backup.tar"
-    infra(deployment, "backup", str(kept))
-    assert "can go" in infra(deployment, "prune", "--keep=1")
-    assert versions() == both
-    infra(deployment, "prune", "--keep=1", "--yes")
-    assert versions() == [2]
-    assert served(deployment) == {"2": "AVAILABLE"}
+
+def test_old_versions_come_back_from_a_file_and_go(deployment, kept, tmp_path):
     infra(deployment, "restore", str(kept))
-    assert versions() == both
+    assert versions(deployment) == [2, 1]
     infra(deployment, "download", "1", str(tmp_path / "1"))
     assert (tmp_path / "1" / "model" / "saved_model.pb").stat().st_size > 0
     boot_file = tmp_path / "1" / "code" / "train_mnist.py"
     assert boot_file.read_bytes() == (REPOSITORY / "training/mnist/train_mnist.py").read_bytes()
+    assert "can go" in infra(deployment, "prune", "--keep=1")
+    assert versions(deployment) == [2, 1]
+    infra(deployment, "prune", "--keep=1", "--yes")
+    assert versions(deployment) == [2]
+    assert served(deployment) == {"2": "AVAILABLE"}
 
 
 def test_a_state_that_the_first_release_wrote_is_understood(deployment, tmp_path):

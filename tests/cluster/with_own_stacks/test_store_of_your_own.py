@@ -22,7 +22,7 @@ from local.home import REPOSITORY
 from local.machine import proxies
 from tests.certificates import issue
 from tests.cluster import web_identity
-from tests.cluster.conftest import Deployment, new_stack
+from tests.cluster.conftest import Deployment, configuration_kept, new_stack
 from tests.cluster.web_identity import WebIdentity
 from tests.recording_proxy import RecordingProxy
 from tests.strict_store import DOMAIN, REGION, SECRET_KEY, Rules, StrictStore
@@ -130,15 +130,34 @@ def buckets(client) -> set[str]:
     return {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
 
 
-def test_wrong_credentials_make_no_bucket_and_no_job(deployment, store, client):
+def is_there(deployment: Deployment) -> bool:
+    """Whether the stack has so much as a namespace."""
+    return deployment.kubectl("get", "namespace", deployment.namespace).returncode == 0
+
+
+def test_a_store_that_is_away_makes_nothing(deployment, store):
     set_keys(deployment, "nobody", "wrong-secret", store.rules.session_token)
-    done = deployment.up()
-    assert done.returncode != 0
-    assert store.endpoint in done.stdout
-    assert "wrong-secret" not in done.stdout
-    assert "Traceback" not in done.stdout
+    deployment.configure(f"s3Endpoint=https://{DOMAIN}:9")
+    for command in (("preview",), ("up", "--yes", "--skip-preview")):
+        done = deployment.pulumi(*command)
+        assert done.returncode != 0
+        assert f"the object store at 'https://{DOMAIN}:9' can't be reached" in done.stdout
+        assert "dlstack:s3Endpoint is right" in done.stdout
+        assert "Traceback" not in done.stdout
+    assert not is_there(deployment)
+    deployment.configure(f"s3Endpoint={store.endpoint}")
+
+
+def test_wrong_credentials_make_nothing(deployment, store, client):
+    for command in (("preview",), ("up", "--yes", "--skip-preview")):
+        done = deployment.pulumi(*command)
+        assert done.returncode != 0
+        assert store.endpoint in done.stdout
+        assert "dlstack:s3AccessKey" in done.stdout
+        assert "wrong-secret" not in done.stdout
+        assert "Traceback" not in done.stdout
     assert not {DATA, OUTPUT} & buckets(client)
-    assert deployment.names("jobs") == []
+    assert not is_there(deployment)
 
 
 def test_a_bucket_that_is_somebody_elses_is_left_alone(deployment, store, client):
@@ -162,6 +181,27 @@ def test_the_stack_runs_on_it_and_keeps_its_keys_out_of_sight(deployment, store,
         assert secret not in done.stdout
         assert secret not in exported
     assert {DATA, OUTPUT} <= buckets(client)
+
+
+def test_a_store_that_takes_nothing_is_told_and_nothing_is_ended_for_it(deployment, store):
+    before, serves = deployment.names("jobs"), deployment.outputs()["modelVersion"]
+    with configuration_kept(deployment):
+        deployment.configure("runParameters.epochs=2")
+        for code, advice in (
+            ("AccessDenied", "Check dlstack:s3AccessKey and dlstack:s3SecretKey, grant their"),
+            ("XMinioStorageFull", "is full (XMinioStorageFull). Make room in it ("),
+        ):
+            store.rules.refuses_writes = code
+            try:
+                done = deployment.up()
+            finally:
+                store.rules.refuses_writes = ""
+            assert done.returncode != 0
+            assert f"Can't write to the bucket '{OUTPUT}'" in done.stdout and code in done.stdout
+            assert advice in done.stdout
+            assert "Traceback" not in done.stdout
+            assert deployment.names("jobs") == before
+    assert deployment.outputs()["modelVersion"] == serves
 
 
 def test_a_changed_file_is_uploaded_and_the_others_are_not(deployment, client, tmp_path):

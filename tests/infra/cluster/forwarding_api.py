@@ -39,6 +39,8 @@ class ForwardingApi(ThreadingHTTPServer):
         self.forbids = False
         self.ports = {"s3": 8333}
         """Of each pod: name -> number."""
+        self.others: dict[int, int] = {}
+        """Ports that pods don't name -> the ports of this machine that they are."""
         authority = certificates.issue(folder, "authority", None)
         server = certificates.issue(folder, "server", authority, "127.0.0.1")
         client = certificates.issue(folder, "client", authority)
@@ -125,9 +127,10 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.server.pods:
             return self.answer(404, {"message": f'pods "{name}" not found'})
         (port,) = parse_qs(url.query)["ports"]
-        assert int(port) in self.server.ports.values()
+        other = self.server.others.get(int(port))
+        assert other or int(port) in self.server.ports.values()
         assert self.headers["Upgrade"] == "websocket"
-        self.forward(self.server.pods[name])
+        self.forward(other or self.server.pods[name])
 
     def forward(self, port: int) -> None:
         """Do as the kubelet does."""

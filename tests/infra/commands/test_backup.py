@@ -27,7 +27,7 @@ from tests.infra.commands.test_download import (
     data_bucket,
     published,
 )
-from tests.infra.commands.test_status import PLACE, Bucket, Run
+from tests.infra.commands.test_status import PLACE, Bucket, Run, program
 from tests.seaweedfs import SeaweedFS
 from tests.waiting import eventually
 
@@ -369,6 +369,22 @@ class TestRestore:
             "pulumi config set dlstack:modelName mnist && "
             "pulumi config set dlstack:modelVersion 3 && pulumi up" in errors
         )
+
+    def test_the_advice_takes_back_what_the_pin_would_contradict(
+        self, run: Run, kept: Path, stack: dict[str, Any], tmp_path: Path
+    ) -> None:
+        """Symptom: "dlstack:modelVersion … Use one of the two", by the `up` that was advised."""
+        config = {"dlstack:model": {"value": "s3://a/b"}, "dlstack:deploy": {"value": "false"}}
+        program(
+            tmp_path / "bin", f"[ $2 = --show-name ] && echo dev || echo '{json.dumps(config)}'"
+        )
+        pin = (
+            "pulumi config rm dlstack:model && pulumi config rm dlstack:deploy && "
+            "pulumi config set dlstack:modelVersion 4"
+        )
+        assert f": {pin} && pulumi up" in run("restore", kept.name)[2]
+        del stack[f"{PLACE}/configmaps/stack"]
+        assert f"'{pin}'. Then 'pulumi up'" in run("restore", kept.name)[2]
 
     def test_before_the_first_up_the_pin_is_named(
         self, run: Run, kept: Path, stack: dict[str, Any]

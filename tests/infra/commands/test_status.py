@@ -14,7 +14,8 @@ from uuid import uuid4
 import pulumi
 import pytest
 
-from infra.cluster import addresses, api, description
+from infra.cluster import addresses, api, description, store_disk
+from infra.cluster.store_disk import Disk
 from infra.commands import choosing, cli, deployed
 from tests.infra.commands.test_job_state import RUN, ended, job, pod
 from tests.infra.commands.test_runs import record
@@ -209,6 +210,7 @@ class TestStatus:
                 name: {"state": "ready", "reason": None, "ready": 1, "replicas": 1}
                 for name in ("prediction", "tensorboard", "object-store")
             },
+            "storeDisk": None,
             "addresses": {
                 "grpc": "203.0.113.1:31670",
                 "rest": "http://203.0.113.1:30800",
@@ -239,6 +241,18 @@ class TestStatus:
             ["page", "http://203.0.113.1:32127"],
             ["TensorBoard", "http://203.0.113.1:32307"],
         ]
+
+    def test_says_that_the_stores_disk_is_nearly_full(
+        self, run: Run, stack: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        disk = Disk(10**10, 10**8)
+        monkeypatch.setattr(store_disk, "look", lambda _, namespace: disk)
+        assert "nearly full: 100.0 MB of 10.0 GB are free. 'pulumi config" in run("status")[1]
+        found = json.loads(run("status", "--json")[1])
+        assert found["storeDisk"] == {"bytes": 10**10, "free": 10**8}
+        # Another one's is asked by nobody.
+        stack[f"{PLACE}/configmaps/stack"]["data"]["storeInStack"] = "false"
+        assert json.loads(run("status", "--json")[1])["storeDisk"] is None
 
     def test_says_how_far_a_run_is(self, run: Run, stack: dict[str, Any], bucket: Bucket) -> None:
         stack[JOBS] = {"items": [job()]}

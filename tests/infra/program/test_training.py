@@ -8,6 +8,7 @@ import pulumi
 import pytest
 
 from infra.components import scraping
+from infra.program import training
 from tests.infra.conftest import STACK, Engine, FakeCluster, Up, node
 from tests.infra.program.test_program import (
     DEPLOYMENT,
@@ -133,6 +134,20 @@ class TestTrainingJob:
             f"run {run_hash[:12]}, attempt 1",
         )
 
+    def test_others_train_on_until_code_and_data_have_been_sent(
+        self, up: Up, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Symptom: a store that was full ended the run that trained, and no other one began."""
+        declare, after = training.OtherRuns, list[str]()
+
+        def declared(*args: Any, opts: pulumi.ResourceOptions, **named: Any) -> Any:
+            after.extend(one._name for one in opts.depends_on)  # type: ignore[union-attr]
+            return declare(*args, opts=opts, **named)
+
+        monkeypatch.setattr(training, "OtherRuns", declared)
+        up()
+        assert {"code", "data"} <= set(after)
+
     def test_its_boot_file_must_not_be_left_out(self, up: Up, project: Path) -> None:
         """It would fail in the cluster, minutes later."""
         (project / "code" / ".dlstackignore").write_text("*.py\n!model.py\n")
@@ -254,6 +269,9 @@ class TestTrainingJob:
             assert {one["sizeLimit"] for one in disks} == {"51200Mi", "8192Mi"} - (
                 set() if type_ == JOB else {"8192Mi"}
             )
+        # The run ends by itself before its pod is evicted.
+        command = containers(engine.the(JOB, "training-job"))["training"]["command"]
+        assert f"--disk_bytes={50 * 2**30}" in command
 
     def test_what_is_a_failure_counts_and_a_deleted_pod_is_none(
         self, up: Up, engine: Engine

@@ -1,4 +1,7 @@
-"""The dynamic resource that ends training runs which are not wanted any more."""
+"""The dynamic resource that ends training runs which are not wanted any more.
+
+The cluster is a fake, the store a real one.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -8,9 +11,11 @@ import pulumi
 import pytest
 
 from infra.cluster import api, ending
-from infra.resources import other_runs
+from infra.resources import connection, other_runs
+from store.errors import Forbidden
 from tests.infra.conftest import CLUSTER
-from tests.infra.resources.conftest import Props
+from tests.infra.resources.conftest import Props, keys
+from tests.seaweedfs import SeaweedFS
 
 provider = other_runs._OtherRunsProvider()
 PLACE = "/apis/batch/v1/namespaces/test/jobs"
@@ -87,12 +92,23 @@ def put(cluster: Cluster) -> Iterator[Callable[..., None]]:
     yield put
 
 
-def props(keep: str, *others: str) -> Props:
+Wanted = Callable[..., Props]
+
+
+@pytest.fixture
+def props(store: Props, bucket: str) -> Wanted:
+    def wanted(keep: str, *others: str) -> Props:
+        return of(keep, *others) | {"store": store, "output_bucket": bucket}
+
+    return wanted
+
+
+def of(keep: str, *others: str) -> Props:
     return {"cluster": CLUSTER, "namespace": "test", "keep": keep, "others": list(others)}
 
 
 def test_all_others_are_ended_before_the_wanted_one_begins(
-    cluster: Cluster, put: Callable[..., None]
+    cluster: Cluster, put: Callable[..., None], props: Wanted
 ) -> None:
     """And those that nobody knows are deleted; the one of the state is Pulumi's to delete."""
     put(job("old"), job("orphan"), job("ended", "Complete"), job("new"), job("foreign", run=None))
@@ -106,7 +122,7 @@ def test_all_others_are_ended_before_the_wanted_one_begins(
 
 
 def test_a_new_stack_knows_none_of_those_that_are_there(
-    cluster: Cluster, put: Callable[..., None]
+    cluster: Cluster, put: Callable[..., None], props: Wanted
 ) -> None:
     put(job("of a killed up"))
     provider.create(props("new", "of a killed up"))
@@ -117,7 +133,7 @@ def test_destroy_ends_all_before_the_buckets_are_emptied(
     cluster: Cluster, put: Callable[..., None]
 ) -> None:
     put(job("one"), job("two", "Failed"))
-    provider.delete("id", props("one"))
+    provider.delete("id", of("one"))
     assert cluster.jobs == {} and cluster.done[-1] == "looked for pods of training"
 
 
@@ -129,12 +145,15 @@ def test_destroy_gives_up_what_a_lost_node_holds(
     cluster.lost = [
         {"metadata": store, "spec": {"nodeName": "two"}, "status": {"phase": "Running"}}
     ]
-    provider.delete("id", props(""))
+    provider.delete("id", of(""))
     assert cluster.done[-1] == "gave up store"
 
 
 def test_a_pod_that_does_not_end_is_named_with_the_way_out(
-    cluster: Cluster, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster,
+    put: Callable[..., None],
+    props: Wanted,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ending, "_END_SECONDS", 0.1)
     cluster.stuck = True
@@ -150,7 +169,30 @@ def test_a_pod_that_does_not_end_is_named_with_the_way_out(
 
 
 @pytest.mark.parametrize(
-    ("news", "changes"), [(props("a"), False), (props("b"), True), (props("a", "c"), True)]
+    ("news", "changes"), [(of("a"), False), (of("b"), True), (of("a", "c"), True)]
 )
 def test_it_acts_when_another_run_is_wanted_or_others_are_there(news: Props, changes: bool) -> None:
-    assert provider.diff("id", props("a", "earlier"), news).changes is changes
+    assert provider.diff("id", of("a", "earlier"), news).changes is changes
+
+
+def test_a_run_trains_on_where_the_next_one_could_not_keep_what_it_makes(
+    cluster: Cluster,
+    put: Callable[..., None],
+    props: Wanted,
+    bucket: str,
+    client: Any,
+    object_store: SeaweedFS,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Symptom: the run was ended, and the next one failed since the store was read-only."""
+    put(job("old"))
+    reader = object_store.access(access_key=object_store.reader_key).variables
+    monkeypatch.setattr(connection, "read_variables", lambda _: reader)
+    with pytest.raises(Forbidden, match=f"Can't write to the bucket '{bucket}': "):
+        provider.update("id", props("old"), props("new", "old"))
+    assert cluster.done == []
+    # What is wanted anyway, or nothing, needs no store.
+    provider.update("id", props("old"), props("old"))
+    provider.update("id", props("old"), props("", "old"))
+    assert cluster.done == ["suspended old"]
+    assert keys(client, bucket) == []

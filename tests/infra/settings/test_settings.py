@@ -636,3 +636,12 @@ def test_buckets_that_are_there_have_to_make_sense(
     configure(**keys)
     with pytest.raises(pulumi.RunError, match=problem):
         configuration.load()
+
+
+def test_a_pinned_version_needs_no_data(configure: Configure) -> None:
+    """Symptom: after a restore, where `dlstack:model` alone had been set, the pin was refused."""
+    configure(dataDir=None, modelVersion="1")
+    assert configuration.load().data_dir == ""
+    configure(dataDir=None)
+    with pytest.raises(pulumi.RunError, match="dlstack:dataDir is not set"):
+        configuration.load()

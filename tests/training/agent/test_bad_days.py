@@ -206,6 +206,33 @@ def test_pods_that_were_ended_for_their_nodes_disk_are_not_followed_by_more(job:
     assert f"runs/1/{NOTE_FILE}" not in job.listing("runs/1/")
 
 
+def test_a_run_that_writes_more_than_its_flavours_disk_fails_and_says_so(
+    job: Bucket, tmp_path: Path
+) -> None:
+    """Symptom: Kubernetes ended the pod, and another one, and the next."""
+    boot(job, "(output / 'events').write_bytes(b'1' * 30_000_000)\nprint('full')\ntime.sleep(600)")
+    done = job.run(job.agent(work_dir=str(tmp_path / "work"), disk_bytes="20000000"))
+    assert done.returncode == 1
+    assert "and dlstack:flavour has a disk of 20.0 MB: Kubernetes ends such a pod" in done.stderr
+    record = json.loads(job.get("runs/1/run.json"))
+    assert record["state"] == "failed" and "a disk of 20.0 MB" in record["cause"]
+
+
+def test_a_pod_that_was_ended_for_what_it_wrote_is_not_followed_by_another(
+    job: Bucket, tmp_path: Path
+) -> None:
+    """It was told to end before it had counted: 143 would begin another pod, at no charge."""
+    boot(
+        job,
+        "(output / 'events').write_bytes(b'1' * 30_000_000)\nprint('told', flush=True)\n"
+        "os.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(600)",
+    )
+    done = job.run(job.agent(work_dir=str(tmp_path / "work"), disk_bytes="20000000"))
+    assert done.returncode == 1
+    assert "dlstack:flavour has a disk of 20.0 MB" in done.stderr
+    assert json.loads(job.get("runs/1/run.json"))["state"] == "failed"
+
+
 class TestADisk:
     """What is known of it, on a real one."""
 

@@ -74,7 +74,7 @@ class File:
 
     def _open(self, name: str) -> IO[bytes]:
         member = self._members.get(name)
-        content = self._tar.extractfile(member) if member else None
+        content = self._tar.extractfile(member) if member and member.isfile() else None
         if content is None:
             raise BadBackup(
                 f"'{self._file}' is damaged: it lacks '{name}'. Use another copy of it."
@@ -139,7 +139,7 @@ def listed(place: Place, name: str) -> Listed:
         objects = [Kept(str(one), int(size), str(sha256)) for one, size, sha256 in told["objects"]]
         versions = {str(one): [int(n) for n in some] for one, some in told["versions"].items()}
         created, stack = str(told["created"]), str(told.get("stack", ""))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _no_backup(name) from error
     for one in objects:
         kind, _, key = one.name.partition("/")

@@ -10,10 +10,10 @@ from typing import Any
 from training.apart import apart
 from training.formats import bmp, gif, jpeg, png, webp
 from training.formats.exif import orientation, upright
-from training.formats.refusal import refuse_if
+from training.formats.refusal import DAMAGED, refuse_if
 from training.quiet_tensorflow import tf, without_autograph
 
-__all__ = ["decode_picture", "decode_pictures", "each_picture", "refuse_if"]
+__all__ = ["DAMAGED", "decode_picture", "decode_pictures", "each_picture", "refuse_if"]
 
 
 @without_autograph

@@ -13,6 +13,8 @@ from training.streams import PIECE_BYTES, Folder, in_pieces, opened
 
 HEADER, FOOTER = struct.Struct("<QI"), 4
 """Of a record: its length and that number's checksum; after it, the content's checksum."""
+_FOOTER, _LENGTH = struct.Struct("<I"), 8
+_OTHER_CHECKSUM = "is not what its checksum says"
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,24 @@ class Block:
 
 
 def records(file: Folder, what: str = "") -> Iterator[bytes]:
-    """Yield the records of a file, packed by gzip or not. Their checksums are not compared.
+    """Yield the records of a file, packed by gzip or not.
 
     Args:
         what: how errors call the data set.
 
     Raises:
-        TrainingError: it is not a complete TFRecord file.
+        TrainingError: it is not a complete TFRecord file, or not what its checksums say.
     """
     number = 0
     with _complete(file, what), opened(file) as source:
         while header := source.read(HEADER.size):
             number += 1
             length = _length(header, number)
-            record = source.read(length)
-            if len(record) != length or len(source.read(FOOTER)) != FOOTER:
+            record, footer = source.read(length), source.read(FOOTER)
+            if len(record) != length or len(footer) != FOOTER:
                 raise EOFError(f"record {number} is not complete")
+            if _checksum(record) != footer:
+                raise _damaged(number)
             yield record
 
 
@@ -74,14 +78,23 @@ def blocks(file: Folder, what: str = "") -> list[Block]:
     return [*found, Block(begin, following - begin, count)] if count else found
 
 
-def split(content: "bytes | bytearray") -> list[bytes]:
-    """Return the records of a block's bytes."""
-    found, at, view = [], 0, memoryview(content)
-    unpack, header, between = HEADER.unpack_from, HEADER.size, HEADER.size + FOOTER
+def split(content: "bytes | bytearray", file: Folder, what: str = "") -> list[bytes]:
+    """Return the records of a block's bytes.
+
+    Raises:
+        TrainingError: one is not what its checksum says.
+    """
+    found: list[bytes] = []
+    at, view = 0, memoryview(content)
+    unpack, header = HEADER.unpack_from, HEADER.size
     while at < len(content):
-        length: int = unpack(content, at)[0]
-        found.append(bytes(view[at + header : at + header + length]))
-        at += between + length
+        end: int = at + header + unpack(content, at)[0]
+        record = bytes(view[at + header : end])
+        if _checksum(record) != view[end : end + FOOTER]:
+            place = f"record {len(found) + 1} of a block of {len(content)} bytes"
+            raise not_complete(file, what, ValueError(f"{place} {_OTHER_CHECKSUM}"))
+        found.append(record)
+        at = end + FOOTER
     return found
 
 
@@ -89,7 +102,22 @@ def _length(header: Any, number: int) -> int:
     if len(header) < HEADER.size:
         raise EOFError(f"record {number} is not complete")
     length: int = HEADER.unpack(header)[0]
+    # Before so many bytes are read: of a damaged file they may be an exabyte.
+    if _checksum(bytes(header[:_LENGTH])) != header[_LENGTH:]:
+        raise _damaged(number)
     return length
+
+
+def _checksum(content: bytes) -> bytes:
+    """Return the checksum as it follows what it is of: CRC-32C, masked as in TensorFlow."""
+    import google_crc32c
+
+    crc: int = google_crc32c.value(content)
+    return _FOOTER.pack(((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _damaged(number: int) -> EOFError:
+    return EOFError(f"record {number} {_OTHER_CHECKSUM}")
 
 
 @contextmanager

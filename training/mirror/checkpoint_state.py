@@ -1,5 +1,6 @@
 """TensorFlow's file `checkpoint`, which names the checkpoints beside it."""
 
+import codecs
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,8 +11,12 @@ Stamp = tuple[int, int]
 _STATE_FILE = "checkpoint"
 # `step-500.index`, `step-500.data-00000-of-00001`.
 _PART = re.compile(r"\.(index|data-\d+-of-\d+)$")
-# A protocol buffer as text: `model_checkpoint_path: "step-500"`.
-_NAMED_CHECKPOINT = re.compile(rb'^(?:all_)?model_checkpoint_paths?: "([^"]+)"$', re.MULTILINE)
+# A protocol buffer as text: `model_checkpoint_path: "step-500"`. What is not ASCII is escaped.
+_NAMED_CHECKPOINT = re.compile(
+    rb'^(?:all_)?model_checkpoint_paths?: "((?:[^"\\\n]|\\.)+)"$', re.MULTILINE
+)
+_MOST_BYTES = 2**20
+"""Of a state file. Other programs have files of this name, too, of many gigabytes (PyTorch)."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +29,21 @@ class CheckpointState:
     """Paths of the checkpoints that it names, relative to the mirrored folder: `x/step-500`."""
 
     @classmethod
-    def read(cls, file: Path, path: PurePosixPath) -> "CheckpointState":
-        """Read `file`, whose path in the mirrored folder is `path`."""
+    def read(cls, file: Path, path: PurePosixPath) -> "CheckpointState | None":
+        """Read `file`, whose path in the mirrored folder is `path`; None: it is something else."""
         stamp = stamp_of(file)
+        if stamp[0] > _MOST_BYTES or not file.is_file():
+            return None
         content = file.read_bytes()
-        names = (name.decode() for name in _NAMED_CHECKPOINT.findall(content))
+        names = [_unescaped(name) for name in _NAMED_CHECKPOINT.findall(content)]
+        if not names:
+            return None
         return cls(stamp, content, frozenset((path.parent / name).as_posix() for name in names))
+
+
+def _unescaped(name: bytes) -> str:
+    found: bytes = codecs.escape_decode(name)[0]
+    return found.decode(errors="surrogateescape")
 
 
 def stamp_of(file: Path) -> Stamp:
@@ -39,7 +53,7 @@ def stamp_of(file: Path) -> Stamp:
 
 
 def is_state(path: str | PurePosixPath) -> bool:
-    """Whether a file of this path is a checkpoint state file."""
+    """Whether a file of this path is called as a checkpoint state file is."""
     return PurePosixPath(path).name == _STATE_FILE
 
 

@@ -42,6 +42,9 @@ LATEST_SECONDS = 60.0
 # Names that TensorFlow, and this package, give to files that are not complete yet.
 _UNFINISHED = re.compile(r"\.part(/|$)|\.tmp|\.tempstate|_temp(/|$)")
 _FETCH_ATTEMPTS = 3
+_GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""What is said of a file in whose place there is nothing any more, or a folder, and of one in a
+folder in whose place there is a file."""
 
 
 def _print(line: str) -> None:
@@ -95,6 +98,8 @@ class UploadMirror:
         self._states: dict[str, CheckpointState] = {}
         self._cut_at: float | None = None
         self._failure: Exception | None = None
+        self._unfit: TrainingError | None = None
+        """Of a file that no object can stand for. All others are kept meanwhile."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upload-mirror", daemon=True)
 
@@ -125,8 +130,8 @@ class UploadMirror:
                 os.replace(self._folder / entry.path, file)
             stamp = stamp_of(file)
             self._uploaded[entry.path] = Sent(stamp, sample_of(file, stamp[0]), time.monotonic())
-            if is_state(path):
-                self._states[entry.path] = CheckpointState.read(file, path)
+            if is_state(path) and (state := CheckpointState.read(file, path)) is not None:
+                self._states[entry.path] = state
         return len(wanted)
 
     def upload(self) -> None:
@@ -154,11 +159,11 @@ class UploadMirror:
 
     def check(self) -> None:
         """Raise TrainingError when the mirror has given up."""
-        if self._failure is not None:
-            raise TrainingError(f"Gave up uploading to '{self._url}'. {self._failure}")
+        if problem := self._failure or self._unfit:
+            raise TrainingError(f"Gave up uploading to '{self._url}'. {problem}")
 
     def _run(self) -> None:
-        stopping = False
+        stopping = refused = False
         while not stopping:
             # Asked before the pass: what was written before `finish` is in the last pass.
             if stopping := self._stop.is_set():
@@ -173,6 +178,10 @@ class UploadMirror:
                 if self._on_failure is not None:
                     self._on_failure()
                 return
+            if self._unfit is not None and not refused and self._on_failure is not None:
+                # The run ends, and its log is uploaded until then.
+                refused = True
+                self._on_failure()
             # At most half of the time goes to uploads, however big the files are.
             self._stop.wait(max(self._interval, time.monotonic() - began))
 
@@ -188,14 +197,14 @@ class UploadMirror:
 
     def _upload_changes(self) -> None:
         # Read before the folder is listed: the files that a state names are older than itself.
-        states = self._read_states()
+        states, others = self._read_states()
         present = self._scan()
         before = self._rest.looks(present)
         changed = [
             path
             for path, stamp in present.items()
             if not self._is_uploaded(path, stamp)
-            and not is_state(path)
+            and (not is_state(path) or others.get(path) == stamp)
             and (_is_named(path, states) or self._is_ready(path, stamp, before.get(path)))
         ]
         small = [path for path in changed if present[path][0] <= _SNAPSHOT_BYTES]
@@ -220,15 +229,21 @@ class UploadMirror:
                 del self._uploaded[path]
                 self._states.pop(path, None)
 
-    def _read_states(self) -> dict[str, CheckpointState]:
-        found = {}
+    def _read_states(self) -> tuple[dict[str, CheckpointState], dict[str, Stamp]]:
+        """Return the states by path, and the stamps of what is only called like one."""
+        found: dict[str, CheckpointState] = {}
+        others: dict[str, Stamp] = {}
         for file in self._files():
             path = PurePosixPath(file.relative_to(self._folder).as_posix())
             if not is_state(path) or path.parts[0] in self._exclude:
                 continue
-            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                found[str(path)] = CheckpointState.read(file, path)
-        return found
+            with contextlib.suppress(*_GONE):
+                stamp, state = stamp_of(file), CheckpointState.read(file, path)
+                if state is None:
+                    others[str(path)] = stamp
+                else:
+                    found[str(path)] = state
+        return found, others
 
     def _all_uploaded(self, state: CheckpointState) -> bool:
         """Whether the store has all that `state` names; a fast run may have deleted some here."""
@@ -251,7 +266,7 @@ class UploadMirror:
     ) -> bool:
         try:
             return self._rest.is_complete(path, self._file(path), stamp, before, sent)
-        except FileNotFoundError:
+        except _GONE:
             return False
 
     def _is_due(self, stamp: Stamp, sent: Sent | None) -> bool:
@@ -270,7 +285,7 @@ class UploadMirror:
 
         def on_error(error: OSError) -> None:
             # What can't be listed must not look as if it were deleted.
-            if not isinstance(error, FileNotFoundError):
+            if not isinstance(error, _GONE):
                 raise error
 
         for folder, _, names in os.walk(self._folder, onerror=on_error):
@@ -283,17 +298,17 @@ class UploadMirror:
             if path.parts[0] in self._exclude or _UNFINISHED.search(path.as_posix()):
                 continue
             if problem := unfit_for_a_key((self._url / path.as_posix()).prefix):
-                # Trying again would not help, and meanwhile nothing else is kept.
-                raise TrainingError(
+                self._unfit = self._unfit or TrainingError(
                     f"The store can't have the file {path.as_posix()!r}: {problem}. Let the boot "
                     "file give it another name."
                 )
+                continue
             # A file may go between listing and looking: checkpoints are rotated.
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(*_GONE):
                 if file.is_file():
                     found[path.as_posix()] = stamp_of(file)
         for name, file in self._beside.items():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(*_GONE):
                 found[name] = stamp_of(file)
         return found
 
@@ -315,7 +330,7 @@ class UploadMirror:
         try:
             sample = sample_of(file, stamp[0])
             upload_file(self._client, file, self._url / path, after_read=require_same)
-        except (FileNotFoundError, OtherContent):
+        except (*_GONE, OtherContent):
             return
         self._uploaded[path] = Sent(stamp, sample, time.monotonic())
 

@@ -33,6 +33,8 @@ MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL"})
 _BLOCK_ROWS = 4096
 # A text may be long. This many characters, the csv module takes for a quote that does not end.
 _LONGEST_VALUE = 2**27
+_LONGEST_LINE = 2**27
+"""In bytes. A file without ends of lines would fill the memory, packed by gzip without any size."""
 # A number that begins with a needless zero is a code, of a place or an article.
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})").fullmatch
 _FLOAT = re.compile(
@@ -334,7 +336,13 @@ class _Lines:
 
     def __iter__(self) -> Iterator[str]:
         try:
-            for line in self._source:
+            while line := self._source.readline(_LONGEST_LINE):
+                if len(line) == _LONGEST_LINE:
+                    raise TrainingError(
+                        f"{self._file.name!r} in {self._what} has a line of more than "
+                        f"{_LONGEST_LINE // 2**20} MiB, which begins with {line[:20]!r}. "
+                        "Save it as CSV."
+                    )
                 begins = b"\xef\xbb\xbf" if self.offset == 0 else b""
                 self.offset += len(line)
                 yield _decoded(line.removeprefix(begins), self._file, self._what)

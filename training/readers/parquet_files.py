@@ -50,7 +50,7 @@ class ParquetTable(Table):
     def _block(self, number: int) -> "Mapping[str, np.ndarray[Any, Any]]":
         file, metadata, group = self._groups[number]
         names = [column.name for column in self._read]
-        with _opened(file, metadata) as opened:
+        with _complete(file, self._what), _opened(file, metadata) as opened:
             found = opened.read_row_group(group, columns=names)
         return {
             column.name: _array(found.column(column.name), column, self._missing.get(column.name))
@@ -93,21 +93,13 @@ def read(
     """
     check_share(validation)
     _pyarrow_parquet()
-    import pyarrow
-
     what = called(folder, url)
     schema: Any = None
     groups: list[_Group] = []
     counts: list[int] = []
     for file in files_of(folder, pattern, what):
-        try:
-            with _opened(file) as opened:
-                metadata, here = opened.metadata, opened.schema_arrow
-        except (pyarrow.ArrowException, OSError) as error:
-            raise TrainingError(
-                f"{file.name!r} in {what} is not a complete Parquet file: {error}. "
-                "Write it again, or remove it."
-            ) from error
+        with _complete(file, what), _opened(file) as opened:
+            metadata, here = opened.metadata, opened.schema_arrow
         schema = here if schema is None else schema
         if (here.names, here.types) != (schema.names, schema.types):
             raise TrainingError(
@@ -168,6 +160,21 @@ def _opened(file: Folder, metadata: Any = None) -> Iterator[Any]:
         yield opened
 
 
+@contextmanager
+def _complete(file: Folder, what: str) -> Iterator[None]:
+    """Say in words what pyarrow finds wrong with a file."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        fault = " ".join(str(error).split()).rstrip(".")
+        raise TrainingError(
+            f"{file.name!r} in {what} is not a complete Parquet file: {fault}. "
+            "Write it again, or remove it."
+        ) from error
+
+
 def _column(field: Any, groups: Sequence[_Group], missing: Any, what: str) -> Column:
     """Return what is known of a column: by the files' statistics, or by its values."""
     from pyarrow import types
@@ -189,7 +196,7 @@ def _column(field: Any, groups: Sequence[_Group], missing: Any, what: str) -> Co
             (chunk.statistics for chunk in chunks if chunk.path_in_schema == field.name), None
         )
         if statistics is None or not statistics.has_null_count or kind == "text":
-            with _opened(file, metadata) as opened:
+            with _complete(file, what), _opened(file, metadata) as opened:
                 found = opened.read_row_group(number, columns=[field.name]).column(0)
             gaps += found.null_count
             # One more says that there are too many.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from training import suspects
 from training.command_line import TrainingError
 from training.readers.examples import Examples, Part, Shuffle, called, is_stored, threads
 from training.readers.splits import check_share, held_out_names
@@ -34,6 +35,24 @@ class Pictures(Examples):
         # Paths are small: all of them are shuffled.
         super().__init__(len(files), what, classes, buffer=max(1, len(files)))
         self._files, self._labels, self._size = files, labels, size
+        suspects.add(files, self._problem)
+
+    def _problem(self) -> suspects.Problem:
+        from training.pictures import DAMAGED, decode_picture
+        from training.quiet_tensorflow import tf
+
+        @tf.function(input_signature=[tf.TensorSpec([], tf.string)])  # type: ignore[untyped-decorator]
+        def decoded(content: "tf.Tensor") -> "tf.Tensor":
+            return tf.size(decode_picture(content, self._size[2]))
+
+        def problem(file: Folder) -> str:
+            try:
+                decoded(tf.constant(file.read_bytes()))
+            except tf.errors.InvalidArgumentError:
+                return f"{DAMAGED} ({file})"
+            return ""
+
+        return problem
 
     def _references(self, shuffled: Shuffle, part: Part | None) -> "tf.data.Dataset":
         from training.quiet_tensorflow import tf

@@ -156,7 +156,9 @@ class Records(Examples):
         place = self._blocks[int(number)]
         assert isinstance(place.file, StoredPath)
         # Without a name for its bytes, which would keep them beside the records.
-        some = split(place.file.read_range(place.block.first, place.block.size))
+        some = split(
+            place.file.read_range(place.block.first, place.block.size), place.file, self._what
+        )
         chosen = [some[one] for one in self._chosen(place)[skip : skip + take]]
         return np.array(chosen, dtype=object)
 

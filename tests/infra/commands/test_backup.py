@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -225,6 +226,25 @@ class TestRestore:
         code, _, errors = run("restore", "kept.tar")
         assert code == 1 and "is not a backup, or one that was never finished" in errors
         assert "Traceback" not in errors and not another()
+
+    @pytest.mark.parametrize("kind", ["link", "endless list"])
+    def test_what_somebody_has_made_up_is_refused(
+        self, run: Run, kept: Path, tmp_path: Path, kind: str
+    ) -> None:
+        with tarfile.open(kept) as tar:
+            list_of = json.loads(tar.extractfile("backup.json").read())  # type: ignore[union-attr]
+        made, link = b"[" * 100_000, tarfile.TarInfo("output/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "nowhere"
+        if kind == "link":
+            made = json.dumps({**list_of, "objects": [[link.name, 1, "0" * 64]]}).encode()
+        content = tarfile.TarInfo("backup.json")
+        content.size = len(made)
+        with tarfile.open(tmp_path / "made.tar", "w") as tar:
+            tar.addfile(link)
+            tar.addfile(content, BytesIO(made))
+        code, _, errors = run("restore", "made.tar")
+        assert code == 1 and "Traceback" not in errors
+        assert "is not a backup" in errors or "it lacks 'output/link'" in errors
 
     @pytest.mark.parametrize("content", [b"", b"text", None])
     def test_what_is_no_backup_is_told(

@@ -104,6 +104,28 @@ def test_a_name_that_no_object_can_have_is_told_at_once(
     assert failed.is_set()
 
 
+def test_a_name_that_no_object_can_have_keeps_no_other_file_from_the_store(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    """Symptom: the run failed, and its log in the store was empty."""
+    log, folder = tmp_path / "log", tmp_path / "run"
+    folder.mkdir()
+    (folder / "a\nb").write_bytes(b"x")
+    log.write_bytes(b"")
+
+    def fails() -> None:
+        log.write_bytes(b"error: why")
+
+    mirror = UploadMirror(
+        from_environment(), folder, run_url, beside={"log.txt": log}, on_failure=fails
+    )
+    mirror.start()
+    eventually(log.read_bytes)
+    with pytest.raises(TrainingError, match="can't have the file"):
+        mirror.finish()
+    assert bucket.get("runs/1/log.txt") == b"error: why"
+
+
 def test_the_state_file_of_checkpoints_follows_the_files_it_names(
     bucket: Bucket, run_url: S3Url, tmp_path: Path
 ) -> None:
@@ -116,6 +138,74 @@ def test_the_state_file_of_checkpoints_follows_the_files_it_names(
     mirror.start()
     mirror.finish()
     assert order[-1] == "runs/1/checkpoint" and len(order) == 3
+
+
+def test_a_checkpoint_of_any_name_is_kept(bucket: Bucket, run_url: S3Url, tmp_path: Path) -> None:
+    """Symptom: TensorFlow escapes such names, and the state file was never uploaded."""
+    saved = tf.train.Checkpoint(value=tf.Variable(1.0))
+    manager = tf.train.CheckpointManager(
+        saved, str(tmp_path), max_to_keep=1, checkpoint_name="modèle 'a'"
+    )
+    manager.save()
+    mirror = UploadMirror(from_environment(), tmp_path, run_url)
+    mirror.start()
+    mirror.finish()
+    assert bucket.get("runs/1/checkpoint") == (tmp_path / "checkpoint").read_bytes()
+    assert len(bucket.listing("runs/1/mod")) == 2
+
+
+def test_what_is_only_called_like_a_state_file_is_a_file_like_any_other(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Symptom: PyTorch's `checkpoint` was read into memory as a whole with each pass, and put when
+    half of it was there."""
+    file = tmp_path / "checkpoint"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "checkpoint")
+    file.write_bytes(os.urandom(3 * 2**20))
+    read = Path.read_bytes
+
+    def small(path: Path) -> bytes:
+        assert path.name != "checkpoint"
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", small)
+    mirror = UploadMirror(from_environment(), tmp_path, run_url)
+    for _ in range(2):
+        mirror.upload()
+    whole = read(file)
+    assert bucket.get("runs/1/checkpoint") == whole
+    with file.open("wb", buffering=0) as half:
+        for _ in range(2):
+            half.write(os.urandom(2**20 + 1))
+            mirror.upload()
+            assert bucket.get("runs/1/checkpoint") == whole
+    mirror.upload()
+    assert bucket.get("runs/1/checkpoint") == read(file)
+
+
+def test_a_file_in_whose_place_there_is_a_folder_by_then_does_not_end_the_mirror(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("a/1", "b", "c"):
+        (tmp_path / name).write_bytes(b"x")
+    mirror = UploadMirror(from_environment(), tmp_path, run_url)
+    scan = mirror._scan
+
+    def scanned() -> Any:
+        found = scan()
+        shutil.rmtree(tmp_path / "a")
+        (tmp_path / "a").write_bytes(b"x")
+        (tmp_path / "b").unlink()
+        (tmp_path / "b").mkdir()
+        return found
+
+    monkeypatch.setattr(mirror, "_scan", scanned)
+    mirror._rest.ends(None)
+    mirror._upload_changes()
+    assert bucket.listing() == ["runs/1/c"]
 
 
 def test_what_was_there_before_a_checkpoint_is_in_the_store_before_it(

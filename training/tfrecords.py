@@ -11,6 +11,12 @@ from typing import Any
 from training.command_line import TrainingError
 from training.streams import PIECE_BYTES, Folder, in_pieces, opened
 
+try:
+    import google_crc32c
+except ImportError:
+    # An image of one's own may lack it: checksums are not compared there.
+    google_crc32c = None  # type: ignore[assignment]
+
 HEADER, FOOTER = struct.Struct("<QI"), 4
 """Of a record: its length and that number's checksum; after it, the content's checksum."""
 _FOOTER, _LENGTH = struct.Struct("<I"), 8
@@ -45,7 +51,7 @@ def records(file: Folder, what: str = "") -> Iterator[bytes]:
             record, footer = source.read(length), source.read(FOOTER)
             if len(record) != length or len(footer) != FOOTER:
                 raise EOFError(f"record {number} is not complete")
-            if _checksum(record) != footer:
+            if not _is_right(record, footer):
                 raise _damaged(number)
             yield record
 
@@ -90,7 +96,7 @@ def split(content: "bytes | bytearray", file: Folder, what: str = "") -> list[by
     while at < len(content):
         end: int = at + header + unpack(content, at)[0]
         record = bytes(view[at + header : end])
-        if _checksum(record) != view[end : end + FOOTER]:
+        if not _is_right(record, view[end : end + FOOTER]):
             place = f"record {len(found) + 1} of a block of {len(content)} bytes"
             raise not_complete(file, what, ValueError(f"{place} {_OTHER_CHECKSUM}"))
         found.append(record)
@@ -103,17 +109,17 @@ def _length(header: Any, number: int) -> int:
         raise EOFError(f"record {number} is not complete")
     length: int = HEADER.unpack(header)[0]
     # Before so many bytes are read: of a damaged file they may be an exabyte.
-    if _checksum(bytes(header[:_LENGTH])) != header[_LENGTH:]:
+    if not _is_right(bytes(header[:_LENGTH]), header[_LENGTH:]):
         raise _damaged(number)
     return length
 
 
-def _checksum(content: bytes) -> bytes:
-    """Return the checksum as it follows what it is of: CRC-32C, masked as in TensorFlow."""
-    import google_crc32c
-
+def _is_right(content: bytes, checksum: "bytes | bytearray | memoryview") -> bool:
+    """Compare what follows it: CRC-32C, masked as in TensorFlow."""
+    if google_crc32c is None:
+        return True
     crc: int = google_crc32c.value(content)
-    return _FOOTER.pack(((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+    return _FOOTER.pack(((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF) == checksum
 
 
 def _damaged(number: int) -> EOFError:

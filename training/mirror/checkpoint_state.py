@@ -25,6 +25,7 @@ class CheckpointState:
 
     stamp: Stamp
     content: bytes
+    """As it goes to the store."""
     checkpoints: frozenset[str]
     """Paths of the checkpoints that it names, relative to the mirrored folder: `x/step-500`."""
 
@@ -34,11 +35,36 @@ class CheckpointState:
         stamp = stamp_of(file)
         if stamp[0] > _MOST_BYTES or not file.is_file():
             return None
-        content = file.read_bytes()
+        content = _relative(file.read_bytes(), file.parent)
         names = [_unescaped(name) for name in _NAMED_CHECKPOINT.findall(content)]
         if not names:
             return None
         return cls(stamp, content, frozenset((path.parent / name).as_posix() for name in names))
+
+
+def _relative(content: bytes, folder: Path) -> bytes:
+    """Return a state that names what lies beside it without its folder.
+
+    TensorFlow 1's `Saver` names that, too; in another pod it is another one.
+    """
+    folders = {f"{known.as_posix()}/" for known in (folder, folder.resolve())}
+
+    def renamed(found: re.Match[bytes]) -> bytes:
+        name = _unescaped(found[1])
+        for known in folders:
+            if name.startswith(known):
+                return found[0].replace(found[1], _escaped(name.removeprefix(known)))
+        return found[0]
+
+    return _NAMED_CHECKPOINT.sub(renamed, content)
+
+
+def _escaped(text: str) -> bytes:
+    """Return a text as it is in a protocol buffer's text."""
+    return b"".join(
+        bytes([byte]) if 0x20 <= byte < 0x7F and byte not in b"\"'\\" else b"\\%03o" % byte
+        for byte in text.encode(errors="surrogateescape")
+    )
 
 
 def _unescaped(name: bytes) -> str:

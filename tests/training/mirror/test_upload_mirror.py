@@ -223,6 +223,35 @@ def test_what_was_there_before_a_checkpoint_is_in_the_store_before_it(
     mirror.finish()
 
 
+def test_checkpoints_of_tensorflow_1_are_found_in_another_folder(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    """Its `Saver` names them by absolute paths: the state was never uploaded, without a word."""
+    here = tmp_path / "modèle"
+    here.mkdir()
+    mirror = UploadMirror(from_environment(), here, run_url, interval=0.05)
+    mirror.start()
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        value = v1.get_variable("value", initializer=7.0)
+        session.run(value.initializer)
+        saver = v1.train.Saver()
+        for step in (1, 2):
+            saver.save(session, str(here / "step"), global_step=step)
+        mirror.finish()
+
+        there = tmp_path / "elsewhere"
+        there.mkdir()
+        UploadMirror(from_environment(), there, run_url).fetch(
+            {Path(key).name for key in bucket.listing("runs/1/")}
+        )
+        shutil.rmtree(here)
+        latest = tf.train.latest_checkpoint(str(there))
+        assert latest == str(there / "step-2")
+        saver.restore(session, latest)
+        assert session.run(value) == 7.0
+
+
 def test_a_large_file_arrives_whole(bucket: Bucket, run_url: S3Url, tmp_path: Path) -> None:
     content = bytes(range(256)) * 4 * 2**12 * 20
     (tmp_path / "large").write_bytes(content)

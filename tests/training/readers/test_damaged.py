@@ -64,6 +64,7 @@ def read_all(folder: Folder) -> None:
         (example(x=1), "Feature: y .* is required but could not be found"),
         (example(x=1.0, y=1.0), "Key: x, .*float but expected type: int64"),
     ],
+    ids=["garbage", "a feature missing", "another type"],
 )
 def test_a_record_that_is_not_as_the_others_is_told(tmp_path: Path, odd: bytes, said: str) -> None:
     write_records(tmp_path, odd)

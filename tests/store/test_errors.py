@@ -37,6 +37,7 @@ from store.errors import (
     NoCredentials,
     NoObject,
     NotTrusted,
+    NoUpload,
     StoreError,
     Unreachable,
     Unsupported,
@@ -51,6 +52,7 @@ URL = "http://store:8333"
 CODES: Mapping[str, type[StoreError]] = {
     "NoSuchBucket": NoBucket,
     "NoSuchKey": NoObject,
+    "NoSuchUpload": NoUpload,
     "NotFound": NoObject,
     "404": NoObject,
     "PreconditionFailed": Changed,

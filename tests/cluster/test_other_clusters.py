@@ -24,6 +24,7 @@ from tests.infra.conftest import (  # noqa: F401  (fixtures)
     fake_cluster,
     node,
     project,
+    stores_that_answer,
     up,
 )
 

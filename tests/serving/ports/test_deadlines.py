@@ -38,7 +38,10 @@ def test_long_calls_end_although_the_signature_was_quick_before(
         for _ in range(100):
             stub.Predict(request(0), timeout=20)
         long = [stub.Predict.future(request(FOR_EVER), timeout=1) for _ in range(MANY)]
-        assert {outcome(one)[0] for one in long} == {"DEADLINE_EXCEEDED"}
+        # Those that waited for a batch until then are told so, where the server is first to tell.
+        outcomes = {outcome(one)[0] for one in long}
+        assert outcomes <= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
+        assert "DEADLINE_EXCEEDED" in outcomes
         assert outcome(stub.Predict.future(request(0), timeout=10)) == ("OK", "")
         with ThreadPoolExecutor(MANY) as callers:
             statuses = set(callers.map(ask_rest, [FOR_EVER] * MANY))

@@ -341,7 +341,7 @@ def test_a_pod_of_a_node_that_is_taken_back_leaves_no_note(
     monkeypatch.setattr(agent, "_keep_note", noted)
     note.write_text(json.dumps({"ends": 0, "free": 1, "total": 10, "fetched": 10**10}))
     agent._disk = Disk(tmp_path, note, print, lambda: None)
-    agent._stop_in_time(Terminated(signal.SIGTERM))
+    agent._stop_in_time(Terminated(signal.SIGTERM), "")
     # So a pod that is evicted leaves it.
     assert json.loads(kept[0])["told"] is True
     assert key not in job.listing("runs/1/") and not note.exists()

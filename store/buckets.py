@@ -37,8 +37,7 @@ def _knock(client: Client) -> None:
     from botocore.awsrequest import AWSPreparedRequest
     from botocore.exceptions import ConnectionClosedError
 
-    # boto3 has no name for it that others may use.
-    http: Any = getattr(getattr(client.s3, "_endpoint", None), "http_session", None)
+    http = client.http
     if http is None:
         return
     url = f"{client.s3.meta.endpoint_url.rstrip('/')}/"

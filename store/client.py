@@ -17,7 +17,7 @@ from store import authorities
 from store.access import ADDRESSING_STYLE, CA_CERTIFICATE, ENDPOINT, REGION, Access
 from store.errors import ENVIRONMENT, IN_STACK, PROGRAM, Advice, Unreachable, explained
 from store.parallel import THREADS
-from store.requests import Requests, bound_unsent
+from store.requests import Requests, bound_unsent, http_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -67,6 +67,11 @@ class Client:
     """When somebody looked last whether it answers at all, by the monotonic clock."""
     away: Exception | None = None
     """What was wrong then; None: it answered."""
+
+    @property
+    def http(self) -> Any:
+        """What sends boto3's requests; None if it is not where it was."""
+        return http_of(self.s3)
 
     @property
     def endpoint(self) -> str:

@@ -50,12 +50,12 @@ class _Pieces:
 def bound_unsent(s3: "S3Client") -> None:
     """Let the connections of a client that has made none hold little that is not sent yet."""
     # boto3 has no name for it that others may use.
-    options = getattr(_http(s3), "_socket_options", None)
+    options = getattr(http_of(s3), "_socket_options", None)
     if isinstance(options, list) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         options.append((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES))
 
 
-def _http(s3: "S3Client") -> Any:
+def http_of(s3: "S3Client") -> Any:
     """Return botocore's own client of HTTP; None if it is not where it was."""
     return getattr(getattr(s3, "_endpoint", None), "http_session", None)
 
@@ -101,7 +101,7 @@ class Requests:
         from botocore.awsrequest import AWSPreparedRequest
         from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
-        http = _http(self.s3)
+        http = http_of(self.s3)
         if http is None or self.credentials is None or time.monotonic() < self._paused_until:
             return None
         try:

@@ -350,6 +350,20 @@ func message(text string) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(text))), text...)
 }
 
+// pinged returns the server's next ping, which is not answered yet.
+func (c *http2Client) pinged(t *testing.T) *http2.PingFrame {
+	t.Helper()
+	for {
+		read, err := c.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ping, is := read.(*http2.PingFrame); is && !ping.IsAck() {
+			return ping
+		}
+	}
+}
+
 // end reads until a stream or the connection ends, and returns how.
 func (c *http2Client) end(stream uint32) string {
 	text := ""
@@ -531,15 +545,7 @@ func TestAClientThatReadsNothingHoldsNobodyUp(t *testing.T) {
 func TestASilentConnectionIsAskedAndThenClosed(t *testing.T) {
 	server := newGRPCServer(t, func(wanted *config) { wanted.GRPC.KeepaliveTime, wanted.GRPC.KeepaliveTimeout = 100, 100 })
 	c := server.dial(t)
-	for {
-		read, err := c.ReadFrame()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ping, is := read.(*http2.PingFrame); is && !ping.IsAck() {
-			break
-		}
-	}
+	c.pinged(t)
 	if got := c.end(1); got != "closed" {
 		t.Fatal(got)
 	}
@@ -549,16 +555,7 @@ func TestAnOldConnectionIsToldToEnd(t *testing.T) {
 	server := newGRPCServer(t, func(wanted *config) { wanted.GRPC.MaxConnectionAge = 100 })
 	c := server.dial(t)
 	c.ask(1, false)
-	for {
-		read, err := c.ReadFrame()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ping, is := read.(*http2.PingFrame); is && !ping.IsAck() {
-			c.WritePing(true, ping.Data)
-			break
-		}
-	}
+	c.WritePing(true, c.pinged(t).Data)
 	c.WriteData(1, true, message("a"))
 	if got := c.end(1); got != "NO_ERROR 200 0 ended" {
 		t.Fatal(got)

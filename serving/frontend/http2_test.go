@@ -152,16 +152,7 @@ func TestWhatIsOpenedAfterTheGoodbyeHarmsNoOtherCall(t *testing.T) {
 	server := newGRPCServer(t, func(wanted *config) { wanted.GRPC.MaxConnectionAge = 100 })
 	c := server.dial(t)
 	c.ask(1, false)
-	for {
-		read, err := c.ReadFrame()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ping, is := read.(*http2.PingFrame); is && !ping.IsAck() {
-			c.WritePing(true, ping.Data)
-			break
-		}
-	}
+	c.WritePing(true, c.pinged(t).Data)
 	c.ask(3, false)
 	c.WriteData(3, false, message("a"))
 	c.WriteWindowUpdate(3, 1)

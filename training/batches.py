@@ -18,7 +18,9 @@ class ShuffledBatches:
     """
 
     def __init__(self, tensors: Sequence[Any], batch_size: int, seed: int) -> None:
-        self._tensors = [tf.constant(tensor) for tensor in tensors]
+        # They stay in the machine's memory: a GPU gets a batch at a time.
+        with tf.device("CPU"):
+            self._tensors = [tf.constant(tensor) for tensor in tensors]
         self._examples = len(tensors[0])
         self._batch_size = batch_size
         self._seed = seed

@@ -110,7 +110,7 @@ def run(
         validation = Validation(
             lambda: measure(model), model.module, output, settings, distribution
         )
-    with faults.in_words(), distribution.explained():
+    with faults.in_words(xla=settings.xla), distribution.explained():
         trained = train(
             _step_of(model, inputs, optimizer, distribution, xla=settings.xla),
             rate if callable(rate) else lambda _: tf.constant(rate),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from training import suspects
 from training.command_line import TrainingError
@@ -15,14 +15,36 @@ _OF_RECORD = re.compile(
     r"|Key: .*?(?=\n|\.? \[Op:|$)"
 )
 """What TensorFlow says of a `tf.train.Example` that is not as the parser was told."""
+_OF_MEMORY = re.compile(
+    r"OOM when allocating tensor with shape(?P<shape>\[[\d,]*\]) and type (?P<type>\w+) on "
+    r"\S*device:(?P<device>\w+:\d+)|(?P<xla>Out of memory while trying to allocate [\w.]+)"
+)
+_OF_XLA = (tf.errors.InternalError, tf.errors.UnimplementedError, tf.errors.InvalidArgumentError)
+"""As which XLA says that it can't compile something."""
+_OF_COMPILER = re.compile(r"(?<=\(0\) )[A-Z_]+:.+|Detected unsupported.+")
+_LONGEST = 300
 _OF_PICTURE = re.compile(r"Invalid (?:PNG|JPEG|GIF|BMP)|jpeg::Uncompress failed")
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
-    """Turn TensorFlow's errors with a text for people in them into TrainingErrors."""
+def in_words(*, xla: bool = False) -> Iterator[None]:
+    """Turn TensorFlow's errors with a text for people in them into TrainingErrors.
+
+    Args:
+        xla: whether XLA compiles the steps.
+    """
     try:
-        yield
+        with _of_xla() if xla else nullcontext():
+            yield
+    except tf.errors.ResourceExhaustedError as error:
+        said = _OF_MEMORY.search(str(error))
+        if said is None:
+            raise
+        what = said["xla"] or f"{said['shape']} of {said['type']} on {said['device']}"
+        raise TrainingError(
+            f"A step needs more memory than is free: {what}. Give a smaller --batch_size, or a "
+            "flavour with more memory."
+        ) from error
     except tf.errors.InvalidArgumentError as error:
         said = re.search(r"assertion failed: \[(.*?)\](?: \[(.*?)\])?", str(error))
         if said is None:
@@ -48,6 +70,23 @@ def in_words() -> Iterator[None]:
         if said is None:
             raise
         raise TrainingError(said[1]) from error
+
+
+@contextmanager
+def _of_xla() -> Iterator[None]:
+    try:
+        yield
+    except _OF_XLA as error:
+        text = str(error)
+        said = re.search(r"\(0\) [A-Z_]+:\s+(.+)", text) or re.search(
+            "(Detected unsupported.+)", text
+        )
+        if said is None:
+            raise
+        raise TrainingError(
+            f"XLA can't compile a step of this model here: {said[0][:_LONGEST]} Leave --xla out. "
+            "On a GPU, the variable XLA_FLAGS=--xla_gpu_enable_triton_gemm=false may help as well."
+        ) from error
 
 
 def _of_data(text: str) -> TrainingError | None:

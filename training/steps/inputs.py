@@ -58,7 +58,12 @@ class FunctionInputs(Inputs):
         pass
 
     def draw(self, number: "tf.Tensor") -> Share:
-        return lambda share, shares: self._batches(number, share, shares)
+        def share_of(share: "tf.Tensor | int", shares: int) -> Sequence[Any]:
+            # By the processor, which makes the next one while a GPU computes.
+            with tf.device("CPU"):
+                return self._batches(number, share, shares)
+
+        return share_of
 
     def position(self) -> bytes:
         return b""

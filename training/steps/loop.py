@@ -71,7 +71,8 @@ def train(
         TrainingError: the loss is not finite any more, `folder` has checkpoints that don't
             fit, the data set has a fault, or another worker is gone.
     """
-    global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
+    with tf.device("CPU"):
+        global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
     checkpoint.global_step = global_step
     positions = _Positions(inputs, distribution)
     if inputs.has_position:
@@ -145,20 +146,24 @@ class _Graph:
         # Traced before the loop, which has to know what it sums up before its first round.
         traced = tf.function(step).get_concrete_function(tf.TensorSpec([], tf.int64))
         names = list(traced.structured_outputs)
-        number = tf.TensorSpec([], tf.int64)
+        # What counts stays with the processor, as 32 bits always do: on a GPU, each turn of a loop
+        # would wait until all steps before it are done.
+        number = tf.TensorSpec([], tf.int32)
 
         @tf.function(input_signature=[number, number])  # type: ignore[untyped-decorator]
         def run_steps(rounds: "tf.Tensor", count: "tf.Tensor") -> "tf.Tensor":
-            rows = tf.TensorArray(
-                tf.float32, tf.cast(rounds, tf.int32), element_shape=[len(names) + 1]
-            )
-            for row in tf.range(tf.cast(rounds, tf.int32)):
+            rows = tf.TensorArray(tf.float32, rounds, element_shape=[len(names) + 1])
+            for row in tf.range(rounds):
                 sums = tf.zeros([len(names)])
                 for _ in tf.range(count):
-                    values = traced(global_step.read_value())
+                    with tf.device("CPU"):
+                        done = global_step.read_value()
+                    values = traced(done)
                     sums += tf.stack([values[name] for name in names])
-                    global_step.assign_add(1)
-                rate = tf.cast(learning_rate(global_step - 1), tf.float32)
+                    with tf.device("CPU"):
+                        global_step.assign_add(1)
+                with tf.device("CPU"):
+                    rate = tf.cast(learning_rate(global_step - 1), tf.float32)
                 means = sums / tf.cast(count, tf.float32)
                 rows = rows.write(row, tf.concat([means, [rate]], axis=0))
             return rows.stack()
@@ -174,7 +179,7 @@ class _Graph:
         Returns:
             For each round the means of the steps' scalars, and the learning rate of its last step.
         """
-        rows = self._run_steps(tf.constant(rounds, tf.int64), tf.constant(count, tf.int64))
+        rows = self._run_steps(tf.constant(rounds, tf.int32), tf.constant(count, tf.int32))
         return [
             (dict(zip(self._names, means, strict=True)), rate)
             for *means, rate in rows.numpy().tolist()

@@ -1,6 +1,7 @@
 """A real SeaweedFS for tests: one process on free local ports, killed and deleted at the end."""
 
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -200,7 +201,7 @@ class SeaweedFS:
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-s3.allowDeleteBucketNotEmpty=false",
-            # Each bucket is a collection of several volumes: many small ones, not preallocated.
+            # Many small ones, not preallocated.
             f"-volume.max={self._most_volumes}",
             f"-volume.minFreeSpace={'1MiB' if self._data else '100MiB'}",
             "-master.volumeSizeLimitMB=64",
@@ -216,7 +217,13 @@ class SeaweedFS:
     def _run(self) -> bool:
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder
+                self._command,
+                # As a stack's own: one volume at a time for each bucket.
+                env={**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
             )
         deadline = time.monotonic() + READY_WITHIN_SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_kubernetes.apps.v1 import Deployment, DeploymentSpecArgs, DeploymentStrategyArgs
 from pulumi_kubernetes.core.v1 import (
+    EnvVarArgs,
     ExecActionArgs,
     HTTPGetActionArgs,
     PersistentVolumeClaim,
@@ -47,7 +48,7 @@ _COMMAND = (
     "-master.telemetry=false",
     # How many requests of which kind there were, and how long they took, for Prometheus.
     f"-metricsPort={METRICS_PORT}",
-    # Each bucket takes several volumes, and the disk's size divided by this is how many there are.
+    # The disk's size divided by this is how many volumes there are.
     "-master.volumeSizeLimitMB=128",
     "-volume.max=0",
     "-volume.preStopSeconds=0",
@@ -62,6 +63,10 @@ _COMMAND = (
     "-s3.allowDeleteBucketNotEmpty=false",
     "-s3.autoCreateBucket=false",
 )
+
+_ONE_VOLUME_AT_A_TIME = EnvVarArgs(name="WEED_MASTER_VOLUME_GROWTH_COPY_1", value="1")
+"""`copy_1` of SeaweedFS' `[master.volume_growth]`. A bucket has volumes of its own, and would get
+seven at once: three buckets had no room on a disk of 2 GB."""
 
 _HAS_VOLUMES = """
 import json, urllib.request
@@ -157,7 +162,10 @@ class ObjectStore(pulumi.ComponentResource):
                             args.image,
                             _COMMAND,
                             # The variables are its only user, as long as no other is configured.
-                            env=pod_specs.store_environment(None, REGION, args.secret),
+                            env=[
+                                *pod_specs.store_environment(None, REGION, args.secret),
+                                _ONE_VOLUME_AT_A_TIME,
+                            ],
                             mounts=[VolumeMountArgs(name="data", mount_path="/data")],
                             ports={names.OBJECT_STORE_PORT: PORT},
                             resources=pod_specs.requests("100m", "256Mi", memory_limit="2Gi"),

@@ -1,6 +1,7 @@
 """How full the disk of a stack's own store is: asked of a SeaweedFS, as in a pod."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,18 @@ def test_the_stores_pod_says_it(api: ForwardingApi, object_store: SeaweedFS) -> 
     assert not found.is_given_out
 
 
+def test_each_bucket_takes_a_volume_of_a_small_disk() -> None:
+    """Symptom: the first bucket took seven, and the third got none of a disk of 2 GB."""
+    with SeaweedFS(most_volumes=5) as store, closing(store.client()) as client:
+        for bucket in ("one", "two", "three"):
+            client.create_bucket(Bucket=bucket)
+            client.put_object(Bucket=bucket, Key="key", Body=b"content")
+        assert client.get_object(Bucket="three", Key="key")["Body"].read() == b"content"
+
+
 def test_a_bucket_may_be_full_where_the_disk_is_not(api: ForwardingApi) -> None:
     """Symptom: InternalError, and nine tenths of the disk were free."""
-    with SeaweedFS(most_volumes=8) as store:
+    with SeaweedFS(most_volumes=2) as store:
         served(api, store)
         client = store.client()
         for bucket in ("one", "two"):

@@ -28,6 +28,9 @@ def test_the_stack_runs_its_own_unless_one_is_configured(up: Up, engine: Engine)
         "AWS_SECRET_ACCESS_KEY": "generated-secret",
     }
     assert engine.the(SERVICE, "object-store-service")["spec"]["ports"][0]["port"] == 8333
+    # Seven volumes for each bucket would be all of a small disk; `tests.seaweedfs` has this, too.
+    server = containers(engine.the(DEPLOYMENT, "object-store-server"))["object-store"]
+    assert environment(server)["WEED_MASTER_VOLUME_GROWTH_COPY_1"] == "1"
 
 
 def test_pods_use_its_service_and_no_other_address_of_it_is_known(up: Up, engine: Engine) -> None:

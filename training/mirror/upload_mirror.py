@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from store.client import Client
@@ -100,6 +100,12 @@ class UploadMirror:
         self._failure: Exception | None = None
         self._unfit: TrainingError | None = None
         """Of a file that no object can stand for. All others are kept meanwhile."""
+        self._closed: set[str] = set()
+        """Files and folders that the last pass was not allowed to read; what the store has of them
+        stays, and all others are kept."""
+        self._closed_told: set[str] = set()
+        self._links: set[Path] = set()
+        """Folders that are links, and that were looked at."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upload-mirror", daemon=True)
 
@@ -178,6 +184,11 @@ class UploadMirror:
                 if self._on_failure is not None:
                     self._on_failure()
                 return
+            if stopping and self._closed and self._unfit is None:
+                self._unfit = TrainingError(
+                    f"Not allowed to read {min(self._closed)!r}. Let the boot file leave files "
+                    "that it may read itself."
+                )
             if self._unfit is not None and not refused and self._on_failure is not None:
                 # The run ends, and its log is uploaded until then.
                 refused = True
@@ -196,6 +207,7 @@ class UploadMirror:
         return f"Uploading to '{self._url}' takes long: {seconds:.0f} s so far."
 
     def _upload_changes(self) -> None:
+        self._closed.clear()
         # Read before the folder is listed: the files that a state names are older than itself.
         states, others = self._read_states()
         present = self._scan()
@@ -224,10 +236,30 @@ class UploadMirror:
                 self._states[path] = state
         # States first: none may name what is gone.
         for path in sorted(set(self._uploaded) - set(present), key=is_state, reverse=True):
-            if not _is_named(path, self._states):
+            if not _is_named(path, self._states) and not self._is_closed(path):
                 delete(self._client, self._url / path)
                 del self._uploaded[path]
                 self._states.pop(path, None)
+        for path in sorted(self._closed - self._closed_told):
+            self._say(f"Not allowed to read '{path}': it is kept as soon as that is possible.")
+        self._closed_told = set(self._closed)
+
+    @contextlib.contextmanager
+    def _passing_over(self, path: str) -> Iterator[None]:
+        """Pass over a file that is gone, and for now one that can't be read."""
+        try:
+            yield
+        except _GONE:
+            pass
+        except PermissionError as error:
+            # A socket has no name.
+            if error.filename is None:
+                raise
+            self._closed.add(path)
+
+    def _is_closed(self, path: str) -> bool:
+        """Whether nobody knows if a file is gone: it, or a folder that it is in, can't be read."""
+        return any(PurePosixPath(path).is_relative_to(closed) for closed in self._closed)
 
     def _read_states(self) -> tuple[dict[str, CheckpointState], dict[str, Stamp]]:
         """Return the states by path, and the stamps of what is only called like one."""
@@ -237,7 +269,7 @@ class UploadMirror:
             path = PurePosixPath(file.relative_to(self._folder).as_posix())
             if not is_state(path) or path.parts[0] in self._exclude:
                 continue
-            with contextlib.suppress(*_GONE):
+            with self._passing_over(str(path)):
                 stamp, state = stamp_of(file), CheckpointState.read(file, path)
                 if state is None:
                     others[str(path)] = stamp
@@ -264,10 +296,9 @@ class UploadMirror:
     def _is_complete(
         self, path: str, stamp: Stamp, before: Stamp | None, sent: Sent | None
     ) -> bool:
-        try:
+        with self._passing_over(path):
             return self._rest.is_complete(path, self._file(path), stamp, before, sent)
-        except _GONE:
-            return False
+        return False
 
     def _is_due(self, stamp: Stamp, sent: Sent | None) -> bool:
         size = stamp[0]
@@ -285,11 +316,28 @@ class UploadMirror:
 
         def on_error(error: OSError) -> None:
             # What can't be listed must not look as if it were deleted.
-            if not isinstance(error, _GONE):
-                raise error
+            path = os.path.relpath(error.filename, self._folder)
+            if path.split("/")[0] not in self._exclude:
+                with self._passing_over(path):
+                    raise error
 
-        for folder, _, names in os.walk(self._folder, onerror=on_error):
+        for folder, folders, names in os.walk(self._folder, onerror=on_error):
+            self._tell_of_links([Path(folder, name) for name in folders])
             yield from (Path(folder, name) for name in names)
+
+    def _tell_of_links(self, folders: Iterable[Path]) -> None:
+        """Say of each folder that is a link to another place that what is there is not kept.
+
+        It may be the data set, or a part of the system.
+        """
+        for folder in folders:
+            path = folder.relative_to(self._folder)
+            if path in self._links or path.parts[0] in self._exclude or not folder.is_symlink():
+                continue
+            self._links.add(path)
+            target = folder.resolve()
+            if not target.is_relative_to(self._folder.resolve()):
+                self._say(f"'{path}' is a link to '{target}': what is there is not kept.")
 
     def _scan(self) -> dict[str, Stamp]:
         found = {}
@@ -304,7 +352,7 @@ class UploadMirror:
                 )
                 continue
             # A file may go between listing and looking: checkpoints are rotated.
-            with contextlib.suppress(*_GONE):
+            with self._passing_over(path.as_posix()):
                 if file.is_file():
                     found[path.as_posix()] = stamp_of(file)
         for name, file in self._beside.items():
@@ -327,12 +375,10 @@ class UploadMirror:
             if not (grows or now == stamp or has_grown):
                 raise OtherContent(f"'{path}' is written to.")
 
-        try:
+        with self._passing_over(path), contextlib.suppress(OtherContent):
             sample = sample_of(file, stamp[0])
             upload_file(self._client, file, self._url / path, after_read=require_same)
-        except (*_GONE, OtherContent):
-            return
-        self._uploaded[path] = Sent(stamp, sample, time.monotonic())
+            self._uploaded[path] = Sent(stamp, sample, time.monotonic())
 
 
 def _older_beside(path: str, state: CheckpointState, present: Mapping[str, Stamp]) -> Iterator[str]:

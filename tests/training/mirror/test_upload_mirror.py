@@ -1,9 +1,11 @@
 """A run's files are kept in the store while they are written, and a checkpoint's in an order."""
 
+import ctypes
 import itertools
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -382,3 +384,74 @@ def test_what_was_fetched_is_not_uploaded_again_and_deleted_when_it_goes(
         "runs/1/checkpoints/step-1.data-00000-of-00001",
         "runs/1/events.out.tfevents.1",
     ]
+
+
+@pytest.fixture
+def as_a_user() -> Iterator[None]:
+    """Take from this thread, and from those that it starts, what lets root read every file.
+
+    `CAP_DAC_OVERRIDE` and `CAP_DAC_READ_SEARCH` of capabilities(7); a user has neither.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    sets = (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    effective = sets[0]
+    sets[0] = effective & ~0b110
+    assert libc.capset(header, sets) == 0
+    yield
+    sets[0] = effective
+    assert libc.capset(header, sets) == 0
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_what_cannot_be_read_keeps_nothing_else_back_and_fails_the_run_at_its_end(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    """Symptom: for half an hour nothing was uploaded, no log either, and then the run failed."""
+    folder, file = tmp_path / "folder", tmp_path / "file"
+    folder.mkdir()
+    (folder / "one").write_bytes(b"1")
+    file.write_bytes(b"first")
+    lines: list[str] = []
+    mirror = UploadMirror(from_environment(), tmp_path, run_url, interval=0.05, say=lines.append)
+    mirror.start()
+    eventually(lambda: bucket.listing() == ["runs/1/file", "runs/1/folder/one"])
+    file.write_bytes(b"second")
+    file.chmod(0)
+    folder.chmod(0)
+    (tmp_path / "log").write_bytes(b"goes on")
+    eventually(lambda: "runs/1/log" in bucket.listing())
+    eventually(lambda: any("Not allowed to read 'folder'" in line for line in lines))
+    file.chmod(0o600)
+    try:
+        with pytest.raises(TrainingError, match="Not allowed to read 'folder'"):
+            mirror.finish()
+    finally:
+        folder.chmod(0o700)
+    assert bucket.get("runs/1/file") == b"second"
+    # What the store has of it stays, and it is told once.
+    assert bucket.get("runs/1/folder/one") == b"1"
+    assert len([line for line in lines if "'folder'" in line]) == 1
+
+
+def test_a_folder_that_is_a_link_to_another_place_is_told_once(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    """Symptom: what was written there was lost without a word."""
+    output, elsewhere = tmp_path / "output", tmp_path / "elsewhere"
+    for folder in (output / "inside", output / "model", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(b"x")
+    (output / "latest").symlink_to("inside")
+    (output / "linked").symlink_to(elsewhere)
+    (output / "model" / "assets").symlink_to(elsewhere)
+    lines: list[str] = []
+    mirror = UploadMirror(
+        *(from_environment(), output, run_url), exclude=frozenset({"model"}), say=lines.append
+    )
+    mirror.upload()
+    mirror.start()
+    mirror.finish()
+    assert lines == [f"'linked' is a link to '{elsewhere}': what is there is not kept."]
+    assert bucket.listing() == ["runs/1/inside/file"]

@@ -212,12 +212,23 @@ class UploadMirror:
         states, others = self._read_states()
         present = self._scan()
         before = self._rest.looks(present)
+        # Who was killed wrote these before a state that is whole: no checkpoint is kept without.
+        needed = {
+            older
+            for path, state in states.items()
+            if self._rest.is_over
+            for older in _older_beside(path, state, present)
+        }
         changed = [
             path
             for path, stamp in present.items()
             if not self._is_uploaded(path, stamp)
             and (not is_state(path) or others.get(path) == stamp)
-            and (_is_named(path, states) or self._is_ready(path, stamp, before.get(path)))
+            and (
+                path in needed
+                or _is_named(path, states)
+                or self._is_ready(path, stamp, before.get(path))
+            )
         ]
         small = [path for path in changed if present[path][0] <= _SNAPSHOT_BYTES]
         in_parallel(lambda path: self._upload(path, present[path]), small)

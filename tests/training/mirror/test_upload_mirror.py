@@ -225,6 +225,25 @@ def test_what_was_there_before_a_checkpoint_is_in_the_store_before_it(
     mirror.finish()
 
 
+def test_a_checkpoint_made_just_before_a_kill_is_kept_with_what_it_needs(
+    bucket: Bucket, run_url: S3Url, tmp_path: Path
+) -> None:
+    """Symptom: a run killed in its first second lost its checkpoint: `parameters.json` is written
+    in place, and might have been half a file."""
+    Checkpoints(tf.train.Checkpoint(value=tf.Variable(1.0)), tmp_path, {"seed": 1}).save(1)
+    folder = tmp_path / "checkpoints"
+    (folder / "later.json").write_bytes(b"half a ")
+    later = (folder / "checkpoint").stat().st_mtime_ns + 10**8
+    os.utime(folder / "later.json", ns=(later, later))
+    mirror = UploadMirror(from_environment(), tmp_path, run_url)
+    mirror._rest.ends(later / 1e9)
+    mirror._upload_changes()
+    kept = bucket.listing()
+    assert "runs/1/checkpoints/parameters.json" in kept
+    assert "runs/1/checkpoints/checkpoint" in kept
+    assert "runs/1/checkpoints/later.json" not in kept
+
+
 def test_checkpoints_of_tensorflow_1_are_found_in_another_folder(
     bucket: Bucket, run_url: S3Url, tmp_path: Path
 ) -> None:

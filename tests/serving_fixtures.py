@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,7 @@ UNUSUAL_TYPES = {
 """Types without a JSON form and, but for some, without one in numpy itself; and their numbers."""
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60
+START_SECONDS = 180
 FRONT_END = "TESTED_FRONT_END_FLAGS"
 """Variable with the flags that say which front end servers have; unset: they choose."""
 
@@ -77,6 +77,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def held_ports(count: int) -> Iterator[list[int]]:
+    """Give free TCP ports that nobody gets by chance meanwhile.
+
+    A server that starts can listen there, and where none does connections are refused. A port that
+    was only looked for is often needed seconds later: by then a server of another test may have it,
+    or the near end of anybody's connection.
+    """
+    with ExitStack() as stack:
+        ports = []
+        for _ in range(count):
+            holder = stack.enter_context(socket.socket())
+            # With this option, which servers set as well, one of them can listen beside it.
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("", 0))
+            ports.append(int(holder.getsockname()[1]))
+        yield ports
+
+
 @dataclass
 class ModelServer:
     """A running `python -m serving`."""
@@ -123,13 +142,14 @@ def failed_start(
     base: Path, name: str, flags: Sequence[str] = (), ports: tuple[int, int] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Start a server that must refuse; return how it ended, with exit status 255."""
-    done = subprocess.run(
-        server_command(base, name, *(ports or (free_port(), free_port())), flags),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    with held_ports(2) as held:
+        done = subprocess.run(
+            server_command(base, name, *(ports or held), flags),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
     assert done.returncode == 255, done.stdout + done.stderr
     return done
 
@@ -142,6 +162,7 @@ def running_server(
     *,
     wait: bool = True,
     port: bool = True,
+    ports: Sequence[int] | None = None,
 ) -> Iterator[ModelServer]:
     """Serve the versions below `base_path` (absolute) until the block ends.
 
@@ -152,10 +173,13 @@ def running_server(
         wait: until a version of the model is AVAILABLE, others may come later; ports are closed
             before that.
         port: without one gRPC is off, or at a Unix socket that `flags` name.
+        ports: of gRPC and REST, which the caller holds; by default free ones.
     """
     log_path = base_path.parent / f"{base_path.name}-{time.monotonic_ns()}.log"
-    grpc_port, rest_port = free_port() if port else 0, free_port()
-    with log_path.open("wb") as log:
+    with ExitStack() as stack:
+        grpc_port, rest_port = ports or stack.enter_context(held_ports(2))
+        grpc_port = grpc_port if port else 0
+        log = stack.enter_context(log_path.open("wb"))
         process = subprocess.Popen(
             server_command(base_path, name, grpc_port, rest_port, flags),
             cwd=ROOT,
@@ -163,20 +187,20 @@ def running_server(
             stderr=subprocess.STDOUT,
             env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         )
-    server = ModelServer(process, name, base_path, grpc_port, rest_port, log_path)
-    try:
-        if wait:
-            await_ready(server)
-        yield server
-    finally:
-        server.channel.close()
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        server = ModelServer(process, name, base_path, grpc_port, rest_port, log_path)
+        try:
+            if wait:
+                await_ready(server)
+            yield server
+        finally:
+            server.channel.close()
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
 def await_ready(server: ModelServer, seconds: float = START_SECONDS) -> None:

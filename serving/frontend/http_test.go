@@ -327,7 +327,7 @@ func TestPythonHearsWhoseClientHasGone(t *testing.T) {
 }
 
 func TestARequestIsGivenUpAtItsLimitAndTheConnectionStays(t *testing.T) {
-	server := newRESTServer(t, func(wanted *config) { wanted.REST.Timeout = 1 })
+	server := newRESTServer(t, func(wanted *config) { wanted.REST.Timeout = 2_000 })
 	got := server.send(t, "POST /slow HTTP/1.1\r\nHost: x\r\n\r\n"+"POST / HTTP/1.1\r\n"+closing+"\r\n")
 	if codeOf(got) != "504" || !strings.HasSuffix(got, "POST /|") {
 		t.Fatalf("%q", got)
@@ -340,11 +340,15 @@ func TestConnectionsThatDoNotGoOnAreClosed(t *testing.T) {
 		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\na",
 		"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na", "POST / HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
+		// What is answered has the time that it takes on a busy machine.
+		answered := strings.HasSuffix(text, "Host: x\r\n\r\n")
 		server := newRESTServer(t, func(wanted *config) {
-			wanted.REST.HeaderTimeout, wanted.REST.BodyTimeout, wanted.REST.KeepAlive = 200, 200, 200
+			if wanted.REST.KeepAlive = 200; !answered {
+				wanted.REST.HeaderTimeout, wanted.REST.BodyTimeout = 200, 200
+			}
 		})
 		got := server.send(t, text)
-		if answered := strings.HasSuffix(text, "Host: x\r\n\r\n"); answered != strings.Contains(got, " 200 ") {
+		if answered != strings.Contains(got, " 200 ") {
 			t.Errorf("%q: %q", text, got)
 		}
 		for start := time.Now(); server.bodies.held.Load() != 0; time.Sleep(time.Millisecond) {
@@ -399,7 +403,7 @@ func TestAPortThatEndsSaysSoByItsLastAnswersThenClosesWhatIsIdle(t *testing.T) {
 		found = server.phases()
 	}
 	ended := make(chan bool)
-	go func() { server.drain(2 * time.Second); close(ended) }()
+	go func() { server.drain(time.Minute); close(ended) }()
 	for !server.draining.Load() {
 		time.Sleep(time.Millisecond)
 	}

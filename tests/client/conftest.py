@@ -14,6 +14,7 @@ from tests.serving_fixtures import (
     ModelServer,
     export_kinds_model,
     export_mnist_like_model,
+    held_ports,
     running_server,
 )
 
@@ -41,6 +42,13 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
 @pytest.fixture(params=["grpc", "rest"])
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def held_port() -> Iterator[int]:
+    """A port where connections are refused, unless the test listens there."""
+    with held_ports(1) as [port]:
+        yield port
 
 
 def port_of(server: ModelServer, transport: str) -> int:

@@ -93,7 +93,7 @@ def test_what_grpcurl_sends_is_a_request_that_is_answered(
         request_serializer=PredictRequest.SerializeToString,
         response_deserializer=PredictResponse.FromString,
     )
-    response = predict(request, timeout=10)
+    response = predict(request, timeout=60)
     assert list(response.outputs["predictions"].int64_val) == [3]
 
 

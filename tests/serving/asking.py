@@ -23,7 +23,7 @@ def http_call(
     headers: dict[str, str] | None = None,
 ) -> tuple[int, str]:
     """Ask over HTTP; return status and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)
     try:
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(method, path, content, headers or {})
@@ -42,7 +42,7 @@ def refused(call: Callable[[Any], Any], request: Any) -> tuple[str, str]:
 
 def outcome(future: Any) -> tuple[str, str]:
     """Return code and text that a call over gRPC has ended with."""
-    error = future.exception(timeout=60)
+    error = future.exception(timeout=100)
     return ("OK", "") if error is None else (error.code().name, error.details())
 
 

@@ -123,13 +123,17 @@ def predict_request(
 
 
 def slow_request(server: ModelServer, seconds: float) -> predict_pb2.PredictRequest:
-    """Return a request to the `kinds` model that takes about this long on this machine."""
+    """Return a request to the `kinds` model that takes so long here, longer on a busy machine."""
 
     def request(steps: int) -> predict_pb2.PredictRequest:
         return predict_request(server.name, "slow", steps=np.array([steps], np.int32))
 
     stub = predict_stub(server)
     stub.Predict(request(1))
-    started = time.monotonic()
-    stub.Predict(request(200))
-    return request(int(seconds / (time.monotonic() - started) * 200))
+    taken = []
+    # The quickest counts: by one that others have held up, the request would end too early.
+    for _ in range(3):
+        started = time.monotonic()
+        stub.Predict(request(200))
+        taken.append(time.monotonic() - started)
+    return request(int(seconds / min(taken) * 200))

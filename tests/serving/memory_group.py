@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import eventually
 
 _VERSION_1 = Path("/sys/fs/cgroup/memory")
 _VERSION_2 = Path("/sys/fs/cgroup")
@@ -46,4 +49,15 @@ def memory_group(limit: int) -> Iterator[MemoryGroup]:
             pytest.skip(f"no memory can be limited here: {error}")
         yield MemoryGroup(folder, version)
     finally:
+        # What a process has started may end a moment after it.
+        eventually(lambda: _removed(folder))
+
+
+def _removed(folder: Path) -> bool:
+    try:
         folder.rmdir()
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True

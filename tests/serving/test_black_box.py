@@ -27,6 +27,7 @@ from tensorflow_serving.apis import (
 
 from tests.serving.asking import http_call
 from tests.serving.conftest import model_stub, predict_request, predict_stub
+from tests.serving.models.test_many_models import rewrite
 from tests.serving_fixtures import (
     ModelServer,
     failed_start,
@@ -75,7 +76,7 @@ def predict_y(
     """Return y of x = 2, after a look at what comes with it."""
     asked = predict_request(name, output_filter=output_filter, x=np.array([2], np.float32))
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-    answer = stub.Predict(asked, timeout=20)
+    answer = stub.Predict(asked, timeout=60)
     spec = answer.model_spec
     assert (spec.name, spec.signature_name, spec.version.value) == (name, "serving_default", 123)
     assert answer.outputs.keys() == {"y"}
@@ -260,7 +261,7 @@ def test_a_changed_file_counts_where_it_is_looked_at(
     ]
     with running_server(bases["half_plus_two"], "", flags) as server:
         assert predict_y(server.channel, "half_plus_two") == [3.0]
-        (tmp_path / "config").write_text(config_of(half_plus_three=bases["half_plus_three"]))
+        rewrite(tmp_path / "config", config_of(half_plus_three=bases["half_plus_three"]))
 
         def answered() -> bool:
             try:

@@ -20,6 +20,7 @@ from tests.serving_fixtures import (
     failed_start,
     running_server,
 )
+from tests.waiting import eventually
 
 PATH = "/monitoring/prometheus/metrics"
 
@@ -62,6 +63,17 @@ def test_requests_are_counted_by_model_and_status(monitored: ModelServer) -> Non
     body = {"examples": [{"x": 0.5}]}
     assert http_call(monitored, "POST", "/v1/models/examples:classify", body)[0] == 200
     assert http_call(monitored, "POST", "/v1/models/examples:PREDICT", {})[0] == 400
+
+    def counted() -> bool:
+        # A moment after the answers are here.
+        found = scrape(monitored)
+        counts = [
+            sum(found.get(name, {}).values())
+            for name in ("request_count_total", "request_latency_count")
+        ]
+        return counts[0] >= 8 and counts[1] >= 5
+
+    eventually(counted)
     found = scrape(monitored)
     assert found["request_count_total"] == {
         ("examples", "OK"): 5,
@@ -87,7 +99,7 @@ def test_requests_are_counted_by_model_and_status(monitored: ModelServer) -> Non
 
 def test_the_text_is_as_tensorflow_serving_writes_it(monitored: ModelServer) -> None:
     http_call(monitored, "POST", "/v1/models/examples:classify", {"examples": [{"x": 0.5}]})
-    connection = http.client.HTTPConnection("127.0.0.1", monitored.rest_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", monitored.rest_port, timeout=60)
     connection.request("GET", PATH)
     response = connection.getresponse()
     lines = response.read().decode().splitlines()

@@ -19,7 +19,7 @@ from client import (
     InvalidInput,
     ServerError,
 )
-from tests.serving_fixtures import ModelServer, free_port
+from tests.serving_fixtures import ModelServer
 
 from ..conftest import digit, port_of
 from ..flaky import flaky_server
@@ -91,7 +91,7 @@ def test_texts(run: Run, kinds: ModelServer) -> None:
 
 
 def test_errors_are_those_of_the_blocking_client(
-    run: Run, mnist: ModelServer, transport: str
+    run: Run, mnist: ModelServer, transport: str, held_port: int
 ) -> None:
     async def predict(client: AsyncClient) -> None:
         await client.predict(np.zeros((1, 785), np.float32))
@@ -105,7 +105,7 @@ def test_errors_are_those_of_the_blocking_client(
     with pytest.raises(ConnectionFailed, match=f"Use the transport `{other}`"):
         run(mnist, predict, port=port_of(mnist, other))
     with pytest.raises(ConnectionFailed, match="Connection refused"):
-        run(mnist, predict, port=free_port(), retries=0)
+        run(mnist, predict, port=held_port, retries=0)
 
 
 def test_a_call_that_takes_too_long_ends_at_its_deadline(run: Run, kinds: ModelServer) -> None:

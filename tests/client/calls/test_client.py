@@ -15,7 +15,12 @@ import pytest
 
 import client
 from client import Client, ServerError, TensorSpec
-from tests.serving_fixtures import ModelServer, export_mnist_like_model, running_server
+from tests.serving_fixtures import (
+    ModelServer,
+    export_mnist_like_model,
+    held_ports,
+    running_server,
+)
 
 from ..conftest import Connect, digit, failure, port_of
 
@@ -193,14 +198,13 @@ def test_rest_keeps_its_connection_between_calls(
 
 
 @pytest.mark.slow
-def test_clients_outlive_a_restart_of_their_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clients_outlive_a_restart_of_their_server(tmp_path: Path) -> None:
     """The kept connections are dead then."""
     base = tmp_path / "mnist"
     export_mnist_like_model(base / "1", answer=1)
     with ExitStack() as survivors:
-        with running_server(base) as first:
+        ports = survivors.enter_context(held_ports(2))
+        with running_server(base, ports=ports) as first:
             clients = [
                 survivors.enter_context(
                     Client("127.0.0.1", "mnist", port=port_of(first, name), transport=name)
@@ -209,8 +213,6 @@ def test_clients_outlive_a_restart_of_their_server(
             ]
             for one in clients:
                 assert one.predict(digit(5)[np.newaxis]).outputs["predictions"].tolist() == [1]
-        ports = iter([first.grpc_port, first.rest_port])
-        monkeypatch.setattr("tests.serving_fixtures.free_port", lambda: next(ports))
-        with running_server(base):
+        with running_server(base, ports=ports):
             for one in clients:
                 assert one.predict(digit(5)[np.newaxis]).outputs["predictions"].tolist() == [1]

@@ -17,7 +17,7 @@ from client import (
     Tls,
 )
 from tests import refusals
-from tests.serving_fixtures import ModelServer, free_port
+from tests.serving_fixtures import ModelServer
 
 from ..conftest import Connect, digit, failure, port_of
 
@@ -138,8 +138,8 @@ def test_a_port_that_accepts_and_says_nothing_is_a_deadline(transport: str) -> N
             failure(one.status, DeadlineExceeded)
 
 
-def test_nothing_listening_is_said_with_the_reason(transport: str) -> None:
-    with Client("127.0.0.1", "mnist", port=free_port(), transport=transport) as one:
+def test_nothing_listening_is_said_with_the_reason(transport: str, held_port: int) -> None:
+    with Client("127.0.0.1", "mnist", port=held_port, transport=transport) as one:
         error = failure(one.metadata, ConnectionFailed)
     assert f"No connection to {one.address} (Connection refused)" in str(error)
 
@@ -183,10 +183,9 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) ->
         Client(**({"host": "127.0.0.1", "model": "mnist"} | settings))
 
 
-def test_ipv6_addresses_are_put_in_brackets(transport: str) -> None:
-    port = free_port()
-    for host in ("::1", "[::1]", f"[::1]:{port}"):
-        with Client(host, "mnist", port=port, transport=transport, retries=0) as one:
+def test_ipv6_addresses_are_put_in_brackets(transport: str, held_port: int) -> None:
+    for host in ("::1", "[::1]", f"[::1]:{held_port}"):
+        with Client(host, "mnist", port=held_port, transport=transport, retries=0) as one:
             assert one.address.startswith("[::1]:")
             failure(one.status, ConnectionFailed)
 

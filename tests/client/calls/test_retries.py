@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from client import Client, ConnectionFailed, DeadlineExceeded, ServerError, SettingsError
-from tests.serving_fixtures import free_port
 
 from ..flaky import flaky_server
 
@@ -67,14 +66,13 @@ def test_pauses_double_up_to_the_longest(transport: str, monkeypatch: pytest.Mon
     [("grpc", True), ("grpc", False), ("rest", False)],
 )
 def test_a_port_that_drops_connections_for_a_while_is_no_other_kind_of_port(
-    transport: str, known: bool
+    transport: str, known: bool, held_port: int
 ) -> None:
     """A server killed under load: its port, or the balancer before it, took connections and reset
     them, and was taken for one that speaks something else, which is not tried again."""
-    port = free_port()
-    one = client(transport, port, retries=8, timeout=30)
+    one = client(transport, held_port, retries=8, timeout=30)
     if known:
-        with flaky_server(transport, failures=0, port=port):
+        with flaky_server(transport, failures=0, port=held_port):
             assert one.status().versions == ()
     dropped = threading.Event()
 
@@ -88,13 +86,13 @@ def test_a_port_that_drops_connections_for_a_while_is_no_other_kind_of_port(
         listener.close()
         dropped.set()
 
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = socket.create_server(("127.0.0.1", held_port))
     listener.settimeout(20)
     threading.Thread(target=drop, args=(listener,), daemon=True).start()
     with one, ThreadPoolExecutor(1) as caller:
         answer = caller.submit(one.status)
         assert dropped.wait(20)
-        with flaky_server(transport, failures=0, port=port):
+        with flaky_server(transport, failures=0, port=held_port):
             assert answer.result().versions == ()
 
 
@@ -117,19 +115,18 @@ def test_a_port_that_only_drops_connections_is_said_so(transport: str) -> None:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_port_that_is_silent_for_a_while_is_tried_again() -> None:
+def test_a_port_that_is_silent_for_a_while_is_tried_again(held_port: int) -> None:
     """A node was lost with the pod that a balancer sent to: the port was taken for another kind."""
-    port = free_port()
     with (
-        client("grpc", port, retries=20, timeout=60) as one,
+        client("grpc", held_port, retries=20, timeout=60) as one,
         ThreadPoolExecutor(1) as caller,
     ):
-        with socket.create_server(("127.0.0.1", port)) as silent:
+        with socket.create_server(("127.0.0.1", held_port)) as silent:
             silent.settimeout(30)
             answer = caller.submit(one.status)
             # gRPC's connection, and the client's own, by which it asks what listens.
             taken = [silent.accept()[0] for _ in range(2)]
-        with flaky_server("grpc", failures=0, port=port):
+        with flaky_server("grpc", failures=0, port=held_port):
             assert answer.result().versions == ()
         for connection in taken:
             connection.close()
@@ -146,32 +143,31 @@ def test_no_other_status_is_tried_again(transport: str) -> None:
 
 
 def test_a_server_that_starts_during_the_pause_is_found(
-    transport: str, monkeypatch: pytest.MonkeyPatch
+    transport: str, held_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A channel of gRPC's own settings would still refuse then: it reconnects after a second."""
-    port = free_port()
     servers = []
     real_sleep = time.sleep
 
     def start_meanwhile(seconds: float) -> None:
         monkeypatch.setattr("client._calls.client.time.sleep", real_sleep)
-        servers.append(flaky_server(transport, failures=0, port=port))
+        servers.append(flaky_server(transport, failures=0, port=held_port))
         servers[0].__enter__()
 
     monkeypatch.setattr("client._calls.client.time.sleep", start_meanwhile)
     try:
-        with client(transport, port, retries=5) as one:
+        with client(transport, held_port, retries=5) as one:
             assert one.status().versions == ()
     finally:
         servers[0].__exit__(None, None, None)
 
 
 def test_nothing_listening_is_tried_again_and_a_wrong_protocol_is_not(
-    transport: str, monkeypatch: pytest.MonkeyPatch
+    transport: str, held_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("client._calls.client.time.sleep", pauses.append)
-    with client(transport, free_port()) as one, pytest.raises(ConnectionFailed):
+    with client(transport, held_port) as one, pytest.raises(ConnectionFailed):
         one.status()
     assert len(pauses) == 3
     other = "rest" if transport == "grpc" else "grpc"

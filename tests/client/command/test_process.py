@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving_fixtures import ModelServer, free_port
+from tests.serving_fixtures import ModelServer
 
 from ..conftest import digit
 
@@ -73,8 +73,8 @@ def test_a_label_that_the_terminal_has_no_letters_for_is_escaped(
     assert (done.returncode, done.stdout) == (0, f"{three}: 3 (drei\\xdfig) 99.70%\n".encode())
 
 
-def test_there_is_no_traceback_and_nothing_of_grpcs_own_log() -> None:
-    done = process("status", "--host=127.0.0.1", "--model=m", f"--port={free_port()}")
+def test_there_is_no_traceback_and_nothing_of_grpcs_own_log(held_port: int) -> None:
+    done = process("status", "--host=127.0.0.1", "--model=m", f"--port={held_port}")
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.count(b"\n") == 1
 
@@ -156,5 +156,5 @@ def test_an_interrupt_ends_it_at_once_without_a_word(transport: str) -> None:
         ) as running:
             assert select.select([silent], [], [], 60)[0]  # It waits for an answer now.
             running.send_signal(signal.SIGINT)
-            out, err = running.communicate(timeout=10)
+            out, err = running.communicate(timeout=60)
     assert (running.returncode, out, err) == (130, b"", b"")

@@ -72,7 +72,7 @@ def way(transport: str) -> Iterator[Way]:
 def test_the_next_call_finds_another_server(way: Way, transport: Any) -> None:
     """Symptom: a channel kept the connection to a lost node, and no call was answered for 15
     minutes."""
-    with Client("127.0.0.1", "m", port=way.port, transport=transport, timeout=4) as client:
+    with Client("127.0.0.1", "m", port=way.port, transport=transport, timeout=8) as client:
         client.status()
         way.lose()
         with pytest.raises(DeadlineExceeded):
@@ -83,7 +83,7 @@ def test_the_next_call_finds_another_server(way: Way, transport: Any) -> None:
 def test_so_does_that_of_an_asynchronous_client(way: Way, transport: Any) -> None:
     async def ask() -> None:
         async with AsyncClient(
-            "127.0.0.1", "m", port=way.port, transport=transport, timeout=4
+            "127.0.0.1", "m", port=way.port, transport=transport, timeout=8
         ) as client:
             await client.status()
             way.lose()

@@ -161,9 +161,9 @@ def test_overload_is_an_answer_on_both_ports(models: Path, tmp_path: Path) -> No
     ]
     with running_server(base, "kinds", flags) as server:
         stub = predict_stub(server)
-        request = slow_request(server, seconds=1)
+        request = slow_request(server, seconds=3)
         # One runs, one waits, and there is no room for the third.
-        futures = [stub.Predict.future(request, timeout=60) for _ in range(3)]
+        futures = [stub.Predict.future(request, timeout=100) for _ in range(3)]
         text = (
             "The batch scheduling queue to which this task was submitted is full; currently 1 "
             "batches enqueued and max_enqueued_batches is 1"

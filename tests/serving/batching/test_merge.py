@@ -25,11 +25,16 @@ def together(
 ) -> list[Future[dict[str, np.ndarray]]]:
     """Bring requests that meet in one batch, and wait for their ends."""
     queue = BatchQueue(BatchScheduler(1), model, parameters)
+
+    def waiting() -> int:
+        with queue._lock:
+            return sum(len(batch.tasks) for batch in queue.line.waiting)
+
     with busy(model, queue, ask):
         futures = []
-        for position, request in enumerate(requests):
+        for request in requests:
             futures.append(ask(queue, request))
-            eventually(lambda n=position: sum(len(b.tasks) for b in queue.line.waiting) == n + 1)
+            eventually(lambda: waiting() == len(futures))
     wait(futures, 30)
     return futures
 

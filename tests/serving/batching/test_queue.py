@@ -230,11 +230,17 @@ def batches_beside(model: Doubler, queue: BatchQueue, ask: Ask, *requests: float
     """Return how many of some requests, each a batch, run at the same time."""
     model.hold()
     futures = [ask(queue, rows(*[1] * size)) for size in requests]
-    eventually(lambda: queue.line.running + len(queue.line.waiting) == len(requests))
-    running = queue.line.running
+
+    def running() -> int:
+        # Under the lock, a batch that has come and may run does so already.
+        with queue._lock:
+            line = queue.line
+            return line.running if line.running + len(line.waiting) == len(requests) else 0
+
+    count: int = eventually(running)
     model.go_on()
     wait(futures, 30)
-    return running
+    return count
 
 
 @pytest.mark.parametrize(

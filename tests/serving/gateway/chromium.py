@@ -25,7 +25,7 @@ class Page:
     """One tab. Commands are those of https://chromedevtools.github.io/devtools-protocol/."""
 
     def __init__(self, url: str) -> None:
-        self._socket = websocket.create_connection(url, timeout=30)
+        self._socket = websocket.create_connection(url, timeout=60)
         self._numbers = itertools.count(1)
         self.complaints: list[str] = []
         """Exceptions and errors on the page's console."""
@@ -60,7 +60,7 @@ class Page:
             raise RuntimeError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, seconds: float = 15) -> None:
+    def wait_for(self, expression: str, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not self.evaluate(f"!!({expression})"):
             assert time.monotonic() < deadline, f"never true: {expression}"
@@ -162,7 +162,7 @@ def chromium(profile: Path, *, webgl: bool = False) -> Iterator[Page]:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         port = port_file.read_text().splitlines()[0]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=60) as answer:
             [tab] = [tab for tab in json.load(answer) if tab["type"] == "page"]
         page = Page(tab["webSocketDebuggerUrl"])
         try:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from tests.serving.memory_group import MemoryGroup
-from tests.serving_fixtures import ROOT, free_port
+from tests.serving_fixtures import ROOT, START_SECONDS, held_ports
 
 BOUNDARY = "----pictures"
 # Keras' `evaluate` gives as many digits as this loss has.
@@ -38,9 +38,9 @@ class Gateway:
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         connection = (
-            http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=self.context)
+            http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self.context)
             if self.context
-            else http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            else http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         )
         try:
             connection.request(
@@ -85,46 +85,54 @@ def running_gateway(
     port: int = 0,
     group: MemoryGroup | None = None,
 ) -> Iterator[Gateway]:
-    """Run a gateway until the block ends; with `group`, its memory is bounded."""
-    port = port or free_port()
-    # The shell joins the group and becomes the gateway.
-    prefix = ["sh", "-c", group.join + ' && exec "$@"', "sh"] if group else []
-    log = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process is)
-    process = subprocess.Popen(
-        [
-            *prefix,
-            sys.executable,
-            "-m",
-            "serving.gateway",
-            f"--port={port}",
-            f"--model_name={model}",
-            f"--rest_url={rest_url}",
-            f"--manifest_dir={manifest_dir}",
-            f"--tensorboard_url={TENSORBOARD}",
-            *flags,
-        ],
-        cwd=ROOT,
-        stderr=log,
-    )
-    gateway = Gateway(process, port, context)
-    try:
-        deadline = time.monotonic() + 30
-        while True:
+    """Run a gateway until the block ends; with `group`, its memory is bounded.
+
+    A `port` that is given is held by the caller.
+    """
+    with ExitStack() as stack:
+        port = port or stack.enter_context(held_ports(1))[0]
+        # The shell joins the group and becomes the gateway.
+        prefix = ["sh", "-c", group.join + ' && exec "$@"', "sh"] if group else []
+        log = stack.enter_context(tempfile.TemporaryFile())
+        process = subprocess.Popen(
+            [
+                *prefix,
+                sys.executable,
+                "-m",
+                "serving.gateway",
+                f"--port={port}",
+                f"--model_name={model}",
+                f"--rest_url={rest_url}",
+                f"--manifest_dir={manifest_dir}",
+                f"--tensorboard_url={TENSORBOARD}",
+                *flags,
+            ],
+            cwd=ROOT,
+            stderr=log,
+        )
+        gateway = Gateway(process, port, context)
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while True:
+                try:
+                    assert gateway.call("GET", "/healthz")[0] == 200
+                    break
+                except OSError:
+                    assert process.poll() is None and time.monotonic() < deadline
+                    time.sleep(0.02)
+            yield gateway
+        finally:
+            process.terminate()
             try:
-                assert gateway.call("GET", "/healthz")[0] == 200
-                break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.02)
-        yield gateway
-    finally:
-        process.terminate()
-        assert process.wait(10) in (0, -15)
-        log.seek(0)
-        text = log.read().decode()
-        log.close()
-        # Whatever it was asked: nothing that nobody expected.
-        assert "Traceback" not in text, text
+                status = process.wait(60)
+            finally:
+                process.kill()
+                process.wait()
+            assert status in (0, -15)
+            log.seek(0)
+            text = log.read().decode()
+            # Whatever it was asked: nothing that nobody expected.
+            assert "Traceback" not in text, text
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

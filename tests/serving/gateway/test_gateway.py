@@ -25,7 +25,7 @@ from tests.serving.gateway.running import (
     form,
     running_gateway,
 )
-from tests.serving_fixtures import ROOT, ModelServer, free_port
+from tests.serving_fixtures import ROOT, ModelServer, held_ports
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +125,13 @@ def test_a_browser_that_has_a_file_of_the_page_is_not_sent_it_again(gateway: Gat
 
 
 def test_without_a_model_server_the_gateway_lives_and_says_so(tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    with running_gateway(url, tmp_path) as gateway:
-        status, answer = gateway.post(band(7))
-        assert (status, answer["error"]) == (503, f"The model server at {url} does not answer.")
-        status, _, body = gateway.call("GET", "/status")
-        assert (status, json.loads(body)["state"]) == (200, "UNREACHABLE")
+    with held_ports(1) as [silent]:
+        url = f"http://127.0.0.1:{silent}"
+        with running_gateway(url, tmp_path) as gateway:
+            status, answer = gateway.post(band(7))
+            assert (status, answer["error"]) == (503, f"The model server at {url} does not answer.")
+            status, _, body = gateway.call("GET", "/status")
+            assert (status, json.loads(body)["state"]) == (200, "UNREACHABLE")
 
 
 def test_a_model_that_takes_no_pictures_says_what_it_takes(of_model: OfModel) -> None:

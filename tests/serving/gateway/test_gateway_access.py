@@ -121,12 +121,12 @@ def test_a_refused_client_that_never_sends_its_body_is_answered_soon(locked: Gat
     assert locked.context is not None
     started = time.monotonic()
     with (
-        socket.create_connection(("127.0.0.1", locked.port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", locked.port), timeout=60) as plain,
         locked.context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
     ):
         connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
         assert connection.recv(12) == b"HTTP/1.1 401"
-    assert time.monotonic() - started < 9
+    assert time.monotonic() - started < 20, "well before its body would be too late"
 
 
 @pytest.mark.parametrize("path", ["/", "/web/page.js", "/healthz"])
@@ -137,7 +137,7 @@ def test_the_page_that_asks_for_the_token_and_the_probe_need_none(
 
 
 def test_plain_text_is_refused(locked: Gateway) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", locked.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", locked.port, timeout=60)
     connection.request("GET", "/healthz")
     with pytest.raises((http.client.HTTPException, OSError)):
         connection.getresponse()
@@ -167,7 +167,7 @@ def test_rest_through_the_gateway_is_the_model_servers_own(
     target: str,
     body: bytes | None,
 ) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", mnist.rest_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", mnist.rest_port, timeout=60)
     connection.request(method, target, body)
     direct = connection.getresponse()
     expected = (direct.status, direct.headers["content-type"], direct.read())

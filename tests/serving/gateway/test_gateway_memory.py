@@ -115,7 +115,7 @@ def test_large_answers_to_slow_readers_take_no_memory(tmp_path: Path) -> None:
             readers = []
             for _ in range(4):
                 address = ("127.0.0.1", gateway.port)
-                reader = stack.enter_context(socket.create_connection(address, timeout=30))
+                reader = stack.enter_context(socket.create_connection(address, timeout=60))
                 reader.sendall(request)
                 readers.append(reader)
             for reader in readers:

@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.gateway import monitoring
 from tests.serving.conftest import served
 from tests.serving.gateway.running import Gateway, band, running_gateway
-from tests.serving_fixtures import free_port, running_server
+from tests.serving_fixtures import held_ports, running_server
+from tests.waiting import eventually
 
 TOKEN = "a-token-of-24-characters"
 
@@ -29,7 +30,7 @@ class Scraped:
     def samples(self) -> dict[str, dict[tuple[str, ...], float]]:
         """Name -> label values -> value."""
         url = f"http://127.0.0.1:{self.port}/metrics"
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
             text = answer.read().decode()
         found: dict[str, dict[tuple[str, ...], float]] = {}
@@ -39,17 +40,33 @@ class Scraped:
                 found.setdefault(sample.name, {})[values] = sample.value
         return found
 
+    def samples_after(self, *requests: tuple[str, str]) -> dict[str, dict[tuple[str, ...], float]]:
+        """Return them once requests are counted, by path and code: a moment after their answers."""
+
+        def counted() -> bool:
+            found = self.samples()
+            codes = found["dlstack_gateway_requests_total"]
+            times = found["dlstack_gateway_request_duration_seconds_count"]
+            return all(
+                min(codes.get(one, 0), times.get(one[:1], 0)) >= requests.count(one)
+                for one in requests
+            )
+
+        eventually(counted)
+        return self.samples()
+
 
 @pytest.fixture(scope="module")
 def scraped(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     """With a token, which Prometheus has not."""
-    folder, port = tmp_path_factory.mktemp("monitoring"), free_port()
+    folder = tmp_path_factory.mktemp("monitoring")
     (folder / "token").write_text(TOKEN)
     (folder / "monitoring.config").write_text("prometheus_config { enable: true }")
     token = f"--token_file={folder / 'token'}"
     base = served(models, folder / "mnist", "mnist", 7)
     flags = [token, f"--monitoring_config_file={folder / 'monitoring.config'}"]
     with (
+        held_ports(1) as [port],
         running_server(base, "mnist", flags) as server,
         running_gateway(server.rest_url, base, token, f"--metrics_port={port}") as gateway,
     ):
@@ -61,7 +78,8 @@ def test_requests_are_counted_by_path_and_code(scraped: Scraped) -> None:
     for path in ("/", "/web/page.css", "/made/up", "/made/up/too", "/v1/models/mnist"):
         call("GET", path, X_Auth_Token=TOKEN)
     call("GET", "/status")
-    found = scraped.samples()
+    many = [("/", "200"), ("other", "404")] * 2
+    found = scraped.samples_after(*many, ("/v1/models", "200"), ("/status", "401"))
     counted = found["dlstack_gateway_requests_total"]
     assert counted["other", "404"] == 2
     assert counted["/status", "401"] == 1
@@ -75,6 +93,15 @@ def test_the_model_server_s_numbers_come_with_them(scraped: Scraped) -> None:
     rows = b'{"instances": [' + b",".join([b"0"] * 784).join([b"[", b"]"]) + b"]}"
     path = "/v1/models/mnist:predict"
     assert scraped.gateway.call("POST", path, rows, X_Auth_Token=TOKEN)[0] == 200
+
+    def is_over() -> bool:
+        # What is held for it, and its count, a moment after its answer.
+        found = scraped.samples()
+        counted = found.get(":tensorflow:serving:request_count_total", {}).get(("mnist", "OK"), 0)
+        held = found["dlstack_gateway_predictions"], found["dlstack_gateway_waiting_bytes"]
+        return counted >= 1 and held == ({(): 0}, {(): 0})
+
+    eventually(is_over)
     found = scraped.samples()
     # The parser's name for a counter.
     assert found[":tensorflow:serving:request_count_total"]["mnist", "OK"] >= 1
@@ -86,11 +113,14 @@ def test_the_model_server_s_numbers_come_with_them(scraped: Scraped) -> None:
 
 
 def test_without_its_model_server_it_tells_of_itself(tmp_path: Path) -> None:
-    port = free_port()
-    silent = f"http://127.0.0.1:{free_port()}"
-    with running_gateway(silent, tmp_path, f"--metrics_port={port}") as gateway:
+    with (
+        held_ports(2) as [port, silent],
+        running_gateway(
+            f"http://127.0.0.1:{silent}", tmp_path, f"--metrics_port={port}"
+        ) as gateway,
+    ):
         assert gateway.post(band(3))[0] == 503
-        found = Scraped(gateway, port).samples()
+        found = Scraped(gateway, port).samples_after(("/v1/predict", "503"))
     assert found["dlstack_gateway_model_server_up"] == {(): 0}
     assert found["dlstack_gateway_requests_total"]["/v1/predict", "503"] == 1
     assert not [name for name in found if name.startswith(":")]
@@ -103,7 +133,7 @@ def test_the_page_s_port_does_not_show_them(scraped: Scraped) -> None:
 def test_who_sends_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Symptom otherwise: any pod of the cluster can fill the process with threads that wait."""
     monkeypatch.setattr(monitoring, "CLIENT_SECONDS", 0.1)
-    port = free_port()
-    monitoring.serve(port, lambda: b"")
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-        assert client.recv(1) == b""
+    with held_ports(1) as [port]:
+        monitoring.serve(port, lambda: b"")
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+            assert client.recv(1) == b""

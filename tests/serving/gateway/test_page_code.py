@@ -72,7 +72,9 @@ def colours(visit: Visit, folder: Path) -> None:
         "[...document.querySelectorAll('#snippets button')]"
         ".find((each) => each.textContent === 'Save request.json').click()"
     )
-    while not (folder / "request.json").exists():
+    file = folder / "request.json"
+    # It has its name before it has its content.
+    while not (file.exists() and file.stat().st_size):
         visit.value("new Promise((resolve) => setTimeout(resolve, 50))")
 
 

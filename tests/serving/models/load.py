@@ -47,7 +47,7 @@ class Load:
         request = predict_request(self._server.name, x=np.array([x], np.float32))
         while not self._stop.is_set():
             try:
-                [y] = stub.Predict(request, timeout=20).outputs["y"].float_val
+                [y] = stub.Predict(request, timeout=60).outputs["y"].float_val
             except grpc.RpcError as error:
                 self.failures.append(str(error))
             else:

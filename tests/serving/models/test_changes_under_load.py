@@ -105,7 +105,6 @@ def test_random_changes_under_load_lose_no_request(
             # All that were loaded on the way have gone, and nothing is stuck.
             eventually(
                 lambda: {n for n, state in statuses(server).items() if state != "END"} == {newest},
-                30,
             )
         assert load.failures == []
         assert load.addends <= {("grpc", 2.0), ("grpc", 3.0), ("rest", 2.0), ("rest", 3.0)}

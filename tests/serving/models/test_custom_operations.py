@@ -9,7 +9,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -98,9 +97,8 @@ def test_without_its_library_the_start_fails_at_once_and_says_what_lacks(
     folder: Path, tmp_path: Path
 ) -> None:
     """It used to be tried for five minutes: six times, a minute apart."""
-    started = time.monotonic()
+    # Which is longer than this waits.
     said = failed_start(served(folder, tmp_path / "m", "model", 1), "m").stdout
-    assert time.monotonic() - started < 30
     assert "The model uses the operation 'Test>AddSeven', which TensorFlow does not have." in said
     assert "--custom_op_libraries" in said
 

@@ -41,6 +41,13 @@ def listed(*entries: str) -> str:
     return f"model_config_list {{ {' '.join(entries)} }}"
 
 
+def rewrite(file: Path, text: str) -> None:
+    """Give a file another content, at once: for whoever looks in between, it would be empty."""
+    other = file.with_name(f"{file.name}.new")
+    other.write_text(text)
+    other.replace(file)
+
+
 def reload_request(text: str) -> model_management_pb2.ReloadConfigRequest:
     config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     return model_management_pb2.ReloadConfigRequest(config=config)
@@ -59,7 +66,7 @@ def ask(server: ModelServer, name: str, *, label: str = "", version: int = 0) ->
         request.model_spec.version_label = label
     if version:
         request.model_spec.version.value = version
-    return predict_stub(server).Predict(request, timeout=20).outputs["y"].float_val[0]
+    return predict_stub(server).Predict(request, timeout=60).outputs["y"].float_val[0]
 
 
 def ask_rest(server: ModelServer, path: str) -> float:
@@ -354,13 +361,13 @@ def test_a_config_file_is_followed_and_a_broken_one_changes_nothing(
     file.write_text(listed(model("a", bases["a"])))
     flags = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
     with running_server(bases["a"], "a", flags) as server:
-        file.write_text("model_config_list { nonsense: 1 }")
+        rewrite(file, "model_config_list { nonsense: 1 }")
         words = "Error parsing text-format tensorflow.serving.ModelServerConfig: 1:21"
         eventually(lambda: words in server.log())
         assert f"INVALID_ARGUMENT: Invalid protobuf file: '{file}'" in server.log()
         assert ask(server, "a") == 3
         server.name = "b"
-        file.write_text(listed(model("b", bases["b"])))
+        rewrite(file, listed(model("b", bases["b"])))
         eventually(lambda: "name: b version: 3" in server.log())
         eventually(lambda: statuses(server) == {3: "AVAILABLE"})
         assert ask(server, "b") == 3

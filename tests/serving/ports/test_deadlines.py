@@ -11,6 +11,7 @@ import pytest
 from tests.serving.asking import http_call, outcome
 from tests.serving.conftest import predict_request, predict_stub, served
 from tests.serving_fixtures import running_server
+from tests.waiting import eventually
 
 FOR_EVER = 10**9
 MANY = 16
@@ -36,15 +37,16 @@ def test_long_calls_end_although_the_signature_was_quick_before(
             return http_call(server, "POST", "/v1/models/kinds:predict", body)[0]
 
         for _ in range(100):
-            stub.Predict(request(0), timeout=20)
+            stub.Predict(request(0), timeout=60)
         long = [stub.Predict.future(request(FOR_EVER), timeout=1) for _ in range(MANY)]
         # Those that waited for a batch until then are told so, where the server is first to tell.
         outcomes = {outcome(one)[0] for one in long}
         assert outcomes <= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
         assert "DEADLINE_EXCEEDED" in outcomes
-        assert outcome(stub.Predict.future(request(0), timeout=10)) == ("OK", "")
+        assert outcome(stub.Predict.future(request(0), timeout=60)) == ("OK", "")
         with ThreadPoolExecutor(MANY) as callers:
             statuses = set(callers.map(ask_rest, [FOR_EVER] * MANY))
         assert statuses <= {504, 429, 503}
         assert 504 in statuses
-        assert ask_rest(0) == 200
+        # Its limit is a second, which a busy machine may take for nothing.
+        eventually(lambda: ask_rest(0) == 200)

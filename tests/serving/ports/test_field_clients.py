@@ -92,7 +92,7 @@ def test_curl(kinds: ModelServer) -> None:
         ["curl", "-s", "--noproxy", "*", "-w", "\n%{http_code} %{content_type}", "-d",
          '{"signature_name": "add", "inputs": {"a": [[1, 2]], "b": [[3, 4]]}}',
          "-X", "POST", f"{kinds.rest_url}/v1/models/kinds/versions/3:predict"],
-        capture_output=True, text=True, timeout=30,
+        capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     body, _, status = done.stdout.rpartition("\n")
     assert status == "200 application/json"
@@ -133,7 +133,7 @@ def test_the_client_of_tensorflow_servings_tutorial(mnist: ModelServer) -> None:
         request.model_spec.name = "mnist"
         request.model_spec.signature_name = "serving_default"
         request.inputs["images"].CopyFrom(tf.make_tensor_proto(picture, shape=[2, 784]))
-        result = stub.Predict(request, 10.0)
+        result = stub.Predict(request, 60.0)
         print(tf.make_ndarray(result.outputs["predictions"]).tolist())
         print(tf.make_ndarray(result.outputs["probabilities"]).shape)
     """

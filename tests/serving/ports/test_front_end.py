@@ -97,7 +97,7 @@ class TestNative:
     def test_without_its_front_end_the_server_ends_to_be_started_anew(self, base: Path) -> None:
         with running_server(base, "m") as server:
             os.kill(child(server), signal.SIGKILL)
-            assert server.process.wait(10) == 1
+            assert server.process.wait(60) == 1
             assert "has ended with status -9" in server.log()
 
     def test_without_its_server_the_front_end_ends(self, base: Path) -> None:
@@ -105,24 +105,24 @@ class TestNative:
             pid = child(server)
             server.process.kill()
             server.process.wait()
-            eventually(lambda: not is_running(pid), 5)
+            eventually(lambda: not is_running(pid))
 
     def test_a_terminals_ctrl_c_meets_both_and_requests_end_first(
         self, models: Path, tmp_path: Path
     ) -> None:
         base = served(models, tmp_path / "kinds", "kinds", 1)
-        with running_server(base, "kinds") as server:
-            future = predict_stub(server).Predict.future(slow_request(server, 0.5), timeout=30)
+        with running_server(base, "kinds", ["--drain_seconds=60"]) as server:
+            future = predict_stub(server).Predict.future(slow_request(server, 0.5), timeout=60)
             predict_stub(server).Predict(
                 predict_request("kinds", "echo_float32", x=np.zeros(1, np.float32))
             )
             for pid in (child(server), server.process.pid):
                 os.kill(pid, signal.SIGINT)
             assert future.result().model_spec.name == "kinds"
-            assert server.process.wait(10) == 0
+            assert server.process.wait(60) == 0
 
     def test_a_watcher_of_health_is_told_of_the_end(self, base: Path) -> None:
-        with running_server(base, "m") as server:
+        with running_server(base, "m", ["--drain_seconds=60"]) as server:
             watch = health_pb2_grpc.HealthStub(server.channel).Watch(
                 health_pb2.HealthCheckRequest()
             )
@@ -131,9 +131,9 @@ class TestNative:
             assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
             with pytest.raises(grpc.RpcError):
                 next(watch)
-            assert server.process.wait(10) == 0
+            assert server.process.wait(60) == 0
             [seconds] = re.findall(r"Stopped after (\S+) s of draining", server.log())
-            assert float(seconds) < 2, "no watcher holds it up until it is cut off"
+            assert float(seconds) < 20, "no watcher holds it up until it is cut off"
 
     def test_a_socket_that_a_killed_server_has_left_is_taken_over(
         self, base: Path, tmp_path: Path

@@ -66,7 +66,7 @@ def test_a_client_that_closes_its_side_too_early_is_told_so(
     kinds: ModelServer, only_native: None
 ) -> None:
     """503, 'The server is stopping.'"""
-    steps = int(slow_request(kinds, seconds=2).inputs["steps"].int_val[0])
+    steps = int(slow_request(kinds, seconds=4).inputs["steps"].int_val[0])
     body = json.dumps({"signature_name": "slow", "inputs": {"steps": [steps]}}).encode()
     with connected(kinds) as connection:
         head = b"POST " + PATH + b" HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"

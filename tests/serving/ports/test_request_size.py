@@ -37,7 +37,7 @@ def server(
 
 def exchange(server: ModelServer, data: bytes) -> tuple[bytes, bytes]:
     """Send bytes, and read head and body of the answer until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=60) as connection:
         connection.sendall(data)
         reply = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = reply.partition(b"\r\n\r\n")

@@ -306,7 +306,7 @@ def test_metadata_prints_defaults(kinds: ModelServer) -> None:
 
 def test_options_and_cors(kinds: ModelServer) -> None:
     assert http_call(kinds, "OPTIONS", f"{K}:predict") == (400, "")
-    connection = http.client.HTTPConnection("127.0.0.1", kinds.rest_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", kinds.rest_port, timeout=60)
     connection.request("OPTIONS", f"{K}:predict", headers={"Origin": "http://a.example"})
     response = connection.getresponse()
     assert response.status == 200
@@ -318,16 +318,17 @@ def test_options_and_cors(kinds: ModelServer) -> None:
 
 def test_an_answer_goes_out_at_once(kinds: ModelServer) -> None:
     """With Nagle's algorithm on, each answer on a kept connection took 40 ms."""
-    connection = http.client.HTTPConnection("127.0.0.1", kinds.rest_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", kinds.rest_port, timeout=60)
     body = json.dumps(rows("echo_int64", 1))
     seconds = []
-    for _ in range(15):
+    for _ in range(40):
         started = time.monotonic()
         connection.request("POST", f"{K}:predict", body)
         connection.getresponse().read()
         seconds.append(time.monotonic() - started)
     connection.close()
-    assert statistics.median(seconds) < 0.03
+    # Not the first ones, which a system acknowledges at once; and a busy machine is not always.
+    assert statistics.quantiles(seconds[16:], n=4)[0] < 0.03
 
 
 @pytest.mark.parametrize("depth", [32, 33, 64, 65, 254, 255, 5000])

@@ -21,7 +21,7 @@ import pytest
 
 from serving.sync.__main__ import main
 from tests.seaweedfs import SeaweedFS
-from tests.serving_fixtures import ROOT, free_port
+from tests.serving_fixtures import ROOT, held_ports
 from tests.store_gate import Gate
 from tests.waiting import eventually
 
@@ -112,7 +112,8 @@ def test_a_version_arrives_whole_and_a_second_run_copies_nothing(
     assert json.loads((target / "12" / "manifest.json").read_bytes())["version"] == 12
     before = (target / "12" / "saved_model.pb").stat()
     # Not even the store is needed then.
-    done = run(store, target, AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{free_port()}")
+    with held_ports(1) as [silent]:
+        done = run(store, target, AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{silent}")
     assert done.returncode == 0
     assert "was complete already" in done.stderr
     assert (target / "12" / "saved_model.pb").stat().st_mtime_ns == before.st_mtime_ns
@@ -160,7 +161,8 @@ def test_sigterm_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:
     try:
         eventually((tmp_path / ".1.partial" / "graph").exists)
         syncing.terminate()
-        assert syncing.wait(10) == 143
+        # Before the answer would go on.
+        assert syncing.wait(40) == 143
     finally:
         syncing.kill()
         syncing.wait()
@@ -201,8 +203,10 @@ def test_a_store_that_refuses_is_one_clear_line(
 
 
 def test_a_store_out_of_reach_is_one_clear_line(store: SeaweedFS, tmp_path: Path) -> None:
-    endpoint = f"http://127.0.0.1:{free_port()}"
-    line = one_line(run(store, tmp_path, flags=["--store_seconds=0"], AWS_ENDPOINT_URL_S3=endpoint))
+    with held_ports(1) as [silent]:
+        endpoint = f"http://127.0.0.1:{silent}"
+        flags = ["--store_seconds=0"]
+        line = one_line(run(store, tmp_path, flags=flags, AWS_ENDPOINT_URL_S3=endpoint))
     assert f"the object store at '{endpoint}' can't be reached (Connection refused)." in line
 
 
@@ -223,7 +227,7 @@ def test_a_store_that_answers_some_seconds_after_the_start_is_waited_for(
         assert process.stderr is not None
         line = process.stderr.readline()
         assert "can't be reached" in line
-        assert re.search(r"Trying again for [56]\d s", line)
+        assert re.search(r"Trying again for [3-6]\d s", line)
         gate.open()
         assert "Version 1 copied in" in process.communicate(timeout=60)[1]
         assert process.returncode == 0
@@ -238,7 +242,7 @@ def test_a_slow_store_is_said_and_the_version_comes(store: SeaweedFS, tmp_path: 
         done = run(store, tmp_path, AWS_ENDPOINT_URL_S3=gate.url)
     assert done.returncode == 0, done.stderr
     said = done.stderr.splitlines()
-    assert f"Copying {MODEL}/12: " in said[0] and " of 3.0 MB in 10 s, 0." in said[0]
+    assert re.search(rf"Copying {MODEL}/12: .* of 3\.0 MB in 1\d s, 0\.", said[0])
     assert "Version 12 copied in" in said[-1]
 
 
@@ -338,6 +342,8 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
         return original(Path("/dev/full") if mode == "wb" else path, mode, *rest)
 
     monkeypatch.setattr(Path, "open", on_full_disk)
+    # How this process ends is not the command's to say.
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     arguments = [f"--source_url={MODEL}", "--model_version=12", f"--target_dir={tmp_path}"]
     assert main(arguments) == 1
     assert caplog.messages == [f"Can't write '{tmp_path}': No space left on device. Free some."]

@@ -54,6 +54,15 @@ def longest_hold(work: Callable[[], Any]) -> float:
     return longest
 
 
+def assert_holds_nobody_up(work: Callable[[], Any]) -> None:
+    """Whatever holds others up does so each time; the machine itself keeps one waiting at times."""
+    for _ in range(5):
+        held = longest_hold(work)
+        if held < MOST_SECONDS:
+            return
+    raise AssertionError(f"{held:.3f} s")
+
+
 def rows(count: int) -> list[Any]:
     return np.random.default_rng(1).random((count, 784)).tolist()
 
@@ -85,7 +94,7 @@ def test_reading_a_long_body_holds_nobody_up(dtype: str, document: Callable[[], 
         except ServingError as error:
             assert dtype != "string", error
 
-    assert longest_hold(read) < MOST_SECONDS
+    assert_holds_nobody_up(read)
     assert gc.isenabled()
 
 
@@ -96,7 +105,7 @@ def test_a_long_body_that_is_cut_off_holds_nobody_up() -> None:
         with pytest.raises(ServingError, match=f"array element. at offset: {len(body)}"):
             json_document.parse(body)
 
-    assert longest_hold(read) < MOST_SECONDS
+    assert_holds_nobody_up(read)
     assert gc.isenabled()
 
 
@@ -107,7 +116,7 @@ def test_writing_a_large_answer_holds_nobody_up(alias: str) -> None:
     one = np.empty(1, object)
     one[0] = b"x" * 8_000_000
     for array in (np.random.default_rng(1).random((1, 512, 512, 21), np.float32), texts, one):
-        assert longest_hold(lambda y=array: dump_outputs({alias: y}, by_row=True)) < MOST_SECONDS
+        assert_holds_nobody_up(lambda y=array: dump_outputs({alias: y}, by_row=True))
 
 
 def test_objects_of_a_long_body_are_reserved_before_they_are_made() -> None:

@@ -213,7 +213,7 @@ def test_the_page_asks_for_the_token_and_goes_on_with_it(locked: Gateway, tmp_pa
         page.send("Security.setIgnoreCertificateErrors", ignore=True)
         page.open(f"https://127.0.0.1:{locked.port}/")
         page.wait_for("!document.getElementById('locked').hidden")
-        assert "locked" in page.evaluate("document.querySelector('header').innerText")
+        page.wait_for("document.querySelector('header').innerText.includes('locked')")
         for token, outcome in (("wrong", "!locked.hidden"), (TOKEN, "locked.hidden")):
             page.evaluate(
                 f"document.getElementById('token').value = '{token}';"

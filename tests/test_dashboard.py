@@ -13,8 +13,9 @@ import pytest
 
 from client import Client
 from tests.client.conftest import digit
+from tests.ports import free_port
 from tests.serving.gateway.running import band, running_gateway
-from tests.serving_fixtures import ROOT, export_mnist_like_model, free_port, running_server
+from tests.serving_fixtures import ROOT, export_mnist_like_model, running_server
 from training.agent.metrics_page import page
 from training.agent.run_record import RunRecord, nowhere
 
@@ -40,7 +41,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     ):
         client.predict(digit(3)[None])
         assert gateway.post(band(3))[0] == 200
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             text = answer.read().decode()
     record = RunRecord(nowhere, None, FACTS)
     record.phase("fetch", 0.5)

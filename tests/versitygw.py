@@ -16,6 +16,7 @@ from local.build.programs import Program, programs_of
 from local.home import Home
 from store.access import Access
 from tests.certificates import Pem
+from tests.ports import free_port
 from tests.strict_store import DOMAIN
 from tests.waiting import eventually
 
@@ -52,8 +53,7 @@ class VersityGw:
         program = build()
         self._folder = Path(tempfile.mkdtemp(prefix="dlstack-versitygw-"))
         (self._folder / "data").mkdir()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port: int = free.getsockname()[1]
+        self._port = free_port()
         command: list[str | Path] = [
             program,
             *("--access", self._keys[0], "--secret", self._keys[1], "--region", REGION),
@@ -67,7 +67,7 @@ class VersityGw:
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            eventually(self._answers, 30)
+            eventually(self._answers)
         except BaseException:
             self.__exit__()
             raise

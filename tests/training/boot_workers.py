@@ -2,13 +2,13 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
 from tests.training.conftest import ROOT
 from training.tf_config import format_tf_config
 
@@ -59,11 +59,9 @@ def interrupted(processes: Sequence["subprocess.Popen[str]"]) -> None:
 def start_two(
     folder: Path, *flags: str, boot: str = "trainer_boot"
 ) -> list["subprocess.Popen[str]"]:
-    ports = []
-    for _ in range(2):
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            ports.append(f"127.0.0.1:{one.getsockname()[1]}")
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    configs = [format_tf_config(addresses, index) for index in range(2)]
     return [
-        start(folder / f"worker{index}", *flags, config=format_tf_config(ports, index), boot=boot)
+        start(folder / f"worker{index}", *flags, config=configs[index], boot=boot)
         for index in range(2)
     ]

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,15 @@ class Bucket:
         self, command: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
         with self.start(command, environment) as process:
-            output, errors = process.communicate(timeout=110)
+            try:
+                output, errors = process.communicate(timeout=110)
+            except BaseException:
+                # It ends its boot file, too. Else it would be waited for without an end.
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(8)
+                process.kill()
+                raise
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 

@@ -1,12 +1,12 @@
 """The toy run by several workers: their agents on this machine, and the boot files they start."""
 
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tests.ports import free_port
 from tests.training.conftest import Bucket
 from tests.training.toy_run import BOOT
 from training.agent.membership import INDEX_VARIABLE
@@ -41,8 +41,7 @@ DISTRIBUTED_BOOT = (
 
 def chief_address() -> str:
     """Return an address of this machine at which worker 0 may listen."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return f"127.0.0.1:{one.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def start_worker(
@@ -59,7 +58,7 @@ def ends(workers: Sequence[Worker]) -> list[tuple[str, str, int]]:
     for worker in workers:
         with worker:
             try:
-                output, errors = worker.communicate(timeout=110)
+                output, errors = worker.communicate(timeout=250)
             finally:
                 worker.kill()
         found.append((output, errors, worker.returncode))

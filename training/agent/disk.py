@@ -86,6 +86,8 @@ class Disk:
         self._full_since: float | None = None
         self._was_full = False
         self._gave_up = False
+        self._keeping: threading.Thread | None = None
+        """Puts the note into the store."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="disk", daemon=True)
 
@@ -188,7 +190,10 @@ class Disk:
         with contextlib.suppress(OSError):
             self._note.write_bytes(content)
         # A store that is away must not take the time that is left for checkpoints.
-        threading.Thread(target=keep, args=(content,), name="disk-note", daemon=True).start()
+        self._keeping = threading.Thread(
+            target=keep, args=(content,), name="disk-note", daemon=True
+        )
+        self._keeping.start()
 
     def was_spared(self, told_at: float, until: float) -> bool:
         """Wait until it is known that a pod was not evicted, and forget the note.
@@ -203,6 +208,9 @@ class Disk:
         if not self._note.exists() or told_at + _EVICTED_SECONDS > until:
             return False
         time.sleep(max(0.0, told_at + _EVICTED_SECONDS - time.monotonic()))
+        if self._keeping is not None:
+            # Else a slow store would get it after it was deleted there.
+            self._keeping.join(max(0.0, until - time.monotonic()))
         self._forget()
         return True
 

@@ -2,7 +2,8 @@
 
 Nobody says when a file is complete. One that did not change between two looks counts as such, and
 one that only grew: logs and event files are complete at every moment. The rest has to wait, so that
-half a checkpoint never takes the place of a good one.
+half a checkpoint never takes the place of a good one. After a kill nothing changes any more: then
+the time of the last write counts alone.
 """
 
 import hashlib
@@ -91,11 +92,13 @@ class Rest:
             stamp, before: its stamp at this look, and at the one before.
             sent: what was uploaded of it last.
         """
-        if stamp == before or is_growing(path):
+        if is_growing(path):
             return True
         if self.is_over:
             if self._ended_ns is None or stamp[1] <= self._ended_ns - _QUIET_NS:
                 return True
+        elif stamp == before:
+            return True
         elif sent is None:
             return time.monotonic() - self._first_seen[path] >= self._patient_seconds
         return sent is not None and _has_grown(file, stamp, sent)

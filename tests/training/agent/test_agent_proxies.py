@@ -7,9 +7,9 @@ import textwrap
 
 import pytest
 
+from tests.ports import free_port
 from tests.recording_proxy import RecordingProxy
 from training.agent import proxies
-from training.agent.connections import free_port
 from training.tf_config import format_tf_config
 
 CONFIG = format_tf_config(["10.78.0.5:41000", "[fd00::7]:41001"], 1)
@@ -51,6 +51,7 @@ SUM = textwrap.dedent(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_workers_of_tensorflow_reach_each_other_behind_a_proxy():
     """Symptom: the round hung, each worker asked the proxy for the others."""
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
@@ -71,7 +72,7 @@ def test_workers_of_tensorflow_reach_each_other_behind_a_proxy():
                 )
             )
         try:
-            said = [worker.communicate(timeout=120)[0] for worker in workers]
+            said = [worker.communicate(timeout=300)[0] for worker in workers]
         finally:
             for worker in workers:
                 worker.kill()

@@ -5,6 +5,7 @@ Stores and disks are real ones, of these tests alone.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -83,7 +84,9 @@ def test_a_store_that_is_away_in_the_middle_is_said_and_caught_up_with(
         read_until(process, "step 1")
         own_store.kill()
         said = read_until(process, "Can't ")
-        assert "can't be reached" in said and "Trying again for 29" in said
+        assert "can't be reached" in said
+        # Until shortly before the end of the Job.
+        assert 200 < int(re.findall(r"Trying again for (\d+) s", said)[0]) <= 294
         sign.write_text("")
         read_until(process, "step 2")
         # The training is over, and the store is still away.
@@ -99,14 +102,21 @@ def test_a_store_that_is_away_in_the_middle_is_said_and_caught_up_with(
 
 
 def test_only_the_last_upload_fails_the_job_and_says_why_before_its_time_is_over(
-    own_store: SeaweedFS, job: Bucket
+    own_store: SeaweedFS, job: Bucket, tmp_path: Path
 ) -> None:
-    boot(job, "print('step 1', flush=True)\ntime.sleep(2)\nprint('step 2')\nfinish(0.9)")
+    sign = tmp_path / "away"
+    boot(
+        job,
+        "import pathlib\nprint('step 1', flush=True)\n"
+        f"while not pathlib.Path({str(sign)!r}).exists(): time.sleep(0.05)\n"
+        "print('step 2')\nfinish(0.9)",
+    )
     began = time.monotonic()
-    with job.start(job.agent(timeout_seconds="12")) as process:
+    with job.start(job.agent(timeout_seconds="30")) as process:
         try:
             read_until(process, "step 1")
             own_store.kill()
+            sign.write_text("")
             output, errors = process.communicate(timeout=100)
         finally:
             own_store.start_again()
@@ -114,7 +124,8 @@ def test_only_the_last_upload_fails_the_job_and_says_why_before_its_time_is_over
     assert "step 2\n" in output
     assert "can't be reached" in errors.splitlines()[0]
     assert "error: Gave up uploading to 's3://" in errors
-    assert time.monotonic() - began > 8
+    # The longest pause between two tries is 10 s.
+    assert time.monotonic() - began > 18
 
 
 def test_a_store_that_hangs_at_the_start_is_said_within_seconds(
@@ -128,7 +139,8 @@ def test_a_store_that_hangs_at_the_start_is_said_within_seconds(
             process.communicate(timeout=100)
     finally:
         own_store.go_on()
-    assert f"'{own_store.endpoint}': 5 s so far" in said
+    (seconds,) = re.findall(f"'{own_store.endpoint}': ([0-9]+) s so far", said)
+    assert 5 <= int(seconds) < 30
     assert process.returncode == 0
 
 
@@ -153,7 +165,7 @@ def test_a_slow_store_is_said_and_all_goes_on_to_the_end(own_store: SeaweedFS, j
         done = job.run(job.agent(timeout_seconds="600"), {"AWS_ENDPOINT_URL_S3": gate.url})
     assert (done.returncode, done.stderr) == (0, "")
     assert "Fetching dlstack:dataDir: " in done.stdout
-    assert f"Uploading to '{job.url('runs/1')}' takes long: 30 s so far." in done.stdout
+    assert f"Uploading to '{job.url('runs/1')}' takes long: 3" in done.stdout
     assert "Published version 1" in done.stdout
     assert len(job.get("runs/1/large")) == 8_000_000
 
@@ -254,9 +266,7 @@ class TestADisk:
             disk.check()
             with pytest.raises(OSError, match="No space left"):
                 (folder / "fill").write_bytes(bytes(2**21))
-            deadline = time.monotonic() + 30
-            while not stopped and time.monotonic() < deadline:
-                time.sleep(0.05)
+            eventually(lambda: stopped)
             with pytest.raises(TrainingError, match="The disk of the pod is full"):
                 disk.check()
             disk.ends()
@@ -264,8 +274,18 @@ class TestADisk:
         assert len(said) == 1 and "is full. If it stays so for 0.1 s, the run ends." in said[0]
 
     @needs_root
-    def test_that_is_nearly_full_is_noted_until_the_agent_ends(self, tmp_path: Path) -> None:
+    def test_that_is_nearly_full_is_noted_until_the_agent_ends(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         note = tmp_path / NOTE_FILE
+        looked: list[Disk] = []
+        look = Disk._look_whether_evicting
+
+        def seen(disk: Disk) -> None:
+            look(disk)
+            looked.append(disk)
+
+        monkeypatch.setattr(Disk, "_look_whether_evicting", seen)
         with small_disk(tmp_path / "disk", "20m") as folder:
             (folder / "fill").write_bytes(bytes(18 * 2**20))
             for large_bytes, told_to, stays in (
@@ -276,19 +296,19 @@ class TestADisk:
                 disk = self.disk(folder, [], [], large_bytes)
                 disk.fetches(1000)
                 disk.start()
-                time.sleep(1.5)
+                eventually(lambda disk=disk: disk in looked)
                 assert note.exists() == (large_bytes == 1)
                 kept: list[bytes] = []
                 (disk.told_to_end(kept.append) if told_to else disk.ends())
                 assert note.exists() == stays
-                eventually(lambda kept=kept, stays=stays: bool(kept) == stays, 5)
+                eventually(lambda kept=kept, stays=stays: bool(kept) == stays)
             assert json.loads(kept[0])["told"] is True
             # One pod may end like this, and the note of the next one counts it.
             disk = self.disk(folder, [], [])
             disk.require_another_try()
             disk.fetches(1000)
             disk.start()
-            time.sleep(1.5)
+            eventually(lambda: disk in looked)
             disk.told_to_end(kept.append)
             with pytest.raises(TrainingError, match="2 pods of this run were ended"):
                 self.disk(folder, [], []).require_another_try()
@@ -305,7 +325,7 @@ class TestADisk:
             disk = self.disk(folder, [], [])
             disk.fetches(1000)
             disk.start()
-            time.sleep(1.5)
+            eventually((tmp_path / NOTE_FILE).exists)
             disk.told_to_end(lambda _: None)
             began = time.monotonic()
             # There is not the time to find out.
@@ -313,6 +333,24 @@ class TestADisk:
             assert disk.was_spared(began, began + 30) is True
             assert disk.was_spared(began, began + 30) is False
             assert not (tmp_path / NOTE_FILE).exists()
+
+    def test_a_note_goes_after_it_has_come(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Symptom: a slow store got it after it was deleted there, and the next pod counted it."""
+        monkeypatch.setattr("training.agent.disk._EVICTED_SECONDS", 0.1)
+        (tmp_path / NOTE_FILE).write_text("{}")
+        kept: list[bytes] = []
+
+        def keep(content: bytes) -> None:
+            time.sleep(1)
+            kept.append(content)
+
+        disk = self.disk(tmp_path / "disk", [], [])
+        disk.told_to_end(keep)
+        began = time.monotonic()
+        assert disk.was_spared(began, began + 60)
+        assert kept
 
     def test_a_pod_that_was_not_told_to_end_was_not_evicted(self, tmp_path: Path) -> None:
         """Symptom: two pods without memory on a full node, and the run was ended for its disk."""

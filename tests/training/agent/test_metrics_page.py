@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serving_fixtures import free_port
+from tests.ports import free_port
 from tests.training.agent.test_run import PROLOGUE, boot
 from tests.training.conftest import RUN_HASH, Bucket, read_until
 from tests.waiting import eventually
@@ -38,7 +38,7 @@ def samples(text: str) -> dict[str, tuple[dict[str, str], float]]:
 
 
 def asked(port: int, path: str = "/metrics") -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -85,5 +85,5 @@ def test_who_sends_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(metrics_page, "CLIENT_SECONDS", 0.1)
     port = free_port()
     metrics_page.serve(port, dict, worker=0)
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         assert client.recv(1) == b""

@@ -1,6 +1,5 @@
 """Publishing against a real store: its order, and many publishers at once."""
 
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from store.errors import StoreError
 from store.models import newest_of_run
 from store.patience import Patience
 from store.urls import S3Url
+from tests.ports import free_port
 from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket, recorded_puts
 from training.agent.publishing import Provenance, check_model, publish
@@ -108,9 +108,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
     bucket: Bucket, environment: SeaweedFS, model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Symptom otherwise: a store that was started anew cost the whole training."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{port}")
     with ThreadPoolExecutor(1) as pool:
         publishing = pool.submit(
@@ -122,7 +120,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
         with pytest.raises(TimeoutError):
             publishing.result(timeout=3)
         with forwarded(port, environment.endpoint):
-            assert publishing.result(timeout=60)[0] == 1
+            assert publishing.result(timeout=100)[0] == 1
     assert "models/toy/1/manifest.json" in bucket.listing()
 
 

@@ -30,6 +30,7 @@ def undisturbed(object_store: SeaweedFS) -> Iterator[Bucket]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("killed", ["agent", "boot file"])
 def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_as_if_undisturbed(
     undisturbed: Bucket, bucket: Bucket, environment: SeaweedFS, tmp_path: Path, killed: str

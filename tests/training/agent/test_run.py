@@ -214,7 +214,7 @@ def test_two_agents_at_the_same_time_publish_two_versions(job: Bucket) -> None:
     ]
     for agent in agents:
         with agent:
-            assert agent.communicate(timeout=60)[1] == ""
+            assert agent.communicate(timeout=110)[1] == ""
     manifests = [json.loads(job.get(f"models/toy/{n}/manifest.json")) for n in (1, 2)]
     assert {manifest["run_hash"] for manifest in manifests} == {"1" * 64, "2" * 64}
 
@@ -237,7 +237,7 @@ finish(0.9)
     assert job.run(job.agent(f"--hold={tmp_path / 'now'}")).returncode == 0
     (tmp_path / "healed").touch()
     with cut_off:
-        output, _ = cut_off.communicate(timeout=60)
+        output, _ = cut_off.communicate(timeout=110)
     assert cut_off.returncode == 0
     assert "Another pod of this run has published its model meanwhile" in output
     assert [key for key in job.listing() if key.endswith("manifest.json")] == [
@@ -371,17 +371,17 @@ def test_what_ignores_sigterm_is_killed_in_time_and_what_it_wrote_is_kept(
         job,
         f"pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))\n{ignore}{WAIT_FOR_EVER}",
     )
-    agent = job.agent(work_dir=str(tmp_path / "work"), grace_seconds="3")
+    agent = job.agent(work_dir=str(tmp_path / "work"), grace_seconds="15")
     with job.start(agent) as process:
         read_until(process, "waiting")
-        process.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        status = process.wait(10)
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(60)
         seconds = time.monotonic() - began
 
     assert status == 143
     # The boot file has 60 % of it.
-    assert 1.7 < seconds < 3
+    assert 9 <= seconds < 15
     assert not Path(f"/proc/{pid_file.read_text()}").exists()
     assert list((tmp_path / "work").iterdir()) == []
     assert "told to end" in job.get("runs/1/log.txt").decode()
@@ -404,13 +404,11 @@ time.sleep(600)
 def test_a_boot_file_that_saves_on_sigterm_has_the_time_and_the_upload_too(job: Bucket) -> None:
     """Symptom otherwise: half a second, and checkpoints of gigabytes are lost on spot nodes."""
     boot(job, SAVES_AT_THE_END)
-    with job.start(job.agent()) as process:
+    with job.start(job.agent(grace_seconds="600")) as process:
         read_until(process, "waiting")
         process.send_signal(signal.SIGTERM)
-        began = time.monotonic()
-        assert process.wait(20) == 143
         # It is over when it is over, not at the end of the grace.
-        assert time.monotonic() - began < 8
+        assert process.wait(100) == 143
     assert job.get("runs/1/checkpoints/last") == b"saved" * 2**20
 
 
@@ -419,7 +417,7 @@ def test_what_ends_at_once_ends_at_once(job: Bucket) -> None:
     with job.start(job.agent(grace_seconds="3600")) as process:
         read_until(process, "waiting")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 143
+        assert process.wait(100) == 143
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -433,13 +431,13 @@ def test_ctrl_c_ends_the_boot_file_and_twice_it_does_so_at_once(
         job,
         f"pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))\n{ignore}{WAIT_FOR_EVER}",
     )
-    with job.start(job.agent()) as process:
+    with job.start(job.agent(grace_seconds="600")) as process:
         read_until(process, "waiting")
         process.send_signal(signal.SIGINT)
         if times > 1:
             read_until(process, "told to end")
             process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(100) == 130
     assert not Path(f"/proc/{pid_file.read_text()}").exists()
 
 
@@ -494,15 +492,15 @@ def test_a_bar_is_in_the_log_while_it_runs(job: Bucket) -> None:
         job,
         "print('Epoch 1/1')\n"
         "for n in range(10**9):\n"
-        "    print(f'\\b\\b\\b\\b\\r{n}/1000', end='', flush=True); time.sleep(0.01)\n",
+        "    print(f'\\b\\b\\b\\b\\r{time.monotonic()}/1000', end='', flush=True)\n"
+        "    time.sleep(0.01)\n",
     )
     with job.start(job.agent()) as process:
         read_until(process, "Epoch 1/1")
-        began = time.monotonic()
         assert process.stdout is not None
-        states = [int(process.stdout.readline().partition("/")[0]) for _ in range(5)]
-        assert time.monotonic() - began > 1.5
-        assert states == sorted(states)
+        # Seconds: of the bar, not of this process, which may come late to several lines.
+        states = [float(process.stdout.readline().partition("/")[0]) for _ in range(5)]
+        assert states == sorted(states) and states[-1] - states[0] > 1.5
         process.terminate()
 
 
@@ -592,7 +590,8 @@ def test_a_store_that_cannot_be_used_is_reported_in_one_line_within_seconds(
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert error in done.stderr
-    assert time.monotonic() - began < 15
+    # A store that is away is waited for by default, a minute.
+    assert time.monotonic() - began < 45
 
 
 def test_a_store_that_answers_some_seconds_after_the_start_is_waited_for(job: Bucket) -> None:
@@ -604,7 +603,7 @@ def test_a_store_that_answers_some_seconds_after_the_start_is_waited_for(job: Bu
         assert "can't be reached" in said
         assert "Trying again for " in said
         gate.open()
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=110)
         assert (process.returncode, errors) == (0, "")
         assert "Published version 1" in output
 

@@ -87,7 +87,7 @@ def test_a_run_that_is_told_to_end_is_interrupted_and_goes_on_as_the_same(job: B
         eventually(lambda: "runs/1/run.json" in job.listing("runs/"))
         assert record(job)["state"] == "running"
         agent.send_signal(signal.SIGTERM)
-        assert agent.wait(20) == 143
+        assert agent.wait(60) == 143
     first = record(job)
     assert (first["state"], first["cause"]) == ("interrupted", "it was told to end (SIGTERM)")
 

@@ -219,11 +219,11 @@ def test_an_idle_mirror_makes_one_list_call_an_interval_and_no_other_request(
     assert mirror.pause_after(mirror.refresh(), 5) == 5
 
 
-def mirror_command(bucket: Bucket, target: Path) -> list[str]:
+def mirror_command(bucket: Bucket, target: Path, seconds: float = 0.1) -> list[str]:
     return [
         *(sys.executable, "-m", "training", "mirror"),
         *(f"--source_url={bucket.url('runs')}", f"--target_dir={target}"),
-        "--interval_seconds=0.1",
+        f"--interval_seconds={seconds}",
     ]
 
 
@@ -236,8 +236,14 @@ def test_the_mirror_command_copies_at_once_and_ends_at_once_on_sigterm(
         eventually(copy.exists)
         bucket.put(f"runs/1/{EVENTS}", b"first second")
         eventually(lambda: copy.read_bytes() == b"first second")
+        process.terminate()
+        assert process.communicate()[1] == ""
+    # In the middle of a pause that is longer than this test.
+    copy = tmp_path / "other" / "1" / EVENTS
+    with bucket.start(mirror_command(bucket, tmp_path / "other", 3600)) as process:
+        eventually(copy.exists)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(1) == 0
+        assert process.wait(60) == 0
         assert process.communicate()[1] == ""
 
 

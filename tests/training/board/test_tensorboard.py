@@ -5,13 +5,13 @@ The profiler's plugin is not installed: its files are only looked for where it r
 
 import io
 import json
-import socket
 import subprocess
 import sys
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from PIL import Image
 from infra.components.tensorboard import _SERVE
 from store.client import from_environment
 from store.urls import S3Url
+from tests.ports import free_port
 from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket
 from training.board.event_mirror import EventMirror
@@ -29,7 +30,7 @@ from training.confusion import write_confusion
 from training.mirror.upload_mirror import UploadMirror
 from training.summaries import ScalarWriter, write_pictures, write_text
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 Ask = Callable[..., Any]
 GOOD, BAD = "a" * 12, "b" * 12
@@ -70,17 +71,11 @@ def leave(folder: Path) -> None:
     (profile / "host.xplane.pb").write_bytes(b"profile")
 
 
-@pytest.fixture(scope="module")
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.fixture
-def ask(tmp_path: Path, free_port: int) -> Iterator[Ask]:
+def ask(tmp_path: Path) -> Iterator[Ask]:
     """GET or POST at a TensorBoard over `tmp_path/logs`, started as in the cluster."""
-    flags = ["--logdir", str(tmp_path / "logs"), f"--port={free_port}", "--reload_interval=1"]
+    port = free_port()
+    flags = ["--logdir", str(tmp_path / "logs"), f"--port={port}", "--reload_interval=1"]
     (tmp_path / "logs").mkdir()
     board = subprocess.Popen(
         [sys.executable, "-c", _SERVE, *flags, "--host=127.0.0.1"],
@@ -89,7 +84,7 @@ def ask(tmp_path: Path, free_port: int) -> Iterator[Ask]:
     )
 
     def call(path: str, body: Any = None, **query: str) -> Any:
-        url = f"http://127.0.0.1:{free_port}/data/{path}?{urllib.parse.urlencode(query)}"
+        url = f"http://127.0.0.1:{port}/data/{path}?{urllib.parse.urlencode(query)}"
         data = None if body is None else json.dumps(body).encode()
         asked = urllib.request.Request(url, data, {"Content-Type": "application/json"})
         with urllib.request.urlopen(asked, timeout=60) as answer:
@@ -102,13 +97,16 @@ def ask(tmp_path: Path, free_port: int) -> Iterator[Ask]:
     try:
         yield call
     finally:
-        board.terminate()
-        board.wait(20)
+        board.kill()
+        board.wait()
 
 
 def until(found: Callable[[], Any]) -> Any:
-    """Return what is found, when it is something."""
-    deadline = time.monotonic() + 30
+    """Return what is found, when it is something.
+
+    TensorBoard reads files one after the other, and answers meanwhile with what it has read.
+    """
+    deadline = time.monotonic() + 100
     while True:
         try:
             if answer := found():
@@ -145,14 +143,15 @@ def test_each_plugin_shows_what_a_run_left(
     mirror.refresh()
 
     until(lambda: set(ask("runs")) == {GOOD_NAME, BAD_NAME, f"{GOOD_NAME}/evaluation"})
-    curve = until(lambda: ask("plugin/scalars/scalars", run=GOOD_NAME, tag="loss"))
+    scalars = partial(ask, "plugin/scalars/scalars")
+    curve = until(lambda: len(all_ := scalars(run=GOOD_NAME, tag="loss")) == 3 and all_)
     assert [round(value, 3) for _, _, value in curve] == [1, 0.5, 0.333]
     evaluation = {"run": f"{GOOD_NAME}/evaluation"}
-    right = ask("plugin/scalars/scalars", tag="class_accuracy/cat", **evaluation)
+    right = until(lambda: scalars(tag="class_accuracy/cat", **evaluation))
     assert right[0][1:] == [3, 0.5]
 
     def picture(sample: str, **where: str) -> Any:
-        shown = ask("plugin/images/images", sample=sample, **where)
+        shown = until(lambda: ask("plugin/images/images", sample=sample, **where))
         query = urllib.parse.parse_qs(shown[0]["query"])
         return ask("plugin/images/individualImage", **{key: one[0] for key, one in query.items()})
 
@@ -161,14 +160,18 @@ def test_each_plugin_shows_what_a_run_left(
         assert Image.open(io.BytesIO(content)).size == (8, 8)
     matrix = Image.open(io.BytesIO(picture("0", tag="confusion_matrix", **evaluation)))
     assert matrix.size == (480, 480)
-    texts = ask("plugin/text/text", run=GOOD_NAME, tag="notes")
-    assert "<em>words</em>" in texts[0]["text"]
-    assert (
-        "<td>1</td>"
-        in ask("plugin/text/text", tag="confusion_matrix_numbers", **evaluation)[0]["text"]
-    )
+    texts = partial(ask, "plugin/text/text")
+    notes = until(lambda: texts(run=GOOD_NAME, tag="notes"))
+    assert "<em>words</em>" in notes[0]["text"]
+    numbers = until(lambda: texts(tag="confusion_matrix_numbers", **evaluation))
+    assert "<td>1</td>" in numbers[0]["text"]
 
-    found = until(lambda: groups if len(groups := sessions(ask)) == 2 else None)
+    def told() -> Any:
+        groups = sessions(ask)
+        ended = [one["sessions"][0].get("status") for one in groups.values()]
+        return groups if len(groups) == 2 and "STATUS_FAILURE" in ended else None
+
+    found = until(told)
     assert found[GOOD]["hparams"] == {"rate": 0.1, "epochs": 3, "model_name": "mnist"}
     assert found[BAD]["hparams"] == {"rate": "fast", "model_name": "houses"}
     assert found[BAD]["sessions"][0]["status"] == "STATUS_FAILURE"

@@ -94,6 +94,9 @@ def test_a_worker_reads_its_part_and_no_more(
         get = reading.s3.get_object
 
         def counted(**request: Any) -> Any:
+            # Datasets of a test before may read ahead still.
+            if request["Bucket"] != bucket.name:
+                return get(**request)
             first, last = map(int, request["Range"].removeprefix("bytes=").split("-"))
             read.append(last - first + 1)
             return get(**request)

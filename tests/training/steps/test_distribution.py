@@ -22,6 +22,7 @@ def job(bucket: Bucket) -> Bucket:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_two_workers_end_with_the_same_weights_and_as_one_does(
     job: Bucket, environment: SeaweedFS, tmp_path: Path
 ) -> None:

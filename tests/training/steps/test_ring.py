@@ -4,13 +4,12 @@ import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pytest
 
-from training.agent.connections import free_port
+from tests.ports import free_port
 from training.command_line import WorkerLost
 from training.steps import ring
 from training.steps.ring import Ring
@@ -22,19 +21,10 @@ def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring, "_JOIN_SECONDS", 20.0)
 
 
-def joined(count: int, tries: int = 3) -> list[Ring]:
-    with ExitStack() as held:
-        # All at once: one that is free again may be the next one, too.
-        listeners = [held.enter_context(socket.create_server(("", 0))) for _ in range(count)]
-        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in listeners]
-    try:
-        with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(lambda index: Ring(addresses, index), range(count)))
-    except (OSError, WorkerLost):
-        # Another process has taken one of the ports in between.
-        if tries == 1:
-            raise
-        return joined(count, tries - 1)
+def joined(count: int) -> list[Ring]:
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda index: Ring(addresses, index), range(count)))
 
 
 def sums(rings: Sequence[Ring], arrays: Sequence[Any], *, mean: bool = False) -> list[Any]:

@@ -14,6 +14,7 @@ from store.errors import NotTrusted, Unreachable, WrongCredentials
 from store.objects import list_files
 from store.urls import S3Url
 from tests.seaweedfs import SeaweedFS
+from tests.waiting import eventually
 
 
 @contextmanager
@@ -42,9 +43,8 @@ def server(serve: Callable[[socket.socket], None]) -> Iterator[tuple[str, list[s
 
 
 @pytest.fixture(autouse=True)
-def own_clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_clients() -> Iterator[None]:
     """What these tests find out counts for nobody else."""
-    monkeypatch.setattr(client, "_READ_SECONDS", 0.3)
     connect.cache_clear()
     yield
     connect.cache_clear()
@@ -55,8 +55,10 @@ def of(endpoint: str) -> Client:
     return connect(Access(endpoint=endpoint, **keys), direct=False)
 
 
-def test_a_silent_store_is_asked_once_and_told_in_words() -> None:
+def test_a_silent_store_is_asked_once_and_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """Symptom: five times 12 s until it was said, for each of those who asked."""
+    # Of this one only: one that answers may take longer on a busy machine.
+    monkeypatch.setattr(client, "_READ_SECONDS", 0.3)
     with server(lambda _: None) as (url, taken):
         for _ in range(3):
             with pytest.raises(
@@ -65,6 +67,7 @@ def test_a_silent_store_is_asked_once_and_told_in_words() -> None:
                 r"\(it accepts connections, and is silent\). .* dlstack:s3Endpoint is right.$",
             ):
                 buckets.require_answer(of(url))
+        eventually(lambda: taken)
         assert len(taken) == 1
 
 

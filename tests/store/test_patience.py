@@ -1,5 +1,7 @@
 """Which answers of a store are waited for. That the processes wait is tested with them."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from store import patience
@@ -31,14 +33,19 @@ class Store:
 @pytest.mark.parametrize(
     "error", [Unreachable("no route."), StoreError("answers InternalError: not ready.")]
 )
-def test_a_store_that_is_being_started_is_waited_for_with_a_word(error):
-    said = []
+def test_a_store_that_is_being_started_is_waited_for_with_a_word(error, monkeypatch):
+    said, now = [], [0.0]
     store = Store(error, 3)
-    assert Patience(60, said.append).ask(store.answer) == "here"
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def wait(_):
+        now[0] += 1
+
+    assert Patience(60, said.append).ask(store.answer, wait) == "here"
     assert store.asked == 4
     assert said == [
         f"{error} Trying again for 60 s.",
-        "The object store answers again, after 0 s.",
+        "The object store answers again, after 3 s.",
     ]
 
 

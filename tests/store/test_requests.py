@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from store import buckets
+from store import buckets, requests
 from store.access import Access
 from store.client import connect, from_environment
 from store.errors import Expired, StoreError
@@ -64,9 +64,10 @@ def test_aws_is_asked_in_the_region_of_the_bucket(
 
 
 def test_what_goes_wrong_once_is_not_tried_twice_for_each_object(
-    server: StrictStore, tmp_path: Path
+    server: StrictStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Symptom: a store with too much to do got each request by both ways."""
+    monkeypatch.setattr(requests, "_PAUSE_SECONDS", 3600.0)
     client = connect(server.access(), direct=False)
     buckets.create(client, URL.bucket)
     write(client, URL, b"x")

@@ -5,6 +5,7 @@ tests/serving/sync/test_sync.py.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +95,8 @@ def test_many_files_share_a_slow_line_and_it_is_said(
     url = folders.put(slow, bucket.bucket, files, tell=said.append)
     gate.bytes_per_second = 0
     assert folders.is_complete(slow, url)
-    assert said and said[0].startswith("Uploading: ") and " of 4.8 MB in 10 s, " in said[0]
+    # After 10 s; on a busy machine the thread that says so comes later.
+    assert said and re.match(r"Uploading: \S+ of 4\.8 MB in \d\d s, ", said[0])
 
 
 def test_lanes_are_few_where_it_is_slow(lanes: None, monkeypatch: pytest.MonkeyPatch) -> None:

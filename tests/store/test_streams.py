@@ -214,7 +214,7 @@ def test_a_store_that_stays_away_is_given_up_after_a_while(
 
 
 def test_items_come_in_their_order_and_some_are_under_way() -> None:
-    barrier = threading.Barrier(3, timeout=20)
+    barrier = threading.Barrier(3, timeout=60)
 
     def action(item: int) -> int:
         barrier.wait()

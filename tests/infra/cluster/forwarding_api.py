@@ -36,6 +36,8 @@ class ForwardingApi(ThreadingHTTPServer):
         """Names of others -> what is in their metadata and status in place of being Ready."""
         self.asked: list[str] = []
         """Paths."""
+        self.pings = 0
+        """So often a connection to a pod was asked whether this end is there."""
         self.forbids = False
         self.ports = {"s3": 8333}
         """Of each pod: name -> number."""
@@ -159,6 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if kind == websocket.CLOSE:
                     return
                 if kind == websocket.PING:
+                    self.server.pings += 1
                     self.connection.sendall(_frame(content, websocket.PONG))
                 elif kind == websocket.BINARY:
                     assert content[0] == 0

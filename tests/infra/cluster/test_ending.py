@@ -24,7 +24,7 @@ def test_a_pod_has_its_grace_to_save_and_upload(monkeypatch: pytest.MonkeyPatch)
 
     def pods(*_: object) -> list[dict[str, Any]]:
         time.sleep(0.02)
-        return [pod(2)] if time.monotonic() < began + 0.3 else []
+        return [pod(60)] if time.monotonic() < began + 0.3 else []
 
     monkeypatch.setattr(ending, "_END_SECONDS", 0.05)
     monkeypatch.setattr(ending, "pods", pods)

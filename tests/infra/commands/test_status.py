@@ -495,7 +495,7 @@ class TestRuns:
         code, _, errors = run("logs", "-f")
         first, second = errors.splitlines()
         assert code == 1
-        assert re.match(r"The Job 'training-1' failed \d s ago, after .*: ", first)
+        assert re.match(r"The Job 'training-1' failed \d+ s ago, after .*: ", first)
         assert "If a 'pulumi up' runs now, its Job is not there yet: try again in a" in second
         assert "is not there yet" not in run("logs", "-f", "--run", RUN[:8])[2]
 

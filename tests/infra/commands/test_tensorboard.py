@@ -54,7 +54,7 @@ def test_the_url_is_printed_and_leads_there(
             target=tensorboard.show, args=(stack, 0, lambda _: opened.set()), daemon=True
         )
         thread.start()
-        assert opened.wait(20)
+        assert opened.wait(60)
         url = capsys.readouterr().out.strip()
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as browser:
             browser.sendall(b"GET")

@@ -20,6 +20,7 @@ from infra.resources import engine
 from infra.resources.roll_out import _RollOutProvider
 from local.home import REPOSITORY
 from tests.infra.conftest import ANY_CLUSTER, KubeApi
+from tests.waiting import eventually
 
 URN = "urn:pulumi:dev::dlstack::dynamic:RollOut::prediction-roll-out"
 
@@ -90,8 +91,11 @@ def roll_out(plugin: Any, **props: Any) -> None:
     plugin.Create(provider_pb2.CreateRequest(urn=URN, properties=properties))
 
 
-def refused(kube_api: KubeApi) -> None:
-    """A Deployment whose pods a LimitRange refuses, in the cluster."""
+LIMITED = "maximum memory usage per Container is 64Mi, but limit is 1Gi"
+
+
+def refused(kube_api: KubeApi, why: str = LIMITED) -> None:
+    """A Deployment whose pods a LimitRange refuses, or something else, in the cluster."""
     deployment = {
         "metadata": {
             "name": "prediction",
@@ -114,8 +118,7 @@ def refused(kube_api: KubeApi) -> None:
                 {
                     "type": "ReplicaFailure",
                     "status": "True",
-                    "message": 'pods "prediction-1-x" is forbidden: maximum memory usage per '
-                    "Container is 64Mi, but limit is 1Gi",
+                    "message": f'pods "prediction-1-x" is forbidden: {why}',
                 }
             ]
         },
@@ -152,16 +155,17 @@ def test_a_wait_ends_when_pulumi_is_told_to_stop(
     plugin: Any, heard: Heard, kube_api: KubeApi
 ) -> None:
     """After one Ctrl-C an `up` waited on, and a second one left the stack locked."""
-    refused(kube_api)
-    # Nothing is wrong with it: it only takes its time.
-    del kube_api["/apis/apps/v1/namespaces/dev/replicasets"]
+    # It may pass, so it is waited for.
+    refused(kube_api, "exceeded quota: small, requested: pods=1, used: pods=3, limited: pods=3")
     with futures.ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(roll_out, plugin)
+        # Before that the plugin may still import what it is to do, and does not hear us.
+        eventually(lambda: heard.lines or waiting.done())
         with pytest.raises(futures.TimeoutError):
-            waiting.result(timeout=3)
+            waiting.result(timeout=1)
         plugin.Cancel(empty_pb2.Empty())
         with pytest.raises(grpc.RpcError) as failed:
-            waiting.result(timeout=20)
+            waiting.result(timeout=50)
     assert "was not waited for" in failed.value.details()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from infra.run import checksums, hash_cache
 from infra.run.hash_cache import HashCache
+from tests.waiting import eventually
 
 LONG_AGO = 1_600_000_000
 
@@ -54,11 +55,25 @@ def test_what_has_not_changed_is_not_read_again(folder: Path, opened: list[str])
     assert opened == []
 
 
+def await_a_tick(probe: Path) -> None:
+    """Return when what changes now has another time of change than what changed before."""
+
+    def changed() -> int:
+        probe.touch()
+        return probe.stat().st_ctime_ns
+
+    before = changed()
+    eventually(lambda: changed() != before)
+
+
 @pytest.mark.parametrize("how", ["longer", "of the same size and time", "another file"])
-def test_what_has_changed_is_read_again(folder: Path, opened: list[str], how: str) -> None:
+def test_what_has_changed_is_read_again(
+    folder: Path, opened: list[str], tmp_path: Path, how: str
+) -> None:
     os.utime(folder / "a", (LONG_AGO, LONG_AGO))
     first = checksums.data(folder, "x")
     opened.clear()
+    await_a_tick(tmp_path / "probe")
     if how == "longer":
         with (folder / "a").open("a") as file:
             file.write("!")

@@ -1,14 +1,15 @@
-"""Ports for servers of tests, of which each is given away once.
+"""Ports for servers of tests that nobody else gets.
 
 One that the kernel calls free may be another process's a moment later: it gives the same to whoever
-asks next. So these lie below all from which it chooses by itself, and all processes that run tests
-on this machine take them from one counter. A server that is stopped finds its port free again.
+asks next.
 """
 
+import contextlib
 import fcntl
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 _FIRST, _COUNT = 21_000, 7_000
@@ -17,7 +18,11 @@ _COUNTER = Path(tempfile.gettempdir()) / f"dlstack-test-ports-{os.getuid()}"
 
 
 def free_port() -> int:
-    """Return a TCP port that nothing listens on, and that is told to nobody else."""
+    """Return a TCP port that nothing listens on, and that is told to nobody else.
+
+    It lies below all from which the kernel chooses by itself, and all processes that run tests on
+    this machine take them from one counter. A server that is stopped finds its port free again.
+    """
     with _COUNTER.open("a+") as counter:
         fcntl.flock(counter, fcntl.LOCK_EX)
         counter.seek(0)
@@ -39,3 +44,37 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+@contextlib.contextmanager
+def held_ports(count: int) -> Iterator[list[int]]:
+    """Hold so many ports, each as `held_port` does, at all addresses."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(held_port("")) for _ in range(count)]
+
+
+@contextlib.contextmanager
+def held_port(*addresses: str) -> Iterator[int]:
+    """Hold a port that is free at all of these addresses.
+
+    It is bound and nobody listens: connections are refused, and whoever asks the kernel for any
+    port gets another one, until the block ends. A server that sets SO_REUSEADDR takes it all the
+    same, as those of Go, asyncio, gRPC, `http.server` and `socket.create_server` do.
+    """
+    while True:
+        with contextlib.ExitStack() as stack:
+            try:
+                port = _bound(stack, addresses[0], 0)
+                for address in addresses[1:]:
+                    _bound(stack, address, port)
+            except OSError:
+                continue
+            yield port
+            return
+
+
+def _bound(stack: contextlib.ExitStack, address: str, port: int) -> int:
+    one = stack.enter_context(socket.socket())
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind((address, port))
+    return int(one.getsockname()[1])

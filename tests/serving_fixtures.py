@@ -1,7 +1,7 @@
 """A real model server for tests: tiny SavedModels and a process that serves them.
 
 Plain functions; nothing here imports TensorFlow into the test process (its import takes seconds and
-its warnings would be errors): `python3 tests/serving_fixtures.py KIND FOLDER ARGUMENT...` exports
+its warnings would be errors): `python3 -m tests.serving_fixtures KIND FOLDER ARGUMENT...` exports
 in a child.
 """
 
@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+
+from tests.ports import held_ports
 
 UNUSUAL_TYPES = {
     "qint8": 11, "quint8": 12, "qint32": 13, "qint16": 15, "quint16": 16,
@@ -61,39 +63,13 @@ def export_colours_model(path: Path, about: str = "") -> None:
 
 def export_models(*models: tuple[str, Path, str]) -> None:
     """Export several models, each a kind, a folder and an argument of the kind, in one child."""
-    command = [sys.executable, __file__]
+    command = [sys.executable, "-m", "tests.serving_fixtures"]
     for kind, path, argument in models:
         path.parent.mkdir(parents=True, exist_ok=True)
         command += [kind, str(path), argument]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"Exporting failed:\n{done.stderr[-4000:]}")
-
-
-def free_port() -> int:
-    """Return a TCP port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def held_ports(count: int) -> Iterator[list[int]]:
-    """Give free TCP ports that nobody gets by chance meanwhile.
-
-    A server that starts can listen there, and where none does connections are refused. A port that
-    was only looked for is often needed seconds later: by then a server of another test may have it,
-    or the near end of anybody's connection.
-    """
-    with ExitStack() as stack:
-        ports = []
-        for _ in range(count):
-            holder = stack.enter_context(socket.socket())
-            # With this option, which servers set as well, one of them can listen beside it.
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            holder.bind(("", 0))
-            ports.append(int(holder.getsockname()[1]))
-        yield ports
 
 
 @dataclass

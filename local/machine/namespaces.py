@@ -18,7 +18,7 @@ INSIDE = Path("/run/dlstack")
 """Where the node's processes see the cluster's folder: a short path without blanks."""
 NAME = "node"
 MOUNT_POINTS = ("/var/lib/kubelet", "/var/lib/cni", "/var/log/containers")
-_SECONDS = 10
+_SECONDS = 30
 _STAYS = "exec sleep infinity"
 _MAKES = r"""
 set -e

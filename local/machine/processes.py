@@ -9,10 +9,11 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .. import disk
 from ..console import LocalError
@@ -71,28 +72,22 @@ def run_logged(
         LocalError: the program is missing or failed; the message ends with the log's last lines.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    process: subprocess.Popen[bytes] | None = None
     with open(log, "w") as output:
         try:
-            process = subprocess.Popen(
-                [str(word) for word in argv],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=cwd,
-                env={**os.environ, **(environment or {})},
-            )
-        except FileNotFoundError as error:
-            raise LocalError(f"the program '{argv[0]}' is not installed.", "Install it.") from error
-        _logged.add(process)
-        try:
+            with _signals_wait():
+                process = _begun(argv, output, cwd, environment or {})
+                _logged.add(process)
             status = process.wait()
         except BaseException:
             # Ctrl-C reaches it by itself; what ends this command alone does not.
-            process.terminate()
-            process.wait()
+            if process is not None:
+                process.terminate()
+                process.wait()
             raise
         finally:
-            _logged.discard(process)
+            if process is not None:
+                _logged.discard(process)
     if status:
         said = tail(log)
         if full := disk.full(said, log.parent):
@@ -101,6 +96,51 @@ def run_logged(
             f"'{Path(argv[0]).name} {argv[1]}' ended with status {status}.",
             f"Its output is in {log} and ends with:\n{said}",
         )
+
+
+def _begun(
+    argv: Sequence[str | Path], output: IO[str], cwd: Path | None, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [str(word) for word in argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env={**os.environ, **environment},
+        )
+    except FileNotFoundError as error:
+        raise LocalError(f"the program '{argv[0]}' is not installed.", "Install it.") from error
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Have what would end this command wait until the end of the block.
+
+    A process that has begun, and is not known yet because a signal came in the middle of
+    `subprocess.Popen`, would run on with nobody to end it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        # Python handles signals in the main thread alone.
+        yield
+        return
+    came: list[int] = []
+    # What is ignored stays so, as a new process inherits that.
+    before = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if callable(handler := signal.getsignal(number))
+    }
+    try:
+        for number in before:
+            signal.signal(number, lambda number, _: came.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def end_logged() -> None:

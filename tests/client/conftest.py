@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from client import Client, PredictionError
+from tests.ports import held_ports
 from tests.serving_fixtures import (
     ModelServer,
     export_kinds_model,
     export_mnist_like_model,
-    held_ports,
     running_server,
 )
 

@@ -28,6 +28,7 @@ from local.home import REPOSITORY
 from local.stack.stack import Stack, data_set
 from tests.cluster.given_namespace import given_namespace
 from tests.seaweedfs import SeaweedFS
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -176,26 +177,37 @@ class Deployment:
 
     def _forwarded_store(self) -> str:
         """The URL of a port of this machine that `kubectl port-forward` leads to the store."""
-        pods = self.names("pods", "--selector=app.kubernetes.io/name=object-store")
         process, pod, url = self.forward or (None, "", "")
-        if process is not None and (process.poll() is not None or [pod] != pods):
-            self.stop_forward()
-            process = None
-        if process is None:
-            command = ["kubectl", f"--namespace={self.namespace}"]
-            process = subprocess.Popen(
-                [*command, "port-forward", "deployment/object-store", ":s3"],
-                env={**os.environ, **self.variables},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            # Forwarding from 127.0.0.1:40123 -> 8333
-            line = process.stdout.readline()
-            assert "->" in line, line
-            url = f"http://{line.split()[2]}"
-            self.forward = (process, *pods[:1], url)
-        return url
+        if process is not None and process.poll() is None and [pod] == self._store_pods():
+            return url
+        self.stop_forward()
+        # One that has only just been made runs a moment later.
+        self.forward = eventually(self._begin_forward, 120)
+        return self.forward[2]
+
+    def _store_pods(self) -> list[str]:
+        return self.names("pods", "--selector=app.kubernetes.io/name=object-store")
+
+    def _begin_forward(self) -> "tuple[subprocess.Popen[str], str, str] | None":
+        pods = self._store_pods()
+        process = subprocess.Popen(
+            [
+                *("kubectl", f"--namespace={self.namespace}"),
+                *("port-forward", "deployment/object-store", ":s3"),
+            ],
+            env={**os.environ, **self.variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        # Forwarding from 127.0.0.1:40123 -> 8333
+        line = process.stdout.readline()
+        if pods and "->" in line:
+            return process, pods[0], f"http://{line.split()[2]}"
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        return None
 
     def stop_forward(self) -> None:
         if self.forward is not None:

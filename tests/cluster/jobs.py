@@ -49,7 +49,9 @@ class Job:
     def __init__(self, deployment: Deployment, code: Path, model: str) -> None:
         self.deployment, self.code, self.model = deployment, code, model
         self.notes = 0
-        shutil.copytree(REPOSITORY / "training" / "mnist", code)
+        # Without what other tests' processes write and rename meanwhile.
+        compiled = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / "training" / "mnist", code, ignore=compiled)
         (code / HELD).write_text(HELD_TEXT)
         in_git(code, "init", "--quiet")
         in_git(code, "add", ".")

@@ -1,6 +1,5 @@
 """Another cluster on this machine: an API server with its store, and no node."""
 
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from local.__main__ import Platform
 from local.kubernetes.pki import Authority
+from tests.ports import held_port
 
 HOST = "127.0.0.1"
 _STARTUP_SECONDS = 180
@@ -19,8 +19,11 @@ def another_cluster(platform: Platform, folder: Path) -> Iterator[Path]:
     """Run it; give its kubeconfig, whose context has the name that the embedded cluster's has."""
     authority = Authority(folder / "pki")
     authority.create()
-    with socket.create_server((HOST, 0)) as free:
-        port = free.getsockname()[1]
+    with held_port(HOST) as port:
+        yield from _run(platform, folder, authority, port)
+
+
+def _run(platform: Platform, folder: Path, authority: Authority, port: int) -> Iterator[Path]:
     kubeconfig = authority.kubeconfig("admin", "admin", "system:masters", f"https://{HOST}:{port}")
     certificate, key = authority.issue("server", "server", addresses=[HOST])
     account_key = authority.folder / "service-account.key"

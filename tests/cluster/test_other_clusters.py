@@ -27,6 +27,7 @@ from tests.infra.conftest import (  # noqa: F401  (fixtures)
     stores_that_answer,
     up,
 )
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -147,12 +148,16 @@ def test_a_node_that_advertises_gpus_gets_the_job(
     words = ("patch", "node", FIRST, "--subresource=status", "--type=json")
     assert kubectl(*words, "--patch", json.dumps(patch)).returncode == 0
     try:
-        created = kubectl("create", "--filename=-", given=job)
+        created = kubectl("create", "--filename=-", "--output=jsonpath={.metadata.uid}", given=job)
         assert created.returncode == 0, created.stderr
+        # Not those of a Job before, which may still be going.
+        selector = f"--selector=batch.kubernetes.io/controller-uid={created.stdout}"
+        pods = ("pods", selector, "--namespace", NAMESPACE)
         if resource == "amd.com/gpu":
             # No node has the label that its flavour selects.
+            eventually(lambda: kubectl("get", *pods, "--output=name").stdout)
             done = kubectl(
-                *("wait", "pods", "--all", "--namespace", NAMESPACE, "--timeout=120s"),
+                *("wait", *pods, "--timeout=120s"),
                 "--for=jsonpath={.status.conditions[0].reason}=Unschedulable",
             )
             assert done.returncode == 0, done.stderr

@@ -53,8 +53,9 @@ def main(folder: Path, words: list[str]) -> int:
         interrupts = []
         signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
         print("begun", file=sys.stderr, flush=True)
+        # Not by `pause`, which would miss one that comes right before it.
         while not interrupts:
-            signal.pause()
+            time.sleep(0.01)
         # Longer than Python gives a child that it runs, and a second one would be counted.
         time.sleep(1)
         (folder / "interrupts").write_text(str(len(interrupts)))

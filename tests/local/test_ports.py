@@ -6,14 +6,15 @@ import pytest
 
 from local import ports
 from local.console import LocalError
+from tests.ports import held_port
 
 
 def test_a_port_that_somebody_listens_at_is_not_free():
     """Symptom otherwise: a second home's stack asks for the port that the first one's has."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        assert not ports.is_free(port)
-    assert ports.is_free(port)
+    with held_port("127.0.0.1") as port:
+        with socket.create_server(("127.0.0.1", port)):
+            assert not ports.is_free(port)
+        assert ports.is_free(port)
 
 
 class TestNodePorts:

@@ -102,7 +102,7 @@ def test_pulumi_is_interrupted_once_and_awaited(tmp_path, number):
     assert process.stderr is not None
     assert process.stderr.readline() == "begun\n"
     os.killpg(process.pid, number)  # As a terminal does.
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in said
     assert "interrupt again to end it at once" in said
     assert (tmp_path / "interrupts").read_text() == "1"

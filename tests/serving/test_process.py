@@ -13,9 +13,10 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.ports import held_ports
 from tests.serving.conftest import predict_request, predict_stub, served, slow_request
 from tests.serving.models.test_versions import broken
-from tests.serving_fixtures import ROOT, failed_start, held_ports, running_server
+from tests.serving_fixtures import ROOT, failed_start, running_server
 from tests.waiting import eventually
 
 

@@ -15,10 +15,10 @@ import pytest
 
 import client
 from client import Client, ServerError, TensorSpec
+from tests.ports import held_ports
 from tests.serving_fixtures import (
     ModelServer,
     export_mnist_like_model,
-    held_ports,
     running_server,
 )
 

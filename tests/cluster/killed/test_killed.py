@@ -167,9 +167,18 @@ def check_up(deployment: Deployment, runs: int) -> None:
     published = [version["runHash"] for version in status(deployment)["versions"]]
     assert len(published) == len(set(published)) == runs
     assert outputs["modelVersion"] == runs
-    with urllib.request.urlopen(f"{outputs['restUrl']}/v1/models/{MODEL}", timeout=10) as answer:
-        (served,) = json.load(answer)["model_version_status"]
-    assert (served["version"], served["state"]) == (str(runs), "AVAILABLE")
+    url = f"{outputs['restUrl']}/v1/models/{MODEL}"
+
+    def served() -> list[tuple[str, str]]:
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                found = json.load(answer)["model_version_status"]
+        except OSError:
+            return []
+        return [(one["version"], one["state"]) for one in found]
+
+    # A new connection may lead to the pod of before until the node has heard of its end.
+    eventually(lambda: served() == [(str(runs), "AVAILABLE")])
 
 
 def status(deployment: Deployment) -> dict:

@@ -181,7 +181,7 @@ def test_whoever_else_scales_labels_and_annotates_blocks_no_roll_out(
 
     done = deployment.kubectl("apply", "-f-", given=AUTOSCALER)
     assert done.returncode == 0, done.stderr
-    eventually(lambda: replicas() == 2)
+    eventually(lambda: replicas() == 2, 180)
     theirs = {"argocd.argoproj.io/instance": "team", "app.kubernetes.io/part-of": "others"}
     kinds = "deployments,services,configmaps,secrets,persistentvolumeclaims,networkpolicies"
     for item in [

@@ -125,7 +125,7 @@ def up_until(deployment: Deployment, words: str) -> float:
             seconds = time.monotonic() - began
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            process.wait(300)
         log.seek(0)
         said = log.read()
     print(said)

@@ -103,8 +103,10 @@ def cluster(here) -> Cluster:
 def serving(here: Machine, *words: str, at: int = 0) -> Iterator[None]:
     enter = ("nsenter", "--target", str(at or here.pid), "--mount", "--net", "--")
     with subprocess.Popen([*enter, sys.executable, *words], stderr=subprocess.DEVNULL) as process:
-        yield
-        process.kill()
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def http_server(here: Machine, at: int = 0):
@@ -181,13 +183,14 @@ def test_only_this_machine_reaches_node_ports_unless_more_is_asked_for(here, clu
     """And the addresses of balancers, whatever is asked for."""
     here.run("ip", "route", "add", str(RANGES.all), "via", ADDRESS, at=here.neighbour)
     balancer = RANGES.balancers[1]
-    assert reaches(here, "127.0.0.1", NODE_PORT)
-    assert reaches(here, RANGES.node, NODE_PORT)
+    # The pod is ready before all who lead to it have heard that.
+    eventually(lambda: reaches(here, "127.0.0.1", NODE_PORT))
+    eventually(lambda: reaches(here, RANGES.node, NODE_PORT))
     eventually(lambda: reaches(here, balancer, 8080))
     for address in (ADDRESS, RANGES.node, RANGES.machine):
         assert not reaches(here, address, NODE_PORT, at=here.neighbour)
     up(here, DLSTACK_ADDRESS="0.0.0.0")
-    assert reaches(here, ADDRESS, NODE_PORT, at=here.neighbour)
+    eventually(lambda: reaches(here, ADDRESS, NODE_PORT, at=here.neighbour))
     assert not reaches(here, RANGES.node, NODE_PORT, at=here.neighbour)
     assert not reaches(here, balancer, 8080, at=here.neighbour)
 
@@ -233,7 +236,7 @@ def test_a_firewall_cuts_no_pod_off(here, cluster, firewall):
             assert not reaches(here, ADDRESS, PORT, at=here.neighbour)
             up(here)
             for address in (RANGES.machine, NEIGHBOUR):
-                from_pod(here, CONNECT, str(address), str(PORT))
+                await_pod_reaches(here, address, PORT)
             from_pod(here, "import socket; socket.create_connection(('kubernetes.default', 443))")
             assert not reaches(here, ADDRESS, PORT, at=here.neighbour)
         finally:

@@ -148,7 +148,9 @@ def test_pods_of_all_nodes_reach_each_other_by_service_and_by_address(servers, t
 
 def test_this_machine_reaches_all_of_them_at_the_address_of_the_balancer(servers, three_nodes):
     ingress = ".status.loadBalancer.ingress[0].ip"
-    three_nodes.kubectl("wait", HERE, f"--for=jsonpath={{{ingress}}}", "service/server")
+    three_nodes.kubectl(
+        "wait", HERE, f"--for=jsonpath={{{ingress}}}", "service/server", "--timeout=120s"
+    )
     address = three_nodes.kubectl("get", HERE, "service/server", f"-ojsonpath={{{ingress}}}")
 
     def answers() -> set[str]:
@@ -207,8 +209,9 @@ def test_a_node_that_is_killed_comes_back_with_its_pods(servers, three_nodes):
 def test_a_pod_takes_its_volume_along_from_a_drained_node(servers, three_nodes):
     before = field(three_nodes, "keeper-0", ".spec.nodeName")
     three_nodes.drain(before)
-    rolled = ("rollout", "status", HERE, "statefulset/keeper", "--timeout=180s")
-    three_nodes.kubectl(*rolled)
+    # Not its StatefulSet's status, which may still tell of the pod that has just gone.
+    for condition in ("create", "condition=Ready"):
+        three_nodes.kubectl("wait", HERE, f"--for={condition}", "pod/keeper-0", "--timeout=180s")
     after = field(three_nodes, "keeper-0", ".spec.nodeName")
     assert {before, after} == {"dlstack-2", "dlstack-3"}
     starts = three_nodes.kubectl("exec", HERE, "keeper-0", "--", "cat", "/data/starts")

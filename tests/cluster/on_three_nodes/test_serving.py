@@ -69,7 +69,8 @@ def forget_connections(three_nodes: ThreeNodes, address: str) -> None:
     command = ["nsenter", f"--net=/proc/{api_server}/ns/net", "conntrack", "--delete"]
     done = subprocess.run([*command, f"--reply-src={address}"], capture_output=True, text=True)
     print(done.stderr)
-    assert done.returncode == 0, done.stderr
+    # It fails where there is nothing to forget any more.
+    assert done.returncode == 0 or "0 flow entries" in done.stderr, done.stderr
 
 
 @contextmanager

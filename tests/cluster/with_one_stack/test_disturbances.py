@@ -50,6 +50,8 @@ class Load:
     """By transport."""
     asked_again: Counter[str] = field(default_factory=Counter)
     """Those of `answered` whose first try failed."""
+    in_a_row: Counter[int] = field(default_factory=Counter)
+    """By client, its newest answers: none of them needed a second try."""
     wrong: list[str] = field(default_factory=list)
     """Errors in spite of retries, and answers that are another request's, or none of before."""
     slowest: float = 0.0
@@ -59,6 +61,15 @@ class Load:
         """Return when each transport has got so many more of them."""
         before = self.answered.copy()
         while min((self.answered - before)[transport] for transport in CLIENTS) < count:
+            assert not self.wrong
+            time.sleep(0.05)
+
+    def await_calm(self, count: int) -> None:
+        """Return when the newest answers of each client, so many, needed no second try.
+
+        One alone may wait long for its second try, or its connection, while others are answered.
+        """
+        while min(self.in_a_row[client] for client in range(sum(CLIENTS.values()))) < count:
             assert not self.wrong
             time.sleep(0.05)
 
@@ -112,6 +123,7 @@ def load(deployment) -> Iterator[Load]:
                 with lock:
                     seen.answered[transport] += not problem
                     seen.asked_again[transport] += again
+                    seen.in_a_row[number] = 0 if again or problem else seen.in_a_row[number] + 1
                     seen.wrong += filter(None, [problem])
                     seen.slowest = max(seen.slowest, time.monotonic() - started)
                 stop.wait(PAUSE_SECONDS)
@@ -203,6 +215,7 @@ def test_a_server_killed_under_load_costs_no_request(deployment):
             rolled_out(deployment, "prediction")
         # Until every connection has found a server that answers.
         seen.await_answers(50)
+        seen.await_calm(20)
         seen.await_undisturbed_answers(100)
     assert seen.wrong == []
 
@@ -242,6 +255,7 @@ def test_without_the_object_store_predictions_go_on_and_a_killed_server_comes_ba
         # From the copy in its pod: the init container does not run again.
         await_states(deployment, [(name, restarts + 1, True), state(other)])
         seen.await_answers(50)
+        seen.await_calm(20)
         until = time.monotonic() + SECONDS_WITHOUT_STORE
         while time.monotonic() < until:
             seen.await_undisturbed_answers(100)

@@ -211,7 +211,7 @@ def asked_all_the_time(job: Job) -> Iterator[list[str]]:
     def ask() -> None:
         while not stop.is_set():
             try:
-                with urllib.request.urlopen(url, body, timeout=10) as answer:
+                with urllib.request.urlopen(url, body, timeout=60) as answer:
                     json.load(answer)
             except (OSError, ValueError) as error:
                 failed.append(str(error))

@@ -19,6 +19,7 @@ from local.__main__ import Platform
 from store import bucket_marks
 from tests.cluster.conftest import Deployment, new_stack, own_store
 from tests.seaweedfs import SeaweedFS
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -96,7 +97,7 @@ def asked_all_the_time(deployment: Deployment) -> Iterator[list[object]]:
     def ask() -> None:
         while not ended.wait(0.2):
             try:
-                with urllib.request.urlopen(url, timeout=5) as answer:
+                with urllib.request.urlopen(url, timeout=60) as answer:
                     answers.append(answer.status)
             except OSError as error:
                 answers.append(error)
@@ -259,6 +260,11 @@ def test_a_refused_destroy_names_all_and_deletes_nothing(deployment, monkeypatch
         client.put_object(Bucket=bucket, Key=f"precious-{bucket}", Body=b"x")
         client.delete_object(Bucket=bucket, Key=f"precious-{bucket}")
         client.create_multipart_upload(Bucket=bucket, Key="models/mnist/9/saved_model.pb")
+    # A pod of the last roll-out may still be on its way out.
+    eventually(
+        lambda: not any("deletionTimestamp" in one["metadata"] for one in deployment.items("pods")),
+        300,
+    )
     before, there = state(deployment), deployment.kubectl("get", "all,cm,pvc", "-o=name").stdout
     done = deployment.destroy()
     assert done.returncode != 0

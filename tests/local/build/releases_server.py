@@ -10,6 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import patch
+
+from local.build import releases
+
+SILENT_SECONDS = 120
+"""Of a server that never begins to send, unless the test ends before."""
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:
@@ -59,6 +65,19 @@ class Mirror:
 
 @contextmanager
 def serving() -> Iterator[Mirror]:
+    """Run a mirror. Who asks it is patient: its threads may have to wait for their turn."""
+    with patch.object(releases, "ANSWER_SECONDS", 60.0), _served() as mirror:
+        try:
+            yield mirror
+        finally:
+            # It would say its last words where the test's output is closed already.
+            for thread in threading.enumerate():
+                if thread.name == releases.REPORT:
+                    thread.join(60)
+
+
+@contextmanager
+def _served() -> Iterator[Mirror]:
     mirror = Mirror()
     ended = threading.Event()
 
@@ -67,7 +86,7 @@ def serving() -> Iterator[Mirror]:
             name = self.path.lstrip("/")
             mirror.asked.append(name)
             if name in mirror.silent:
-                ended.wait(30)
+                ended.wait(SILENT_SECONDS)
                 return
             if name not in mirror.files:
                 self.send_error(404)

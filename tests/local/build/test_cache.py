@@ -4,15 +4,17 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from local.build import cache
 from local.build.cache import _holder, alone
 
 
 def test_another_process_at_the_same_work_is_waited_for(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Symptom: two homes built the image in one folder, and both builds failed."""
     other = subprocess.Popen(
@@ -27,7 +29,14 @@ def test_another_process_at_the_same_work_is_waited_for(
         stdout=subprocess.PIPE,
         text=True,
     )
-    entered = threading.Event()
+    waits, entered = threading.Event(), threading.Event()
+    step = cache.step
+
+    def begin(title: str) -> AbstractContextManager[None]:
+        waits.set()
+        return step(title)
+
+    monkeypatch.setattr(cache, "step", begin)
 
     def enter() -> None:
         with alone(tmp_path, "work"):
@@ -40,6 +49,8 @@ def test_another_process_at_the_same_work_is_waited_for(
             pass
         waiting = threading.Thread(target=enter)
         waiting.start()
+        # Else the other one may end before this one looks for it.
+        assert waits.wait(60)
         assert not entered.wait(0.3)
         other.stdin.close()
         assert entered.wait(60)

@@ -50,8 +50,9 @@ def etcd(tmp_path):
 def start(etcd):
     (etcd.folder / SOCKET).unlink(missing_ok=True)
     etcd.start()
-    until = time.monotonic() + 30
-    while etcd.pid() and not (etcd.folder / SOCKET).is_socket():
+    until = time.monotonic() + 60
+    # Its file is there before anybody listens.
+    while etcd.pid() and not memory.listens(etcd.folder, SOCKET):
         assert time.monotonic() < until
         time.sleep(0.05)
 
@@ -114,7 +115,7 @@ def test_an_etcd_whose_files_are_damaged_says_what_to_run(etcd, file, content):
     path.write_bytes(content)
     (etcd.folder / SOCKET).unlink(missing_ok=True)
     etcd.start()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while etcd.pid():
         assert time.monotonic() < until, etcd.log.read_text()
         time.sleep(0.05)

@@ -6,7 +6,6 @@ side is for the tests on a real cluster.
 
 import contextlib
 import json
-import queue
 import shutil
 import socket
 import ssl
@@ -23,41 +22,54 @@ from local.home import Home
 from local.kubernetes import node_ports
 from local.kubernetes.node_ports import NodePort
 from local.kubernetes.pki import Authority
+from tests.ports import held_port
 from tests.waiting import eventually
 
 NODE = "127.0.0.2"
 BALANCERS = IPv4Network("10.64.0.0/30")
-SECONDS = 20
+SECONDS = 60
 
 
 class ApiServer:
-    """Lists Services and tells those who watch of changes. It can be stopped and started again."""
+    """Lists Services and tells those who watch of changes. It can be stopped and started again.
 
-    def __init__(self, authority: Authority) -> None:
+    As with the real one, a watch begins where a list ended, whatever came between the two.
+    """
+
+    def __init__(self, authority: Authority, port: int) -> None:
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(*authority.issue("server", "server", addresses=["127.0.0.1"]))
         self._tls.load_verify_locations(authority.certificate)
         self._tls.verify_mode = ssl.CERT_REQUIRED
         self.services: dict[str, dict] = {}
         self.refuses_changes = False
-        self._watches: list[queue.Queue] = []
-        self._port = free_port("127.0.0.1")
+        self._events: list[dict] = []
+        """All so far: as many as there were is the version of what is listed."""
+        self._changed = threading.Condition()
+        self._stops = 0
+        self._port = port
         self.url = f"https://127.0.0.1:{self._port}"
         self.start()
 
     def start(self) -> None:
-        api = self
+        api, stops = self, self._stops
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
+                if api._stops != stops:
+                    # By a connection that was kept: it ends with the server.
+                    self.close_connection = True
+                    return
                 query = parse_qs(urlsplit(self.path).query)
                 if "watch" in query:
-                    api._watch(self)
+                    api._watch(self, int(query["resourceVersion"][0]), stops)
                     return
-                items = list(api.services.values())
-                body = json.dumps({"metadata": {"resourceVersion": "1"}, "items": items}).encode()
+                with api._changed:
+                    version, items = str(len(api._events)), list(api.services.values())
+                    listed = {"metadata": {"resourceVersion": version}, "items": items}
+                    body = json.dumps(listed).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -70,8 +82,9 @@ class ApiServer:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 if not api.refuses_changes:
-                    api.services[name]["status"] = change["status"]
-                    api._tell("MODIFIED", api.services[name])
+                    with api._changed:
+                        api.services[name]["status"] = change["status"]
+                        api._tell("MODIFIED", api.services[name])
 
             def log_message(self, *_):
                 pass
@@ -89,12 +102,19 @@ class ApiServer:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        for watch in self._watches:
-            watch.put(None)
-        self._watches.clear()
+        with self._changed:
+            self._stops += 1
+            self._changed.notify_all()
 
     def put(self, name: str, *ports: int, protocol: str = "TCP", **spec: object) -> None:
-        kind = "MODIFIED" if name in self.services else "ADDED"
+        with self._changed:
+            kind = "MODIFIED" if name in self.services else "ADDED"
+            self._tell(kind, self.put_untold(name, *ports, protocol=protocol, **spec))
+
+    def put_untold(
+        self, name: str, *ports: int, protocol: str = "TCP", **spec: object
+    ) -> dict[str, object]:
+        """Have a Service of which only the next list tells."""
         self.services[name] = {
             "metadata": {"name": name, "namespace": "team", "uid": name, "resourceVersion": "2"},
             "spec": {
@@ -102,41 +122,39 @@ class ApiServer:
                 **spec,
             },
         }
-        self._tell(kind, self.services[name])
+        return self.services[name]
 
     def delete(self, name: str) -> None:
-        self._tell("DELETED", self.services.pop(name))
+        with self._changed:
+            self._tell("DELETED", self.services.pop(name))
 
     def forget_history(self) -> None:
         """End the watches as the API server does when it can't go on from where they are."""
-        self._tell("ERROR", {"kind": "Status", "code": 410})
+        with self._changed:
+            self._tell("ERROR", {"kind": "Status", "code": 410})
 
     def _tell(self, kind: str, service: dict) -> None:
-        for watch in list(self._watches):
-            watch.put({"type": kind, "object": service})
+        # As it is now: the Service may change before it is sent.
+        self._events.append(json.loads(json.dumps({"type": kind, "object": service})))
+        self._changed.notify_all()
 
-    def _watch(self, handler: BaseHTTPRequestHandler) -> None:
-        watch: queue.Queue = queue.Queue()
-        self._watches.append(watch)
+    def _watch(self, handler: BaseHTTPRequestHandler, version: int, stops: int) -> None:
+        """Send what came after `version`, until the server is stopped."""
         handler.send_response(200)
         handler.send_header("Connection", "close")
         handler.end_headers()
-        while (event := watch.get()) is not None:
+        handler.wfile.flush()
+        while True:
+            with self._changed:
+                while len(self._events) <= version and self._stops == stops:
+                    self._changed.wait()
+                if self._stops != stops:
+                    break
+                event = self._events[version]
+            version += 1
             handler.wfile.write(json.dumps(event).encode() + b"\n")
             handler.wfile.flush()
         handler.close_connection = True
-
-
-def free_port(*addresses: str) -> int:
-    """A port that is free at all of these addresses."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            first = stack.enter_context(socket.create_server((addresses[0], 0)))
-            port = first.getsockname()[1]
-            with contextlib.suppress(OSError):
-                for address in addresses[1:]:
-                    stack.enter_context(socket.create_server((address, port)))
-                return port
 
 
 @contextlib.contextmanager
@@ -178,10 +196,17 @@ def program():
 
 
 @pytest.fixture
-def api(tmp_path):
+def free_port():
+    """Gives ports that are free at all of some addresses, and that nobody else takes meanwhile."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *addresses: stack.enter_context(held_port(*addresses))
+
+
+@pytest.fixture
+def api(tmp_path, free_port):
     authority = Authority(tmp_path / "pki")
     authority.create()
-    server = ApiServer(authority)
+    server = ApiServer(authority, free_port("127.0.0.1"))
     authority.kubeconfig(node_ports.NAME, node_ports.USER, None, server.url)
     yield server
     server.stop()
@@ -201,7 +226,7 @@ def start(program, tmp_path, api):
     daemon.stop()
 
 
-def test_a_connection_is_carried_to_the_node_and_back_with_its_ends(api, start):
+def test_a_connection_is_carried_to_the_node_and_back_with_its_ends(api, start, free_port):
     port = free_port("127.0.0.1", NODE)
     api.put("echo", port)
     start()
@@ -215,7 +240,7 @@ def test_a_connection_is_carried_to_the_node_and_back_with_its_ends(api, start):
         assert b"".join(iter(lambda: client.recv(65536), b"")) == content
 
 
-def test_both_directions_flow_while_both_are_open(api, start):
+def test_both_directions_flow_while_both_are_open(api, start, free_port):
     """As the streams of gRPC do."""
     port = free_port("127.0.0.1", NODE)
     api.put("echo", port)
@@ -235,7 +260,7 @@ def test_both_directions_flow_while_both_are_open(api, start):
             assert client.recv(100) == word.upper()
 
 
-def test_a_reset_at_the_node_is_one_for_the_client(api, start):
+def test_a_reset_at_the_node_is_one_for_the_client(api, start, free_port):
     port = free_port("127.0.0.1", NODE)
     api.put("broken", port)
     start()
@@ -254,7 +279,7 @@ def test_a_reset_at_the_node_is_one_for_the_client(api, start):
             client.recv(1)
 
 
-def test_a_service_without_a_pod_ends_connections(api, start):
+def test_a_service_without_a_pod_ends_connections(api, start, free_port):
     port = free_port("127.0.0.1", NODE)
     api.put("nobody", port)
     start()
@@ -265,7 +290,7 @@ def test_a_service_without_a_pod_ends_connections(api, start):
         client.recv(1)
 
 
-def test_ports_open_and_close_with_their_services(api, start):
+def test_ports_open_and_close_with_their_services(api, start, free_port):
     first, second, third = (free_port("127.0.0.1", NODE) for _ in range(3))
     api.put("one", first)
     start()
@@ -279,7 +304,9 @@ def test_ports_open_and_close_with_their_services(api, start):
     eventually(lambda: refuses(second))
 
 
-def test_ports_stay_while_the_api_server_is_away_and_are_right_afterwards(api, start, tmp_path):
+def test_ports_stay_while_the_api_server_is_away_and_are_right_afterwards(
+    api, start, tmp_path, free_port
+):
     kept, gone, new = (free_port("127.0.0.1", NODE) for _ in range(3))
     api.put("kept", kept)
     api.put("gone", gone)
@@ -288,25 +315,22 @@ def test_ports_stay_while_the_api_server_is_away_and_are_right_afterwards(api, s
     eventually(lambda: "connection refused" in daemon.log.read_text())
     assert not refuses(kept)
     del api.services["gone"]
-    api.put("new", new)
+    api.put_untold("new", new)
     api.start()
     eventually(lambda: refuses(gone) and not refuses(new))
     assert not refuses(kept)
     assert "answers again" in daemon.log.read_text()
 
 
-def test_a_watch_that_can_not_go_on_begins_anew(api, start):
+def test_a_watch_that_can_not_go_on_begins_anew(api, start, free_port):
     missed = free_port("127.0.0.1", NODE)
     start()
-    eventually(lambda: api._watches)
-    watches, api._watches = api._watches, []
-    api.put("missed", missed)
-    api._watches = watches
+    api.put_untold("missed", missed)
     api.forget_history()
     eventually(lambda: not refuses(missed))
 
 
-def test_a_port_of_another_program_is_told_and_opened_when_it_ends(api, start, tmp_path):
+def test_a_port_of_another_program_is_told_and_opened_when_it_ends(api, start, tmp_path, free_port):
     port = free_port("127.0.0.1", NODE)
     api.put("digits", port)
     with socket.create_server(("127.0.0.1", port)):
@@ -329,9 +353,11 @@ def test_an_address_that_is_not_this_machine_s_is_told(tmp_path):
     assert "ss -ltnp" not in line
 
 
-def test_all_addresses_of_ipv4_are_not_those_of_ipv6(api, program, tmp_path, monkeypatch):
+def test_all_addresses_of_ipv4_are_not_those_of_ipv6(
+    api, program, tmp_path, monkeypatch, free_port
+):
     monkeypatch.setenv("DLSTACK_ADDRESS", "0.0.0.0")
-    port = free_port("127.0.0.1")
+    port = free_port("0.0.0.0")
     api.put("digits", port)
     daemon = node_ports.daemon(tmp_path, program, NODE, BALANCERS)
     daemon.start()

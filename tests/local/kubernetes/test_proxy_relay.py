@@ -13,8 +13,8 @@ import pytest
 from local.kubernetes import proxy_relay
 from local.machine import proxies, relay
 from local.machine.ranges import Ranges
+from tests.ports import held_port
 from tests.recording_proxy import RecordingProxy
-from training.agent.connections import free_port
 
 RANGES = Ranges.parse("10.76.0.0/14")
 
@@ -58,15 +58,13 @@ def test_without_a_proxy_there_is_nothing_to_relay(tmp_path):
 
 @contextmanager
 def relayed(allowed: str, target: str):
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, Path(relay.__file__), allowed, f"127.0.0.1:{port}={target}"]
-    )
-    try:
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+    with held_port("127.0.0.1") as port:
+        words = [sys.executable, Path(relay.__file__), allowed, f"127.0.0.1:{port}={target}"]
+        with subprocess.Popen(words) as process:
+            try:
+                yield port
+            finally:
+                process.terminate()
 
 
 def await_answer(port: int) -> int | None:
@@ -74,10 +72,10 @@ def await_answer(port: int) -> int | None:
     through = urllib.request.build_opener(
         urllib.request.ProxyHandler({"http": f"http://127.0.0.1:{port}"})
     )
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while True:
         try:
-            through.open("http://world.example/", timeout=5)
+            through.open("http://world.example/", timeout=60)
         except urllib.error.HTTPError as answer:
             with answer:
                 return answer.code
@@ -101,7 +99,9 @@ def test_others_are_turned_away():
 
 
 def test_a_proxy_that_is_away_ends_the_connection_and_not_the_relay():
-    target = f"127.0.0.1:{free_port()}"
-    with relayed("127.0.0.0/8", target) as port:
+    with (
+        held_port("127.0.0.1") as away,
+        relayed("127.0.0.0/8", f"127.0.0.1:{away}") as port,
+    ):
         assert await_answer(port) is None
         assert await_answer(port) is None

@@ -3,13 +3,14 @@
 Not here: version 1, which the tests on a real cluster use on machines that have it.
 """
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from local.machine.cgroups import OTHERS, ControlGroup
+from local.machine.cgroups import CGROUP, OTHERS, ControlGroup
 from local.machine.checks import MachineError
 
 
@@ -41,8 +42,12 @@ def root(hierarchy):
     for process in pids(group):
         os.kill(process, 9)
     os.rmdir(group)
-    for name in set(controllers) - set(before):
-        control.write_text(f"-{name}")
+    # A cluster that has come meanwhile uses them.
+    if not list(hierarchy.glob(f"{CGROUP}*")):
+        for name in set(controllers) - set(before):
+            # Busy: somebody hands it further down.
+            with contextlib.suppress(OSError):
+                control.write_text(f"-{name}")
 
 
 @pytest.fixture
@@ -134,7 +139,7 @@ def test_processes_in_the_group_end(root, record):
     with subprocess.Popen(["sleep", "600"]) as process:
         (pod / "cgroup.procs").write_text(str(process.pid))
         group.end_processes(1)
-        assert process.wait(5)
+        assert process.wait(60)
     group.remove()
     assert not (root / "dlstack-1").exists()
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -132,6 +133,37 @@ def test_what_ends_a_command_ends_what_it_runs(tmp_path):
     # Init takes it from the process table a moment after its end.
     running = Path("/proc", log.read_text().strip())
     eventually(lambda: not running.exists())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_ends_a_command_at_the_start_of_another_one_ends_that(tmp_path, number):
+    """Symptom: a compiler that ran on, when the command was ended just as it began."""
+    text = textwrap.dedent(
+        """
+        import os, subprocess, sys
+        from pathlib import Path
+        from local.__main__ import end_as_by_ctrl_c
+        from local.machine import processes
+
+        class Interrupted(subprocess.Popen):
+            def __init__(self, *words, **options):
+                super().__init__(*words, **options)
+                print(self.pid, flush=True)
+                os.kill(os.getpid(), int(sys.argv[2]))
+
+        end_as_by_ctrl_c()
+        processes.subprocess.Popen = Interrupted
+        processes.run_logged(["sleep", "600"], Path(sys.argv[1]))
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text, tmp_path / "log", str(int(number))],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert "KeyboardInterrupt" in done.stderr
+    assert not Path("/proc", done.stdout.strip()).exists()
 
 
 @pytest.mark.parametrize("said", [ProcessLookupError, FileNotFoundError])

@@ -106,7 +106,7 @@ server = grpc.server(ThreadPoolExecutor(1))
 port = server.add_insecure_port("127.0.0.1:0")
 server.start()
 for host in ("127.0.0.1", "localhost"):
-    grpc.channel_ready_future(grpc.insecure_channel(f"{host}:{port}")).result(timeout=10)
+    grpc.channel_ready_future(grpc.insecure_channel(f"{host}:{port}")).result(timeout=60)
 """
     with RecordingProxy() as proxy:
         set_only(monkeypatch, {"HTTP_PROXY": proxy.url, "HTTPS_PROXY": proxy.url})
@@ -120,7 +120,7 @@ def test_curl_asks_it_for_the_world_alone(monkeypatch):
         # Of HTTP_PROXY in upper case curl takes no notice.
         set_only(monkeypatch, {"HTTP_PROXY": proxy.url})
         for url in (server.url, "http://name.example/file"):
-            subprocess.run(["curl", "--silent", "--max-time", "10", url], check=False)
+            subprocess.run(["curl", "--silent", "--max-time", "60", url], check=False)
         assert [line.split()[1] for line in proxy.asked] == ["http://name.example/file"]
 
 

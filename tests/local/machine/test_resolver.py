@@ -46,19 +46,31 @@ def test_a_machine_without_name_servers_is_left_without(tmp_path):
     assert (tmp_path / "resolv.conf").read_text() == ""
 
 
+def both_at_one_port() -> tuple[socket.socket, socket.socket]:
+    """Sockets for UDP and TCP. What is free for the one may be taken for the other."""
+    while True:
+        tcp = socket.create_server(("127.0.0.1", 0))
+        udp = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            udp.bind(tcp.getsockname())
+        except OSError:
+            udp.close()
+            tcp.close()
+            continue
+        return udp, tcp
+
+
 @pytest.fixture
 def asked(monkeypatch, tmp_path):
     """A name server that answers with the question in capitals; the file that names it."""
     system = tmp_path / "system"
     system.write_text("nameserver 127.0.0.9\nnameserver 127.0.0.1\n")
-    with (
-        socket.socket(type=socket.SOCK_DGRAM) as udp,
-        socket.create_server(("127.0.0.1", 0)) as tcp,
-    ):
-        port = tcp.getsockname()[1]
-        udp.bind(("127.0.0.1", port))
-        monkeypatch.setattr(name_relay, "PORT", port)
+    udp, tcp = both_at_one_port()
+    with udp, tcp:
+        monkeypatch.setattr(name_relay, "PORT", tcp.getsockname()[1])
         monkeypatch.setattr(name_relay, "SYSTEM", system)
+        # The threads below may have to wait for their turn.
+        monkeypatch.setattr(name_relay, "SECONDS", 60)
 
         def answer_udp():
             question, who = udp.recvfrom(512)

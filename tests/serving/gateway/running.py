@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.ports import held_ports
 from tests.serving.memory_group import MemoryGroup
-from tests.serving_fixtures import ROOT, START_SECONDS, held_ports
+from tests.serving_fixtures import ROOT, START_SECONDS
 
 BOUNDARY = "----pictures"
 # Keras' `evaluate` gives as many digits as this loss has.

@@ -14,6 +14,7 @@ from PIL import Image
 
 from serving.gateway.refusals import for_people
 from tests import refusals
+from tests.ports import held_ports
 from tests.serving.gateway.conftest import OfModel
 from tests.serving.gateway.running import (
     FORM,
@@ -25,7 +26,7 @@ from tests.serving.gateway.running import (
     form,
     running_gateway,
 )
-from tests.serving_fixtures import ROOT, ModelServer, held_ports
+from tests.serving_fixtures import ROOT, ModelServer
 
 
 @pytest.fixture(scope="module")

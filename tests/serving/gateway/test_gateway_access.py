@@ -19,11 +19,12 @@ import pytest
 
 from serving.authentication import REFUSAL
 from tests.certificates import Issued, issue
+from tests.ports import free_port
 from tests.serving.conftest import served
 from tests.serving.gateway.chromium import PROGRAM, chromium
 from tests.serving.gateway.running import FORM, Gateway, band, form, running_gateway
 from tests.serving.gateway.test_gateway import gateway  # noqa: F401  (a fixture)
-from tests.serving_fixtures import ROOT, ModelServer, free_port, running_server
+from tests.serving_fixtures import ROOT, ModelServer, running_server
 
 TOKEN = "a-token-of-24-characters"
 ZEROS = json.dumps({"instances": [[0.0] * 784]}).encode()

@@ -12,9 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.gateway import monitoring
+from tests.ports import held_ports
 from tests.serving.conftest import served
 from tests.serving.gateway.running import Gateway, band, running_gateway
-from tests.serving_fixtures import held_ports, running_server
+from tests.serving_fixtures import running_server
 from tests.waiting import eventually
 
 TOKEN = "a-token-of-24-characters"

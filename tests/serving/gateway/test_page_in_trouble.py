@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 
 from tests import refusals
+from tests.ports import held_ports
 from tests.serving.conftest import slow_request
 from tests.serving.gateway import model_kinds
 from tests.serving.gateway.chromium import PROGRAM, Page, chromium
 from tests.serving.gateway.conftest import OfModel
 from tests.serving.gateway.running import band, encoded, running_gateway
 from tests.serving.gateway.visit import Visit
-from tests.serving_fixtures import ModelServer, held_ports, running_server
+from tests.serving_fixtures import ModelServer, running_server
 
 pytestmark = [
     pytest.mark.slow,

@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 
 from serving.sync.__main__ import main
+from tests.ports import held_ports
 from tests.seaweedfs import SeaweedFS
-from tests.serving_fixtures import ROOT, held_ports
+from tests.serving_fixtures import ROOT
 from tests.store_gate import Gate
 from tests.waiting import eventually
 

@@ -159,6 +159,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 def registry(monkeypatch):
     """URL of a server on this machine whose clock can be set, and that server."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(registries, "SECONDS", 60.0)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/simple"
@@ -174,7 +175,8 @@ def test_a_clock_that_is_off_is_seen_by_a_server_s(fake, registry, off, state):
     assert one.state == state
 
 
-def test_a_registry_that_is_not_there_is_told_with_the_way_out(fake):
+def test_a_registry_that_is_not_there_is_told_with_the_way_out(fake, monkeypatch):
+    monkeypatch.setattr(registries, "SECONDS", 60.0)
     urls = {"PyPI": "http://127.0.0.1:9/simple", "Debian": ""}
     answers = registries.ask({"PyPI": urls["PyPI"]})
     (one,) = registries.examine(urls, answers, fake.needs)
@@ -224,14 +226,21 @@ def doctor(*words, **environment):
 
 def test_programs_get_the_same_as_people(tmp_path):
     home = {"DLSTACK_HOME": str(tmp_path)}
-    told = doctor("--json", **home)
-    answer = json.loads(told.stdout)
-    assert answer["ready"] == (told.returncode == 0)
-    shown = doctor(**home, COLUMNS="120")
-    assert shown.returncode == told.returncode
-    for one in answer["findings"]:
-        assert set(one) == {"name", "found", "state", "cure"}
-        assert f" {one['name']} " in shown.stdout
+    lacks = ["not tried"]
+    # Between the two another test's cluster may begin or end, which both may tell of.
+    for _ in range(5):
+        if not lacks:
+            break
+        told = doctor("--json", **home)
+        answer = json.loads(told.stdout)
+        assert answer["ready"] == (told.returncode == 0)
+        assert all(set(one) == {"name", "found", "state", "cure"} for one in answer["findings"])
+        shown = doctor(**home, COLUMNS="120")
+        names = [one["name"] for one in answer["findings"]]
+        lacks = [name for name in names if f" {name} " not in shown.stdout]
+        if shown.returncode != told.returncode:
+            lacks.append("status")
+    assert lacks == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,8 +20,10 @@ _OF_MEMORY = re.compile(
     r"\S*device:(?P<device>\w+:\d+)|(?P<xla>Out of memory while trying to allocate [\w.]+)"
 )
 _OF_XLA = (tf.errors.InternalError, tf.errors.UnimplementedError, tf.errors.InvalidArgumentError)
-"""As which XLA says that it can't compile something."""
-_OF_COMPILER = re.compile(r"(?<=\(0\) )[A-Z_]+:.+|Detected unsupported.+")
+_OF_COMPILER = re.compile(
+    r"(?<=\(0\) )(?:INTERNAL|UNIMPLEMENTED): .+|Detected unsupported operations.+"
+)
+"""As what, and how, XLA says that it can't compile something: the first line, cut at `_LONGEST`."""
 _LONGEST = 300
 _OF_PICTURE = re.compile(r"Invalid (?:PNG|JPEG|GIF|BMP)|jpeg::Uncompress failed")
 
@@ -77,10 +79,7 @@ def _of_xla() -> Iterator[None]:
     try:
         yield
     except _OF_XLA as error:
-        text = str(error)
-        said = re.search(r"\(0\) [A-Z_]+:\s+(.+)", text) or re.search(
-            "(Detected unsupported.+)", text
-        )
+        said = _OF_COMPILER.search(str(error))
         if said is None:
             raise
         raise TrainingError(

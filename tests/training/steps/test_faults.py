@@ -57,3 +57,9 @@ def test_what_xla_says_on_a_gpu_is_cut_to_its_reason() -> None:
     # Without XLA it is a fault of another kind.
     with pytest.raises(tf.errors.InternalError), faults.in_words():
         raise tf.errors.InternalError(None, None, text)
+
+
+def test_with_xla_what_the_data_lacks_is_no_fault_of_the_compiler() -> None:
+    text = "2 root error(s) found.\n  (0) INVALID_ARGUMENT:  assertion failed: [It is empty] [7]\n"
+    with pytest.raises(TrainingError, match=r"^It is empty \(7\)$"), faults.in_words(xla=True):
+        raise tf.errors.InvalidArgumentError(None, None, text)

@@ -2,10 +2,9 @@
 
 import contextlib
 import os
-import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from store.client import Client
@@ -24,6 +23,7 @@ from training.mirror.checkpoint_state import (
     is_state,
     stamp_of,
 )
+from training.mirror.contents import Contents
 from training.mirror.rest import Rest, Sent, is_growing, sample_of
 
 INTERVAL_SECONDS = 2.0
@@ -39,12 +39,7 @@ _GROWTH = 8
 """A larger one is sent again once it has grown by this part of it, or after `LATEST_SECONDS`: S3
 knows no appending, so a log of 1 GB would go through the network again and again."""
 LATEST_SECONDS = 60.0
-# Names that TensorFlow, and this package, give to files that are not complete yet.
-_UNFINISHED = re.compile(r"\.part(/|$)|\.tmp|\.tempstate|_temp(/|$)")
 _FETCH_ATTEMPTS = 3
-_GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-"""What is said of a file in whose place there is nothing any more, or a folder, and of one in a
-folder in whose place there is a file."""
 
 
 def _print(line: str) -> None:
@@ -86,7 +81,7 @@ class UploadMirror:
         self._folder = folder
         self._url = url
         self._beside = dict(beside or {})
-        self._exclude = exclude | set(self._beside)
+        self._contents = Contents(folder, exclude | set(self._beside), self._beside, say)
         self._interval = interval
         self._patience = patience or Patience.each_time(
             GIVE_UP_AFTER_SECONDS, say, refused_seconds=GIVE_UP_AFTER_SECONDS
@@ -100,12 +95,6 @@ class UploadMirror:
         self._failure: Exception | None = None
         self._unfit: TrainingError | None = None
         """Of a file that no object can stand for. All others are kept meanwhile."""
-        self._closed: set[str] = set()
-        """Files and folders that the last pass was not allowed to read; what the store has of them
-        stays, and all others are kept."""
-        self._closed_told: set[str] = set()
-        self._links: set[Path] = set()
-        """Folders that are links, and that were looked at."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upload-mirror", daemon=True)
 
@@ -131,7 +120,7 @@ class UploadMirror:
                 if attempt == _FETCH_ATTEMPTS:
                     raise
         for entry in wanted:
-            file, path = self._file(entry.path), PurePosixPath(entry.path)
+            file, path = self._contents.file(entry.path), PurePosixPath(entry.path)
             if entry.path in self._beside:
                 os.replace(self._folder / entry.path, file)
             stamp = stamp_of(file)
@@ -184,10 +173,10 @@ class UploadMirror:
                 if self._on_failure is not None:
                     self._on_failure()
                 return
-            if stopping and self._closed and self._unfit is None:
+            if stopping and self._contents.closed and self._unfit is None:
                 self._unfit = TrainingError(
-                    f"Not allowed to read {min(self._closed)!r}. Let the boot file leave files "
-                    "that it may read itself."
+                    f"Not allowed to read {min(self._contents.closed)!r}. Let the boot file leave "
+                    "files that it may read itself."
                 )
             if self._unfit is not None and not refused and self._on_failure is not None:
                 # The run ends, and its log is uploaded until then.
@@ -207,10 +196,10 @@ class UploadMirror:
         return f"Uploading to '{self._url}' takes long: {seconds:.0f} s so far."
 
     def _upload_changes(self) -> None:
-        self._closed.clear()
+        self._contents.begin_again()
         # Read before the folder is listed: the files that a state names are older than itself.
-        states, others = self._read_states()
-        present = self._scan()
+        states, others = self._contents.states()
+        present = self._fit(self._contents.stamps())
         before = self._rest.looks(present)
         # Who was killed wrote these before a state that is whole: no checkpoint is kept without.
         needed = {
@@ -247,46 +236,22 @@ class UploadMirror:
                 self._states[path] = state
         # States first: none may name what is gone.
         for path in sorted(set(self._uploaded) - set(present), key=is_state, reverse=True):
-            if not _is_named(path, self._states) and not self._is_closed(path):
+            if not _is_named(path, self._states) and not self._contents.may_be_there(path):
                 delete(self._client, self._url / path)
                 del self._uploaded[path]
                 self._states.pop(path, None)
-        for path in sorted(self._closed - self._closed_told):
-            self._say(f"Not allowed to read '{path}': it is kept as soon as that is possible.")
-        self._closed_told = set(self._closed)
+        self._contents.tell_of_closed()
 
-    @contextlib.contextmanager
-    def _passing_over(self, path: str) -> Iterator[None]:
-        """Pass over a file that is gone, and for now one that can't be read."""
-        try:
-            yield
-        except _GONE:
-            pass
-        except PermissionError as error:
-            # A socket has no name.
-            if error.filename is None:
-                raise
-            self._closed.add(path)
-
-    def _is_closed(self, path: str) -> bool:
-        """Whether nobody knows if a file is gone: it, or a folder that it is in, can't be read."""
-        return any(PurePosixPath(path).is_relative_to(closed) for closed in self._closed)
-
-    def _read_states(self) -> tuple[dict[str, CheckpointState], dict[str, Stamp]]:
-        """Return the states by path, and the stamps of what is only called like one."""
-        found: dict[str, CheckpointState] = {}
-        others: dict[str, Stamp] = {}
-        for file in self._files():
-            path = PurePosixPath(file.relative_to(self._folder).as_posix())
-            if not is_state(path) or path.parts[0] in self._exclude:
-                continue
-            with self._passing_over(str(path)):
-                stamp, state = stamp_of(file), CheckpointState.read(file, path)
-                if state is None:
-                    others[str(path)] = stamp
-                else:
-                    found[str(path)] = state
-        return found, others
+    def _fit(self, present: dict[str, Stamp]) -> dict[str, Stamp]:
+        """Return those of which there can be an object; note another one."""
+        for path in list(present):
+            if problem := unfit_for_a_key((self._url / path).prefix):
+                self._unfit = self._unfit or TrainingError(
+                    f"The store can't have the file {path!r}: {problem}. Let the boot file give it "
+                    "another name."
+                )
+                del present[path]
+        return present
 
     def _all_uploaded(self, state: CheckpointState) -> bool:
         """Whether the store has all that `state` names; a fast run may have deleted some here."""
@@ -307,8 +272,8 @@ class UploadMirror:
     def _is_complete(
         self, path: str, stamp: Stamp, before: Stamp | None, sent: Sent | None
     ) -> bool:
-        with self._passing_over(path):
-            return self._rest.is_complete(path, self._file(path), stamp, before, sent)
+        with self._contents.passing_over(path):
+            return self._rest.is_complete(path, self._contents.file(path), stamp, before, sent)
         return False
 
     def _is_due(self, stamp: Stamp, sent: Sent | None) -> bool:
@@ -321,62 +286,9 @@ class UploadMirror:
             not 0 < grown * _GROWTH < sent.stamp[0] or time.monotonic() - sent.at >= LATEST_SECONDS
         )
 
-    def _files(self) -> Iterator[Path]:
-        """Yield what is there but for folders. One that goes meanwhile, like that of an export that
-        is renamed, is passed over; `Path.rglob` raises then."""
-
-        def on_error(error: OSError) -> None:
-            # What can't be listed must not look as if it were deleted.
-            path = os.path.relpath(error.filename, self._folder)
-            if path.split("/")[0] not in self._exclude:
-                with self._passing_over(path):
-                    raise error
-
-        for folder, folders, names in os.walk(self._folder, onerror=on_error):
-            self._tell_of_links([Path(folder, name) for name in folders])
-            yield from (Path(folder, name) for name in names)
-
-    def _tell_of_links(self, folders: Iterable[Path]) -> None:
-        """Say of each folder that is a link to another place that what is there is not kept.
-
-        It may be the data set, or a part of the system.
-        """
-        for folder in folders:
-            path = folder.relative_to(self._folder)
-            if path in self._links or path.parts[0] in self._exclude or not folder.is_symlink():
-                continue
-            self._links.add(path)
-            target = folder.resolve()
-            if not target.is_relative_to(self._folder.resolve()):
-                self._say(f"'{path}' is a link to '{target}': what is there is not kept.")
-
-    def _scan(self) -> dict[str, Stamp]:
-        found = {}
-        for file in self._files():
-            path = file.relative_to(self._folder)
-            if path.parts[0] in self._exclude or _UNFINISHED.search(path.as_posix()):
-                continue
-            if problem := unfit_for_a_key((self._url / path.as_posix()).prefix):
-                self._unfit = self._unfit or TrainingError(
-                    f"The store can't have the file {path.as_posix()!r}: {problem}. Let the boot "
-                    "file give it another name."
-                )
-                continue
-            # A file may go between listing and looking: checkpoints are rotated.
-            with self._passing_over(path.as_posix()):
-                if file.is_file():
-                    found[path.as_posix()] = stamp_of(file)
-        for name, file in self._beside.items():
-            with contextlib.suppress(*_GONE):
-                found[name] = stamp_of(file)
-        return found
-
-    def _file(self, path: str) -> Path:
-        return self._beside.get(path, self._folder / path)
-
     def _upload(self, path: str, stamp: Stamp) -> None:
         """Upload a file of this stamp; one that changes meanwhile is left to a later pass."""
-        file = self._file(path)
+        file = self._contents.file(path)
         grows = path in self._beside or is_growing(path)
         sample = b""
 
@@ -386,7 +298,7 @@ class UploadMirror:
             if not (grows or now == stamp or has_grown):
                 raise OtherContent(f"'{path}' is written to.")
 
-        with self._passing_over(path), contextlib.suppress(OtherContent):
+        with self._contents.passing_over(path), contextlib.suppress(OtherContent):
             sample = sample_of(file, stamp[0])
             upload_file(self._client, file, self._url / path, after_read=require_same)
             self._uploaded[path] = Sent(stamp, sample, time.monotonic())

@@ -76,10 +76,13 @@ def test_what_a_mirror_did_not_expect_fails_the_run_too(
     run_url: S3Url, environment: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     mirror = UploadMirror(from_environment(), tmp_path, run_url)
-    # As a file that can't be read does; root reads them all.
-    monkeypatch.setattr(mirror, "_scan", lambda: {"gone/\0": (1, 1)})
+
+    def unexpected() -> Any:
+        raise ValueError("as a fault of its own is")
+
+    monkeypatch.setattr(mirror._contents, "stamps", unexpected)
     mirror.start()
-    with pytest.raises(TrainingError, match=r"Gave up uploading to .*null byte"):
+    with pytest.raises(TrainingError, match=r"Gave up uploading to .*as a fault of its own is"):
         mirror.finish()
 
 
@@ -195,17 +198,17 @@ def test_a_file_in_whose_place_there_is_a_folder_by_then_does_not_end_the_mirror
     for name in ("a/1", "b", "c"):
         (tmp_path / name).write_bytes(b"x")
     mirror = UploadMirror(from_environment(), tmp_path, run_url)
-    scan = mirror._scan
+    look = mirror._contents.stamps
 
-    def scanned() -> Any:
-        found = scan()
+    def looked() -> Any:
+        found = look()
         shutil.rmtree(tmp_path / "a")
         (tmp_path / "a").write_bytes(b"x")
         (tmp_path / "b").unlink()
         (tmp_path / "b").mkdir()
         return found
 
-    monkeypatch.setattr(mirror, "_scan", scanned)
+    monkeypatch.setattr(mirror._contents, "stamps", looked)
     mirror._rest.ends(None)
     mirror._upload_changes()
     assert bucket.listing() == ["runs/1/c"]

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from .. import disk
 from ..console import LocalError
+from ..signals import ENDING, handled
 from . import proxies
 from .checks import MachineError
 
@@ -127,18 +128,11 @@ def _signals_wait() -> Iterator[None]:
         return
     came: list[int] = []
     # What is ignored stays so, as a new process inherits that.
-    before = {
-        number: handler
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if callable(handler := signal.getsignal(number))
-    }
+    numbers = [number for number in ENDING if callable(signal.getsignal(number))]
     try:
-        for number in before:
-            signal.signal(number, lambda number, _: came.append(number))
-        yield
+        with handled(numbers, lambda number, _: came.append(number)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])
 

@@ -12,6 +12,7 @@ from types import FrameType
 from ..console import say
 from ..home import REPOSITORY
 from ..person import as_person
+from ..signals import ENDING, handled
 from .locks import LOCKED
 
 
@@ -92,16 +93,8 @@ def _interrupts() -> Iterator[_Interrupts]:
         KeyboardInterrupt: at the end, if something came.
     """
     interrupts = _Interrupts()
-    numbers = [
-        number
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    before = {number: signal.signal(number, interrupts.came) for number in numbers}
-    try:
+    numbers = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    with handled(numbers, interrupts.came):
         yield interrupts
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if interrupts.count:
         raise KeyboardInterrupt

@@ -1,15 +1,14 @@
 """Training jobs of a stack: started, watched and disturbed at a step that the test chooses."""
 
 import json
-import shutil
 import textwrap
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from local.home import REPOSITORY
 from tests.cluster.conftest import Deployment
+from tests.copies import copy_part
 from tests.infra.program.test_program import in_git
 
 BOOT_FILE = "train_mnist.py"
@@ -49,9 +48,7 @@ class Job:
     def __init__(self, deployment: Deployment, code: Path, model: str) -> None:
         self.deployment, self.code, self.model = deployment, code, model
         self.notes = 0
-        # Without what other tests' processes write and rename meanwhile.
-        compiled = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / "training" / "mnist", code, ignore=compiled)
+        copy_part("training/mnist", code)
         (code / HELD).write_text(HELD_TEXT)
         in_git(code, "init", "--quiet")
         in_git(code, "add", ".")

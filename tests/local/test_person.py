@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from local.home import REPOSITORY
+from tests.copies import copy_part
 from tests.local import fake_pulumi
 
 NOBODY = 65534
@@ -56,11 +57,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def checkout(folder: Path) -> Path:
-    shutil.copytree(
-        REPOSITORY / "local",
-        folder / "checkout" / "local",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    copy_part("local", folder / "checkout" / "local")
     for name in ("Pulumi.yaml", "VERSION"):
         shutil.copy(REPOSITORY / name, folder / "checkout")
     give(folder / "checkout")

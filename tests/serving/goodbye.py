@@ -1,13 +1,16 @@
-"""A client that asks again and again over one kept HTTP connection, as proxies do."""
+"""Servers that end: clients that ask again and again over a kept HTTP connection, as proxies do."""
 
 from __future__ import annotations
 
 import http.client
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tests.serving_fixtures import ModelServer
 
 
 @contextmanager
@@ -44,3 +47,9 @@ def await_end(process: subprocess.Popen[bytes]) -> None:
     """Wait for a process that was sent SIGTERM to end as it should."""
     # uvicorn ends by the signal, once it has done what was to be done.
     assert process.wait(60) in (0, -signal.SIGTERM)
+
+
+def drained_seconds(server: ModelServer) -> float:
+    """For how long an ended server has waited for its requests: its process ends later."""
+    [seconds] = re.findall(r"Stopped after (\S+) s of draining", server.log())
+    return float(seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 
 from tests.ports import held_ports
 from tests.serving.conftest import predict_request, predict_stub, served, slow_request
+from tests.serving.goodbye import drained_seconds
 from tests.serving.models.test_versions import broken
 from tests.serving_fixtures import ROOT, failed_start, running_server
 from tests.waiting import eventually
@@ -166,8 +166,8 @@ def test_sigterm_when_idle_ends_at_once(models: Path, tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
         # Not the time that its process takes to end.
-        [seconds] = re.findall(r"Stopped after (\S+) s of draining", server.log())
-        assert float(seconds) < 4, "it waits for nobody"
+        seconds = drained_seconds(server)
+        assert seconds < 4, "it waits for nobody"
 
 
 def test_sigterm_while_waiting_for_a_model_ends_at_once(tmp_path: Path) -> None:
@@ -201,5 +201,5 @@ def test_sigterm_cuts_off_what_takes_too_long(models: Path, tmp_path: Path) -> N
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
         assert future.exception() is not None
-        [seconds] = re.findall(r"Stopped after (\S+) s of draining", server.log())
-        assert 1.9 < float(seconds) < 20, "2 s were said"
+        seconds = drained_seconds(server)
+        assert 1.9 < seconds < 20, "2 s were said"

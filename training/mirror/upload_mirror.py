@@ -201,13 +201,13 @@ class UploadMirror:
         states, others = self._contents.states()
         present = self._fit(self._contents.stamps())
         before = self._rest.looks(present)
-        # Who was killed wrote these before a state that is whole: no checkpoint is kept without.
-        needed = {
-            older
+        older = {
+            path: set(_older_beside(path, state, present))
             for path, state in states.items()
-            if self._rest.is_over
-            for older in _older_beside(path, state, present)
+            if not self._is_uploaded(path, state.stamp)
         }
+        # Who was killed wrote these before a state that is whole: no checkpoint is kept without.
+        needed = set().union(*older.values()) if self._rest.is_over else set()
         changed = [
             path
             for path, stamp in present.items()
@@ -225,12 +225,9 @@ class UploadMirror:
         for path in changed:
             if present[path][0] > _SNAPSHOT_BYTES:
                 self._upload(path, present[path])
-        for path, state in states.items():
-            if (
-                not self._is_uploaded(path, state.stamp)
-                and self._all_uploaded(state)
-                and all(older in self._uploaded for older in _older_beside(path, state, present))
-            ):
+        for path, before_it in older.items():
+            state = states[path]
+            if self._all_uploaded(state) and before_it <= self._uploaded.keys():
                 write(self._client, self._url / path, state.content)
                 self._uploaded[path] = Sent(state.stamp, b"", time.monotonic())
                 self._states[path] = state

@@ -24,6 +24,7 @@ from local.__main__ import Platform
 from local.home import REPOSITORY
 from local.stack import held_out
 from tests.cluster.conftest import Deployment, new_stack
+from tests.copies import copy_part
 from tests.infra.resources.first_release import as_written_by_it
 from tests.waiting import eventually
 
@@ -129,9 +130,7 @@ def test_the_state_does_not_hold_the_code_that_pods_run(deployment):
 
 def test_a_preview_names_the_files_of_a_package_that_changed(deployment, tmp_path):
     for folder in ("infra", "store", "training", "serving"):
-        # Without what other tests' processes write and rename meanwhile.
-        compiled = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / folder, tmp_path / folder, ignore=compiled)
+        copy_part(folder, tmp_path / folder)
     # Not those of other stacks, which come and go.
     for file in ("__main__.py", "Pulumi.yaml", f"Pulumi.{deployment.name}.yaml"):
         shutil.copy(REPOSITORY / file, tmp_path)

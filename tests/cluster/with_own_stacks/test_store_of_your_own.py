@@ -7,7 +7,6 @@ its pods get credentials by the identity of their service account. Not covered: 
 
 import hashlib
 import json
-import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +17,12 @@ import pytest
 from botocore.config import Config
 
 from local.__main__ import Platform
-from local.home import REPOSITORY
 from local.machine import proxies
 from tests.certificates import issue
 from tests.cluster import web_identity
 from tests.cluster.conftest import Deployment, configuration_kept, new_stack
 from tests.cluster.web_identity import WebIdentity
+from tests.copies import copy_part
 from tests.recording_proxy import RecordingProxy
 from tests.strict_store import DOMAIN, REGION, SECRET_KEY, Rules, StrictStore
 from tests.waiting import eventually
@@ -208,8 +207,7 @@ def test_a_changed_file_is_uploaded_and_the_others_are_not(deployment, client, t
     before = {o["Key"]: o["LastModified"] for o in _objects(client, "blobs/")}
     assert before
     code = tmp_path / "code"
-    compiled = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "training/mnist", code, ignore=compiled)
+    copy_part("training/mnist", code)
     (code / "notes.txt").write_text("a new file")
     deployment.configure(f"codeDir={code}")
     assert deployment.up().returncode == 0

@@ -23,6 +23,7 @@ from store.errors import Unreachable
 from tests.infra.cluster.forwarding_api import NAMESPACE, PODS, ForwardingApi
 from tests.infra.conftest import ANY_CLUSTER
 from tests.open_files import no_other_file
+from tests.ports import held_port
 from tests.recording_proxy import RecordingProxy
 from tests.seaweedfs import SeaweedFS
 from tests.waiting import eventually
@@ -163,10 +164,9 @@ def test_a_user_who_may_not_is_told_the_right_that_lacks(
 
 @pytest.fixture
 def deaf_pod(api: ForwardingApi) -> Iterator[None]:
-    """A pod whose port refuses connections: nobody else gets it, and nobody listens."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        api.pods["store-1"] = bound.getsockname()[1]
+    """A pod whose port refuses connections."""
+    with held_port("127.0.0.1") as port:
+        api.pods["store-1"] = port
         yield
 
 

@@ -16,6 +16,7 @@ from tests.infra.program.test_program import (
     SERVICE,
     containers,
 )
+from tests.ports import held_port
 
 AUTOSCALER = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
 BUDGET = "kubernetes:policy/v1:PodDisruptionBudget"
@@ -151,10 +152,9 @@ def test_what_runs_before_the_server_ends_is_a_script(
     for port, number in {"8080": "page", "2134": "grpc", "2135": "rest"}.items():
         assert (port in script) == (number == "page" or engine_name == "tensorflow-serving")
     for number in (8080, 8500, 8501):
-        with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as closed:
-            # Of the other two: nobody else gets it, and nobody listens.
-            closed.bind(("127.0.0.1", 0))
-            at = {one: closed.getsockname()[1] for one in (8080, 8500, 8501)}
+        # The other two are closed.
+        with socket.create_server(("127.0.0.1", 0)) as listener, held_port("127.0.0.1") as closed:
+            at = dict.fromkeys((8080, 8500, 8501), closed)
             at[number] = listener.getsockname()[1]
             words = {"8080": str(at[8080]), "2134": f"{at[8500]:04X}", "2135": f"{at[8501]:04X}"}
             ours = re.sub("|".join(words), lambda found, words=words: words[found[0]], script)

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import re
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from local.build.pulumi import PULUMI, PULUMI_PYTHON
 from local.build.releases import OFFICIAL, VARIABLE, Releases
 from local.console import LocalError
 from local.home import REPOSITORY, Home
+from tests.ports import held_port
 
 from .releases_server import SILENT_SECONDS, Mirror, archive, serving
 
@@ -116,9 +116,8 @@ def test_what_is_not_reached_is_known_in_two_seconds(mirror, home, tmp_path, mon
 
 def test_nobody_listening_is_known_at_once(home, tmp_path, monkeypatch, mirror):
     use(mirror, tmp_path, monkeypatch, etcd=ETCD)
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    with held_port("127.0.0.1") as closed:
+        address = f"http://127.0.0.1:{closed}"
         pins = (tmp_path / "pins.json").read_text().replace(mirror.address, address)
         (tmp_path / "pins.json").write_text(pins)
         begun = time.monotonic()

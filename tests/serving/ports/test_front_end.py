@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -23,6 +22,7 @@ from serving.ports.native.program import NAME
 from tests.frontend import program
 from tests.serving.asking import http_call, outcome
 from tests.serving.conftest import predict_request, predict_stub, served, slow_request
+from tests.serving.goodbye import drained_seconds
 from tests.serving_fixtures import (
     FRONT_END,
     ModelServer,
@@ -132,8 +132,8 @@ class TestNative:
             with pytest.raises(grpc.RpcError):
                 next(watch)
             assert server.process.wait(60) == 0
-            [seconds] = re.findall(r"Stopped after (\S+) s of draining", server.log())
-            assert float(seconds) < 20, "no watcher holds it up until it is cut off"
+            seconds = drained_seconds(server)
+            assert seconds < 20, "no watcher holds it up until it is cut off"
 
     def test_a_socket_that_a_killed_server_has_left_is_taken_over(
         self, base: Path, tmp_path: Path

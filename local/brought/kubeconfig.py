@@ -18,8 +18,8 @@ import yaml
 from ..console import LocalError
 from ..home import write_private
 
-_SECONDS = 5.0
-"""How long a cluster may take to answer: those of this machine are quick, or not there."""
+_SECONDS = 20.0
+"""How long a cluster may take to answer: one of this machine may be busy with its own start."""
 
 
 @dataclass(frozen=True)

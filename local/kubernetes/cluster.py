@@ -214,7 +214,7 @@ class Cluster:
             for name, needed in (("etcd", ()), ("kube-apiserver", ("etcd",))):
                 self._start(daemons[name])
                 wait_for(daemons[name], waiting.pop(name), [daemons[one] for one in needed])
-            self._keep_identity()
+            wait_for(daemons["kube-apiserver"], self._keep_identity)
             self._addons.start(self._start, self._namespaces.enter())
             for name in (*waiting, VOLUME_PROVISIONER):
                 self._start(daemons[name])
@@ -354,10 +354,13 @@ class Cluster:
             return False
         return True
 
-    def _keep_identity(self) -> None:
+    def _keep_identity(self) -> bool:
+        """Note down which cluster this is; false where the API server has not said it yet."""
         answer = self.api.get("/api/v1/namespaces/kube-system")
-        if answer is not None:
-            memory.keep(self.folder, json.loads(answer)["metadata"]["uid"])
+        if answer is None:
+            return False
+        memory.keep(self.folder, json.loads(answer)["metadata"]["uid"])
+        return True
 
     def _keep_count(self) -> None:
         """Note down how many nodes are asked for, and say what that changes."""

@@ -111,7 +111,8 @@ class SharedImages:
         daemon.start([*self.enter, "containerd", "--config", store / "containerd.toml"])
 
         def ctr(*words: str) -> "subprocess.CompletedProcess[str]":
-            client = ("ctr", "--connect-timeout=10s", "--address", socket, "--namespace=k8s.io")
+            # As long as it may take to start on a busy machine.
+            client = ("ctr", "--connect-timeout=60s", "--address", socket, "--namespace=k8s.io")
             return subprocess.run([*self.enter, *client, *words], capture_output=True, text=True)
 
         try:

@@ -104,14 +104,19 @@ def test_what_is_not_reached_is_known_in_two_seconds(mirror, home, tmp_path, mon
     monkeypatch.setattr(releases, "ANSWER_SECONDS", downloads.ANSWER_SECONDS)
     mirror.silent.add("kubernetes.tar.gz")
     del mirror.files["etcd.tar.gz"]
-    found = Releases(home)
-    begun = time.monotonic()
-    assert found.begin(["etcd", "kubernetes"]) == set()
-    # Whoever waits longer waits for the server.
-    assert time.monotonic() - begun < SILENT_SECONDS / 4
-    assert not found.wait("etcd") and not found.wait("kubernetes")
-    said = capfd.readouterr().err
-    assert "Not Found" in said and "no answer in 2 s" in said and "etcd v1, kubernetes v1" in said
+    # On a machine that stands still for these two seconds no server answers.
+    for _ in range(5):
+        found = Releases(home)
+        begun = time.monotonic()
+        assert found.begin(["etcd", "kubernetes"]) == set()
+        # Whoever waits longer waits for the server.
+        assert time.monotonic() - begun < SILENT_SECONDS / 4
+        assert not found.wait("etcd") and not found.wait("kubernetes")
+        said = capfd.readouterr().err
+        assert "no answer in 2 s" in said and "etcd v1, kubernetes v1" in said
+        if "Not Found" in said:
+            break
+    assert "Not Found" in said
 
 
 def test_nobody_listening_is_known_at_once(home, tmp_path, monkeypatch, mirror):

@@ -8,7 +8,7 @@ import json
 import shutil
 import socket
 import time
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 
 import pytest
 
@@ -18,6 +18,7 @@ from local.home import Home
 from local.kubernetes import memory
 from local.kubernetes.configuration import ETCD, ETCD_PEER
 from local.machine.processes import Daemon
+from tests.waiting import eventually
 
 SOCKET = ETCD.removeprefix("unix://")
 UID = "fc8f4fa6-04c0-4c5b-b686-e05b9c216cf2"
@@ -57,6 +58,19 @@ def start(etcd):
         time.sleep(0.05)
 
 
+def restore(etcd):
+    """As the cluster does it: again, where a machine stands still for as long as etcd may take."""
+
+    def restored():
+        try:
+            memory.restore(etcd.folder, SOCKET)
+        except (OSError, HTTPException):
+            return False
+        return True
+
+    eventually(restored)
+
+
 def kube_system(etcd, monkeypatch):
     """The namespace as etcd has it."""
     monkeypatch.chdir(etcd.folder)
@@ -76,19 +90,19 @@ def test_an_empty_etcd_is_told_which_cluster_it_is_of(etcd, monkeypatch):
     assert memory.is_lost(etcd.folder)
     start(etcd)
     assert not memory.is_lost(etcd.folder)
-    memory.restore(etcd.folder, SOCKET)
+    restore(etcd)
     assert kube_system(etcd, monkeypatch)["metadata"]["uid"] == UID
     # What is there is not written over.
     memory.keep(etcd.folder, "another")
-    memory.restore(etcd.folder, SOCKET)
+    restore(etcd)
     assert kube_system(etcd, monkeypatch)["metadata"]["uid"] == UID
 
 
 def test_a_torn_last_write_is_mended_by_etcd_itself(etcd, monkeypatch):
     start(etcd)
     memory.keep(etcd.folder, UID)
-    memory.restore(etcd.folder, SOCKET)
-    memory.restore(etcd.folder, SOCKET)
+    restore(etcd)
+    restore(etcd)
     etcd.stop(grace_seconds=0)
     (log,) = (etcd.folder / memory.ETCD_FOLDER / "member" / "wal").glob("*-*.wal")
     written = log.read_bytes().rstrip(b"\0")
@@ -109,7 +123,7 @@ def test_a_torn_last_write_is_mended_by_etcd_itself(etcd, monkeypatch):
 def test_an_etcd_whose_files_are_damaged_says_what_to_run(etcd, file, content):
     start(etcd)
     memory.keep(etcd.folder, UID)
-    memory.restore(etcd.folder, SOCKET)
+    restore(etcd)
     etcd.stop()
     path = etcd.folder / memory.ETCD_FOLDER / "member" / file
     path.write_bytes(content)

@@ -12,6 +12,7 @@ import pytest
 
 from local.machine.cgroups import CGROUP, OTHERS, ControlGroup
 from local.machine.checks import MachineError
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,17 @@ def root(hierarchy):
     control.write_text(" ".join(f"+{name}" for name in controllers))
     group.mkdir()
     yield group
-    for process in pids(group):
-        os.kill(process, 9)
-    os.rmdir(group)
+
+    def is_gone() -> bool:
+        for process in pids(group):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, 9)
+        # The kernel lets go of the dead a moment after their end.
+        with contextlib.suppress(OSError):
+            os.rmdir(group)
+        return not group.exists()
+
+    eventually(is_gone)
     # A cluster that has come meanwhile uses them.
     if not list(hierarchy.glob(f"{CGROUP}*")):
         for name in set(controllers) - set(before):

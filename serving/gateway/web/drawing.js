@@ -28,10 +28,11 @@ export function drawingPad(onDrawn, onCleared) {
   const ink = picture.getContext("2d");
   const key = { x: SIDE / 2, y: SIDE / 2, down: false };
   let last = null; // Where the pen is down, in canvas pixels.
-  let resting = null;
+  let resting = null; // The timer of the last stroke, until the pad is cleared.
 
   function clear() {
     clearTimeout(resting);
+    resting = null;
     ink.fillStyle = "#000";
     ink.fillRect(0, 0, SIDE, SIDE);
     key.down = false;
@@ -63,9 +64,13 @@ export function drawingPad(onDrawn, onCleared) {
 
   function rest() {
     clearTimeout(resting);
-    resting = setTimeout(() => {
-      picture.toBlob((blob) => onDrawn(new File([blob], "drawing.png", { type: "image/png" })));
+    const mine = setTimeout(() => {
+      picture.toBlob((blob) => {
+        // Meanwhile the pad may have been cleared, or drawn on.
+        if (mine === resting) onDrawn(new File([blob], "drawing.png", { type: "image/png" }));
+      });
     }, RESTING_MS);
+    resting = mine;
   }
 
   function position(event) {

@@ -180,6 +180,9 @@ def reload(
             "ServerModelConfig type not supported by HandleReloadConfigRequest. "
             "Only ModelConfigList is currently supported"
         )
+    if given_up():
+        # A late list must not take the place of one that was asked for after it.
+        return model_management_pb2.ReloadConfigResponse()
     names = models.replace(request.config)
     # A model without a version would hold this thread for ever.
     models.wait_until_available(names, "model(s)", given_up)

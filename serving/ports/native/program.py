@@ -14,7 +14,9 @@ from .frames import ENTRY, HEADER, PROTOCOL, Kind
 
 NAME = "dlstack-frontend"
 
-_HELLO_SECONDS = 10
+_HELLO_SECONDS = 60
+"""It comes within milliseconds, but where a machine pauses: a program that is none ends at once."""
+
 _BUFFER_BYTES = 2**20
 
 

@@ -44,7 +44,7 @@ from .workers import Workers
 
 log = logging.getLogger(__name__)
 
-_OPEN_SECONDS = 10
+_OPEN_SECONDS = 60
 _LOOKING_THREADS = 2
 _KNOWN_PATHS = 256
 """So many paths of at most `_KNOWN_PATH` characters are not taken apart again."""

@@ -116,6 +116,25 @@ def test_a_drawing_with_the_keyboard_is_answered(page: Page, of_model: OfModel) 
     assert digits.answer == "Nothing is asked yet."
 
 
+def test_a_drawing_that_is_cleared_before_it_is_sent_is_not_asked(
+    page: Page, of_model: OfModel
+) -> None:
+    """Symptom: the pad was empty, and then the answer came to what had been on it."""
+    page.looks(1200, 800)
+    digits = Visit(page, of_model("digits"))
+    page.evaluate(
+        "(() => { const whole = HTMLCanvasElement.prototype.toBlob;"
+        " HTMLCanvasElement.prototype.toBlob = function (done, ...rest) {"
+        "  whole.call(this, (blob) => { window.goOn = () => done(blob); }, ...rest); }; })()"
+    )
+    page.drag(on_canvas(page, BAND))
+    page.wait_for("window.goOn")
+    digits.click("#clear")
+    page.evaluate("goOn()")
+    assert page.evaluate("document.getElementById('answer').getAttribute('aria-busy')") != "true"
+    assert digits.answer == "Nothing is asked yet."
+
+
 def test_a_form_is_filled_and_asked_by_keyboard_alone(page: Page, of_model: OfModel) -> None:
     page.looks(1200, 800)
     houses = Visit(page, of_model("houses"))

@@ -19,6 +19,9 @@ from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.models.folders import VersionPolicy
+from serving.models.registry import Models
+from serving.models.version import LoadOptions
+from serving.ports.grpc import api
 from tests.serving.asking import http_call, refused, statuses
 from tests.serving.conftest import model_stub, predict_request, predict_stub, served
 from tests.serving.models.test_versions import broken
@@ -342,6 +345,15 @@ def test_a_reload_that_nobody_waits_for_does_not_block_the_next(
     assert ask(server, "a") == 3
 
 
+def test_a_reload_that_is_given_up_before_it_begins_changes_nothing(
+    bases: dict[str, Path],
+) -> None:
+    """Symptom: a thread that was late put its list in the place of the one that came after it."""
+    models = Models(LoadOptions())
+    api.reload(models, reload_request(listed(model("a", bases["a"]))), lambda: True)
+    assert models.metric_name("a") == "", "it was never served"
+
+
 def test_a_reload_that_nobody_waits_for_gives_its_thread_back(
     bases: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -364,7 +376,8 @@ def test_a_config_file_is_followed_and_a_broken_one_changes_nothing(
         rewrite(file, "model_config_list { nonsense: 1 }")
         words = "Error parsing text-format tensorflow.serving.ModelServerConfig: 1:21"
         eventually(lambda: words in server.log())
-        assert f"INVALID_ARGUMENT: Invalid protobuf file: '{file}'" in server.log()
+        # What it means for the models comes after the parser's words.
+        eventually(lambda: f"INVALID_ARGUMENT: Invalid protobuf file: '{file}'" in server.log())
         assert ask(server, "a") == 3
         server.name = "b"
         rewrite(file, listed(model("b", bases["b"])))

@@ -94,6 +94,22 @@ class TestNative:
             assert f"speaks version {PROTOCOL + 1} of the protocol" in server.log()
             assert predict_stub(server).Predict(ONE).outputs["y"].float_val == [3]
 
+    @pytest.mark.slow
+    def test_a_program_that_starts_slowly_is_waited_for(
+        self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As on a machine that pauses: the server gave it up, and served the ports itself."""
+        slow = tmp_path / "slow"
+        slow.write_text(
+            f"#!{sys.executable}\nimport os, sys, time\n"
+            f"time.sleep(11)\nos.execv({str(program())!r}, [{NAME!r}, *sys.argv[1:]])\n"
+        )
+        slow.chmod(0o755)
+        monkeypatch.setenv(FRONT_END, "")
+        with running_server(base, "m", [f"--front_end_program={slow}"]) as server:
+            assert "Front end: native" in server.log()
+            assert predict_stub(server).Predict(ONE).outputs["y"].float_val == [3]
+
     def test_without_its_front_end_the_server_ends_to_be_started_anew(self, base: Path) -> None:
         with running_server(base, "m") as server:
             os.kill(child(server), signal.SIGKILL)

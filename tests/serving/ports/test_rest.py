@@ -14,6 +14,7 @@ import pytest
 
 from tests.serving.asking import http_call
 from tests.serving_fixtures import ModelServer
+from tests.waiting import eventually
 
 K = "/v1/models/kinds"
 
@@ -318,17 +319,22 @@ def test_options_and_cors(kinds: ModelServer) -> None:
 
 def test_an_answer_goes_out_at_once(kinds: ModelServer) -> None:
     """With Nagle's algorithm on, each answer on a kept connection took 40 ms."""
-    connection = http.client.HTTPConnection("127.0.0.1", kinds.rest_port, timeout=60)
     body = json.dumps(rows("echo_int64", 1))
-    seconds = []
-    for _ in range(40):
-        started = time.monotonic()
-        connection.request("POST", f"{K}:predict", body)
-        connection.getresponse().read()
-        seconds.append(time.monotonic() - started)
-    connection.close()
-    # Not the first ones, which a system acknowledges at once; and a busy machine is not always.
-    assert statistics.quantiles(seconds[16:], n=4)[0] < 0.03
+
+    def at_once() -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", kinds.rest_port, timeout=60)
+        seconds = []
+        for _ in range(40):
+            started = time.monotonic()
+            connection.request("POST", f"{K}:predict", body)
+            connection.getresponse().read()
+            seconds.append(time.monotonic() - started)
+        connection.close()
+        # Not the first ones, which a system acknowledges at once.
+        return statistics.quantiles(seconds[16:], n=4)[0] < 0.03
+
+    # A machine is not always busy; the algorithm would hold up the answers each time.
+    eventually(at_once)
 
 
 @pytest.mark.parametrize("depth", [32, 33, 64, 65, 254, 255, 5000])

@@ -108,6 +108,7 @@ def test_a_body_that_can_never_fit_is_told_so_and_not_read(models: Path, tmp_pat
         assert http_call(server, "POST", path, small)[0] == 200
 
 
+@pytest.mark.timeout(300)
 def test_answers_that_rest_clients_do_not_take_are_bounded(models: Path, tmp_path: Path) -> None:
     base = served(models, tmp_path / "kinds", "kinds", 1)
     with running_server(base, "kinds", ["--max_waiting_bytes=268435456"]) as server:

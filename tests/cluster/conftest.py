@@ -5,6 +5,7 @@ names of its own.
 """
 
 import fcntl
+import http.client
 import json
 import os
 import shutil
@@ -12,12 +13,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -78,6 +80,26 @@ def put_pods_first(platform: Platform) -> None:
     ):
         with suppress(OSError):
             setting.write_text(str(value))
+
+
+def lasts(pod: dict) -> bool:
+    """Whether a pod is Ready and nobody has told it to end."""
+    return "deletionTimestamp" not in pod["metadata"] and any(
+        one["type"] == "Ready" and one["status"] == "True"
+        for one in pod["status"].get("conditions", ())
+    )
+
+
+def json_at(url: object) -> Any:
+    """The JSON that is there; None where no whole answer comes.
+
+    A new connection may lead to a pod that is ending, until the node has heard of that.
+    """
+    try:
+        with urllib.request.urlopen(str(url), timeout=60) as answer:
+            return json.load(answer)
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
 
 
 @dataclass
@@ -157,6 +179,27 @@ class Deployment:
             text=True,
         )
 
+    def predict(self, *words: str | Path) -> list[dict]:
+        """Ask by the client, which finds the stack by itself; return the predictions.
+
+        A new connection may lead to a pod of before, which has another model, or none of its keys,
+        until the node has heard of its end: then the client is asked again.
+        """
+
+        def answered() -> list[dict] | None:
+            done = subprocess.run(
+                [sys.executable, "-m", "client", "predict", "--json", *map(str, words)],
+                cwd=REPOSITORY,
+                env={**os.environ, **self.variables},
+                capture_output=True,
+                text=True,
+            )
+            print(done.stderr)
+            return json.loads(done.stdout)["predictions"] if done.returncode == 0 else None
+
+        found: list[dict] = eventually(answered, 120)
+        return found
+
     def items(self, kind: str, *words: str) -> list[dict]:
         """The objects of a kind in the stack's namespace."""
         listed = self.kubectl("get", kind, "--output=json", *words)
@@ -178,22 +221,27 @@ class Deployment:
     def _forwarded_store(self) -> str:
         """The URL of a port of this machine that `kubectl port-forward` leads to the store."""
         process, pod, url = self.forward or (None, "", "")
-        if process is not None and process.poll() is None and [pod] == self._store_pods():
+        here = [one["metadata"]["name"] for one in self._store_pods()]
+        if process is not None and process.poll() is None and [pod] == here:
             return url
         self.stop_forward()
-        # One that has only just been made runs a moment later.
+        # One that has only just been made answers a moment later.
         self.forward = eventually(self._begin_forward, 120)
         return self.forward[2]
 
-    def _store_pods(self) -> list[str]:
-        return self.names("pods", "--selector=app.kubernetes.io/name=object-store")
+    def _store_pods(self) -> list[dict]:
+        """Those that stay: the next one may be there beside one that ends."""
+        pods = self.items("pods", "--selector=app.kubernetes.io/name=object-store")
+        return [one for one in pods if "deletionTimestamp" not in one["metadata"]]
 
     def _begin_forward(self) -> "tuple[subprocess.Popen[str], str, str] | None":
-        pods = self._store_pods()
+        pods = [one["metadata"]["name"] for one in self._store_pods() if lasts(one)]
+        if not pods:
+            return None
         process = subprocess.Popen(
             [
                 *("kubectl", f"--namespace={self.namespace}"),
-                *("port-forward", "deployment/object-store", ":s3"),
+                *("port-forward", f"pod/{pods[0]}", ":s3"),
             ],
             env={**os.environ, **self.variables},
             stdin=subprocess.DEVNULL,
@@ -202,7 +250,7 @@ class Deployment:
         )
         # Forwarding from 127.0.0.1:40123 -> 8333
         line = process.stdout.readline()
-        if pods and "->" in line:
+        if "->" in line:
             return process, pods[0], f"http://{line.split()[2]}"
         process.kill()
         process.wait()

@@ -104,6 +104,10 @@ def given_namespace(name: str, variables: Mapping[str, str]) -> Iterator[Mapping
         role = str(REPOSITORY / "examples" / "role.yaml")
         kubectl("apply", f"--namespace={name}", f"--filename={role}")
         kubectl("apply", f"--namespace={name}", "--filename=-", given=yaml.dump_all(LIMITS))
+        # Until it is counted what there is, all is refused that counts: "status unknown for quota".
+        counted = f"--for=jsonpath={{.status.hard.pods}}={LIMITS[0]['spec']['hard']['pods']}"
+        words = ("wait", f"--namespace={name}", counted, "resourcequota/team", "--timeout=180s")
+        kubectl(*words)
         token = kubectl(
             *("create", "token", _USER, f"--namespace={name}", f"--duration={_HOURS}h")
         ).strip()

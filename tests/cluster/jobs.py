@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.cluster.conftest import Deployment
 from tests.copies import copy_part
 from tests.infra.program.test_program import in_git
+from tests.waiting import eventually
 
 BOOT_FILE = "train_mnist.py"
 HELD = "train_held.py"
@@ -54,8 +55,9 @@ class Job:
         in_git(code, "add", ".")
         in_git(code, "commit", "--quiet", "--message=first")
         deployment.configure(f"codeDir={code}", "flavour=cpu-small", f"modelName={model}")
-        # What stands still, and is not disturbed because a test has failed, ends some time.
-        deployment.configure("timeout=4m")
+        # What stands still, and is not disturbed because a test has failed, ends some time; and
+        # not while a busy machine kills one `up`, runs another and starts a second pod.
+        deployment.configure("timeout=8m")
 
     def parameters(self, *values: str) -> None:
         self.deployment.configure(*(f"runParameters.{value}" for value in values))
@@ -97,6 +99,27 @@ class Job:
             Bucket=f"{self.deployment.namespace}-output", Key=f"runs/{run}/{path}"
         )["Body"]
         return body.read().decode()
+
+    def logged(self, text: str) -> bool:
+        """Wait until the log of the newest run has a text.
+
+        `up` ends when a model is published, and the last lines may be on their way yet.
+        """
+        return bool(eventually(lambda: text in self.log(), 60))
+
+    def names(self, count: int) -> list[str]:
+        """Return the names of the stack's Jobs once there are so many.
+
+        One that Pulumi has deleted is there until Kubernetes has taken its pods away.
+        """
+        found: list[str] = []
+
+        def there() -> bool:
+            found[:] = self.deployment.names("jobs")
+            return len(found) == count
+
+        eventually(there, 120)
+        return found
 
     def pods(self) -> list[dict]:
         """The pods of the newest Job, the newest last."""

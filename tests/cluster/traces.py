@@ -11,10 +11,15 @@ from pathlib import Path
 
 FOLDERS = ("/etc", "/opt", "/run", "/var/lib", "/var/log", "/usr/libexec", "/usr/sbin")
 """Where programs leave files."""
+OF_OTHERS = "/run/containerd-of-images"
+"""Where a test in another process has a containerd for some seconds; a cluster has its own inside
+of its namespaces."""
 # Counters, and what every process changes by running.
 VOLATILE = re.compile(
     r"/fs/|random/|ns_last_pid|pty/nr|conntrack_count|inotify|lock_count"
     r"|sched_domain|key-users|netns_ids|flush|tcp_fastopen_key|stable_secret|overflow|cad_pid"
+    # The kernel lowers it by itself where an interrupt took long.
+    r"|perf_event_max_sample_rate"
 )
 
 
@@ -35,7 +40,7 @@ def snapshot(cluster: str) -> dict[str, list[str]]:
         "rules": _output("ip", "rule"),
         "named namespaces": _output("ip", "netns", "list"),
         "mounts": Path("/proc/self/mounts").read_text().splitlines(),
-        "control groups": [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{cluster}")],
+        "control groups": _control_groups(cluster),
         "modules": sorted(_modules()),
         "files": _files(),
     }
@@ -72,6 +77,15 @@ def _settings() -> Iterator[str]:
                     continue
 
 
+def _control_groups(name: str) -> list[str]:
+    # Those of others' pods go while one looks: `Path.glob` raises FileNotFoundError then.
+    return [
+        os.path.join(folder, name)
+        for folder, folders, _ in os.walk("/sys/fs/cgroup")
+        if name in folders
+    ]
+
+
 def _modules() -> list[str]:
     try:
         return [line.split()[0] for line in Path("/proc/modules").read_text().splitlines()]
@@ -84,7 +98,9 @@ def _files() -> list[str]:
         os.path.join(folder, name)
         for root in FOLDERS
         for folder, folders, names in os.walk(root)
+        if not folder.startswith(OF_OTHERS)
         for name in (*folders, *names)
+        if os.path.join(folder, name) != OF_OTHERS
     ]
 
 

@@ -41,8 +41,8 @@ what they are to find out would take place while nothing gets its turn."""
 class Traffic:
     """What became of the requests so far."""
 
-    answered: Counter[str] = field(default_factory=Counter)
-    """By kind."""
+    answered: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(KINDS, 0)))
+    """By kind. All are there from the start: who reads it meanwhile finds no new one halfway."""
     failed: list[tuple[str, float, str]] = field(default_factory=list)
     """Kind, when it was sent (`time.monotonic()`), and why."""
     slowest: float = 0.0
@@ -51,7 +51,13 @@ class Traffic:
     def await_answers(self, count: int, seconds: float = 120, kinds: Sequence[str] = KINDS) -> None:
         """Return when each of these kinds has got so many more."""
         before = self.answered.copy()
-        eventually(lambda: min((self.answered - before)[kind] for kind in kinds) >= count, seconds)
+
+        def fewest() -> int:
+            # Of a copy: the first answer of a kind would change it meanwhile.
+            more = self.answered.copy() - before
+            return min(more[kind] for kind in kinds)
+
+        eventually(lambda: fewest() >= count, seconds)
 
     def __str__(self) -> str:
         failed = Counter(f"{kind}: {why}" for kind, _, why in self.failed)

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import pytest
 
 from local.__main__ import Platform
 from local.home import REPOSITORY
-from tests.cluster.conftest import Deployment, new_stack
+from tests.cluster.conftest import Deployment, json_at, new_stack
 from tests.cluster.killed.updates import (
     DYNAMIC_PROVIDER,
     KUBERNETES_PLUGIN,
@@ -170,12 +169,8 @@ def check_up(deployment: Deployment, runs: int) -> None:
     url = f"{outputs['restUrl']}/v1/models/{MODEL}"
 
     def served() -> list[tuple[str, str]]:
-        try:
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                found = json.load(answer)["model_version_status"]
-        except OSError:
-            return []
-        return [(one["version"], one["state"]) for one in found]
+        told = json_at(url)
+        return [(o["version"], o["state"]) for o in told["model_version_status"]] if told else []
 
     # A new connection may lead to the pod of before until the node has heard of its end.
     eventually(lambda: served() == [(str(runs), "AVAILABLE")])

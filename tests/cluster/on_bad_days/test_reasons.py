@@ -7,6 +7,7 @@ documents of those).
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 SECONDS = 30
 """Within which `pulumi up` says why, from the moment at which it begins to wait."""
+WAITS = re.compile(r":(RollOut|RunEnd) \S+ (creating|updating)")
+"""What `pulumi up` says when it begins to wait for a Deployment or a training."""
 
 POLICY = """\
 apiVersion: admissionregistration.k8s.io/v1
@@ -111,35 +115,49 @@ def applied(deployment: Deployment, text: str) -> Iterator[None]:
         deployment.kubectl("delete", "-f", "-", given=document)
 
 
-def up_until(deployment: Deployment, words: str) -> float:
-    """Run `pulumi up` until it says `words`, then press Ctrl-C; return after how many seconds."""
-    with tempfile.TemporaryFile("w+") as log:
-        began = time.monotonic()
+def watched_up(
+    deployment: Deployment, words: str = "", patience: float = 600
+) -> tuple[int, str, float]:
+    """Run `pulumi up` to its end, or until it says `words`: then press Ctrl-C.
+
+    Return its exit status, what it said, and after how many seconds of waiting that was: what it
+    does before takes a busy machine long.
+    """
+    with tempfile.NamedTemporaryFile("w") as log:
+        # Read on its own: with the position of pulumi's own file, that would write elsewhere.
+        file = Path(log.name)
+        began, waits, over = time.monotonic(), False, False
         process = deployment.start_pulumi("up", "--yes", "--skip-preview", output=log)
         try:
-            said = ""
-            while words not in said and process.poll() is None and time.monotonic() < began + 120:
+            while not over:
                 time.sleep(0.2)
-                log.seek(0)
-                said = log.read()
+                over = process.poll() is not None or time.monotonic() > began + patience
+                said = file.read_text(errors="replace")
+                over = over or bool(words) and words in said
+                if not waits and WAITS.search(said):
+                    began, waits = time.monotonic(), True
             seconds = time.monotonic() - began
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(300)
-        log.seek(0)
-        said = log.read()
+        said = file.read_text(errors="replace")
     print(said)
+    return process.returncode, said, seconds
+
+
+def up_until(deployment: Deployment, words: str) -> float:
+    """Run `pulumi up` until it says `words`; return after how many seconds of waiting."""
+    _, said, seconds = watched_up(deployment, words, 120)
     assert words in said
     return seconds
 
 
 def failed_up(deployment: Deployment) -> tuple[str, float]:
-    """Run `pulumi up`, which has to fail; return what it said, and after how many seconds."""
-    began = time.monotonic()
-    done = deployment.up()
-    assert done.returncode != 0
-    assert "Exception calling application" not in done.stdout
-    return done.stdout, time.monotonic() - began
+    """Run `pulumi up`, which has to fail; return what it said, and after how long a wait."""
+    status, said, seconds = watched_up(deployment)
+    assert status != 0
+    assert "Exception calling application" not in said
+    return said, seconds
 
 
 def status(deployment: Deployment) -> dict:

@@ -121,15 +121,23 @@ def from_pod(here: Machine, *words: str) -> str:
     return here.kubectl("exec", "pod/pod", "--", "python3", "-c", *words)
 
 
-def await_pod_reaches(here: Machine, address: object, port: int) -> None:
+def await_from_pod(here: Machine, *words: str) -> str:
+    """The same as soon as it succeeds.
+
+    After a start of the cluster etcd may still tell that the pod, and who resolves names, are
+    ready as those of before were.
+    """
     until = time.monotonic() + 120
     while True:
         try:
-            from_pod(here, CONNECT, str(address), str(port))
-            return
+            return from_pod(here, *words)
         except AssertionError:
             if time.monotonic() > until:
                 raise
+
+
+def await_pod_reaches(here: Machine, address: object, port: int) -> None:
+    await_from_pod(here, CONNECT, str(address), str(port))
 
 
 def kill_all(cluster: Cluster) -> None:
@@ -237,7 +245,9 @@ def test_a_firewall_cuts_no_pod_off(here, cluster, firewall):
             up(here)
             for address in (RANGES.machine, NEIGHBOUR):
                 await_pod_reaches(here, address, PORT)
-            from_pod(here, "import socket; socket.create_connection(('kubernetes.default', 443))")
+            await_from_pod(
+                here, "import socket; socket.create_connection(('kubernetes.default', 443))"
+            )
             assert not reaches(here, ADDRESS, PORT, at=here.neighbour)
         finally:
             here.must("sh", "-ec", open_again)
@@ -256,7 +266,7 @@ def test_pods_resolve_names_through_a_server_of_the_loopback_interface(here, clu
             up(here)
             here.kubectl("wait", "--for=condition=Ready", "pod/pod", "--timeout=300s")
             asked = f"import socket; print(socket.gethostbyname('{NAME}'))"
-            assert from_pod(here, asked).strip() == ITS_ADDRESS
+            assert await_from_pod(here, asked).strip() == ITS_ADDRESS
     finally:
         here.must("mv", "/etc/resolv.conf.before", "/etc/resolv.conf")
         here.local("stop")

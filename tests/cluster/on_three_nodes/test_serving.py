@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from client import Client
-from tests.cluster.conftest import Deployment
+from tests.cluster.conftest import Deployment, lasts
 from tests.cluster.on_three_nodes.conftest import ThreeNodes
 from tests.cluster.traffic import KINDS, traffic
 from tests.waiting import eventually
@@ -39,11 +39,7 @@ def servers(deployment: Deployment) -> dict[str, str]:
     return {
         pod["metadata"]["name"]: pod["spec"]["nodeName"]
         for pod in deployment.items("pods", "--selector=app.kubernetes.io/name=prediction")
-        if "deletionTimestamp" not in pod["metadata"]
-        and any(
-            one["type"] == "Ready" and one["status"] == "True"
-            for one in pod["status"].get("conditions", ())
-        )
+        if lasts(pod)
     }
 
 
@@ -52,6 +48,14 @@ def await_servers(deployment: Deployment, count: int, others: set[str] = frozens
     eventually(
         lambda: len(found := servers(deployment)) == count and not others & found.keys(), 180
     )
+
+
+def roll_out(deployment: Deployment) -> None:
+    """Have two other pods serve; those of before are gone."""
+    before = servers(deployment)
+    do(deployment, "rollout", "restart", "deployment/prediction")
+    await_servers(deployment, 2, set(before))
+    eventually(lambda: gone(deployment, before), 120)
 
 
 def do(deployment: Deployment, *words: str) -> None:
@@ -126,12 +130,9 @@ def test_two_pods_serve_on_two_nodes(deployment: Deployment, three_nodes: ThreeN
 def test_a_roll_out_costs_no_request_though_a_node_hears_of_it_late(
     deployment: Deployment, three_nodes: ThreeNodes
 ) -> None:
-    before = servers(deployment)
     with traffic(deployment) as seen:
         with late(three_nodes):
-            do(deployment, "rollout", "restart", "deployment/prediction")
-            await_servers(deployment, 2, set(before))
-            eventually(lambda: gone(deployment, before), 120)
+            roll_out(deployment)
         seen.await_answers(20)
     assert seen.failed == []
 
@@ -176,13 +177,14 @@ def test_a_killed_node_costs_what_it_has_and_what_is_sent_there_until_it_is_noti
     deployment: Deployment, three_nodes: ThreeNodes
 ) -> None:
     """A client that asks again gets every answer meanwhile; without, no request is lost before."""
-    do(deployment, "rollout", "restart", "deployment/prediction")
-    eventually(lambda: len(set(servers(deployment).values())) == 2, 120)
+    # To its end: a moment in the middle has pods on two nodes as well, and then on others.
+    roll_out(deployment)
+    assert len(set(servers(deployment).values())) == 2
     lost = next(node for node in servers(deployment).values() if node != "dlstack")
     (address,) = (
         pod["status"]["podIP"]
         for pod in deployment.items("pods", "--selector=app.kubernetes.io/name=prediction")
-        if pod["metadata"]["name"] in servers(deployment) and pod["spec"]["nodeName"] == lost
+        if pod["spec"].get("nodeName") == lost
     )
     outputs = deployment.outputs()
     host, model, port = (str(outputs[key]) for key in ("host", "modelName", "grpcPort"))
@@ -195,6 +197,8 @@ def test_a_killed_node_costs_what_it_has_and_what_is_sent_there_until_it_is_noti
             assert patient.status()
         three_nodes.await_loss(lost)
         noticed = time.monotonic()
+        # Of the lost node's pod Kubernetes says a moment later than of the node that it is lost.
+        eventually(lambda: lost not in servers(deployment).values(), 180)
         await_servers(deployment, 2)
         serving = time.monotonic()
         forget_connections(three_nodes, address)
@@ -210,4 +214,3 @@ def test_a_killed_node_costs_what_it_has_and_what_is_sent_there_until_it_is_noti
         )
         seen.await_answers(20, kinds=others)
     assert after == []
-    assert lost not in servers(deployment).values()

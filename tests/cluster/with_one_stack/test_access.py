@@ -39,21 +39,16 @@ def digit(deployment, tmp_path_factory):
     return file, truths[0]
 
 
-def command(deployment, *words):
-    return subprocess.run(
-        [sys.executable, "-m", "client", *words],
-        cwd=REPOSITORY,
-        env={**os.environ, **deployment.variables},
-        capture_output=True,
-        text=True,
-    )
-
-
 def secure_client(outputs, token, transport="grpc"):
     port = int(outputs["grpcPort"] if transport == "grpc" else outputs["restUrl"].split(":")[-1])
-    tls = Tls(ca=outputs["caCertificate"])
     return Client(
-        outputs["host"], outputs["modelName"], port=port, transport=transport, tls=tls, token=token
+        outputs["host"],
+        outputs["modelName"],
+        port=port,
+        transport=transport,
+        tls=Tls(ca=outputs["caCertificate"]),
+        token=token,
+        timeout=60,  # A busy machine takes its time, and loses nothing.
     )
 
 
@@ -61,23 +56,14 @@ def test_a_plain_stack_is_made_secure_and_the_client_goes_on(deployment, digit):
     deployment.configure("modelName=access", "runParameters.model=softmax")
     assert deployment.up().returncode == 0
     file, truth = digit
-    plain = command(deployment, "predict", "--json", str(file))
-    assert json.loads(plain.stdout)["predictions"][0]["prediction"] == truth, plain.stderr
+    assert deployment.predict(file)[0]["prediction"] == truth
     deployment.configure("tls=true")
     words = ("config", "set", "--secret", "dlstack:token", TOKEN)
     assert deployment.pulumi(*words).returncode == 0
     assert deployment.up().returncode == 0
     for transport in ("grpc", "rest"):
-        words = ("predict", "--json", f"--transport={transport}", str(file))
-
-        def answer(words=words) -> str:
-            done = command(deployment, *words)
-            print(done.stderr)
-            return done.stdout if done.returncode == 0 else ""
-
-        # A new connection may lead to the pod of before until the node has heard of its end.
-        answered = json.loads(eventually(answer, 120))
-        assert answered["predictions"][0]["prediction"] == truth
+        answered = deployment.predict(f"--transport={transport}", file)
+        assert answered[0]["prediction"] == truth
 
 
 def test_no_training_was_needed_for_it_and_nothing_changes_the_next_time(deployment):
@@ -251,8 +237,5 @@ def test_batching_is_turned_on_by_the_configuration(deployment, digit):
             rows = [row % 16 for row in range(200)]
             answers = list(pool.map(ask, rows))
             assert answers == [(expected + expected)[row : row + 3] for row in rows]
-        words = ("predict", "--json", f"--transport={transport}", *[str(file)] * 20)
-        done = command(deployment, *words)
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)["predictions"]
+        found = deployment.predict(f"--transport={transport}", *[file] * 20)
         assert [one["prediction"] for one in found] == [truth] * 20

@@ -60,7 +60,8 @@ class Load:
     def await_answers(self, count: int) -> None:
         """Return when each transport has got so many more of them."""
         before = self.answered.copy()
-        while min((self.answered - before)[transport] for transport in CLIENTS) < count:
+        # Of a copy: the first answer of a transport would change it meanwhile.
+        while min((self.answered.copy() - before)[transport] for transport in CLIENTS) < count:
             assert not self.wrong
             time.sleep(0.05)
 
@@ -77,7 +78,7 @@ class Load:
         """Return when each has got so many more, and none of these needed a second try."""
         before = self.asked_again.copy()
         self.await_answers(count)
-        assert self.asked_again == before
+        assert self.asked_again.copy() == before
 
 
 @contextmanager

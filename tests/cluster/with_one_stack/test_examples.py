@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from local.home import REPOSITORY
 from tests.cluster.conftest import Deployment, configuration_kept
 from tests.examples.pages import EXAMPLES, NAMES, configuration, generate
 from tests.training.agent.test_packages import Index
@@ -40,19 +38,6 @@ def packages(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> dict[
     return {"env.PIP_INDEX_URL": index.url, "env.PIP_TRUSTED_HOST": host}
 
 
-def ask(deployment: Deployment, *words: str | Path) -> list[dict]:
-    """Ask by the client, which finds the stack by itself."""
-    done = subprocess.run(
-        [sys.executable, "-m", "client", "predict", "--json", *map(str, words)],
-        cwd=REPOSITORY,
-        env={**os.environ, **deployment.variables},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["predictions"]
-
-
 def named(answers: list[dict]) -> list[str]:
     return [answer.get("label") or answer["prediction"] for answer in answers]
 
@@ -63,13 +48,13 @@ def right(answers: list[str], expected: list[str]) -> float:
 
 def pictures(deployment: Deployment, data: Path) -> None:
     files = sorted(data.glob("*/*-00[12].*"))
-    answers = named(ask(deployment, *files))
+    answers = named(deployment.predict(*files))
     assert right(answers, [file.parent.name for file in files]) > 0.7
 
 
 def transfer(deployment: Deployment, data: Path) -> None:
     files = sorted((data / "test").glob("*/00*"))
-    answers = named(ask(deployment, *files))
+    answers = named(deployment.predict(*files))
     assert right(answers, [file.parent.name for file in files]) > 0.7
     metrics = deployment.outputs()["metrics"]
     assert metrics["accuracy"] > metrics["accuracy_from_scratch"] + 0.2
@@ -82,7 +67,7 @@ def rows(table: Path) -> list[dict[str, str]]:
 
 def tabular(deployment: Deployment, data: Path) -> None:
     houses = rows(data / "houses.csv")
-    answers = ask(deployment, data / "houses.csv")
+    answers = deployment.predict(data / "houses.csv")
     off = [
         abs(answer["prediction"] / float(house["price"]) - 1)
         for house, answer in zip(houses, answers, strict=True)
@@ -95,11 +80,11 @@ def text(deployment: Deployment, data: Path) -> None:
     lines = (data / "test.jsonl").read_text().splitlines()
     held_out = [json.loads(line) for line in lines[::50]]
     words = [word for row in held_out for word in ("--text", row["text"])]
-    assert right(named(ask(deployment, *words)), [row["label"] for row in held_out]) > 0.8
+    assert right(named(deployment.predict(*words)), [row["label"] for row in held_out]) > 0.8
 
 
 def tf1(deployment: Deployment, data: Path) -> None:
-    answers = named(ask(deployment, data / "test.csv"))
+    answers = named(deployment.predict(data / "test.csv"))
     assert right(answers, [row["left"] for row in rows(data / "test.csv")]) > 0.85
 
 

@@ -182,7 +182,13 @@ def test_a_first_run_is_followed_while_pulumi_up_waits_for_it(deployment, tmp_pa
 
 def test_status_tells_job_versions_and_addresses(deployment):
     outputs = deployment.outputs()
-    status = json.loads(infra(deployment, "status", "--json").stdout)
+
+    def once_ended() -> dict:
+        """The status when the Job runs no more: `up` has waited for its version only."""
+        status = json.loads(infra(deployment, "status", "--json").stdout)
+        return {} if status["job"]["state"] == "running" else status
+
+    status = eventually(once_ended, 120)
     assert status["job"]["state"] == "succeeded"
     assert status["job"]["runHash"] == outputs["runHash"]
     assert status["addresses"] == {
@@ -246,11 +252,11 @@ def test_tensorboard_draws_the_scalars_of_several_runs(deployment, tmp_path):
             ".find(button => button.textContent.includes('Settings')).click()"
         )
         page.wait_for("!document.body.innerText.includes('Horizontal Axis')", 60)
-        text = page.evaluate("document.body.innerText")
-        # In the table below the curves are the values of the last step.
+        # In the table below the curves are the values of the last step. The cards are there before
+        # what they show has been fetched.
         accuracies = [f"{one['metrics']['accuracy']:.4f}" for one in status["versions"]]
         for word in (*runs, *accuracies, "accuracy", "global_step", "learning_rate", "loss"):
-            assert word in text
+            page.wait_for(f"document.body.innerText.includes({json.dumps(word)})", 120)
         until = time.monotonic() + 120
         while drawn(page, picture) < len(runs):
             assert time.monotonic() < until, "the curves are not drawn"
@@ -264,14 +270,19 @@ def test_tensorboard_draws_the_scalars_of_several_runs(deployment, tmp_path):
 def drawn(page: Page, picture: Path) -> int:
     """Return in how many of the runs' colours there is a curve in the first chart."""
     page.screenshot(picture)
+    # A chart comes after its card, and a run's colour after its name.
     box = page.evaluate(
-        "(() => { const box = document.querySelector('scalar-card canvas').getBoundingClientRect();"
-        " return [box.left, box.top, box.right, box.bottom]; })()"
+        "(() => { const box = document.querySelector('scalar-card canvas')"
+        "?.getBoundingClientRect();"
+        " return box ? [box.left, box.top, box.right, box.bottom] : []; })()"
     )
     colours = page.evaluate(
         "[...document.querySelectorAll('.run-color-swatch')]"
-        ".map(swatch => swatch.style.backgroundColor.match(/[0-9]+/g).map(Number))"
+        ".map(swatch => swatch.style.backgroundColor.match(/[0-9]+/g))"
+        ".filter(numbers => numbers).map(numbers => numbers.map(Number))"
     )
+    if not box or box[0] >= box[2] or box[1] >= box[3]:
+        return 0
     with Image.open(picture) as shown:
         pixels = shown.convert("RGB").crop([round(edge) for edge in box]).getcolors(1 << 20)
     assert pixels is not None
@@ -350,14 +361,36 @@ def test_following_goes_on_over_a_pod_that_is_replaced(deployment):
 
 def test_each_worker_has_a_log_of_its_own(deployment):
     spec = {"completions": 2, "parallelism": 2, "completionMode": "Indexed"}
-    script = "echo worker $JOB_COMPLETION_INDEX; sleep 2; echo end; exit $JOB_COMPLETION_INDEX"
+    # When worker 1 fails, all pods of the Job are told to end: not before the other one has said
+    # all, whichever was started first.
+    script = (
+        "echo worker $JOB_COMPLETION_INDEX; "
+        "while [ $JOB_COMPLETION_INDEX = 1 ] && [ ! -e /tmp/go ]; do sleep 0.2; done; "
+        "echo end; exit $JOB_COMPLETION_INDEX"
+    )
     one = job(deployment, "workers", "2" * 64, script, backoffLimit=0, **spec)
-    with created(deployment, one):
-        for worker in (0, 1):
-            done = infra(deployment, "logs", "-f", f"--worker={worker}")
-            assert done.stdout.splitlines() == [f"worker {worker}", "end"]
-            # The Job's end counts, not the worker's.
-            assert done.returncode == 1
+    with created(deployment, one) as name:
+
+        def let_go() -> bool:
+            """Have worker 1 go on, if it has begun."""
+            words = f"--selector=batch.kubernetes.io/job-name={name}"
+            return any(
+                deployment.kubectl("exec", pod, "--", "touch", "/tmp/go").returncode == 0
+                for pod in deployment.names("pods", words)
+                if pod.startswith(f"{name}-1-")
+            )
+
+        with started(deployment, "logs", "-f", "--worker=0") as logs:
+            assert logs.stdout is not None
+            said = [logs.stdout.readline() for _ in range(2)]
+            eventually(let_go, 120)
+            rest, errors = logs.communicate(timeout=300)
+        assert "".join([*said, rest]).splitlines() == ["worker 0", "end"]
+        # The Job's end counts, not the worker's.
+        assert logs.returncode == 1, errors
+        done = infra(deployment, "logs", "-f", "--worker=1")
+        assert done.stdout.splitlines() == ["worker 1", "end"]
+        assert done.returncode == 1
         assert "failed" in done.stderr and "exit status 1: end" in done.stderr
         beyond = infra(deployment, "logs", "--worker=2")
         assert beyond.returncode == 1

@@ -143,9 +143,9 @@ def test_a_job_of_a_killed_up_is_taken_over_and_publishes_once(job, tmp_path):
         job.delete(pod)
         up.end()
     assert up.process.returncode == 0
-    assert "Going on from the checkpoint of step 1000" in job.log()
+    assert job.logged("Going on from the checkpoint of step 1000")
     assert job.versions() == [*versions, max(versions) + 1]
-    (name,) = job.deployment.names("jobs")
+    (name,) = job.names(1)
     assert name == f"training-{run_of(job)}-1"
 
 
@@ -168,7 +168,8 @@ def test_ctrl_c_ends_the_wait_at_once_and_the_next_run_ends_the_one_that_still_t
     assert done.returncode == 0
     assert f"Ending 'training-{wrong}-1'" in done.stdout
     assert job.versions() == [*versions, max(versions) + 1]
-    assert run_of(job) != wrong and len(job.deployment.names("jobs")) == 1
+    (name,) = job.names(1)
+    assert name == f"training-{run_of(job)}-1" and run_of(job) != wrong
     # What it had reached is kept, for whoever goes back to it.
     assert "Standing still at step 1000" in log_of(job, wrong)
     assert f"runs/{wrong}/checkpoints/checkpoint" in job.checkpoints()
@@ -188,8 +189,8 @@ def test_a_cancelled_run_ends_the_up_that_waits_and_the_next_goes_on_from_there(
     assert [one["version"] for one in status["versions"] if one["served"]] == [max(versions)]
     assert infra(job, "cancel").stderr == "No training runs.\n"
     assert job.deployment.up().returncode == 0
-    assert "Going on from the checkpoint of step 1000" in job.log()
-    (name,) = job.deployment.names("jobs")
+    assert job.logged("Going on from the checkpoint of step 1000")
+    (name,) = job.names(1)
     assert name.endswith("-2")
     assert job.versions() == [*versions, max(versions) + 1]
 
@@ -249,7 +250,7 @@ def test_a_roll_back_is_done_at_once_whatever_the_working_tree_is_like(job, depl
     deployment.configure("modelVersion=", f"dataDir={deployment.data_dir}", f"bootFile={HELD}")
     assert deployment.up().returncode == 0
     assert deployment.outputs()["modelVersion"] == before["modelVersion"] == versions[-1]
-    assert deployment.names("jobs") == [] and job.versions() == versions
+    assert job.names(0) == [] and job.versions() == versions
     assert {key.split("/")[1] for key in job.keys("runs/")} == runs
 
 
@@ -286,5 +287,5 @@ def test_a_lost_version_is_published_again_without_training(job, deployment, dam
     )
     waited = deployment.kubectl("rollout", "status", "deployment/prediction", "--timeout=300s")
     assert waited.returncode == 0, waited.stderr
-    assert "Going on from the checkpoint of step 3000" in job.log()
+    assert job.logged("Going on from the checkpoint of step 3000")
     assert deployment.pulumi("preview", "--expect-no-changes").returncode == 0

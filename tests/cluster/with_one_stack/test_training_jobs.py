@@ -50,7 +50,7 @@ def test_a_deleted_pod_resumes_from_its_checkpoint_and_ends_as_if_undisturbed(jo
 
     done = job.disturbed_up(delete)
     assert done.returncode == 0
-    assert "Going on from the checkpoint of step " in job.log()
+    assert job.logged("Going on from the checkpoint of step ")
     print(f"undisturbed {undisturbed}, deleted and resumed {job.accuracy()}")
     assert job.accuracy() == undisturbed
     assert job.versions() == [1, 2]
@@ -59,13 +59,13 @@ def test_a_deleted_pod_resumes_from_its_checkpoint_and_ends_as_if_undisturbed(jo
 
 
 def test_a_job_that_was_deleted_finds_its_model_and_trains_nothing(job):
-    (name,) = job.deployment.names("jobs")
+    (name,) = job.names(1)
     assert job.deployment.kubectl("delete", "job", name).returncode == 0
     began = time.monotonic()
     done = job.deployment.pulumi("up", "--yes", "--skip-preview", "--refresh")
     assert done.returncode == 0
     print(f"up without the job took {time.monotonic() - began:.1f} s")
-    assert job.deployment.names("jobs") == []
+    assert job.names(0) == []
     assert job.deployment.outputs()["modelVersion"] == 2
     assert job.versions() == [1, 2]
 
@@ -76,7 +76,7 @@ def test_a_killed_boot_file_fails_the_job_and_the_next_up_goes_on_from_there(job
     assert "exited with status 137" in done.stdout
     assert job.versions() == [1, 2]
     assert job.deployment.up().returncode == 0
-    assert "Going on from the checkpoint of step " in job.log()
+    assert job.logged("Going on from the checkpoint of step ")
     assert job.accuracy() == undisturbed
 
 
@@ -93,7 +93,7 @@ def test_a_bar_for_any_metric_is_held_and_a_changed_one_trains_nothing_anew(job)
     assert job.versions() == [1, 2, 3]
     job.deployment.configure("maxMetrics.loss=10")
     assert job.deployment.up().returncode == 0
-    assert "Going on from the checkpoint of step 1000" in job.log()
+    assert job.logged("Going on from the checkpoint of step 1000")
     assert job.versions() == [1, 2, 3, 4]
 
 
@@ -126,7 +126,7 @@ def test_a_model_that_never_answers_fails_the_job_and_the_good_one_serves_on(job
     # The next one is none of it.
     job.another_run()
     assert job.deployment.up().returncode == 0
-    assert "Checked the model in " in job.log()
+    assert job.logged("Checked the model in ")
 
 
 def test_too_little_memory_fails_the_job_and_is_told(job):

@@ -23,7 +23,7 @@ import pytest
 from local.__main__ import Platform
 from local.home import REPOSITORY
 from local.stack import held_out
-from tests.cluster.conftest import Deployment, new_stack
+from tests.cluster.conftest import Deployment, json_at, new_stack
 from tests.copies import copy_part
 from tests.infra.resources.first_release import as_written_by_it
 from tests.waiting import eventually
@@ -40,25 +40,16 @@ def deployment(platform: Platform) -> Iterator[Deployment]:
 
 
 def served(deployment) -> dict[str, object]:
-    """What the REST status call says: version to state."""
+    """What the REST status call says: version to state; empty where no whole answer comes."""
     outputs = deployment.outputs()
-    url = f"{outputs['restUrl']}/v1/models/{outputs['modelName']}"
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        statuses = json.load(answer)["model_version_status"]
-    return {status["version"]: status["state"] for status in statuses}
+    told = json_at(f"{outputs['restUrl']}/v1/models/{outputs['modelName']}")
+    return {one["version"]: one["state"] for one in told["model_version_status"]} if told else {}
 
 
 def await_served(deployment, version: str) -> None:
     """Wait until new connections lead to this version alone: the node hears of it some time after
     Pulumi, and the pod of before answers on until then."""
-
-    def now() -> dict[str, object]:
-        try:
-            return served(deployment)
-        except OSError:
-            return {}  # It led to a pod that is ending.
-
-    eventually(lambda: now() == {version: "AVAILABLE"})
+    eventually(lambda: served(deployment) == {version: "AVAILABLE"})
 
 
 def test_up_trains_and_serves_a_model_that_reads_digits(deployment):
@@ -106,8 +97,7 @@ def test_tensorboard_shows_the_scalars_of_the_run(deployment):
     wanted = {"loss", "accuracy", "learning_rate", "global_step/sec"}
     until = time.monotonic() + 180
     while True:
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            shown = {tag for tags in json.load(answer).values() for tag in tags}
+        shown = {tag for tags in (json_at(url) or {}).values() for tag in tags}
         if wanted <= shown:
             return
         assert time.monotonic() < until, f"TensorBoard shows only {sorted(shown)}"
@@ -250,10 +240,14 @@ def test_what_is_put_right_is_deployed_and_a_published_run_trains_nothing(deploy
         address = "jsonpath={.status.loadBalancer.ingress[0].ip}"
         told = deployment.kubectl("get", "service", "prediction", f"--output={address}")
         assert (outputs["host"], outputs["grpcPort"]) == (told.stdout, 8500)
-        # The volume has grown in its place, with all that is in it.
-        (grown,) = deployment.items("persistentvolumeclaims")
-        assert grown["metadata"]["uid"] == claim["metadata"]["uid"]
-        assert grown["status"]["capacity"] == {"storage": "11Gi"}
+        eventually(lambda: has_grown(deployment, claim))
+
+
+def has_grown(deployment, claim: dict) -> bool:
+    """Whether the volume has done so in its place, with all that is in it."""
+    (now,) = deployment.items("persistentvolumeclaims")
+    assert now["metadata"]["uid"] == claim["metadata"]["uid"]
+    return now["status"]["capacity"] == {"storage": "11Gi"}
 
 
 def test_of_the_version_that_is_kept_code_and_data_are_there(deployment, tmp_path):

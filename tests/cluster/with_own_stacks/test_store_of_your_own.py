@@ -7,7 +7,6 @@ its pods get credentials by the identity of their service account. Not covered: 
 
 import hashlib
 import json
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from local.__main__ import Platform
 from local.machine import proxies
 from tests.certificates import issue
 from tests.cluster import web_identity
-from tests.cluster.conftest import Deployment, configuration_kept, new_stack
+from tests.cluster.conftest import Deployment, configuration_kept, json_at, new_stack
 from tests.cluster.web_identity import WebIdentity
 from tests.copies import copy_part
 from tests.recording_proxy import RecordingProxy
@@ -277,11 +276,8 @@ def test_the_board_shows_the_runs_of_all_credentials(deployment):
     url = f"{deployment.outputs()['tensorboardUrl']}/data/plugin/scalars/tags"
 
     def shown() -> int:
-        try:
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                runs = json.load(answer)
-        except OSError:
-            return 0  # The board's pod is another one now, of which the node may hear late.
+        # The board's pod is another one now, of which the node may hear late.
+        runs = json_at(url) or {}
         # Parts of a run have more after a slash.
         return sum("loss" in tags for run, tags in runs.items() if "/" not in run)
 

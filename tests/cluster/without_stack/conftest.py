@@ -20,3 +20,10 @@ def platform(platform: Platform) -> Iterator[Platform]:
 @pytest.fixture(scope="module")
 def cluster(platform: Platform) -> Cluster:
     return platform.cluster
+
+
+def create_namespace(cluster: Cluster, name: str) -> None:
+    """Make a namespace, with the account that pods need: Kubernetes makes it a moment later."""
+    cluster.kubectl("create", "namespace", name)
+    here = f"--namespace={name}"
+    cluster.kubectl("wait", here, "--for=create", "serviceaccount/default", "--timeout=180s")

@@ -14,6 +14,7 @@ import pytest
 
 from local.home import REPOSITORY
 from local.kubernetes.memory import ETCD_FOLDER
+from tests.cluster.without_stack.conftest import create_namespace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -55,7 +56,7 @@ def server(cluster, platform):
     """Makes namespace, volume, pod and Service; returns the node port."""
 
     def make() -> int:
-        cluster.kubectl("create", "namespace", "lost")
+        create_namespace(cluster, "lost")
         text = CLAIM_AND_POD.replace("IMAGE", platform.runtime_image)
         cluster.kubectl("apply", HERE, "--filename=-", given=text)
         cluster.kubectl("wait", HERE, "--for=condition=Ready", "pod/server", "--timeout=180s")

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from local.home import REPOSITORY
-from local.kubernetes.cluster import Cluster
+from tests.cluster.without_stack.conftest import create_namespace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -68,13 +68,6 @@ spec:
       volumeMounts: [{name: data, mountPath: /data}]
   volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
 """
-
-
-def create_namespace(cluster: Cluster, name: str) -> None:
-    """Make a namespace, with the account that pods need."""
-    cluster.kubectl("create", "namespace", name)
-    here = f"--namespace={name}"
-    cluster.kubectl("wait", here, "--for=create", "serviceaccount/default", "--timeout=180s")
 
 
 def local(command: str) -> None:

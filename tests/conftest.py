@@ -40,6 +40,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> schedule.
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: schedule.place(item.nodeid))
+    for item in items:
+        # What takes half a minute alone takes minutes beside all that CI runs.
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(400))
 
 
 class StopClusters:

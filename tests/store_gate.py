@@ -18,6 +18,9 @@ class Gate(socketserver.ThreadingTCPServer):
     are larger than those of most networks.
     """
 
+    request_queue_size = 128
+    """Of 16 that connect at once, more than 5 would come a second later, or three, or seven."""
+
     def __init__(self, store: SeaweedFS) -> None:
         super().__init__(("127.0.0.1", 0), _Passage, bind_and_activate=False)
         address = urlsplit(store.endpoint)

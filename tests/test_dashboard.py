@@ -37,7 +37,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     with (
         running_server(base, "mnist", flags) as server,
         running_gateway(server.rest_url, base, f"--metrics_port={port}") as gateway,
-        Client("127.0.0.1", "mnist", port=server.grpc_port) as client,
+        Client("127.0.0.1", "mnist", port=server.grpc_port, timeout=60) as client,
     ):
         client.predict(digit(3)[None])
         assert gateway.post(band(3))[0] == 200

@@ -60,7 +60,9 @@ def test_the_command_answers(
     module = [installed / "python", "-m", "dlstack_client"]
     assert run([*module, "status", flag], tmp_path, **where) == "mnist version 3: AVAILABLE\n"
     answered = json.loads(
-        run([*module, "bench", flag, "--requests=20", "--json"], tmp_path, **where)
+        run(
+            [*module, "bench", flag, "--requests=20", "--duration=100", "--json"], tmp_path, **where
+        )
     )
     assert (answered["requests"], answered["errors"]) == (20, {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 from collections.abc import Callable
@@ -26,7 +27,9 @@ def http_call(
     connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)
     try:
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        connection.request(method, path, content, headers or {})
+        # A server that has had enough says so, and may close the connection before all is sent.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, path, content, headers or {})
         response = connection.getresponse()
         return response.status, response.read().decode()
     finally:

@@ -55,7 +55,8 @@ def server(
     (folder / "monitoring").write_text("prometheus_config { enable: true }")
     base = based(models, folder / "default", f"half_plus_two_{request.param}")
     flags = [
-        "--rest_api_timeout_in_ms=5000",
+        # That suite's 5 s are over while a busy machine pauses.
+        "--rest_api_timeout_in_ms=60000",
         f"--grpc_socket_path={folder / 'socket'}",
         f"--monitoring_config_file={folder / 'monitoring'}",
         "--grpc_channel_arguments=grpc.max_connection_age_ms=2000,grpc.lb_policy_name=grpclb",

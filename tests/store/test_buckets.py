@@ -59,6 +59,8 @@ def test_a_silent_store_is_asked_once_and_told_in_words(monkeypatch: pytest.Monk
     """Symptom: five times 12 s until it was said, for each of those who asked."""
     # Of this one only: one that answers may take longer on a busy machine.
     monkeypatch.setattr(client, "_READ_SECONDS", 0.3)
+    # However long this test takes.
+    monkeypatch.setattr(buckets, "_AWAY_SECONDS", 3600.0)
     with server(lambda _: None) as (url, taken):
         for _ in range(3):
             with pytest.raises(
@@ -98,7 +100,10 @@ def test_any_answer_is_one(object_store: SeaweedFS) -> None:
         list(list_files(of(object_store.endpoint), S3Url("any")))
 
 
-def test_one_that_was_waited_for_is_not_away_any_more(object_store: SeaweedFS) -> None:
+def test_one_that_was_waited_for_is_not_away_any_more(
+    object_store: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "_AWAY_SECONDS", 3600.0)
     found = connect(object_store.access(), direct=True)
     buckets.require_answer(found)
     found.away = Unreachable("It was, a moment ago.")

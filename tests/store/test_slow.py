@@ -47,7 +47,14 @@ def slow(object_store: SeaweedFS, gate: Gate, lanes: None) -> Iterator[Client]:
     connect.cache_clear()
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer may take longer than it should, as on a machine that stands still for seconds."""
+    monkeypatch.setattr("store.client._READ_SECONDS", 60)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("unhurried")
 def test_a_part_may_take_longer_than_a_connection(
     slow: Client, bucket: S3Url, gate: Gate, tmp_path: Path
 ) -> None:

@@ -124,7 +124,8 @@ class Bucket:
     ) -> "subprocess.CompletedProcess[str]":
         with self.start(command, environment) as process:
             try:
-                output, errors = process.communicate(timeout=110)
+                # A test has less, by the time-out of its own (pyproject.toml); a fixture has none.
+                output, errors = process.communicate(timeout=400)
             except BaseException:
                 # It ends its boot file, too. Else it would be waited for without an end.
                 process.terminate()

@@ -116,7 +116,7 @@ def test_pictures_in_folders_make_a_model_that_page_and_client_know(tmp_path: Pa
         picture_of(kind, random).save(tmp_path / f"{kind}.jpg", exif=exif)
     files = [tmp_path / "round.jpg", tmp_path / "square.jpg"]
     with running_server(output.parent, "shapes") as server:
-        with Client("127.0.0.1", "shapes", port=server.grpc_port) as client:
+        with Client("127.0.0.1", "shapes", port=server.grpc_port, timeout=60) as client:
             answers = list(client.predict_files(files))
         with running_gateway(server.rest_url, tmp_path, model="shapes") as gateway:
             status, answer = gateway.post(*(file.read_bytes() for file in files))

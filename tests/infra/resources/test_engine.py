@@ -175,7 +175,7 @@ def test_a_killed_engine_leaves_no_plugin_behind(plugin: Any, started: Started) 
         roll_out(plugin, seconds="many")
     assert started.process.poll() is None
     started.engine.stop(None).wait()
-    assert started.process.wait(30) == 1
+    assert started.process.wait(100) == 1
 
 
 def test_outside_of_the_plugin_an_error_is_the_same_and_nobody_is_told() -> None:

@@ -16,6 +16,8 @@ from typing import Any
 
 import websocket
 
+from tests.waiting import eventually
+
 PROGRAM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -68,7 +70,15 @@ class Page:
 
     def open(self, url: str) -> None:
         self.send("Page.navigate", url=url)
-        self.wait_for(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
+        eventually(lambda: self._is_at(url))
+
+    def _is_at(self, url: str) -> bool:
+        there = f"location.href === {json.dumps(url)} && document.readyState === 'complete'"
+        try:
+            return bool(self.evaluate(there))
+        except RuntimeError:
+            # The page that was asked has gone meanwhile, or the next one is not there yet.
+            return False
 
     def element(self, selector: str) -> int:
         """Return a node's number for commands of the domain DOM."""
@@ -131,6 +141,17 @@ class Page:
         path.write_bytes(base64.b64decode(answer["data"]))
 
 
+def _tab(url: str) -> str | None:
+    """Return where a browser's one tab takes commands, if it is there."""
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        tabs = [tab for tab in json.load(answer) if tab["type"] == "page"]
+    if not tabs:
+        return None
+    [tab] = tabs
+    found: str = tab["webSocketDebuggerUrl"]
+    return found
+
+
 @contextmanager
 def chromium(profile: Path, *, webgl: bool = False) -> Iterator[Page]:
     """Run the browser with a profile folder of its own and give its one tab.
@@ -162,9 +183,8 @@ def chromium(profile: Path, *, webgl: bool = False) -> Iterator[Page]:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         port = port_file.read_text().splitlines()[0]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=60) as answer:
-            [tab] = [tab for tab in json.load(answer) if tab["type"] == "page"]
-        page = Page(tab["webSocketDebuggerUrl"])
+        # It listens before it has opened its tab.
+        page = Page(eventually(lambda: _tab(f"http://127.0.0.1:{port}/json/list")))
         try:
             yield page
         finally:

@@ -81,6 +81,7 @@ class Changes:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("flags", [[], ["--enable_batching"]], ids=["alone", "batched"])
 def test_random_changes_under_load_lose_no_request(
     models: Path, tmp_path: Path, flags: list[str]

@@ -24,6 +24,7 @@ def anonymous_mib(server: ModelServer) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_server_whose_model_is_replaced_again_and_again_does_not_grow(tmp_path: Path) -> None:
     """Each version's graph stayed twice, and most of what loading it took as well."""
     export_models(("large", tmp_path / "large", ""))

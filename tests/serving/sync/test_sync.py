@@ -243,7 +243,7 @@ def test_a_slow_store_is_said_and_the_version_comes(store: SeaweedFS, tmp_path: 
         done = run(store, tmp_path, AWS_ENDPOINT_URL_S3=gate.url)
     assert done.returncode == 0, done.stderr
     said = done.stderr.splitlines()
-    assert re.search(rf"Copying {MODEL}/12: .* of 3\.0 MB in 1\d s, 0\.", said[0])
+    assert re.search(rf"Copying {MODEL}/12: .* of 3\.0 MB in [1-5]\d s, 0\.", said[0])
     assert "Version 12 copied in" in said[-1]
 
 

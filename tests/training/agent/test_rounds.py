@@ -12,6 +12,7 @@ from tests.seaweedfs import SeaweedFS
 from tests.training.conftest import Bucket, read_until
 from tests.training.toy_run import await_checkpoint, last_variables
 from tests.training.toy_workers import DISTRIBUTED_BOOT, chief_address, ends, start_worker, weights
+from tests.waiting import eventually
 from training.agent.membership import INDEX_VARIABLE
 
 
@@ -25,6 +26,20 @@ def job(bucket: Bucket) -> Bucket:
 def children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in text.split()]
+
+
+def await_stop(pid: int) -> None:
+    """Return when no thread of a process runs any more: after SIGSTOP each stops by itself."""
+
+    def is_stopped(thread: Path) -> bool:
+        try:
+            # The name before it may have any characters.
+            return (thread / "stat").read_text().rpartition(") ")[2].startswith("T")
+        except (FileNotFoundError, ProcessLookupError):
+            # It has ended meanwhile.
+            return True
+
+    eventually(lambda: all(map(is_stopped, Path(f"/proc/{pid}/task").iterdir())))
 
 
 @pytest.mark.slow
@@ -43,8 +58,12 @@ def test_a_lost_worker_stops_the_others_which_go_on_with_it_from_the_checkpoint(
     before = read_until(workers[0], "holding")
     await_checkpoint(job, 60)
     gone = workers[lost]
-    for child in children(gone.pid) if how == signal.SIGKILL else ():
-        os.killpg(child, signal.SIGKILL)
+    if how == signal.SIGKILL:
+        # An agent that still runs would see the end of its boot file, and tell the others of it.
+        gone.send_signal(signal.SIGSTOP)
+        await_stop(gone.pid)
+        for child in children(gone.pid):
+            os.killpg(child, signal.SIGKILL)
     gone.send_signal(how)
     assert gone.wait(60) == (143 if how == signal.SIGTERM else -9)
     # The other one is still there, and waits.
@@ -74,11 +93,12 @@ def test_a_boot_file_that_fails_ends_its_worker_and_not_the_others(job: Bucket) 
     first = start_worker(job, 0, chief, "--hold_at=65")
     # It listens: the other one need not wait for it, but when it is gone.
     read_until(first, "Fetched code and data")
-    second = start_worker(job, 1, chief, "--hold_at=65", join_seconds="3")
+    # So long it also waits for the first round, on a machine that may stand still for seconds.
+    second = start_worker(job, 1, chief, "--hold_at=65", join_seconds="12")
     outcomes = ends([first, second])
     assert [status for *_, status in outcomes] == [9, 1]
     assert "boot file 'boot.py' exited with status 9" in outcomes[0][0]
     assert "Worker 0 ended with status 9, its log tells why. Going on" in outcomes[1][0]
-    said = r"error: Worker 0, asked at '[^']+', had not gathered all workers within 3 s\."
+    said = r"error: Worker 0, asked at '[^']+', had not gathered all workers within 12 s\."
     assert re.search(said, outcomes[1][1])
     assert not job.listing("models/")

@@ -49,6 +49,19 @@ def boot(job: Bucket, text: str) -> None:
     job.put("code/boot.py", (PROLOGUE + text).encode())
 
 
+def require_log(job: Bucket, shown: str) -> None:
+    """All that was shown is kept, but what is said of a slow store before there is a log."""
+    lines = shown.splitlines(keepends=True)
+    while lines and lines[0].startswith("Waiting for the object store at "):
+        del lines[0]
+    assert job.get("runs/1/log.txt").decode() == "".join(lines)
+
+
+def await_gone(pid_file: Path) -> None:
+    """Return when the boot file is gone: the agent waits a second for what it has killed."""
+    eventually(lambda: not Path(f"/proc/{pid_file.read_text()}").exists())
+
+
 def test_a_run_leaves_a_version_with_a_manifest_that_describes_every_file(job: Bucket) -> None:
     details = json.dumps({"image": "training:1", "node_count": 1})
     sources = {"code": {"boot.py": "0123456789ab"}}
@@ -92,7 +105,7 @@ def test_the_boot_file_sees_its_data_parameters_and_modules_beside_it(job: Bucke
 
     assert "a module beside the boot file 0.5 True\n" in done.stdout
     assert "\ndata\n" in done.stdout
-    assert job.get("runs/1/log.txt").decode() == done.stdout
+    require_log(job, done.stdout)
 
 
 def test_data_is_read_where_it_is(job: Bucket) -> None:
@@ -371,18 +384,18 @@ def test_what_ignores_sigterm_is_killed_in_time_and_what_it_wrote_is_kept(
         job,
         f"pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))\n{ignore}{WAIT_FOR_EVER}",
     )
-    agent = job.agent(work_dir=str(tmp_path / "work"), grace_seconds="15")
+    agent = job.agent(work_dir=str(tmp_path / "work"), grace_seconds="30")
     with job.start(agent) as process:
         read_until(process, "waiting")
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        status = process.wait(60)
+        status = process.wait(100)
         seconds = time.monotonic() - began
 
     assert status == 143
     # The boot file has 60 % of it.
-    assert 9 <= seconds < 15
-    assert not Path(f"/proc/{pid_file.read_text()}").exists()
+    assert 18 <= seconds < 30
+    await_gone(pid_file)
     assert list((tmp_path / "work").iterdir()) == []
     assert "told to end" in job.get("runs/1/log.txt").decode()
     assert job.get("runs/1/events.out.tfevents.1") == b"first"
@@ -438,7 +451,7 @@ def test_ctrl_c_ends_the_boot_file_and_twice_it_does_so_at_once(
             read_until(process, "told to end")
             process.send_signal(signal.SIGINT)
         assert process.wait(100) == 130
-    assert not Path(f"/proc/{pid_file.read_text()}").exists()
+    await_gone(pid_file)
 
 
 def test_the_log_outlives_a_boot_file_that_empties_its_output(job: Bucket) -> None:
@@ -449,7 +462,7 @@ def test_the_log_outlives_a_boot_file_that_empties_its_output(job: Bucket) -> No
     )
     done = job.run(job.agent())
     assert done.returncode == 0
-    assert job.get("runs/1/log.txt").decode() == done.stdout
+    require_log(job, done.stdout)
     assert "before\nafter\n" in done.stdout
 
 

@@ -36,7 +36,7 @@ class Agents:
         self,
         index: int,
         count: int = 2,
-        join_seconds: float = 20,
+        join_seconds: float = 60,
         on_lost: Callable[[], None] = lambda: None,
     ) -> Workers:
         agent = Workers(

@@ -147,7 +147,7 @@ def test_blank_paper_is_refused_in_the_same_words(stack: Stack, tmp_path: Path) 
     file.write_bytes(encoded(Image.new("RGB", (300, 200), "white")))
     text = "it is empty: nothing stands out from its background"
     with (
-        Client("127.0.0.1", "mnist", port=stack.server.grpc_port) as client,
+        Client("127.0.0.1", "mnist", port=stack.server.grpc_port, timeout=60) as client,
         pytest.raises(PredictionError, match=text),
     ):
         list(client.predict_files([file]))

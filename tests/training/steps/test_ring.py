@@ -18,7 +18,7 @@ from training.steps.ring import Ring
 @pytest.fixture(autouse=True)
 def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody here has to load TensorFlow first."""
-    monkeypatch.setattr(ring, "_JOIN_SECONDS", 20.0)
+    monkeypatch.setattr(ring, "_JOIN_SECONDS", 60.0)
 
 
 def joined(count: int) -> list[Ring]:

@@ -3,12 +3,17 @@
 import contextlib
 import ipaddress
 import json
+import random
 import socket
+from pathlib import Path
 from typing import Any
 
 from training.command_line import TrainingError
 
 _LINE_BYTES = 65536
+FIRST_PORT = 20_000
+"""Services that are known by their port have lower ones."""
+KERNEL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """A machine that is gone without a word is noticed after 25 s."""
 
@@ -78,9 +83,16 @@ def listen(port: int) -> socket.socket:
 
 
 def free_port() -> int:
-    """Return a port that nothing listens at now."""
-    with socket.create_server(("", 0)) as one:
-        return int(one.getsockname()[1])
+    """Return a port that nothing listens at now, and that the kernel gives to nobody by itself.
+
+    The boot file may take half a minute until it listens there. Meanwhile each connection that is
+    made from here gets a port of the kernel's own (ip(7), `ip_local_port_range`).
+    """
+    ours = range(FIRST_PORT, int(KERNEL_PORTS.read_text().split()[0]))
+    for port in (*random.sample(ours, len(ours)), 0):
+        with contextlib.suppress(OSError), socket.create_server(("", port)) as one:
+            return int(one.getsockname()[1])
+    raise TrainingError("No port is free for the boot file to listen at.")
 
 
 def join_address(host: str, port: object) -> str:

@@ -9,11 +9,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.open_files import no_other_file
 from tests.ports import free_port
+from training.agent import connections
 from training.agent.membership import INDEX_VARIABLE, Membership
 from training.agent.workers import Workers
 from training.command_line import TrainingError
@@ -74,6 +76,25 @@ def test_all_begin_with_the_same_addresses_when_all_are_there(agents: Agents) ->
     (addresses,) = clusters[0].values()
     assert clusters == [{"worker": addresses}] * 3
     assert len(set(addresses)) == 3 and all(one.startswith("127.0.0.1:") for one in addresses)
+
+
+def test_until_a_boot_file_listens_nobody_gets_its_port_by_chance(
+    agents: Agents, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Symptom: a connection that was made meanwhile had it, and the boot file couldn't listen."""
+    (config, _) = agents.join(agents(0), agents(1))
+    assert config is not None
+    first_of_kernel = int(connections.KERNEL_PORTS.read_text().split()[0])
+    ports = [int(one.rpartition(":")[2]) for one in config["cluster"]["worker"]]
+    assert all(1024 < port < first_of_kernel for port in ports)
+    # Where all others are taken, or the kernel may give any, it is one of those.
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(connections, "FIRST_PORT", port)
+        monkeypatch.setattr(connections, "KERNEL_PORTS", tmp_path / "range")
+        for end in (port, port + 1):
+            (tmp_path / "range").write_text(f"{end}\t60999\n")
+            assert connections.free_port() not in (0, port)
 
 
 @pytest.mark.parametrize("gone", [0, 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_a_server_whose_model_is_replaced_again_and_again_does_not_grow(tmp_path
     request = predict_request("m", x=np.ones((1, 1024), np.float32))
     taken = []
     with running_server(base, "m") as server:
-        for version in range(1, 11):
+        for version in range(1, 21):
             if version > 1:
                 (base / str(version)).symlink_to(tmp_path / "large")
             states = {number: "END" for number in range(1, version)} | {version: "AVAILABLE"}
@@ -42,6 +43,6 @@ def test_a_server_whose_model_is_replaced_again_and_again_does_not_grow(tmp_path
             for _ in range(3):
                 predict_stub(server).Predict(request, timeout=60)
             taken.append(anonymous_mib(server))
-    # The second is the first that was loaded beside another. Were one graph to stay of each, the
-    # last would have eight more; the allocator alone keeps up to three, some times.
-    assert max(taken[6:]) < max(taken[1:3]) + 4 * GRAPH_MIB
+    # Were one graph to stay of each, half of the last ten would have at least fourteen more than
+    # the first. The allocator keeps up to six of some versions: not of most.
+    assert statistics.median(taken[10:]) < taken[0] + 8 * GRAPH_MIB, taken

@@ -50,7 +50,8 @@ def end(process: "subprocess.Popen[str]") -> tuple[dict[str, Any], str]:
 def interrupted(processes: Sequence["subprocess.Popen[str]"]) -> None:
     """Wait until the first has failed, then kill the others."""
     with processes[0] as first:
-        assert "Interrupted" in first.communicate(timeout=150)[1]
+        output, errors = first.communicate(timeout=150)
+        assert "Interrupted" in errors, output + errors
     for process in processes[1:]:
         with process:
             process.kill()

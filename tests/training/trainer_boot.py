@@ -7,6 +7,7 @@ a JSON object: metrics, a digest of the weights, and what the evaluations said.
 import argparse
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ def dataset(kind: str, settings: RunSettings, table: Path) -> Any:
     if kind == "reader":
         if not table.exists():
             rows = [",".join(map(repr, row)) for row in np.c_[POINTS, VALUES].tolist()]
-            table.write_text("\n".join(["a,b,c,d,value", *rows]))
+            # Whole at once: another worker reads it as soon as it is there.
+            written = table.parent.with_name(f"points-{os.getpid()}")
+            written.write_text("\n".join(["a,b,c,d,value", *rows]))
+            written.rename(table)
         training, _ = csv_files.read(table.parent, label="value", validation=0.1)
         return training.batches(settings).map(
             lambda features, value: (tf.stack([features[name] for name in "abcd"], 1), value)

@@ -51,13 +51,7 @@ class Traffic:
     def await_answers(self, count: int, seconds: float = 120, kinds: Sequence[str] = KINDS) -> None:
         """Return when each of these kinds has got so many more."""
         before = self.answered.copy()
-
-        def fewest() -> int:
-            # Of a copy: the first answer of a kind would change it meanwhile.
-            more = self.answered.copy() - before
-            return min(more[kind] for kind in kinds)
-
-        eventually(lambda: fewest() >= count, seconds)
+        eventually(lambda: min((self.answered - before)[kind] for kind in kinds) >= count, seconds)
 
     def __str__(self) -> str:
         failed = Counter(f"{kind}: {why}" for kind, _, why in self.failed)

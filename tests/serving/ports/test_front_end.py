@@ -59,6 +59,13 @@ def test_the_log_says_which_one_runs(base: Path, front_end: str) -> None:
         assert f"Front end: {front_end}" in server.log()
 
 
+def written(file: Path, lines: str) -> Path:
+    """Write a program in Python that can take the place of the front end; return its file."""
+    file.write_text(f"#!{sys.executable}\nimport os, sys, time\n{lines}\n")
+    file.chmod(0o755)
+    return file
+
+
 @pytest.mark.usefixtures("only_native")
 class TestNative:
     def test_auto_takes_the_program_if_there_is_one(
@@ -82,13 +89,11 @@ class TestNative:
     def test_a_program_of_another_version_is_not_used(
         self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        other = tmp_path / "other"
         hello = HEADER.pack(Kind.HELLO, PROTOCOL + 1, 0, 0)
-        other.write_text(
-            f"#!{sys.executable}\nimport os, sys, time\n"
-            f"os.write(int(sys.argv[1].partition('=')[2]), {hello!r})\ntime.sleep(60)\n"
+        other = written(
+            tmp_path / "other",
+            f"os.write(int(sys.argv[1].partition('=')[2]), {hello!r})\ntime.sleep(60)",
         )
-        other.chmod(0o755)
         monkeypatch.setenv(FRONT_END, "")
         with running_server(base, "m", [f"--front_end_program={other}"]) as server:
             assert f"speaks version {PROTOCOL + 1} of the protocol" in server.log()
@@ -99,12 +104,10 @@ class TestNative:
         self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As on a machine that pauses: the server gave it up, and served the ports itself."""
-        slow = tmp_path / "slow"
-        slow.write_text(
-            f"#!{sys.executable}\nimport os, sys, time\n"
-            f"time.sleep(11)\nos.execv({str(program())!r}, [{NAME!r}, *sys.argv[1:]])\n"
+        slow = written(
+            tmp_path / "slow",
+            f"time.sleep(11)\nos.execv({str(program())!r}, [{NAME!r}, *sys.argv[1:]])",
         )
-        slow.chmod(0o755)
         monkeypatch.setenv(FRONT_END, "")
         with running_server(base, "m", [f"--front_end_program={slow}"]) as server:
             assert "Front end: native" in server.log()
